@@ -3,6 +3,7 @@
 Whether a block is in force is decided here and nowhere else: since <= now < until.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,8 @@ from exitpolicy.errors import NoSuchBlockError, UsageError
 
 MAX_TEXT: Final = 1000
 """The most characters that a reason or a reference may have."""
+
+_UNDECODABLE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def checked_text(name: str, text: str) -> str:
     """
     if len(text) > MAX_TEXT:
         raise UsageError(f"the {name} has {len(text)} characters; {MAX_TEXT} fit")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNDECODABLE.search(text):
         raise UsageError(f"the {name} holds bytes that are not UTF-8 text")
     return text
 
