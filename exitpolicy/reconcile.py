@@ -5,7 +5,7 @@ live policy of a running Tor. All of it is compared by meaning; nothing is done 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
 
@@ -119,6 +119,25 @@ class View:
             and self.running.settled
         )
 
+    @property
+    def drift(self) -> tuple[str, ...]:
+        """What is not as the files say, in sentences for people; empty when in sync."""
+        running = self.running
+        if running is None:
+            return ()
+        found: list[str] = []
+        if running.network_disabled:
+            found.append("DisableNetwork is 1: Tor is not on the network and its policy is stale")
+        if running.reload_ignored:
+            found.append("__ReloadTorrcOnSIGHUP is 0: a reload changes nothing")
+        if self.configured is not None:
+            found += _differences(running.options, self.configured.options)
+        if running.enforced is None:
+            found.append(f"Tor has no exit policy: {running.problem}")
+        elif not running.settled and not running.network_disabled:
+            found.append("the enforced policy is not what Tor's own options say")
+        return tuple(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -156,6 +175,29 @@ def plan(wanted: str, installed: str | None, views: Iterable[View]) -> Plan:
 def same_options(running: ExitOptions, configured: ExitOptions) -> bool:
     """Tell whether Tor runs with the exit options that its files say."""
     return running == configured
+
+
+def _differences(running: ExitOptions, configured: ExitOptions) -> list[str]:
+    """Say how the options that Tor runs with differ from those in its files."""
+    found: list[str] = []
+    missing = [v for v in configured.exit_policy if v not in running.exit_policy]
+    extra = [v for v in running.exit_policy if v not in configured.exit_policy]
+    if missing:
+        found.append(f"Tor does not run {_some(missing)}, which its files say")
+    if extra:
+        found.append(f"Tor runs {_some(extra)}, which its files do not say")
+    if not missing and not extra and running.exit_policy != configured.exit_policy:
+        found.append("Tor runs the ExitPolicy lines of its files in another order or number")
+    for name in (f.name for f in fields(ExitOptions) if f.name != "exit_policy"):
+        here, there = getattr(running, name), getattr(configured, name)
+        if here != there:
+            found.append(f"Tor runs with {name} {here}, its files say {there}")
+    return found
+
+
+def _some(values: Sequence[str]) -> str:
+    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+    return f"{', '.join(repr(value) for value in values[:3])}{more}"
 
 
 def block_states(

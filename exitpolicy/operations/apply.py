@@ -7,21 +7,18 @@ and done here, because everything is looked at anew.
 import time as system_time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from exitpolicy import files, fragment, reconcile, state, torrc
-from exitpolicy.block import Blocks
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
-from exitpolicy.fewest import fewest_rules
-from exitpolicy.leap import Time, believe
-from exitpolicy.ledger import base_policies
+from exitpolicy.leap import Time
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
 from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.wanted import Wanted, present, wanted
 from exitpolicy.options import first_catch_all
 from exitpolicy.reconcile import Plan, State, View
 from exitpolicy.tor import look
@@ -31,21 +28,6 @@ LOCK_SECONDS: Final = 120.0
 
 RELOAD_INTERVAL: Final = 1.1
 """Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the ledger and the clock want."""
-
-    blocks: Blocks
-    """Those in force."""
-    rules: tuple[str, ...]
-    """The fragment's rules: the fewest for the blocks, then the base policy's."""
-
-    @property
-    def text(self) -> str:
-        """The fragment's text."""
-        return fragment.render(self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +50,6 @@ class Applied:
     def settled(self) -> bool:
         """Whether wanted, installed and enforced were seen to be equal everywhere."""
         return not self.problems and all(view.in_sync for view in self.views)
-
-
-def present(host: Host) -> Time:
-    """Return the time, and what to make of it."""
-    last = state.load(host.state_path)
-    if last is None:
-        return believe(host.clock(), None, None)
-    trusted, leapt = (
-        None if moment is None else datetime.fromtimestamp(moment, UTC)
-        for moment in (last.trusted, last.leapt)
-    )
-    return believe(host.clock(), trusted, leapt)
-
-
-def wanted(ledger: Ledger, time: Time) -> Wanted:
-    """Return what a ledger wants at a time. Raises UsageError for an unknown base policy."""
-    blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
-    rules = [str(rule) for rule in fewest_rules(block.destination for block in blocks)]
-    if ledger.policy is not None:
-        rules += base_policies.load(ledger.policy).rules
-    return Wanted(blocks, tuple(rules))
 
 
 def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
@@ -251,12 +212,7 @@ def check(views: Sequence[View], host: Host, *, rules: bool) -> None:
         if view.configured is None or not rules:
             continue
         if not view.configured.own.exits and view.configured.own.exit_relay is None:
-            raise RefusedError(
-                f"the relay {view.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit"
-                " option, and one reject line would make it exit to everywhere",
-                hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc};"
-                " if not, ExitRelay 0",
-            )
+            raise no_exit(relay)
         above = _above(view)
         if above is not None:
             place = torrc.first_exit_policy(relay.torrc, above)
@@ -268,6 +224,15 @@ def check(views: Sequence[View], host: Host, *, rules: bool) -> None:
     broken = [view.broken for view in views if view.broken is not None]
     if len(broken) == len(views):
         raise broken[0]
+
+
+def no_exit(relay: Relay) -> RefusedError:
+    """Return the refusal for a relay that one reject line would turn into an exit."""
+    return RefusedError(
+        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit option,"
+        " and one reject line would make it exit to everywhere",
+        hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc}; if not, ExitRelay 0",
+    )
 
 
 def _above(view: View) -> str | None:

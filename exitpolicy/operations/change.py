@@ -16,6 +16,7 @@ from exitpolicy.ledger.lock import ledger_lock_path, lock
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.wanted import present
 from exitpolicy.tor.look import SETTLE_SECONDS
 
 LOCK_SECONDS: Final = 10.0
@@ -86,7 +87,7 @@ def lift(
 
 def expire(host: Host, options: Options) -> Changed:
     """Take the blocks that are over out of the ledger, and apply."""
-    time = apply.present(host)
+    time = present(host)
     over = [
         block
         for block in host.ledger().blocks

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
-from exitpolicy import fragment, state
+from exitpolicy import fragment
 from exitpolicy.block import Block, Blocks
 from exitpolicy.destination import Destination
 from exitpolicy.errors import TorUnreachableError
-from exitpolicy.ledger import history
 from exitpolicy.operations import apply
 from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.wanted import present, wanted
 from exitpolicy.policy import Decisions
-from exitpolicy.reconcile import State, View
+from exitpolicy.reconcile import View
 from exitpolicy.rule import Rule
 from exitpolicy.tor import look
 from exitpolicy.tor.look import Candidate
-from exitpolicy.tor.probe import answers
 
 Verdict = Literal["rejected", "accepted", "partly"]
 
@@ -52,8 +51,8 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
 
     Raises TorUnreachableError if one of them does not say.
     """
-    time = apply.present(host)
-    want = apply.wanted(host.ledger(), time)
+    time = present(host)
+    want = wanted(host.ledger(), time)
     installed = fragment.read(host.config.fragment) or ""
     candidate = Candidate(host.config.fragment, installed, apply.former_rules(installed))
     views = at_once(lambda relay: look.at(relay, candidate), host.some_relays())
@@ -69,53 +68,6 @@ def status(host: Host) -> Status:
     return Status(
         applied, ledger.blocks, min(ends, default=None), applied.former != applied.wanted.text
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A block of the ledger, and what was last seen of it."""
-
-    block: Block
-    state: State | Literal["scheduled", "ended"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What is blocked, as it was last seen."""
-
-    blocks: tuple[Listed, ...]
-    observed: datetime | None
-    """When Tor was last looked at; None for never."""
-    now: datetime
-
-
-def listing(host: Host, *, expiring: timedelta | None, everything: bool) -> Listing:
-    """Return the blocks of the ledger with the state in which they were last seen.
-
-    Tor is not asked; only whether it is there. `expiring` keeps those that end within that time,
-    `everything` adds those that are not in force.
-    """
-    time = apply.present(host)
-    seen = state.load(host.state_path)
-    known = {} if seen is None else seen.states
-    reachable = all(answers(relay) for relay in host.relays)
-    listed: list[Listed] = []
-    for block in host.ledger().blocks:
-        if expiring is not None and (block.until is None or block.until > time.now + expiring):
-            continue
-        if time.wants(block):
-            last = State(known.get(str(block.destination), State.PENDING))
-            listed.append(Listed(block, last if reachable else State.UNKNOWN))
-        elif everything:
-            listed.append(Listed(block, "ended" if block.has_ended(time.now) else "scheduled"))
-    return Listing(tuple(listed), None if seen is None else seen.when, time.now)
-
-
-def past(host: Host, destination: Destination | None) -> Iterator[history.Change]:
-    """Yield the history, oldest first; of one destination only, if given."""
-    for change in history.read(host.history_path):
-        if destination is None or change.destination == str(destination):
-            yield change
 
 
 def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) -> Iterator[Checked]:
