@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,13 +90,20 @@ def lone_tor(tmp_path: Path, policy: Iterable[str], extra: Iterable[str] = ()) -
     )
     try:
         wait_until((control / "socket").exists)
-        with Controller.from_socket_file(str(control / "socket")) as controller:
+        with _connect(control / "socket") as controller:
             controller.authenticate()
             wait_until(lambda: _answers(controller))
             yield LoneTor(torrc, controller)
     finally:
         process.kill()
         process.wait()
+
+
+def _connect(path: Path) -> Controller:
+    with warnings.catch_warnings():
+        # stem 1.8.2 calls Thread.setDaemon, which is deprecated and works.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return Controller.from_socket_file(str(path))
 
 
 def _answers(controller: Controller) -> bool:
