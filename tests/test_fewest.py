@@ -270,6 +270,15 @@ def test_a_port_of_the_network_is_not_said_again_for_an_address_in_it() -> None:
     ]
 
 
+def test_of_equal_texts_the_one_with_fewer_ports_is_taken() -> None:
+    """Tor's port summary counts what is rejected twice as two: so nothing is without need."""
+    assert texts("10.0.0.0/24:80-85", "10.0.0.5:80-90", "10.0.0.6:75-85") == [
+        "reject 10.0.0.0/24:80-85",
+        "reject 10.0.0.5:86-90",
+        "reject 10.0.0.6:75-79",
+    ]
+
+
 def test_a_prefix_whose_other_half_rejects_more_shrinks_to_an_address() -> None:
     """`10.0.0.0/31:80` says no more than `10.0.0.0:80` where .1 rejects 79 to 81."""
     assert texts("10.0.0.0/31:80", "10.0.0.1:79-81") == [
