@@ -56,15 +56,9 @@ def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
     they are cut into destinations.
     """
     by_ports: dict[tuple[Family, Ports], list[int]] = {}
-    family: Family = 4
-    ports: Ports = ()
-    add = [].append
     for one in destinations:
-        # Long lists are of one kind: this spares most of them the look-up.
-        if one.ports is not ports or one.family != family:
-            family, ports = one.family, one.ports
-            add = by_ports.setdefault((family, ports), []).append
-        add(one.first << BITS[family] | one.last)
+        ranges = by_ports.setdefault((one.family, one.ports), [])
+        ranges.append(one.first << BITS[one.family] | one.last)
     result: list[Rule] = []
     for family in _FAMILIES:
         groups = {ports: ranges for (f, ports), ranges in by_ports.items() if f == family}
