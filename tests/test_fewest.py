@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from exitpolicy.destination import (
 )
 from exitpolicy.fewest import fewest_prefixes, fewest_rules
 from exitpolicy.rule import Rule
+from tests.tor_process import lone_tor
 
 Point = tuple[int, int]
 """An address, counted from the base of its universe, and a port."""
@@ -296,9 +298,6 @@ def test_the_range_that_saves_more_wins_where_both_cannot_shrink() -> None:
     ]
 
 
-ADDRESSES = {4: st.integers(0, 2**32 - 1), 6: st.integers(0, 2**128 - 1)}
-
-
 @st.composite
 def destination(draw: st.DrawFn) -> Destination:
     """Any destination, often near others."""
@@ -369,3 +368,17 @@ def test_prefixes_of_many_addresses_are_those_of_the_set() -> None:
     assert sorted(held) == sorted(wanted)
     pairs = set(found)
     assert not any((network ^ 1 << 32 - length, length) in pairs for network, length in found)
+
+
+def test_a_real_tor_keeps_each_of_the_rules_as_it_is_written(tmp_path: Path) -> None:
+    """None is redundant to Tor, none is written otherwise, and no other rule comes before them."""
+    dice = seeded("tor")
+    destinations = [
+        *nested_destinations(dice, 4, v4("203.0.113.0"), range(70, 90), 60),
+        *nested_destinations(dice, 4, v4("20.0.0.0"), range(1, 65536), 60),
+        *nested_destinations(dice, 6, v4("2001:db8::"), range(70, 90), 60),
+        parse_destination("198.51.100.0/24"),
+    ]
+    rules = [str(rule) for rule in fewest_rules(destinations)]
+    with lone_tor(tmp_path, [*rules, "accept *:*"], ["IPv6Exit 1"]) as tor:
+        assert tor.policy() == [*rules, "accept *:*", "accept6 *:*"]
