@@ -5,7 +5,7 @@ live policy of a running Tor. All of it is compared by meaning; nothing is done 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Final
 
@@ -52,7 +52,7 @@ class Running:
     """GETINFO exit-policy/default."""
     local: tuple[Rule, ...] = ()
     """GETINFO exit-policy/reject-private/relay."""
-    descriptor: str | None = None
+    descriptor: bytes | None = None
     """GETINFO dir/server/authority: the relay's own descriptor; None while there is none."""
     network_disabled: bool = False
     """DisableNetwork: the enforced policy is stale."""
@@ -93,6 +93,12 @@ class Configured:
     def own(self) -> ExitOptions:
         """The operator's own options, without the fragment."""
         return self.options.without(self.fragment)
+
+    def with_fragment(self, fragment: tuple[str, ...]) -> "Configured":
+        """Return what the files would say with another fragment in the same place."""
+        own, start = self.own, self.options.position(self.fragment) or 0
+        values = (*own.exit_policy[:start], *fragment, *own.exit_policy[start:])
+        return Configured(replace(own, exit_policy=values), fragment)
 
 
 @dataclass(frozen=True, slots=True)

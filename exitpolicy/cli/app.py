@@ -12,7 +12,7 @@ import typer
 from exitpolicy import __version__
 from exitpolicy.cli import blocks, output, policies, relays
 from exitpolicy.cli.common import Session
-from exitpolicy.cli.output import note, say, say_json
+from exitpolicy.cli.output import say, say_json
 from exitpolicy.errors import ExitCode, ExitpolError, UsageError
 from exitpolicy.ledger import config as config_file
 

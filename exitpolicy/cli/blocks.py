@@ -237,9 +237,8 @@ def _say_changed(
             width = max((len(str(b.destination)) for b in changed.blocks), default=0)
             for b in changed.blocks:
                 end = "" if gone else output.until_words(b.until, now)
-                say(
-                    f"{str(b.destination).ljust(width)}  {output.coloured(states[b.destination], 8)}  {end}".rstrip()
-                )
+                name, state = str(b.destination).ljust(width), states[b.destination]
+                say(f"{name}  {output.coloured(state, 8)}  {end}".rstrip())
         output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE

@@ -176,9 +176,8 @@ def expire(
     assert changed.applied is not None  # noqa: S101 - expire raises otherwise
     if not as_json:
         for ended in changed.blocks:
-            say(
-                f"{ended.destination}  {'would end' if dry_run else 'ended'}  {output.why(ended)}".rstrip()
-            )
+            verb = "would end" if dry_run else "ended"
+            say(f"{ended.destination}  {verb}  {output.why(ended)}".rstrip())
     return say_applied(
         changed.applied, dry_run=dry_run, as_json=as_json, quiet=quiet, ended=changed.blocks
     )

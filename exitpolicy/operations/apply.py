@@ -10,17 +10,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, fragment, reconcile, state, torrc
+from exitpolicy import files, fragment, limits, reconcile, state, torrc
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
 from exitpolicy.leap import Time
+from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
 from exitpolicy.operations.host import Host, at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
-from exitpolicy.options import first_catch_all
+from exitpolicy.options import ExitOptions, first_catch_all
 from exitpolicy.reconcile import Plan, State, View
+from exitpolicy.rule import parse_policy
 from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
@@ -61,7 +63,7 @@ def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
     noted: its files can be looked at all the same.
     """
     result = observe(host, ledger)
-    check(result.views, host, rules=bool(result.wanted.rules or former_rules(result.former)))
+    _check(host, result.views, result.wanted, former_rules(result.former), force=force)
     return result
 
 
@@ -103,7 +105,8 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
     candidate = look.Candidate(path, staged, want.rules)
     try:
         views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
-        check(views, host, rules=bool(want.rules or former_rules(former)))
+        # What was recorded with --force is wanted; a descriptor that nobody takes never is.
+        _check(host, views, want, former_rules(former), force=True)
     except ExitpolError:
         if changed:
             files.discard(staged)
@@ -203,13 +206,13 @@ def former_rules(former: str | None) -> tuple[str, ...]:
     return () if former is None else fragment.rules_of(former)
 
 
-def check(views: Sequence[View], host: Host, *, rules: bool) -> None:
-    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError.
-
-    `rules` says whether the fragment has had or will have any: an empty one does no harm.
-    """
+def _check(
+    host: Host, views: Sequence[View], want: Wanted, former: tuple[str, ...], *, force: bool
+) -> None:
+    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
     for relay, view in zip(host.relays, views, strict=True):
-        if view.configured is None or not rules:
+        # A fragment that has had no rules and gets none does nothing.
+        if view.configured is None or not (want.rules or former):
             continue
         if not view.configured.own.exits and view.configured.own.exit_relay is None:
             raise no_exit(relay)
@@ -221,9 +224,36 @@ def check(views: Sequence[View], host: Host, *, rules: bool) -> None:
                 f" {host.config.fragment}, so that no block has any effect",
                 hint=f"move the line %include {host.config.fragment} above it",
             )
+        _check_limits(view, former, force=force)
     broken = [view.broken for view in views if view.broken is not None]
     if len(broken) == len(views):
         raise broken[0]
+
+
+def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
+    """Refuse a change that would break a limit of Tor's. Raises RefusedError."""
+    assert view.configured is not None  # noqa: S101 - the caller has looked
+    if view.configured.fragment == former or not view.configured.options.exits:
+        return
+    default = parse_policy(base_policies.load("default").rules)
+    running = view.running
+    descriptor = None if running is None else running.descriptor
+
+    def measured(options: ExitOptions) -> limits.Limits:
+        policy = options.policy(
+            default=default,
+            local=() if running is None else running.local,
+            enforced=() if running is None else running.enforced or (),
+        )
+        return limits.measure(policy, descriptor)
+
+    before = measured(view.configured.with_fragment(former).options)
+    for problem in limits.assess(before, measured(view.configured.options)):
+        if not (problem.forcible and force):
+            more = "; or add --force, if you accept that" if problem.forcible else ""
+            raise RefusedError(
+                f"relay {view.name!r}: {problem.message}", hint=f"{problem.hint}{more}"
+            )
 
 
 def no_exit(relay: Relay) -> RefusedError:

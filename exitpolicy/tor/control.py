@@ -54,7 +54,7 @@ class Control:
         """Return what GETINFO says to one key. Raises NotAnsweredError, TorUnreachableError."""
         entries = self._ask(f"GETINFO {key}", "GETINFO").entries
         value = entries.get(key, b"")
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
     def get_conf(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return the values of options by name; () for what has no value.

@@ -120,7 +120,8 @@ def _running(control: Control) -> Running:
         problem=problem,
         default=_rules(_info(control, "exit-policy/default").splitlines()),
         local=_local(control),
-        descriptor=_info(control, "dir/server/authority") or None,
+        descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
+        or None,
         network_disabled=values["DisableNetwork"] == ("1",),
         reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
     )
