@@ -54,16 +54,31 @@ class Applied:
         return not self.problems and all(view.in_sync for view in self.views)
 
 
-def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
+def preview(
+    host: Host,
+    ledger: Ledger,
+    *,
+    force: bool = False,
+    baseline: tuple[str, ...] | None = None,
+) -> Applied:
     """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
 
-    `force` lets pass what is the operator's own choice.
+    `force` lets pass what is the operator's own choice. A limit that is broken already with the
+    rules of `baseline` (what is installed, if None) is not held against the ledger.
 
     Raises RefusedError, TorRefusesError, InvalidFileError. That a relay cannot be reached is only
     noted: its files can be looked at all the same.
     """
     result = observe(host, ledger)
-    _check(host, result.views, result.wanted, former_rules(result.former), force=force)
+    former = former_rules(result.former)
+    _check(
+        host,
+        result.views,
+        result.wanted,
+        former,
+        baseline=former if baseline is None else baseline,
+        force=force,
+    )
     return result
 
 
@@ -106,7 +121,8 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
     try:
         views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
-        _check(host, views, want, former_rules(former), force=True)
+        rules = former_rules(former)
+        _check(host, views, want, rules, baseline=rules, force=True)
     except ExitpolError:
         if changed:
             files.discard(staged)
@@ -207,7 +223,13 @@ def former_rules(former: str | None) -> tuple[str, ...]:
 
 
 def _check(
-    host: Host, views: Sequence[View], want: Wanted, former: tuple[str, ...], *, force: bool
+    host: Host,
+    views: Sequence[View],
+    want: Wanted,
+    former: tuple[str, ...],
+    *,
+    baseline: tuple[str, ...],
+    force: bool,
 ) -> None:
     """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
     for relay, view in zip(host.relays, views, strict=True):
@@ -224,16 +246,16 @@ def _check(
                 f" {host.config.fragment}, so that no block has any effect",
                 hint=f"move the line %include {host.config.fragment} above it",
             )
-        _check_limits(view, former, force=force)
+        _check_limits(view, baseline, force=force)
     broken = [view.broken for view in views if view.broken is not None]
     if len(broken) == len(views):
         raise broken[0]
 
 
-def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
-    """Refuse a change that would break a limit of Tor's. Raises RefusedError."""
+def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None:
+    """Refuse what would break a limit of Tor's that `baseline` keeps. Raises RefusedError."""
     assert view.configured is not None  # noqa: S101 - the caller has looked
-    if view.configured.fragment == former or not view.configured.options.exits:
+    if view.configured.fragment == baseline or not view.configured.options.exits:
         return
     default = parse_policy(base_policies.load("default").rules)
     running = view.running
@@ -247,7 +269,7 @@ def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
         )
         return limits.measure(policy, descriptor)
 
-    before = measured(view.configured.with_fragment(former).options)
+    before = measured(view.configured.with_fragment(baseline).options)
     for problem in limits.assess(before, measured(view.configured.options)):
         if not (problem.forcible and force):
             more = "; or add --force, if you accept that" if problem.forcible else ""
