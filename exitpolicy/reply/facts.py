@@ -127,16 +127,22 @@ def clean(text: str | None) -> str | None:
 
     Control characters, line and paragraph separators become blanks; invisible formatting
     (zero-width and bidirectional controls), lone surrogates, private and unassigned characters
-    vanish; blanks are joined.
+    vanish; blanks are joined. `=?` is parted, because the email package decodes the encoded words
+    (RFC 2047) that it finds in a header it writes, line ends included.
     """
     if text is None:
         return None
     # Cut twice: first, because a hostile header may have megabytes.
     kept = "".join(map(_harmless, text[: MAX_TEXT * 20]))
-    line = " ".join(kept.split())
+    line = part_encoded_words(" ".join(kept.split()))
     if len(line) > MAX_TEXT:
         line = line[: MAX_TEXT - 1].rstrip() + "…"
     return line or None
+
+
+def part_encoded_words(text: str) -> str:
+    """Return text in which nothing can be taken for an encoded word."""
+    return text.replace("=?", "= ?")
 
 
 def _harmless(character: str) -> str:

@@ -18,6 +18,7 @@ from exitpolicy.reply.facts import (
     clean,
     clean_references,
     exonerator_urls,
+    part_encoded_words,
     time_text,
 )
 from exitpolicy.reply.template import Template, Values, expand
@@ -226,7 +227,8 @@ def _subject(default: str, original: Original | None, references: tuple[str, ...
         while again := whole.search(subject, found.end()):
             rest = (subject[: again.start()] + subject[again.end() :]).replace("[]", "")
             subject = " ".join(rest.split())
-    return subject
+    # Once more: what was taken out may have stood between a `=` and a `?`.
+    return part_encoded_words(subject)
 
 
 def _headers(facts: ReplyFacts) -> Iterator[tuple[str, str]]:

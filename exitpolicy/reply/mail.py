@@ -1,11 +1,34 @@
 """A letter as a mail: the bytes of an .eml file that a mail program opens or sends."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import EmailPolicy, Policy
+from typing import Final
 
 from exitpolicy.reply.letter import Letter
+
+_LINE: Final = 78
+"""How long a header line should be at most, in characters (RFC 5322 section 2.1.1)."""
+
+
+class _Subject(UnstructuredHeader, BaseHeader):
+    """A subject, folded between words, and encoded wholly or not at all.
+
+    The standard library encodes it word by word, losing blanks, and starts it on the second line
+    where that is shorter (seen with Python 3.11).
+    """
+
+    max_count = 1
+
+    def fold(self, *, policy: Policy) -> str:
+        text = str(self)
+        if text.isascii():
+            return _folded(self.name, text.split(" "), policy.linesep)
+        encoded = Header(text, "utf-8", header_name=self.name).encode(linesep=policy.linesep)
+        return f"{self.name}: {encoded}{policy.linesep}"
 
 
 class _MessageIds(UnstructuredHeader, BaseHeader):
@@ -18,12 +41,22 @@ class _MessageIds(UnstructuredHeader, BaseHeader):
     max_count = 1
 
     def fold(self, *, policy: Policy) -> str:
-        ids = str(self).split()
-        return f"{self.name}:" + "".join(f" {i}{policy.linesep}" for i in ids)
+        return _folded(self.name, str(self).split(), policy.linesep)
+
+
+def _folded(name: str, words: Iterable[str], linesep: str) -> str:
+    lines = [f"{name}:"]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) <= _LINE or lines == [f"{name}:"]:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f" {word}")
+    return linesep.join(lines) + linesep
 
 
 def _policy() -> "EmailPolicy[EmailMessage]":
     registry = HeaderRegistry()
+    registry.map_to_type("subject", _Subject)
     registry.map_to_type("in-reply-to", _MessageIds)
     registry.map_to_type("references", _MessageIds)
     return EmailPolicy(header_factory=registry)
