@@ -195,10 +195,10 @@ def _filled(text: str, first: str, others: str) -> Iterator[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield words, with the punctuation that French parts from them."""
+    """Yield words, with what must not start a line: `UTC`, and punctuation as French sets it."""
     kept = ""
     for word in re.split(r"[ \t]+", text.strip()):
-        if kept and (word in _LONE_PUNCTUATION or kept == "«" or kept.endswith(" «")):
+        if kept and (word in _LONE_PUNCTUATION or word.startswith("UTC") or kept.endswith("«")):
             kept = f"{kept} {word}"
             continue
         if kept:
