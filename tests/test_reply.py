@@ -350,6 +350,8 @@ def test_no_folder_is_no_override(tmp_path: Path) -> None:
     assert load_template("spam", "en", tmp_path) == template("spam", "en")
     _override(tmp_path, "README", "notes of the operator")
     _override(tmp_path, "en/spam.txt~", "@broken")
+    _override(tmp_path, ".git/config", "[core]")
+    (tmp_path / "en" / ".#spam.txt").symlink_to("user@host.1")
     assert load_template("spam", "en", tmp_path) == template("spam", "en")
 
 
@@ -446,6 +448,15 @@ def test_an_override_that_is_no_text_is_an_error(tmp_path: Path) -> None:
         load_template("spam", "en", tmp_path)
     with pytest.raises(InvalidFileError, match="cannot be read"):
         load_template("spam", "en", _override(tmp_path, "file", "x"))
+    path.rmdir()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidFileError, match="not a file"):
+        load_template("spam", "en", tmp_path)
+    path.unlink()
+    (tmp_path / "en").rmdir()
+    _override(tmp_path, "en", "a file, not a folder")
+    with pytest.raises(InvalidFileError, match="cannot be read"):
+        load_template("spam", "en", tmp_path)
 
 
 @settings(max_examples=300, deadline=None)
@@ -667,6 +678,8 @@ def test_invalid_message_ids_are_left_out(bad: str) -> None:
         ("Ada <a@example.org\nBcc: c@example.org>", None),
         ("a..b@example.org", None),
         (".@example.org", None),
+        ("a@.", None),
+        ("a" * 65 + "@example.org", None),
         ("a@", None),
         ("@", None),
         ("https://exit.example/abuse", None),
@@ -679,6 +692,21 @@ def test_invalid_message_ids_are_left_out(bad: str) -> None:
 def test_only_a_plain_mail_address_becomes_a_header(text: str | None, expected: str | None) -> None:
     """A contact that is no mail address stays in the letter and out of the headers."""
     assert mailbox(text) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("aB9.!#$%&'*+/=?^_`{|}~-@<>()\"\\ ,:;", min_size=1, max_size=12),
+    st.text("aB9.-_[]:<> ", min_size=1, max_size=12),
+)
+def test_every_mailbox_survives_as_a_header(local: str, domain: str) -> None:
+    """Whatever passes as a mail address is written and read back as just that address."""
+    address = mailbox(f"{local}@{domain}")
+    if address is not None:
+        message = parse(Letter("s", "b\n", (("From", address), ("To", address))))
+        for name in ("From", "To"):
+            assert [a.addr_spec for a in message[name].addresses] == [address]
+            assert not message[name].defects
 
 
 # --- hostile facts --------------------------------------------------------------------------

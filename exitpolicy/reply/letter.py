@@ -29,7 +29,12 @@ WIDTH: Final = 72
 MAX_IDS: Final = 20
 """Of a longer References header the first and the last ids are kept (RFC 5322 sets no limit)."""
 
-_MAILBOX = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+# A dot-atom and a host name (RFC 5322 section 3.4.1), at most as long as SMTP takes them.
+_MAILBOX = re.compile(
+    r"(?=.{1,64}@.{1,253}$)"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
+)
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _REPLY_PREFIX = re.compile(
     r"\s*(?:re|aw|antw|antwort|sv|vs|odp|r|rif|rép|res)"
@@ -106,12 +111,7 @@ def mailbox(text: str | None) -> str | None:
         return None
     if line.endswith(">") and "<" in line:
         line = line[line.rindex("<") + 1 : -1]
-    if not _MAILBOX.fullmatch(line):
-        return None
-    try:
-        return str(Address(addr_spec=line).addr_spec)
-    except (ValueError, IndexError):  # what email raises for `a..b@example.org` and `.@example.org`
-        return None
+    return line if _MAILBOX.fullmatch(line) else None
 
 
 def _values(facts: ReplyFacts, references: tuple[str, ...]) -> Values:

@@ -46,16 +46,15 @@ def _overriding(language: Language, folder: Path | None, known: Iterable[str]) -
     names = sorted(known)
     own: dict[str, Source] = {}
     try:
-        if not folder.exists():
-            return {}
-        for path in sorted(folder.iterdir()):
+        for path in _visible(folder):
             if path.suffix == ".txt" or (path.is_dir() and path.name not in LANGUAGES):
                 raise InvalidFileError(
                     f"{path}:1: letters lie in a folder for each language",
                     hint=f"the folders are {', '.join(LANGUAGES)}, the files {language}/KIND.txt",
                 )
-        paths = sorted((folder / language).glob("*.txt"))
-        for path in paths:
+        for path in _visible(folder / language):
+            if path.suffix != ".txt":
+                continue
             if path.stem not in names:
                 raise InvalidFileError(
                     f"{path}:1: there is no template {path.stem!r} to put this in the place of",
@@ -67,6 +66,13 @@ def _overriding(language: Language, folder: Path | None, known: Iterable[str]) -
             f"{error.filename or folder}: cannot be read: {error.strerror}"
         ) from error
     return own
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder, without what git and editors keep there; nothing if none."""
+    if not folder.exists():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _read(path: Path) -> str:
