@@ -10,6 +10,8 @@ r"""The template language of letters: placeholders, conditions, lists and includ
     |   $destination, until $until
     @end
 
+- The subject is plain text, and only used where there is no mail to answer: an answer keeps the
+  subject of what it answers.
 - `$name` or `${name}` is a fact, `$$` a dollar sign.
 - `@if NAME`, `@else`, `@end`: lines that disappear when the fact, the flag or the list is missing.
 - `@each LIST`, `@end`: lines repeated for each item, whose fields are facts inside.
