@@ -149,6 +149,17 @@ class View:
         )
 
     @property
+    def nearly_in_sync(self) -> bool:
+        """Whether all that is missing is that Tor enforces what it has read, which takes time."""
+        return (
+            not self.in_sync
+            and self.running is not None
+            and self.configured is not None
+            and not self.running.network_disabled
+            and same_options(self.running.options, self.configured.options)
+        )
+
+    @property
     def drift(self) -> tuple[str, ...]:
         """What is not as the files say, in sentences for people; empty when in sync."""
         running = self.running

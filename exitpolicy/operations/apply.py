@@ -4,6 +4,7 @@ Whatever was left undone by a crash, a Tor that was down or a hand that edited a
 and done here, because everything is looked at anew.
 """
 
+import contextlib
 import time as system_time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,13 @@ from typing import Final
 
 from exitpolicy import files, fragment, limits, reconcile, state, torrc
 from exitpolicy.destination import Destination
-from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
+from exitpolicy.errors import (
+    ExitpolError,
+    InvalidFileError,
+    RefusedError,
+    TorRefusesError,
+    TorUnreachableError,
+)
 from exitpolicy.leap import Time
 from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
@@ -27,6 +34,9 @@ from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
 """How long another apply is waited for; it may itself wait for Tor."""
+
+UNDER_WAY_SECONDS: Final = 5.0
+"""How long a Tor that was not reloaded now is waited for; it needs one second after a reload."""
 
 RELOAD_INTERVAL: Final = 1.1
 """Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
@@ -142,12 +152,29 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         # Before the reload: should we die in it, the next apply still leaves the time.
         _save_state(host, replace(result, problems=_PENDING), ledger, watched, reloaded)
         result = _reload(host, result, reloading, settle_seconds)
+    elif settle_seconds is not None:
+        result = _settle(host, result)
     watched[str(path)] = state.fingerprints([path])[str(path)]
     _save_state(host, result, ledger, watched, reloaded)
     return result
 
 
 _PENDING: Final = (ExitpolError("a reload is under way"),)
+
+
+def _settle(host: Host, result: Applied) -> Applied:
+    """Wait for relays that have read what is wanted but do not enforce it yet.
+
+    So it is in the second after another exitpol's reload, and after a start of Tor.
+    """
+    views = []
+    for relay, view in zip(host.relays, result.views, strict=True):
+        seen = view
+        if view.nearly_in_sync:
+            with contextlib.suppress(TorUnreachableError):
+                seen = look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+        views.append(seen)
+    return _applied(result.time, result.wanted, result.former, tuple(views), plan=result.plan)
 
 
 def _reload(
