@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,6 +15,7 @@ A, B, C, SIX = "127.0.1.7", "127.0.1.8", "127.0.2.9", "::1"
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[PrivateNetwork]:
+    """Three processes, and an exit that exitpol has been set up for."""
     with PrivateNetwork() as net:
         net.write_config()
         assert net.run("init").returncode == 0
@@ -23,6 +24,7 @@ def network() -> Iterator[PrivateNetwork]:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
+    """The port on which all four destinations serve."""
     with destinations(A, B, C, SIX) as servers:
         yield servers[0].port
 
@@ -51,12 +53,14 @@ def answers(network: PrivateNetwork, port: int) -> str:
 
 
 def block(network: PrivateNetwork, *destinations: str, until: str = "1d") -> None:
+    """Block, and see that "live" is said."""
     done = network.run("block", *destinations, "--until", until)
     assert done.returncode == 0, done.stderr
     assert "live" in done.stdout
 
 
 def lift(network: PrivateNetwork, *destinations: str) -> None:
+    """End blocks now."""
     done = network.run("lift", *destinations)
     assert done.returncode == 0, done.stderr
 
@@ -159,9 +163,8 @@ def test_other_destination_never_fails_while_blocks_come_and_go(
     assert asked > 20
 
 
-def keep_asking(network: PrivateNetwork, port: int, poll: object) -> int:
+def keep_asking(network: PrivateNetwork, port: int, poll: Callable[[], int | None]) -> int:
     """Fetch from C until the process has ended; return how often."""
-    assert callable(poll)
     asked = 0
     while poll() is None:
         outcome = network.stream(C, port)
