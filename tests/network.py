@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,8 @@ TOR: Final = shutil.which("tor") or shutil.which("tor", path="/usr/sbin:/usr/bin
 TOR_GENCERT: Final = shutil.which("tor-gencert") or ""
 
 T = TypeVar("T")
+
+EXITPOL: Final = (sys.executable, "-m", "exitpolicy")
 
 _COMMON: Final = """\
 TestingTorNetwork 1
@@ -355,8 +357,102 @@ class Outcome:
     """The body of the answer, or Tor's last word."""
 
 
+class Operated:
+    """An exit, and the operator's side of it: exitpol with a config, a ledger and a fragment."""
+
+    folder: Path
+    exit: Tor
+    fragment: Path
+    """The file that the exit's torrc includes; empty at first."""
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger that the config names; `exitpol init` makes it."""
+        return self.folder / "ledger" / "blocks.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which exitpol runs."""
+        return {**os.environ, "EXITPOL_CONFIG": str(self.folder / "config.yaml"), "NO_COLOR": "1"}
+
+    def write_config(self, more: str = "") -> None:
+        """Write exitpol's config for this exit."""
+        (self.folder / "config.yaml").write_text(
+            f"ledger: {self.ledger}\nfragment: {self.fragment}\nrelays:\n- {{name: exit,"
+            f" torrc: {self.exit.torrc}, control: {self.exit.control_socket}}}\n{more}"
+        )
+
+    def run(
+        self, *arguments: str, seconds: float = 60, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `exitpol` for this exit, as an operator would."""
+        return subprocess.run(
+            [*EXITPOL, *arguments],
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, timeout=seconds,
+        )  # fmt: skip
+
+    def background(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `exitpol` without waiting for it."""
+        return subprocess.Popen(
+            [*EXITPOL, *arguments], env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def rejected(self) -> set[str]:
+        """Return what the exit rejects now, as rules without their action."""
+        policy = self.exit.policy()
+        return {rule.partition(" ")[2] for rule in policy if rule.startswith("reject")}
+
+
+_LONE: Final = """\
+Nickname lone
+ContactInfo proof@example.org
+ORPort 127.0.0.1:{or_port} IPv4Only
+SocksPort 0
+PublishServerDescriptor 0
+DirCache 0
+"""
+
+
+class LoneExit(Operated):
+    """One exit that has no network but makes its policy: up in about a second."""
+
+    def __init__(self, folder: Path, options: str = "ExitRelay 1\nIPv6Exit 1\n") -> None:
+        self.folder = folder
+        self.fragment = folder / "exitpol.conf"
+        self.fragment.write_text("")
+        fake = f"DirAuthority fake 127.0.0.1:9 {'A' * 40}"
+        text = (_COMMON + _LONE).format(folder=folder / "exit", authority=fake, or_port=free_port())
+        self.exit = Tor(
+            "exit",
+            folder / "exit",
+            f"{text}ExitPolicyRejectPrivate 0\n{options}%include {self.fragment}\n"
+            "ExitPolicy accept *:*\n",
+        )
+
+    def __enter__(self) -> Self:
+        self.exit.prepare()
+        self.exit.start()
+        self.write_config()
+        try:
+            wait_until(self._answers, 15, f"a policy\n{self.exit.log()}")
+        except BaseException:
+            self.exit.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.exit.stop()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(NetworkError):
+            return bool(self.exit.policy())
+        return False
+
+
 @dataclass
-class PrivateNetwork:
+class PrivateNetwork(Operated):
     """The processes, as a context manager; up when it is entered.
 
     On an error inside, the folder with all logs is kept and named on stderr.
@@ -371,7 +467,6 @@ class PrivateNetwork:
     exit: Tor = field(init=False)
     client: Tor = field(init=False)
     fragment: Path = field(init=False)
-    """The file that the exit's torrc includes; empty at first."""
     seconds_to_start: float = field(init=False, default=0)
     _tors: list[Tor] = field(init=False, default_factory=list)
     _client_control: ControlPort = field(init=False)
@@ -460,6 +555,7 @@ class PrivateNetwork:
         self.attach_by_hand(yes=True)
         self._client_control.ask("SETEVENTS STREAM CIRC")
         wait_until(self.new_circuit, 60, "the client's first circuit", 0.2)
+        self.write_config()
         if self.middle:
             self.attach_by_hand(yes=False)
 
@@ -563,34 +659,6 @@ class PrivateNetwork:
         """Fetch a page as any user would, on a path that the client chooses (needs `middle`)."""
         with _socks_connect(self._socks_port, host, port, seconds) as connection:
             return _fetch(connection, time.monotonic() + seconds)
-
-    def run(self, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run `exitpol` for this exit, as an operator would."""
-        return subprocess.run(
-            [sys.executable, "-m", "exitpolicy", *arguments],
-            env={**os.environ, "EXITPOL_CONFIG": str(self.folder / "config.yaml")},
-            stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, timeout=seconds,
-        )  # fmt: skip
-
-    def background(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start `exitpol` without waiting for it."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "exitpolicy", *arguments],
-            env={**os.environ, "EXITPOL_CONFIG": str(self.folder / "config.yaml")},
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-
-    def write_config(self) -> Path:
-        """Write exitpol's configuration for the exit, and return its path."""
-        config = self.folder / "config.yaml"
-        config.write_text(
-            f"ledger: {self.folder}/ledger/blocks.yaml\n"
-            f"fragment: {self.fragment}\n"
-            f"relays:\n- {{name: exit, torrc: {self.exit.torrc},"
-            f" control: {self.exit.control_socket}}}\n"
-        )
-        (self.folder / "ledger").mkdir(mode=0o700, exist_ok=True)
-        return config
 
 
 def _socks_connect(socks_port: int, host: str, port: int, seconds: float) -> socket.socket:

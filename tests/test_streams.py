@@ -17,14 +17,13 @@ A, B, C, SIX = "127.0.1.7", "127.0.1.8", "127.0.2.9", "::1"
 def network() -> Iterator[PrivateNetwork]:
     """Three processes, and an exit that exitpol has been set up for."""
     with PrivateNetwork() as net:
-        net.write_config()
         assert net.run("init").returncode == 0
         yield net
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The port on which all four destinations serve."""
+    """Serve four destinations on one port, and name it."""
     with destinations(A, B, C, SIX) as servers:
         yield servers[0].port
 
