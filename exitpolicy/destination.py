@@ -82,7 +82,7 @@ class Destination:
 def prefixes(first: int, last: int, bits: int) -> Iterator[tuple[int, int]]:
     """Yield the fewest CIDR prefixes that make up [first, last]: (network address, length)."""
     while first <= last:
-        # The largest block that starts here: as aligned as `first` is, and no longer than what is left.
+        # The largest one that starts here: as aligned as `first`, no longer than what is left.
         size = min(first & -first or 1 << bits, 1 << (last - first + 1).bit_length() - 1)
         yield first, bits - size.bit_length() + 1
         first += size

@@ -1,0 +1,245 @@
+"""The commands that change or show the ledger."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from exitpolicy.block import checked_text
+from exitpolicy.cli import output
+from exitpolicy.cli.common import (
+    Destinations,
+    DryRun,
+    Force,
+    Json,
+    NoWait,
+    Until,
+    read_destinations,
+    the_host,
+)
+from exitpolicy.cli.output import note, say, say_json
+from exitpolicy.destination import parse_destination
+from exitpolicy.errors import ExitCode, UsageError
+from exitpolicy.when import parse_until, remaining_text, until_text
+
+# What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
+# the operations it needs.
+if TYPE_CHECKING:
+    from exitpolicy.operations.change import Changed
+    from exitpolicy.operations.listing import Listed
+
+
+def block(
+    dest: Destinations,
+    until: Until,
+    reason: Annotated[str, typer.Option(help="Why, for you; it never reaches the torrc.")] = "",
+    reference: Annotated[str, typer.Option(help="The ticket of who complained.")] = "",
+    dry_run: DryRun = False,
+    force: Force = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> int:
+    """Block destinations until a time.
+
+    Example: exitpol block 203.0.113.7 --until 30d --reference 'KZ-CERT#4711'
+    """
+    from exitpolicy.operations import change
+
+    host = the_host()
+    destinations = read_destinations(dest)
+    end = parse_until(until, host.clock())
+    changed = change.block(
+        host,
+        destinations,
+        until=end,
+        reason=checked_text("reason", reason),
+        reference=checked_text("reference", reference),
+        options=change.Options(dry_run, force, not no_wait),
+    )
+    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+
+
+def renew(
+    dest: Destinations,
+    until: Until,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> int:
+    """Give blocks a new end, sooner or later.
+
+    Example: exitpol renew 203.0.113.7 --until 2027-01-31
+    """
+    from exitpolicy.operations import change
+
+    host = the_host()
+    end = parse_until(until, host.clock())
+    changed = change.renew(
+        host, read_destinations(dest), end, change.Options(dry_run=dry_run, wait=not no_wait)
+    )
+    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+
+
+def lift(
+    dest: Annotated[
+        list[str] | None, typer.Argument(metavar="[DEST...]", help="As for block.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Lift all blocks with this reference.")
+    ] = None,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> int:
+    """End blocks now.
+
+    Example: exitpol lift 203.0.113.7
+    """
+    from exitpolicy.operations import change
+
+    if bool(dest) == (reference is not None):
+        raise UsageError(
+            "lift takes destinations or a --reference, one of them",
+            hint="exitpol lift 203.0.113.7, or exitpol lift --reference 'KZ-CERT#4711'",
+        )
+    changed = change.lift(
+        the_host(),
+        read_destinations(dest or []),
+        reference,
+        change.Options(dry_run=dry_run, wait=not no_wait),
+    )
+    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
+
+
+def list_(
+    expiring: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only those that end within it: 3d, 12h.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also those that are not in force.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what is blocked, until when, why, and in which state it was last seen.
+
+    Example: exitpol list --expiring 3d
+    """
+    from exitpolicy.operations import listing
+
+    host = the_host()
+    now = host.clock()
+    within: timedelta | None = None
+    if expiring is not None:
+        end = parse_until(expiring, now)
+        within = None if end is None else end - now
+    listed = listing.listing(host, expiring=within, everything=everything)
+    if as_json:
+        say_json(
+            blocks=[
+                {**output.block_json(entry.block), "state": str(entry.state)}
+                for entry in listed.blocks
+            ],
+            observed=listed.observed,
+        )
+        return ExitCode.DONE
+    if not listed.blocks:
+        note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
+        return ExitCode.DONE
+    output.table(
+        ("DESTINATION", "STATE", "UNTIL", "LEFT", "REFERENCE", "REASON"),
+        (_row(entry, listed.now) for entry in listed.blocks),
+    )
+    if listed.observed is not None:
+        ago = remaining_text(listed.now, min(listed.observed, listed.now))
+        seen = "now" if ago == "ended" else f"{ago} ago"
+        note(f"states as seen {seen}; to ask Tor: exitpol status")
+    return ExitCode.DONE
+
+
+def history(
+    dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help="As for block.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show every change of the ledger, oldest first.
+
+    Example: exitpol history 203.0.113.7
+    """
+    from exitpolicy.operations import listing
+
+    destination = None if dest is None else parse_destination(dest)
+    changes = list(listing.past(the_host(), destination))
+    if as_json:
+        names = ("time", "action", "destination", "until", "reason", "reference", "who")
+        say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
+        return ExitCode.DONE
+    if not changes:
+        note(
+            "nothing has been changed yet"
+            if dest is None
+            else f"no change of {destination} is known"
+        )
+        return ExitCode.DONE
+    output.table(
+        ("TIME", "ACTION", "DESTINATION", "UNTIL", "WHO", "REFERENCE", "REASON"),
+        ((c.time, c.action, c.destination, c.until, c.who, c.reference, c.reason) for c in changes),
+    )
+    return ExitCode.DONE
+
+
+def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
+    block_ = entry.block
+    return (
+        str(block_.destination),
+        str(entry.state),
+        until_text(block_.until),
+        remaining_text(block_.until, now),
+        block_.reference,
+        block_.reason,
+    )
+
+
+def _say_changed(
+    changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, gone: bool = False
+) -> int:
+    """Write what became of a change of the ledger, and return the exit code."""
+    from exitpolicy.operations.outcome import exit_code, lifted_state
+
+    applied = changed.applied
+    if applied is None:
+        assert changed.failure is not None  # noqa: S101 - one of the two is there
+        if as_json:
+            say_json(
+                blocks=[{**output.block_json(b), "state": "unknown"} for b in changed.blocks],
+                error=output.error_json(changed.failure),
+            )
+        output.report(changed.failure)
+        note("the change is recorded in the ledger; the next tick or exitpol apply finishes it")
+        return int(changed.failure.exit_code)
+    states = {
+        b.destination: lifted_state(applied)
+        if gone
+        else str(applied.states.get(b.destination, "scheduled"))
+        for b in changed.blocks
+    }
+    if as_json:
+        say_json(
+            blocks=[
+                {**output.block_json(b), "state": states[b.destination]} for b in changed.blocks
+            ],
+            dry_run=dry_run,
+            problems=[output.error_json(problem) for problem in applied.problems],
+        )
+    else:
+        if dry_run:
+            output.say_diff(applied.former or "", applied.wanted.text, "fragment")
+        else:
+            now = applied.time.now
+            width = max((len(str(b.destination)) for b in changed.blocks), default=0)
+            for b in changed.blocks:
+                end = "" if gone else output.until_words(b.until, now)
+                name, state = str(b.destination).ljust(width), states[b.destination]
+                say(f"{name}  {output.coloured(state, 8)}  {end}".rstrip())
+        output.report_all(applied.problems)
+    if dry_run:
+        return ExitCode.DONE
+    return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

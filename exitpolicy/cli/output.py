@@ -1,0 +1,133 @@
+"""How things are written for people and for programs."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from exitpolicy.block import Block
+from exitpolicy.errors import ExitpolError
+from exitpolicy.when import remaining_text, utc_text
+
+SCHEMA: Final = 1
+
+_COLOURS: Final = {
+    "live": "32",
+    "pending": "33",
+    "unknown": "33",
+    "shadowed": "31",
+    "rejected": "32",
+    "accepted": "31",
+    "partly": "33",
+    "moot": "2",
+    "ended": "2",
+    "scheduled": "2",
+}
+
+
+def say(text: str = "") -> None:
+    """Write a line that was asked for."""
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """Write a line about what is going on."""
+    sys.stderr.write(f"exitpol: {text}\n")
+
+
+def warn(text: str) -> None:
+    """Write a line about what someone should look at."""
+    note(f"warning: {text}")
+
+
+def report(error: ExitpolError) -> None:
+    """Write an error and its hint."""
+    note(f"error: {printable(str(error))}")
+    for line in (error.hint or "").splitlines():
+        note(f"hint: {printable(line)}")
+
+
+def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
+    """Write the one object of a --json run."""
+    say(json.dumps({"schema": SCHEMA, **values}, indent=2, ensure_ascii=False, default=_json))
+
+
+def error_json(error: ExitpolError) -> dict[str, Any]:
+    """Return an error as JSON."""
+    return {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
+
+
+def coloured(word: str, width: int = 0) -> str:
+    """Return a state or verdict in its colour, padded to `width`."""
+    padded = word.ljust(width)
+    colour = _COLOURS.get(word)
+    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return padded
+    return f"\033[{colour}m{padded}\033[0m"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows in columns; the last one is as wide as it likes."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(header), *rows]) for i in range(len(header))]
+    for number, row in enumerate([list(header), *rows]):
+        cells = [
+            coloured(cell, width) if number else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=True)
+        ]
+        say("  ".join(cells).rstrip())
+
+
+def printable(text: str) -> str:
+    """Return text that does nothing to a terminal and stays on its line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def until_words(until: datetime | None, now: datetime) -> str:
+    """Return `until 2026-12-22T10:00:00Z (29d 23h left)`."""
+    if until is None:
+        return "never ends"
+    left = remaining_text(until, now)
+    return f"until {utc_text(until)} ({left if left == 'ended' else f'{left} left'})"
+
+
+def block_json(block: Block) -> dict[str, Any]:
+    """Return a block's keys of JSON."""
+    return {
+        "destination": str(block.destination),
+        "since": block.since,
+        "until": block.until,
+        "reason": block.reason,
+        "reference": block.reference,
+    }
+
+
+def why(block: Block) -> str:
+    """Return a block's reference and reason, for the end of a line."""
+    return printable("  ".join(filter(None, (block.reference, block.reason))))
+
+
+def report_all(problems: Iterable[ExitpolError]) -> None:
+    """Write errors that did not stop the rest."""
+    for problem in problems:
+        report(problem)
+
+
+def say_diff(old: str, new: str, name: str) -> None:
+    """Write the change of a file as a unified diff."""
+    import difflib
+
+    before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
+    diff = "".join(difflib.unified_diff(before, after, name, f"{name} (new)", n=2))
+    if diff:
+        sys.stdout.write(diff)
+    else:
+        note(f"{name} would not change")
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    return str(value)

@@ -1,0 +1,67 @@
+"""The commands for base policies."""
+
+from typing import Annotated
+
+import typer
+
+from exitpolicy.cli import output
+from exitpolicy.cli.common import DryRun, Force, Json, the_host
+from exitpolicy.cli.output import say, say_json
+from exitpolicy.cli.relays import say_applied
+from exitpolicy.errors import ExitCode
+
+
+def list_(as_json: Json = False) -> int:
+    """Show the base policies that come with exitpol.
+
+    Example: exitpol policy list
+    """
+    from exitpolicy.ledger import base_policies
+
+    policies = [base_policies.load(name) for name in base_policies.names()]
+    used = the_host().ledger().policy if the_host().config.ledger.exists() else None
+    if as_json:
+        say_json(
+            policies=[{"name": p.name, "description": p.description} for p in policies], used=used
+        )
+    else:
+        output.table(
+            ("NAME", "USED", "DESCRIPTION"),
+            ((p.name, "yes" if p.name == used else "", p.description) for p in policies),
+        )
+    return ExitCode.DONE
+
+
+def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> int:
+    """Show the rules of a base policy.
+
+    Example: exitpol policy show web
+    """
+    from exitpolicy.ledger import base_policies
+
+    policy = base_policies.load(name)
+    if as_json:
+        say_json(name=policy.name, description=policy.description, rules=policy.rules)
+    else:
+        say(f"# {policy.description}")
+        for rule in policy.rules:
+            say(f"ExitPolicy {rule}")
+    return ExitCode.DONE
+
+
+def use(
+    name: Annotated[str, typer.Argument(metavar="NAME|none")],
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> int:
+    """Put a base policy below the blocks, or none.
+
+    Example: exitpol policy use reduced
+    """
+    from exitpolicy.operations import change
+
+    applied = change.use_policy(
+        the_host(), None if name == "none" else name, change.Options(dry_run=dry_run, force=force)
+    )
+    return say_applied(applied, dry_run=dry_run, as_json=as_json)

@@ -1,0 +1,224 @@
+"""The commands that look at Tor and make it do what the ledger says."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from exitpolicy.cli import output
+from exitpolicy.cli.common import DryRun, Json, NoWait, Session, read_destinations, the_host
+from exitpolicy.cli.output import say, say_json
+from exitpolicy.errors import ExitCode
+from exitpolicy.when import utc_text
+
+if TYPE_CHECKING:
+    from exitpolicy.block import Block
+    from exitpolicy.operations.apply import Applied
+
+
+def init(
+    torrc: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The torrc, if it is in no usual place.")
+    ] = None,
+    timer: Annotated[
+        bool, typer.Option("--timer", help="Also install the systemd timer that lifts blocks.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be changed; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Create ledger and fragment, and include the fragment in each torrc.
+
+    Example: exitpol init --timer
+    """
+    from exitpolicy.operations import setup
+    from exitpolicy.operations.outcome import exit_code
+
+    host = the_host(may_miss_config=True)
+    if torrc is not None:
+        host = setup.with_relay(host, Path(os.path.abspath(torrc)))  # noqa: PTH100
+    done = setup.init(host, config_path=Session.config, dry_run=dry_run)
+    units: list[Path] = []
+    if timer and not dry_run:
+        from exitpolicy.operations import timer as timer_operation
+
+        units = timer_operation.install(the_host())
+    if as_json:
+        say_json(
+            created=done.created,
+            edited=[path for path, _, _ in done.edited],
+            units=units,
+            dry_run=dry_run,
+            problems=[
+                output.error_json(problem)
+                for problem in (done.applied.problems if done.applied else ())
+            ],
+        )
+    else:
+        would = "would be " if dry_run else ""
+        for path in done.created:
+            say(f"{path} {would}created")
+        for path, old, new in done.edited:
+            say(f"{path} {would}changed:")
+            output.say_diff(old, new, str(path))
+        for path in units:
+            say(f"{path} installed")
+        if not done.created and not done.edited:
+            say("everything is set up")
+        if done.applied is not None:
+            output.report_all(done.applied.problems)
+    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=True)
+
+
+def check(
+    dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help="As for block.")],
+    as_json: Json = False,
+) -> int:
+    """Tell whether this exit would connect, and which rule or block decides.
+
+    Exit code 3 if it would, wholly or partly. Example: exitpol check 203.0.113.7:22
+    """
+    from exitpolicy.operations import report
+
+    results = report.check(the_host(), read_destinations(dest))
+    if as_json:
+        say_json(
+            results=[
+                {
+                    "relay": result.relay,
+                    "destination": str(result.destination),
+                    "verdict": result.verdict,
+                    "decided_by": {
+                        "rule": str(result.deciding[0]) if result.deciding else None,
+                        "block": str(result.blocks[0].destination) if result.blocks else None,
+                    },
+                    "rules": [str(rule) for rule in result.deciding],
+                    "blocks": [str(b.destination) for b in result.blocks],
+                }
+                for result in results
+            ]
+        )
+    else:
+        several = len({result.relay for result in results}) > 1
+        for result in results:
+            at = f"{result.relay}: " if several else ""
+            rules = ", ".join(str(rule) for rule in result.deciding[:4]) or "no rule"
+            more = f" and {len(result.deciding) - 4} more" if len(result.deciding) > 4 else ""
+            say(f"{at}{result.destination}  {output.coloured(result.verdict)}  by {rules}{more}")
+            for block_ in result.blocks[:4]:
+                words = output.until_words(block_.until, datetime.now(UTC))
+                say(f"    block {block_.destination}  {words}  {output.why(block_)}".rstrip())
+    safe = all(result.verdict == "rejected" for result in results)
+    return ExitCode.DONE if safe else ExitCode.ATTENTION
+
+
+def status(
+    check_: Annotated[
+        bool,
+        typer.Option("--check", help="For monitoring: exit code 3 if anything needs attention."),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Ask each Tor what it enforces now.
+
+    Example: exitpol status --check
+    """
+    from exitpolicy.cli import status as status_output
+    from exitpolicy.operations import report
+
+    seen = report.status(the_host())
+    if as_json:
+        say_json(**status_output.as_json(seen))
+    else:
+        status_output.write(seen)
+    return status_output.exit_code(seen) if check_ else ExitCode.DONE
+
+
+def apply(
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> int:
+    """Make wanted, installed and enforced equal.
+
+    After an edit of the ledger by hand, for example: exitpol apply
+    """
+    from exitpolicy.operations import apply as operation
+    from exitpolicy.tor.look import SETTLE_SECONDS
+
+    host = the_host()
+    if dry_run:
+        applied = operation.preview(host, host.ledger())
+    else:
+        applied = operation.apply(host, settle_seconds=None if no_wait else SETTLE_SECONDS)
+    return say_applied(applied, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+
+
+def expire(
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing where nothing happened.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
+    """Lift what has ended, take up hand edits, repair drift: what the timer runs.
+
+    Example: exitpol expire
+    """
+    from exitpolicy.operations import change
+
+    host = the_host(who="timer" if quiet else None)
+    changed = change.expire(host, change.Options(dry_run=dry_run))
+    assert changed.applied is not None  # noqa: S101 - expire raises otherwise
+    if not as_json:
+        for ended in changed.blocks:
+            verb = "would end" if dry_run else "ended"
+            say(f"{ended.destination}  {verb}  {output.why(ended)}".rstrip())
+    return say_applied(
+        changed.applied, dry_run=dry_run, as_json=as_json, quiet=quiet, ended=changed.blocks
+    )
+
+
+def say_applied(
+    applied: "Applied",
+    *,
+    dry_run: bool,
+    as_json: bool,
+    waited: bool = True,
+    quiet: bool = False,
+    ended: Sequence["Block"] = (),
+) -> int:
+    """Write what an apply saw and did, and return the exit code."""
+    from exitpolicy.operations.outcome import exit_code
+
+    code = ExitCode.DONE if dry_run else exit_code(applied, applied.states, waited=waited)
+    if as_json:
+        say_json(
+            installed=applied.plan.install and not dry_run,
+            reloaded=[] if dry_run else list(applied.plan.reload),
+            in_sync=all(view.in_sync for view in applied.views),
+            blocks={str(d): str(state) for d, state in applied.states.items()},
+            ended=[output.block_json(b) for b in ended],
+            dry_run=dry_run,
+            problems=[output.error_json(problem) for problem in applied.problems],
+        )
+        return code
+    held = applied.time.held(applied.wanted.blocks)
+    if held:
+        output.warn(
+            f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
+            " not be in force now are kept for an hour, in case it is wrong"
+        )
+    if dry_run:
+        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
+    elif not quiet or not applied.plan.nothing:
+        counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
+        words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        done = "nothing to do" if applied.plan.nothing else "applied"
+        say(f"{done}: {words or 'no blocks in force'}")
+    output.report_all(applied.problems)
+    return code

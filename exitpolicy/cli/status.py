@@ -1,0 +1,125 @@
+"""What `exitpol status` says, and when it is reason for attention."""
+
+from typing import Any, Final
+
+from exitpolicy import limits
+from exitpolicy.cli import output
+from exitpolicy.cli.output import say
+from exitpolicy.errors import ExitCode
+from exitpolicy.operations.report import Status
+from exitpolicy.reconcile import State, View
+from exitpolicy.when import remaining_text, utc_text
+
+_BAR: Final = 20
+"""The characters of a bar."""
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """Return the keys of `status --json`."""
+    return {
+        "relays": [_relay_json(status, view) for view in status.applied.views],
+        "next_expiry": status.next_expiry,
+        "blocks": len(status.applied.wanted.blocks),
+        "fragment_changed": status.fragment_changed,
+        "problems": [output.error_json(problem) for problem in status.applied.problems],
+    }
+
+
+def write(status: Status) -> None:
+    """Write the status for people."""
+    for view in status.applied.views:
+        _write_relay(status, view)
+    blocks = status.applied.wanted.blocks
+    states = list(status.applied.states.values())
+    counts = ", ".join(f"{states.count(s)} {s}" for s in State if s in states)
+    say(f"blocks       {len(blocks)} in force" + (f": {counts}" if counts else ""))
+    if status.next_expiry is not None:
+        left = remaining_text(status.next_expiry, status.applied.time.now)
+        say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
+    if status.fragment_changed:
+        output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
+    for problem in status.applied.problems:
+        output.report(problem)
+
+
+def exit_code(status: Status) -> ExitCode:
+    """Return what `status --check` ends with."""
+    if status.applied.problems:
+        return status.applied.problems[0].exit_code
+    shadowed = State.SHADOWED in status.applied.states.values()
+    if shadowed or status.fragment_changed or not status.applied.settled:
+        return ExitCode.ATTENTION
+    return ExitCode.DONE
+
+
+def _relay_json(status: Status, view: View) -> dict[str, Any]:
+    running = view.running
+    return {
+        "name": view.name,
+        "reachable": running is not None,
+        "exit": None if running is None else running.options.exits,
+        "in_sync": view.in_sync and not status.fragment_changed,
+        "tor_version": None if running is None else running.version,
+        "pending": sum(1 for s in status.applied.states.values() if s is State.PENDING),
+        "drift": view.drift,
+        **_limits_json(view),
+    }
+
+
+def _limits_json(view: View) -> dict[str, Any]:
+    known = measured(view)
+    if known is None:
+        return {"descriptor": None, "rejected_addresses": None, "exit_flag": None}
+    return known.as_json()
+
+
+def measured(view: View) -> limits.Limits | None:
+    """Return where a relay stands now; None where it enforces nothing that could be measured."""
+    running = view.running
+    if running is None or running.enforced is None or not running.options.exits:
+        return None
+    return limits.measure(running.enforced, running.descriptor)
+
+
+def _write_relay(status: Status, view: View) -> None:
+    running = view.running
+    if running is None:
+        say(f"{view.name}  unreachable")
+        return
+    words = [
+        f"Tor {running.version.split(' ')[0]}",
+        "exit" if running.options.exits else "no exit",
+        "in sync" if view.in_sync and not status.fragment_changed else "NOT in sync",
+    ]
+    say(f"{view.name}  {', '.join(words)}")
+    for drift in view.drift:
+        say(f"    {drift}")
+    known = measured(view)
+    if known is None:
+        if running.options.exits:
+            say("    its limits are not known yet: it has no descriptor")
+        return
+    if known.descriptor_known:
+        _say_bar("descriptor", known.descriptor_bytes, limits.DESCRIPTOR_LIMIT, "bytes")
+    else:
+        say("    descriptor         not known yet")
+    for summary, unit in (
+        (known.ipv4, "addresses"),
+        (known.ipv6, "/64s"),
+    ):
+        if summary.ports:
+            most = max(c.rejected for c in summary.counts if c.accepted)
+            _say_bar(
+                f"rejected IPv{summary.family}", most, limits.REJECTED_LIMIT[summary.family], unit
+            )
+    free = min(known.free_networks)
+    flag = "kept" if known.exit_flag else "NOT given"
+    say(f"    Exit flag          {flag}: {free} /8s without any block on ports 80 and 443")
+
+
+def _say_bar(what: str, used: int, limit: int, unit: str) -> None:
+    """Write how much of a limit is used, as numbers and as a bar."""
+    share = min(1.0, used / limit)
+    filled = round(share * _BAR)
+    bar = "#" * filled + "." * (_BAR - filled)
+    say(f"    {what:<17}  [{bar}] {share:4.0%}  {used:,} of {limit:,} {unit}")

@@ -1,0 +1,1 @@
+"""What exitpol does, as functions that return values; who calls them prints."""

@@ -1,0 +1,305 @@
+"""Make wanted, installed and enforced equal: the step in which every change ends.
+
+Whatever was left undone by a crash, a Tor that was down or a hand that edited a file is found
+and done here, because everything is looked at anew.
+"""
+
+import time as system_time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from exitpolicy import files, fragment, limits, reconcile, state, torrc
+from exitpolicy.destination import Destination
+from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
+from exitpolicy.leap import Time
+from exitpolicy.ledger import base_policies
+from exitpolicy.ledger.blocks_file import Ledger
+from exitpolicy.ledger.config import Relay
+from exitpolicy.ledger.lock import apply_lock_path, lock
+from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.wanted import Wanted, present, wanted
+from exitpolicy.options import ExitOptions, first_catch_all
+from exitpolicy.reconcile import Plan, State, View
+from exitpolicy.rule import parse_policy
+from exitpolicy.tor import look
+
+LOCK_SECONDS: Final = 120.0
+"""How long another apply is waited for; it may itself wait for Tor."""
+
+RELOAD_INTERVAL: Final = 1.1
+"""Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply saw and did."""
+
+    time: Time
+    wanted: Wanted
+    former: str | None
+    """The fragment's text before."""
+    plan: Plan
+    views: tuple[View, ...]
+    """Each relay as it was seen last."""
+    states: dict[Destination, State]
+    """The state of each block in force."""
+    problems: tuple[ExitpolError, ...] = field(default=())
+    """What kept relays from being as they should, the gravest first."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether wanted, installed and enforced were seen to be equal everywhere."""
+        return not self.problems and all(view.in_sync for view in self.views)
+
+
+def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
+    """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
+
+    `force` lets pass what is the operator's own choice.
+
+    Raises RefusedError, TorRefusesError, InvalidFileError. That a relay cannot be reached is only
+    noted: its files can be looked at all the same.
+    """
+    result = observe(host, ledger)
+    _check(host, result.views, result.wanted, former_rules(result.former), force=force)
+    return result
+
+
+def observe(host: Host, ledger: Ledger) -> Applied:
+    """Look at the relays as they are, with what a ledger wants; change and refuse nothing."""
+    time = present(host)
+    want = wanted(ledger, time)
+    former = fragment.read(host.config.fragment)
+    candidate = look.Candidate(host.config.fragment, want.text, want.rules)
+    views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
+    return _applied(time, want, former, views)
+
+
+def apply(
+    host: Host,
+    *,
+    settle_seconds: float | None = look.SETTLE_SECONDS,
+    lock_seconds: float = LOCK_SECONDS,
+) -> Applied:
+    """Install what is wanted and reload the relays that do not run it; return what is enforced.
+
+    Waits for Tor at most `settle_seconds`, or not at all (None). Raises RefusedError,
+    TorRefusesError, InvalidFileError and LockTimeoutError; the fragment is then as it was.
+    """
+    with lock(apply_lock_path(host.config.ledger), seconds=lock_seconds, doing="talking to Tor"):
+        return _apply(host, settle_seconds)
+
+
+def _apply(host: Host, settle_seconds: float | None) -> Applied:
+    now = present(host)
+    watched = state.fingerprints(_watched(host))
+    last = state.load(host.state_path)
+    ledger = host.ledger()
+    want = wanted(ledger, now)
+    path = host.config.fragment
+    former = fragment.read(path)
+    changed = former != want.text
+    staged = fragment.stage(path, want.text) if changed else path
+    candidate = look.Candidate(path, staged, want.rules)
+    try:
+        views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
+        # What was recorded with --force is wanted; a descriptor that nobody takes never is.
+        _check(host, views, want, former_rules(former), force=True)
+    except ExitpolError:
+        if changed:
+            files.discard(staged)
+        raise
+    result = _applied(now, want, former, views)
+    if changed:
+        files.commit(path)
+    reloading = [
+        relay
+        for relay, view in zip(host.relays, views, strict=True)
+        if view.name in result.plan.reload and not _not_reloadable(view)
+    ]
+    reloaded = last.reloaded if last is not None else 0.0
+    if reloading:
+        _leave_time(reloaded, host.clock().timestamp())
+        reloaded = host.clock().timestamp()
+        # Before the reload: should we die in it, the next apply still leaves the time.
+        _save_state(host, replace(result, problems=_PENDING), ledger, watched, reloaded)
+        result = _reload(host, result, reloading, settle_seconds)
+    watched[str(path)] = state.fingerprints([path])[str(path)]
+    _save_state(host, result, ledger, watched, reloaded)
+    return result
+
+
+_PENDING: Final = (ExitpolError("a reload is under way"),)
+
+
+def _reload(
+    host: Host, result: Applied, relays: Sequence[Relay], settle_seconds: float | None
+) -> Applied:
+    by_name = {view.name: view for view in result.views}
+
+    def one(relay: Relay) -> View | ExitpolError:
+        try:
+            return look.reload(relay, by_name[relay.name], settle_seconds=settle_seconds)
+        except ExitpolError as error:
+            return error
+
+    died: TorRefusesError | None = None
+    for relay, outcome in zip(relays, at_once(one, relays), strict=True):
+        if isinstance(outcome, View):
+            by_name[relay.name] = outcome
+        elif isinstance(outcome, TorRefusesError):
+            died = died or outcome
+        else:
+            by_name[relay.name] = replace(by_name[relay.name], running=None, unreachable=outcome)
+    if died is not None:
+        # First of all a file with which Tor starts again, then the truth.
+        if result.former is not None and result.plan.install:
+            files.replace(host.config.fragment, result.former.encode("utf-8", "surrogateescape"))
+            died = TorRefusesError(
+                f"{died}; {host.config.fragment} is again as it was before", hint=died.hint
+            )
+        raise died
+    return _applied(
+        result.time, result.wanted, result.former, tuple(by_name.values()), plan=result.plan
+    )
+
+
+def _applied(
+    now: Time,
+    want: Wanted,
+    former: str | None,
+    views: tuple[View, ...],
+    plan: Plan | None = None,
+) -> Applied:
+    return Applied(
+        now,
+        want,
+        former,
+        plan or reconcile.plan(want.text, former, views),
+        views,
+        reconcile.block_states(want.blocks, want.rules, views),
+        tuple(problem for view in views for problem in _problems(view)),
+    )
+
+
+def _problems(view: View) -> list[ExitpolError]:
+    """Return what keeps a relay from being as it should."""
+    found = [problem for problem in (view.unreachable, view.broken) if problem is not None]
+    blocked = _not_reloadable(view)
+    return found if blocked is None or view.in_sync else [*found, blocked]
+
+
+def _not_reloadable(view: View) -> ExitpolError | None:
+    """Return why a relay must not or cannot be reloaded; None if it can."""
+    if view.running is not None and view.running.reload_ignored:
+        return TorRefusesError(
+            f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",
+            hint="remove that option and restart Tor",
+        )
+    return None
+
+
+def former_rules(former: str | None) -> tuple[str, ...]:
+    """Return the rules that the fragment held."""
+    return () if former is None else fragment.rules_of(former)
+
+
+def _check(
+    host: Host, views: Sequence[View], want: Wanted, former: tuple[str, ...], *, force: bool
+) -> None:
+    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
+    for relay, view in zip(host.relays, views, strict=True):
+        # A fragment that has had no rules and gets none does nothing.
+        if view.configured is None or not (want.rules or former):
+            continue
+        if not view.configured.own.exits and view.configured.own.exit_relay is None:
+            raise no_exit(relay)
+        above = _above(view)
+        if above is not None:
+            place = torrc.first_exit_policy(relay.torrc, above)
+            raise InvalidFileError(
+                f"{place or relay.torrc}: {above!r} stands above the include of"
+                f" {host.config.fragment}, so that no block has any effect",
+                hint=f"move the line %include {host.config.fragment} above it",
+            )
+        _check_limits(view, former, force=force)
+    broken = [view.broken for view in views if view.broken is not None]
+    if len(broken) == len(views):
+        raise broken[0]
+
+
+def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
+    """Refuse a change that would break a limit of Tor's. Raises RefusedError."""
+    assert view.configured is not None  # noqa: S101 - the caller has looked
+    if view.configured.fragment == former or not view.configured.options.exits:
+        return
+    default = parse_policy(base_policies.load("default").rules)
+    running = view.running
+    descriptor = None if running is None else running.descriptor
+
+    def measured(options: ExitOptions) -> limits.Limits:
+        policy = options.policy(
+            default=default,
+            local=() if running is None else running.local,
+            enforced=() if running is None else running.enforced or (),
+        )
+        return limits.measure(policy, descriptor)
+
+    before = measured(view.configured.with_fragment(former).options)
+    for problem in limits.assess(before, measured(view.configured.options)):
+        if not (problem.forcible and force):
+            more = "; or add --force, if you accept that" if problem.forcible else ""
+            raise RefusedError(
+                f"relay {view.name!r}: {problem.message}", hint=f"{problem.hint}{more}"
+            )
+
+
+def no_exit(relay: Relay) -> RefusedError:
+    """Return the refusal for a relay that one reject line would turn into an exit."""
+    return RefusedError(
+        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit option,"
+        " and one reject line would make it exit to everywhere",
+        hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc}; if not, ExitRelay 0",
+    )
+
+
+def _above(view: View) -> str | None:
+    """Return the catch-all of the operator above our rules; None if there is none."""
+    assert view.configured is not None  # noqa: S101 - the caller has looked
+    position = view.configured.options.position(view.configured.fragment)
+    if position is None:
+        return None
+    return first_catch_all(view.configured.options.exit_policy[:position])
+
+
+def _leave_time(reloaded: float, now: float) -> None:
+    """Sleep until a change of ours is no danger to the one before."""
+    since = now - reloaded
+    if 0 <= since < RELOAD_INTERVAL:
+        system_time.sleep(RELOAD_INTERVAL - since)
+
+
+def _watched(host: Host) -> list[Path]:
+    paths = [host.config.ledger, host.config.fragment, *(relay.torrc for relay in host.relays)]
+    return [*paths, host.config.source] if host.config.source else paths
+
+
+def _save_state(
+    host: Host, result: Applied, ledger: Ledger, watched: dict[str, str], reloaded: float
+) -> None:
+    change = ledger.blocks.next_change(result.time.now)
+    state.save(
+        host.state_path,
+        state.Observation(
+            applied=result.time.now.timestamp(),
+            next_change=None if change is None else change.timestamp(),
+            settled=result.settled,
+            watched=watched,
+            reloaded=reloaded,
+            trusted=result.time.trusted.timestamp(),
+            leapt=None if result.time.leapt is None else result.time.leapt.timestamp(),
+            states={str(destination): str(seen) for destination, seen in result.states.items()},
+        ),
+    )

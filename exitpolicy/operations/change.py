@@ -1,0 +1,182 @@
+"""Changing the ledger: block, renew, lift, expire, and the base policy.
+
+Each looks first whether the change would harm the relay, then records it, then applies.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from exitpolicy.block import Block, Blocks
+from exitpolicy.destination import Destination
+from exitpolicy.errors import ExitpolError, RefusedError
+from exitpolicy.ledger import blocks_file, history
+from exitpolicy.ledger.lock import ledger_lock_path, lock
+from exitpolicy.operations import apply
+from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.wanted import present
+from exitpolicy.tor.look import SETTLE_SECONDS
+
+LOCK_SECONDS: Final = 10.0
+"""How long another change of the ledger is waited for; each takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a change is to be made."""
+
+    dry_run: bool = False
+    """Only look at what would happen."""
+    force: bool = False
+    """Go beyond the limits that are the operator's own choice."""
+    wait: bool = True
+    """Wait until Tor enforces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change did to the ledger, and what came of it."""
+
+    blocks: tuple[Block, ...]
+    """The blocks that were changed, as they are after it; those that ended, as they were."""
+    applied: Applied | None
+    """None if it was recorded but not applied: `failure` says why."""
+    failure: ExitpolError | None = None
+
+
+def block(
+    host: Host,
+    destinations: Sequence[Destination],
+    *,
+    until: datetime | None,
+    reason: str,
+    reference: str,
+    options: Options,
+) -> Changed:
+    """Block destinations from now on. Raises what `apply.preview` raises, and RefusedError."""
+    now = host.clock().replace(microsecond=0)
+    for destination in destinations:
+        _protect(host, destination, force=options.force)
+    new = [Block(destination, now, until, reason, reference) for destination in destinations]
+    return _change(host, "block", lambda blocks: blocks.blocked(new), destinations, options)
+
+
+def renew(
+    host: Host, destinations: Sequence[Destination], until: datetime | None, options: Options
+) -> Changed:
+    """Give blocks a new end, sooner or later. Raises NoSuchBlockError among others."""
+    return _change(
+        host, "renew", lambda blocks: blocks.renewed(destinations, until), destinations, options
+    )
+
+
+def lift(
+    host: Host, destinations: Sequence[Destination], reference: str | None, options: Options
+) -> Changed:
+    """End blocks now: those of the destinations, or those with a reference.
+
+    Raises NoSuchBlockError among others.
+    """
+    if reference is not None:
+        found = host.ledger().blocks.referring_to(reference)
+        destinations = [block.destination for block in found]
+    return _change(host, "lift", lambda blocks: blocks.lifted(destinations), destinations, options)
+
+
+def expire(host: Host, options: Options) -> Changed:
+    """Take the blocks that are over out of the ledger, and apply."""
+    time = present(host)
+    over = [
+        block
+        for block in host.ledger().blocks
+        if block.has_ended(time.now) and not time.wants(block)
+    ]
+    if options.dry_run:
+        return Changed(tuple(over), apply.preview(host, host.ledger()))
+    ended: list[Block] = []
+    if over:
+        with lock(
+            ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
+        ):
+            ledger = host.ledger()
+            # Again, because someone may have renewed one in between.
+            ended = [
+                block
+                for block in ledger.blocks
+                if block.has_ended(time.now) and not time.wants(block)
+            ]
+            if ended:
+                rest = ledger.blocks.lifted(block.destination for block in ended)
+                blocks_file.save(host.config.ledger, replace(ledger, blocks=rest))
+                history.append(host.history_path, "expire", ended, time.now, host.who)
+    return Changed(tuple(ended), apply.apply(host))
+
+
+def use_policy(host: Host, name: str | None, options: Options) -> Applied:
+    """Put a base policy below the blocks, or none. Raises UsageError for an unknown one."""
+    ledger = host.ledger()
+    previewed = apply.preview(host, replace(ledger, policy=name), force=options.force)
+    if options.dry_run:
+        return previewed
+    with lock(
+        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
+    ):
+        blocks_file.save(host.config.ledger, replace(host.ledger(), policy=name))
+    return apply.apply(host)
+
+
+def _change(
+    host: Host,
+    action: history.Action,
+    alter: Callable[[Blocks], Blocks],
+    destinations: Sequence[Destination],
+    options: Options,
+) -> Changed:
+    ledger = host.ledger()
+    altered = alter(ledger.blocks)
+    previewed = apply.preview(host, replace(ledger, blocks=altered), force=options.force)
+    if options.dry_run:
+        return Changed(_changed(ledger.blocks, altered, destinations), previewed)
+    with lock(
+        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
+    ):
+        ledger = host.ledger()
+        altered = alter(ledger.blocks)
+        changed = _changed(ledger.blocks, altered, destinations)
+        if altered != ledger.blocks:
+            blocks_file.save(host.config.ledger, replace(ledger, blocks=altered))
+            history.append(host.history_path, action, changed, host.clock(), host.who)
+    try:
+        applied = apply.apply(host, settle_seconds=SETTLE_SECONDS if options.wait else None)
+    except ExitpolError as error:
+        # From here on the promise is on record: whatever fails now is healed by a later apply.
+        return Changed(changed, None, error)
+    return Changed(changed, applied)
+
+
+def _changed(
+    before: Blocks, after: Blocks, destinations: Sequence[Destination]
+) -> tuple[Block, ...]:
+    return tuple(
+        after.get(destination) if destination in after else before.get(destination)
+        for destination in dict.fromkeys(destinations)
+    )
+
+
+def _protect(host: Host, destination: Destination, *, force: bool) -> None:
+    """Refuse what must never be blocked, and what is too wide. Raises RefusedError."""
+    for protected in host.config.protected:
+        if protected.overlaps(destination):
+            raise RefusedError(
+                f"{destination} is protected: {protected} in {host.config.source}",
+                hint="block a part that does not touch it, or change the config",
+            )
+    limit = host.config.max_prefix[destination.family]
+    if destination.widest_prefix < limit and not force:
+        raise RefusedError(
+            f"{destination} is wider than a /{limit}:"
+            f" that would be {destination.last - destination.first + 1:,} addresses",
+            hint="block less, or add --force",
+        )

@@ -1,0 +1,64 @@
+"""What every operation works on: the files and relays of this host."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from exitpolicy import state
+from exitpolicy.errors import InvalidFileError
+from exitpolicy.ledger import blocks_file, history
+from exitpolicy.ledger.config import Config, Relay
+from exitpolicy.tor import discover
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as its config describes it, and who is asking."""
+
+    config: Config
+    relays: tuple[Relay, ...]
+    who: str
+    """For the history: the login name, or `timer`."""
+    clock: Callable[[], datetime]
+    """Gives the present time, in UTC."""
+
+    @classmethod
+    def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":
+        """Return the host, with the relays found on it if the config names none."""
+        return cls(config, config.relays or discover.relays(), who, clock)
+
+    @property
+    def state_path(self) -> Path:
+        """Where the last observation is kept."""
+        return state.path_beside(self.config.ledger)
+
+    @property
+    def history_path(self) -> Path:
+        """Where the history is kept."""
+        return history.path_beside(self.config.ledger)
+
+    def ledger(self) -> blocks_file.Ledger:
+        """Return the ledger as it stands. Raises InvalidFileError."""
+        return blocks_file.load(self.config.ledger)
+
+    def some_relays(self) -> tuple[Relay, ...]:
+        """Return the relays. Raises InvalidFileError if there is none."""
+        if not self.relays:
+            raise InvalidFileError(
+                "there is no relay on this host: no /etc/tor/torrc, nothing in /etc/tor/instances",
+                hint="name its torrc: exitpol init --torrc PATH",
+            )
+        return self.relays
+
+
+def at_once(do: Callable[[Relay], T], relays: Sequence[Relay]) -> list[T]:
+    """Return what `do` returns for each relay, all at the same time, in their order."""
+    if len(relays) == 1:
+        return [do(relays[0])]
+    with ThreadPoolExecutor(max_workers=min(32, len(relays) or 1)) as pool:
+        return list(pool.map(do, relays))

@@ -1,0 +1,155 @@
+"""Setting a host up: the ledger, an empty fragment, and the line that includes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from exitpolicy import files, fragment, torrc
+from exitpolicy.block import Blocks
+from exitpolicy.errors import InvalidFileError, UsageError
+from exitpolicy.ledger import blocks_file
+from exitpolicy.ledger.blocks_file import Ledger
+from exitpolicy.ledger.config import DEFAULT_PATH, Config, Relay
+from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
+from exitpolicy.operations import apply
+from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.host import Host
+from exitpolicy.options import OPTION_NAMES, ExitOptions
+from exitpolicy.tor import binary, discover
+
+_CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """What init found and did."""
+
+    created: tuple[Path, ...]
+    """Files that were not there before."""
+    edited: tuple[tuple[Path, str, str], ...]
+    """Each torrc that was changed: where, its text before and after."""
+    applied: Applied | None
+    """None for a dry run."""
+
+
+def with_relay(host: Host, path: Path) -> Host:
+    """Return the host with only the relay of a torrc, found by what that torrc says.
+
+    Raises InvalidFileError, TorRefusesError.
+    """
+    known = [relay for relay in host.relays if _same(relay.torrc, path)]
+    if known:
+        return host
+    if host.config.source is not None:
+        raise InvalidFileError(
+            f"{path} belongs to none of the relays in {host.config.source}",
+            hint=f"add there, under relays: - {{name: NAME, torrc: {path}, control: SOCKET}}",
+        )
+    text = torrc.read_text(path)
+    invocation = _invocation(Relay("default", path, ""))
+    control = _control(binary.options(invocation, text, _CONTROL_NAMES))
+    if control is None:
+        raise InvalidFileError(
+            f"{path} opens no control port, through which exitpol reloads Tor",
+            hint="add, and restart Tor:\nControlSocket /run/tor/control\nCookieAuthentication 1",
+        )
+    relay = Relay("default", path, control)
+    return replace(host, config=replace(host.config, relays=(relay,)), relays=(relay,))
+
+
+def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
+    """Create what is missing, include the fragment in each torrc, verify, and apply.
+
+    What is there already stays as it is. Raises RefusedError for a relay that is no exit,
+    TorRefusesError and InvalidFileError; nothing is changed then, and no torrc that Tor does not
+    take is ever put in place.
+    """
+    config = host.config
+    edits = [_edit(relay, config.fragment) for relay in host.some_relays()]
+    changes = tuple(
+        (relay.torrc, torrc.read_text(relay.torrc), new)
+        for relay, new in zip(host.relays, edits, strict=True)
+        if new is not None
+    )
+    files_to_be = [config.ledger, config.fragment]
+    written_config = config_path or DEFAULT_PATH
+    if config.relays and config.source is None:
+        files_to_be.append(written_config)
+    created = tuple(path for path in files_to_be if not path.exists())
+    if dry_run:
+        return SetUp(created, changes, None)
+    lock_folder(config.ledger)
+    with (
+        lock(apply_lock_path(config.ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"),
+        lock(ledger_lock_path(config.ledger), seconds=10, doing="changing the ledger"),
+    ):
+        if written_config in created:
+            _write_config(written_config, config)
+        if config.ledger in created:
+            blocks_file.save(config.ledger, Ledger(Blocks.of()))
+        # Before any torrc includes it: Tor ends at a missing file.
+        if config.fragment in created:
+            fragment.stage(config.fragment, fragment.render(()))
+            files.commit(config.fragment)
+        for relay, new in zip(host.relays, edits, strict=True):
+            if new is not None:
+                binary.verify(_invocation(relay), new)
+                files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
+    return SetUp(created, changes, apply.apply(host))
+
+
+def _edit(relay: Relay, path: Path) -> str | None:
+    """Return the torrc's text with our include in it; None if it is there already.
+
+    Raises RefusedError, TorRefusesError, InvalidFileError.
+    """
+    own = torrc.redirected(relay.torrc, path, "")
+    invocation = _invocation(relay)
+    binary.verify(invocation, own)
+    options = ExitOptions.read(binary.options(invocation, own, OPTION_NAMES))
+    if not options.exits and options.exit_relay is None:
+        raise apply.no_exit(relay)
+    if torrc.include_place(relay.torrc, path) is not None:
+        return None
+    if any(character in str(path) for character in '"\\#*?[ \t\n'):
+        raise UsageError(f"{path} cannot stand in a torrc", hint="choose a plain name")
+    return torrc.with_include(relay.torrc, path)
+
+
+def _invocation(relay: Relay) -> binary.Invocation:
+    return binary.of_host(discover.defaults_torrc(relay))
+
+
+def _control(options: Mapping[str, Sequence[str]]) -> str | None:
+    """Return where the first usable control port of a torrc is."""
+    for value in options.get("ControlSocket", ()):
+        word = value.split()[0].strip('"') if value.split() else "0"
+        if word not in ("0", "1"):
+            return str(word.removeprefix("unix:"))
+    for value in options.get("ControlPort", ()):
+        word = value.split()[0].strip('"') if value.split() else "0"
+        if word.startswith("unix:"):
+            return str(word.removeprefix("unix:").strip('"'))
+        if word not in ("0", "auto"):
+            return word if ":" in word else f"127.0.0.1:{word}"
+    return None
+
+
+def _write_config(path: Path, config: Config) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lines = [
+        "# exitpol's config; every key may be left out.",
+        f'ledger: "{config.ledger}"',
+        f'fragment: "{config.fragment}"',
+        "relays:",
+        *(
+            f'- {{name: "{relay.name}", torrc: "{relay.torrc}", control: "{relay.control}"}}'
+            for relay in config.relays
+        ),
+    ]
+    files.replace(path, ("\n".join(lines) + "\n").encode())
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one == other or one.resolve() == other.resolve()

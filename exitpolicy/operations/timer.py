@@ -1,0 +1,80 @@
+"""The systemd timer that runs the tick every minute."""
+
+import importlib.resources
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from exitpolicy import files, tick
+from exitpolicy.errors import ExitpolError, InvalidFileError
+from exitpolicy.operations.host import Host
+
+UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
+FOLDER: Final = Path("/etc/systemd/system")
+_RUNNING: Final = Path("/run/systemd/system")
+"""There exactly when systemd is the init system (sd_booted(3))."""
+
+
+def install(host: Host, folder: Path = FOLDER) -> list[Path]:
+    """Write the units, enable the timer and start it; return where they are.
+
+    Raises InvalidFileError if the host has no systemd: the hint says what to put into cron.
+    """
+    if not _RUNNING.is_dir() or shutil.which("systemctl") is None:
+        raise InvalidFileError(
+            "this host is not run by systemd; the timer was not installed",
+            hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {_cron(host)}",
+        )
+    written = []
+    for name, text in units(host).items():
+        files.replace(folder / name, text.encode(), files.Ownership(0o644, 0, 0))
+        written.append(folder / name)
+    for command in (
+        ("systemctl", "daemon-reload"),
+        ("systemctl", "enable", "--now", UNITS[1]),
+    ):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
+    return written
+
+
+def units(host: Host) -> dict[str, str]:
+    """Return the text of each unit by its name, with this installation's paths in it."""
+    config = "" if host.config.source is None else f"--config {_quoted(host.config.source)}"
+    values = {
+        "@PYTHON@": _quoted(sys.executable),
+        "@TICK@": _quoted(tick.__file__),
+        "@STATE@": _quoted(host.state_path),
+        "@CONFIG@": config,
+        "@WRITABLE@": " ".join(
+            _quoted(path)
+            for path in sorted({host.config.ledger.parent, host.config.fragment.parent})
+        ),
+    }
+    texts = {}
+    for name in UNITS:
+        text = importlib.resources.files("exitpolicy").joinpath("systemd", name).read_text()
+        for placeholder, value in values.items():
+            text = text.replace(placeholder, value)
+        texts[name] = text
+    return texts
+
+
+def _cron(host: Host) -> str:
+    config = "" if host.config.source is None else f" --config {host.config.source}"
+    python = sys.executable
+    return (
+        f"{python} -I -S {tick.__file__} {host.state_path}"
+        f" -- {python} -I -m exitpolicy{config} expire --quiet"
+    )
+
+
+def _quoted(path: str | os.PathLike[str]) -> str:
+    """Return a word of a unit's command line (systemd.service(5), "Command lines")."""
+    text = os.fspath(path).replace("\\", "\\\\").replace('"', '\\"')
+    text = text.replace("%", "%%").replace("$", "$$")
+    return f'"{text}"' if any(c in text for c in " \t'\"\\;") else text

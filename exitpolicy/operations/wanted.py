@@ -1,0 +1,48 @@
+"""What the ledger and the clock want of the fragment. Talks to nobody."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from exitpolicy import fragment, state
+from exitpolicy.block import Blocks
+from exitpolicy.fewest import fewest_rules
+from exitpolicy.leap import Time, believe
+from exitpolicy.ledger import base_policies
+from exitpolicy.ledger.blocks_file import Ledger
+from exitpolicy.operations.host import Host
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the ledger and the clock want."""
+
+    blocks: Blocks
+    """Those in force."""
+    rules: tuple[str, ...]
+    """The fragment's rules: the fewest for the blocks, then the base policy's."""
+
+    @property
+    def text(self) -> str:
+        """The fragment's text."""
+        return fragment.render(self.rules)
+
+
+def present(host: Host) -> Time:
+    """Return the time, and what to make of it."""
+    last = state.load(host.state_path)
+    if last is None:
+        return believe(host.clock(), None, None)
+    trusted, leapt = (
+        None if moment is None else datetime.fromtimestamp(moment, UTC)
+        for moment in (last.trusted, last.leapt)
+    )
+    return believe(host.clock(), trusted, leapt)
+
+
+def wanted(ledger: Ledger, time: Time) -> Wanted:
+    """Return what a ledger wants at a time. Raises UsageError for an unknown base policy."""
+    blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
+    rules = [str(rule) for rule in fewest_rules(block.destination for block in blocks)]
+    if ledger.policy is not None:
+        rules += base_policies.load(ledger.policy).rules
+    return Wanted(blocks, tuple(rules))

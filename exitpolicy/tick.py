@@ -1,0 +1,86 @@
+"""The timer's first step: is there anything to do? Nearly always not, and then it costs nothing.
+
+    python3 -I -S tick.py STATE -- COMMAND…
+
+reads one small file, looks at the dates of a few others, and exits 0 if nothing has changed and
+nothing is due; otherwise it becomes COMMAND (`exitpol expire --quiet`). It runs as a script of
+its own, imports nothing that the interpreter has not loaded already, takes no lock and reads no
+YAML. Whatever it does not understand is something to do.
+
+The state file is written by `exitpol` (exitpolicy.state) after every apply: lines of words.
+
+    version 1
+    applied 1763806000        when exitpol last looked at Tor, Unix time
+    next 1763809999           when the next block begins or ends; `never`
+    settled 1                 0: something is pending, so try again
+    watch MTIME SIZE INODE PATH   a file that must not have changed since
+
+What comes behind an empty line is for others.
+"""
+
+import os
+import sys
+import time
+
+LOOK_EVERY = 15 * 60
+"""After so many seconds Tor is looked at again, even if nothing has changed, to find drift."""
+
+
+def due(state: str, now: float) -> str | None:
+    """Return why exitpol has to run, None if it has not. `state` is the path of the state file."""
+    try:
+        with open(state, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read(65536).partition("\n\n")[0].splitlines()
+    except OSError:
+        return "there is no state yet"
+    seen = set()
+    try:
+        for line in lines:
+            key, _, value = line.partition(" ")
+            seen.add(key)
+            if key == "version" and value != "1":
+                return "the state is of another version"
+            if key == "applied" and not 0 <= now - float(value) < LOOK_EVERY:
+                return "Tor has not been looked at for a while, or the clock was set"
+            if key == "next" and value != "never" and float(value) <= now:
+                return "a block begins or ends"
+            if key == "settled" and value != "1":
+                return "something is pending"
+            if key == "watch":
+                mtime, size, inode, path = value.split(" ", 3)
+                if fingerprint(path) != f"{mtime} {size} {inode}":
+                    return f"{path} has changed"
+    except ValueError:
+        return "the state is not understood"
+    if not seen >= {"version", "applied", "next", "settled", "watch"}:
+        return "the state is not whole"
+    return None
+
+
+def fingerprint(path: str) -> str:
+    """Return `MTIME SIZE INODE` of a file (nanoseconds, bytes); `0 0 0` if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "0 0 0"
+    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
+
+def main(arguments: list[str]) -> int:
+    """Do nothing, or become the command behind `--`."""
+    if len(arguments) < 3 or arguments[1] != "--":
+        sys.stderr.write("usage: tick.py STATE -- COMMAND [ARGUMENT…]\n")
+        return 2
+    if due(arguments[0], time.time()) is None:
+        return 0
+    command = arguments[2:]
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        sys.stderr.write(f"exitpol: error: {command[0]} cannot be run: {error.strerror}\n")
+        sys.stderr.write("exitpol: hint: if exitpol was moved: exitpol init --timer\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

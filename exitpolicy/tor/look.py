@@ -1,0 +1,198 @@
+"""A look at one relay: what it runs, what it enforces, and what its files would make of it."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from exitpolicy import torrc as torrc_file
+from exitpolicy.errors import ExitpolError, InvalidFileError, TorRefusesError, TorUnreachableError
+from exitpolicy.ledger.config import Relay
+from exitpolicy.options import OPTION_NAMES, ExitOptions
+from exitpolicy.reconcile import Configured, Running, View
+from exitpolicy.rule import Rule, RuleError, parse_policy
+from exitpolicy.tor import binary, discover
+from exitpolicy.tor.control import Control, NotAnsweredError, connect
+
+SETTLE_SECONDS: Final = 75.0
+"""How long a reloaded Tor is waited for until it enforces what it read."""
+
+_POLL_SECONDS: Final = 0.03
+
+
+_QUOTED: Final = re.compile(r"'([^']*)'")
+
+
+class CandidateError(TorRefusesError):
+    """Tor does not take the candidate, though it takes what is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A fragment that is to be read in place of the one that stands at `fragment`."""
+
+    fragment: Path
+    content: Path | str
+    """Where it is staged, or the text itself."""
+    rules: tuple[str, ...]
+
+
+def at(relay: Relay, candidate: Candidate) -> View:
+    """Look at a relay, and let its own Tor read its files with the candidate.
+
+    Nothing is changed. What is wrong with the relay is said in the view; only what is wrong with
+    the candidate raises CandidateError.
+    """
+    running: Running | None = None
+    unreachable: ExitpolError | None = None
+    invocation: binary.Invocation | None = None
+    try:
+        with connect(relay) as control:
+            running = _running(control)
+            invocation = binary.of_process(_pid(control))
+    except (TorUnreachableError, InvalidFileError) as error:
+        unreachable = error
+    configured: Configured | None = None
+    broken: ExitpolError | None = None
+    try:
+        if invocation is None:
+            invocation = binary.of_host(discover.defaults_torrc(relay))
+        configured = _configured(_torrc_of(relay, running), invocation, candidate)
+    except CandidateError:
+        raise
+    except (TorRefusesError, InvalidFileError) as error:
+        broken = error
+    return View(relay.name, running, configured, unreachable, broken)
+
+
+def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
+    """Reload a relay and look until it enforces what its files say, at most so long.
+
+    `settle_seconds` None does not wait. Raises TorRefusesError if Tor has ended, and
+    TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        control.reload(binary.SECONDS)
+        control.within(settle_seconds or 10.0)
+        running = _running(control)
+        deadline = time.monotonic() + (settle_seconds or 0)
+        view = replace(view, running=running)
+        while not view.in_sync and time.monotonic() < deadline:
+            running = _changed(control, running, deadline)
+            view = replace(view, running=running)
+    return view
+
+
+def own_addresses(relay: Relay) -> tuple[str, ...]:
+    """Return the addresses that a running relay says are its own; empty if it says nothing."""
+    try:
+        with connect(relay) as control:
+            found = [_info(control, "address"), _info(control, "address/v6")]
+    except (TorUnreachableError, InvalidFileError):
+        return ()
+    return tuple(address for address in found if address)
+
+
+def _changed(control: Control, running: Running, deadline: float) -> Running:
+    """Return what Tor runs as soon as its policy is not the one in `running`."""
+    before = running.enforced
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        enforced, problem = _enforced(control)
+        if enforced != before:
+            # The rules against which Tor's are compared depend on its addresses, which it may
+            # only now know: ask for them again.
+            return replace(running, enforced=enforced, problem=problem, local=_local(control))
+    return running
+
+
+def _running(control: Control) -> Running:
+    names = (*OPTION_NAMES, "DisableNetwork", "__ReloadTorrcOnSIGHUP")
+    values = control.get_conf(names)
+    enforced, problem = _enforced(control)
+    return Running(
+        version=_info(control, "version"),
+        torrc=_info(control, "config-file"),
+        options=ExitOptions.read(values),
+        enforced=enforced,
+        problem=problem,
+        default=_rules(_info(control, "exit-policy/default").splitlines()),
+        local=_local(control),
+        descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
+        or None,
+        network_disabled=values["DisableNetwork"] == ("1",),
+        reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
+    )
+
+
+def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
+    try:
+        text = control.get_info("exit-policy/full")
+    except NotAnsweredError as error:
+        return None, str(error)
+    try:
+        return parse_policy(text.splitlines()), None
+    except RuleError as error:
+        return None, f"its policy is not understood: {error}"
+
+
+def _local(control: Control) -> tuple[Rule, ...]:
+    return _rules(_info(control, "exit-policy/reject-private/relay").splitlines())
+
+
+def _rules(lines: Sequence[str]) -> tuple[Rule, ...]:
+    try:
+        return parse_policy(lines)
+    except RuleError:
+        return ()
+
+
+def _info(control: Control, key: str) -> str:
+    try:
+        return control.get_info(key)
+    except NotAnsweredError:
+        return ""
+
+
+def _pid(control: Control) -> int:
+    pid = _info(control, "process/pid")
+    return int(pid) if pid.isascii() and pid.isdigit() else 0
+
+
+def _torrc_of(relay: Relay, running: Running | None) -> Path:
+    if running is not None and running.torrc:
+        told = Path(running.torrc)
+        if told != relay.torrc and told.resolve() != relay.torrc.resolve():
+            raise InvalidFileError(
+                f"the Tor at {relay.control} reads {told}, not {relay.torrc}",
+                hint=f"correct the relay {relay.name!r} in the config",
+            )
+    return relay.torrc
+
+
+def _configured(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Configured:
+    place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
+    if place is None:
+        raise InvalidFileError(
+            f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
+        )
+    text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
+    _verify(torrc, invocation, text, candidate)
+    options = binary.options(invocation, text, OPTION_NAMES)
+    return Configured(ExitOptions.read(options), candidate.rules)
+
+
+def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Candidate) -> None:
+    """Let tor verify a candidate; blame it only for what is not wrong without it."""
+    try:
+        warnings = binary.verify(invocation, text)
+    except TorRefusesError as error:
+        binary.verify(invocation, torrc_file.read_text(torrc))
+        raise CandidateError(str(error)) from None
+    ours = {rule.partition(" ")[2] for rule in candidate.rules}
+    for warning in warnings:
+        # Tor warns, and goes on without the rule, where it should refuse.
+        if ours.intersection(_QUOTED.findall(warning)):
+            raise CandidateError(f"Tor warns of a rule of ours: {warning}")

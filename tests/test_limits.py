@@ -1,0 +1,506 @@
+"""`limits`: each limit from both sides, and the numbers of a real Tor to the byte."""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy.destination import BITS, Family
+from exitpolicy.limits import (
+    DESCRIPTOR_LIMIT,
+    DESCRIPTOR_SPARE,
+    OTHER_CONTENT,
+    REJECTED_LIMIT,
+    Limits,
+    assess,
+    free_networks,
+    measure,
+    other_bytes,
+    port_summary,
+    remove_redundancies,
+)
+from exitpolicy.rule import PRIVATE, Rule, parse_policy
+from tests.tor_process import lone_tor
+
+EVERYTHING = "accept *:*"
+DESCRIPTOR = b"router x 192.0.2.1 9001 0 0\nuptime 5\naccept *:*\nipv6-policy accept 80\nend\n\n"
+
+
+def policy(*rules: str) -> tuple[Rule, ...]:
+    """Return rules from their text."""
+    return parse_policy(rules)
+
+
+def summary(family: Family, *rules: str) -> str:
+    """Return the text of the port summary of rules."""
+    return port_summary(policy(*rules), family).text
+
+
+def limits(*rules: str) -> Limits:
+    """Return where a relay with no readable descriptor stands."""
+    return measure(policy(*rules), None)
+
+
+def kinds(before: Limits, after: Limits) -> list[tuple[str, bool]]:
+    """Return which limits a change breaks, and which of them may be forced."""
+    return [(problem.limit, problem.forcible) for problem in assess(before, after)]
+
+
+# -- the descriptor ------------------------------------------------------------------------------
+
+
+def descriptor_of(size: int, *rules: str) -> bytes:
+    """Return a descriptor so long that with these rules it has `size` bytes."""
+    own = sum(len(f"{rule}\n") for rule in rules)
+    return b"x" * (size - own - 1) + b"\n" + "".join(f"{rule}\n" for rule in rules).encode()
+
+
+def test_only_policy_lines_are_replaced_in_a_descriptor() -> None:
+    """What stays is all but accept, reject and ipv6-policy; empty lines at the end do not count."""
+    assert other_bytes(DESCRIPTOR) == len(b"router x 192.0.2.1 9001 0 0\nuptime 5\nend\n")
+    assert other_bytes(DESCRIPTOR.replace(b"\n", b"\r\n")) == other_bytes(DESCRIPTOR)
+    assert other_bytes(b"contact reject this\nonion-key\n") == 30
+
+
+def test_rules_for_ipv4_are_lines_and_those_for_ipv6_a_summary() -> None:
+    """A thousand IPv6 rules cost as much as one; each IPv4 rule costs its line."""
+    alone = limits(EVERYTHING).descriptor_bytes
+    assert limits("reject 203.0.113.7:*", EVERYTHING).descriptor_bytes - alone == 21
+    many = [f"reject [2001:db8::{i:x}]:*" for i in range(1, 1000)]
+    assert limits(*many, EVERYTHING).descriptor_bytes == alone
+    assert limits("reject [2001:db8::]/32:25", "reject *6:25", EVERYTHING).descriptor_bytes == (
+        alone + len("reject 25") - len("accept 1-65535")
+    )
+
+
+def test_a_closed_ipv6_policy_has_no_line() -> None:
+    """`ipv6-policy reject 1-65535` is left out."""
+    assert limits("reject *6:*", EVERYTHING).descriptor_bytes == OTHER_CONTENT + len("accept *:*\n")
+    assert limits("reject *:*").descriptor_bytes == OTHER_CONTENT + len("reject *:*\n")
+
+
+def test_a_policy_that_accepts_nothing_is_one_line() -> None:
+    """Behind `reject *:*` for both families nothing is published, whatever came before."""
+    assert limits("reject 203.0.113.7:*", "reject *:*").policy_lines == 1
+
+
+def test_an_unknown_descriptor_is_assumed_to_be_long() -> None:
+    """Without a descriptor 4,000 bytes are assumed, and it is said that they are."""
+    unknown, known = limits(EVERYTHING), measure(policy(EVERYTHING), DESCRIPTOR)
+    assert not unknown.descriptor_known
+    assert known.descriptor_known
+    assert unknown.descriptor_bytes - known.descriptor_bytes == 4000 - other_bytes(DESCRIPTOR)
+
+
+@pytest.mark.parametrize(("bytes_after", "fits"), [(19_500, True), (19_501, False)])
+def test_the_descriptor_keeps_500_bytes_spare(bytes_after: int, fits: bool) -> None:
+    """19,500 bytes are taken, one more is not, and force does not help."""
+    text = descriptor_of(bytes_after - 21, EVERYTHING, "ipv6-policy accept 1-65535")
+    before = measure(policy(EVERYTHING), text)
+    after = measure(policy("reject 203.0.113.7:*", EVERYTHING), text)
+    assert after.descriptor_bytes == bytes_after
+    assert kinds(before, after) == ([] if fits else [("descriptor", False)])
+
+
+def test_a_descriptor_problem_says_how_much_too_much_and_how_much_fits() -> None:
+    """1,000 addresses at 21 bytes where there is room for a part of them."""
+    text = descriptor_of(2_000, EVERYTHING, "ipv6-policy accept 1-65535")
+    before = measure(policy(EVERYTHING), text)
+    rules = [f"reject 203.0.{100 + i // 100}.{100 + i % 100}:*" for i in range(1000)]
+    after = measure(policy(*rules, EVERYTHING), text)
+    (problem,) = assess(before, after)
+    assert problem.excess == after.descriptor_bytes - 19_500 == 2_000 + 23_000 - 19_500
+    assert problem.fits == 17_500 // 23
+    assert "25,000 bytes" in problem.message
+    assert "760 more rules" in problem.hint
+
+
+def test_lifting_is_allowed_where_the_descriptor_is_too_long_already() -> None:
+    """A change that makes a broken limit no worse is no problem; a byte more is."""
+    text = descriptor_of(25_000, EVERYTHING, "reject 203.0.113.7:*")
+    more = measure(policy("reject 203.0.113.7:*", EVERYTHING), text)
+    less = measure(policy(EVERYTHING), text)
+    assert less.descriptor_room < 0
+    assert kinds(more, less) == []
+    assert kinds(more, more) == []
+    assert kinds(less, more) == [("descriptor", False)]
+
+
+# -- the port summary ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "rules", "text"),
+    [
+        (4, ["reject 20.0.0.0/7:*"], "accept 1-65535"),
+        (4, ["reject 20.0.0.0/7:*", "reject 30.0.0.1:*"], "reject 1-65535"),
+        (4, ["reject 20.0.0.0/7:80", "reject 30.0.0.1:79-81"], "reject 80"),
+        (4, ["reject 20.0.0.0/8:*", "reject 20.0.0.0/8:80", "reject 20.0.0.0/9:*"], "reject 80"),
+        (4, ["reject 20.0.0.0/8:*", "reject 20.0.0.0/8:80"], "accept 1-65535"),
+        (6, ["reject [2001::]/16:*"], "accept 1-65535"),
+        (6, ["reject [2001::]/16:*", "reject [2002::]/64:*"], "reject 1-65535"),
+        (6, ["reject [2001::]/16:*", "reject [2002::]/65:*"], "accept 1-65535"),
+        (6, ["reject [2000::]/15:22"], "reject 22"),
+        (6, ["reject *6:22", "reject *6:22"], "reject 22"),
+    ],
+)
+def test_a_port_is_closed_by_one_address_too_many(
+    family: Family, rules: list[str], text: str
+) -> None:
+    """2^25 addresses or 2^48 /64s are the most; overlaps count twice, smaller networks not."""
+    assert summary(family, *rules, EVERYTHING) == text
+
+
+@pytest.mark.parametrize("network", PRIVATE)
+def test_exactly_the_private_networks_do_not_count(network: str) -> None:
+    """`reject private` is free; half of a private network counts like any other."""
+    rule = policy(f"reject {network}:*")[0]
+    assert port_summary([rule], rule.family).rejected(80) == 0
+    if (rule.family, rule.prefix) != (6, 127):
+        half = replace(rule, prefix=rule.prefix + 1)
+        bits = 32 if rule.family == 4 else 64
+        assert port_summary([half], rule.family).rejected(80) == 2 ** (bits - half.prefix)
+
+
+def test_only_rules_for_all_addresses_accept() -> None:
+    """`accept` of a network opens nothing in the summary, and of all addresses its ports."""
+    assert summary(4, "accept 20.0.0.0/8:*", "reject *:*") == "reject 1-65535"
+    assert summary(4, "accept *:80", "accept *:443", "reject *:*") == "accept 80,443"
+    assert summary(4) == "reject 1-65535"
+
+
+def test_the_count_that_matters_is_that_before_the_accept() -> None:
+    """What is rejected behind the accept rule neither closes a port nor counts."""
+    counted = port_summary(
+        policy("reject 20.0.0.0/24:80", "accept *:80", "reject 30.0.0.0/5:80", "reject *:*"), 4
+    )
+    assert counted.text == "accept 80"
+    assert counted.rejected(80) == counted.most_rejected == 256
+    assert counted.rejected(81) == 2**32
+
+
+def test_counters_do_not_overflow() -> None:
+    """`::/0` is as much as can be counted, however often."""
+    counted = port_summary(policy("reject *6:22", "reject *6:20-30", "reject [2001::]/16:22"), 6)
+    assert counted.rejected(22) == 2**64 - 1
+    assert counted.rejected(1) == 0
+
+
+def test_a_long_summary_is_cut_before_the_comma() -> None:
+    """Where neither form fits into 1,000 characters, the last accepted ports are lost."""
+    rules = [f"reject *:{port}" for port in range(10_001, 10_601, 2)]
+    counted = port_summary(policy(*rules, EVERYTHING), 4)
+    assert counted.text.startswith("accept 1-10000,10002,10004,")
+    assert counted.is_cut
+    assert len(counted.text) <= 1000 < len(counted.text) + len(",10002")
+    last = int(counted.text.rsplit(",", 1)[1])
+    assert counted.ports[-1] == (last, last)
+    short = port_summary(policy(*rules[:150], EVERYTHING), 4)
+    assert not short.is_cut
+    assert short.text.startswith("reject 10001,10003,")
+
+
+PORTS = (1, 22, 79, 80, 81, 443, 65535)
+port_ranges = st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(sorted)
+
+
+@st.composite
+def any_rule(draw: st.DrawFn) -> Rule:
+    """Any rule of a small part of the world, where rules often meet."""
+    family: Family = draw(st.sampled_from((4, 6)))
+    bits = BITS[family]
+    low, high = draw(port_ranges)
+    lengths = (0, 0, 1, 7, 8, 9, 16, 24, 32) if family == 4 else (0, 0, 15, 16, 17, 64, 65, 128)
+    prefix = draw(st.sampled_from(lengths))
+    network = draw(st.integers(0, 7)) << bits - 3 | draw(st.integers(0, 3)) << bits - 9
+    network |= draw(st.integers(0, 2))
+    if draw(st.booleans()):
+        low, high = 1, 65535
+    network = network >> bits - prefix << bits - prefix
+    return Rule(draw(st.booleans()), family, network, prefix, low, high)
+
+
+rule_lists = st.lists(any_rule(), max_size=14)
+
+
+@given(rule_lists)
+def test_counts_are_those_of_each_port_alone(rules: list[Rule]) -> None:
+    """For every port: what one gets by walking the rules for this port only."""
+    private = {str(rule.destination) for n in PRIVATE for rule in policy(f"reject {n}:*")}
+    families: tuple[Family, ...] = (4, 6)
+    for family in families:
+        found = port_summary(rules, family)
+        for port in {q for p in PORTS for q in (p - 1, p, p + 1)} - {0, 65536}:
+            count, accepted = 0, False
+            for rule in rules:
+                if rule.family != family or not rule.low <= port <= rule.high:
+                    continue
+                if rule.accept and rule.prefix == 0:
+                    accepted = count <= REJECTED_LIMIT[family]
+                    break
+                whole = str(replace(rule, low=1, high=65535).destination)
+                if not rule.accept and whole not in private:
+                    size = rule.last - rule.network + 1
+                    count += size if family == 4 else size >> 64
+            assert found.rejected(port) == min(count, 2**64 - 1)
+            assert any(low <= port <= high for low, high in found.ports) == accepted
+
+
+def test_a_port_that_would_be_closed_is_the_operators_choice() -> None:
+    """Three /8s close all ports: it says by how much, how much would fit, and may be forced."""
+    before = limits("reject 20.0.0.0/8:*", EVERYTHING)
+    after = limits("reject 20.0.0.0/8:*", "reject 30.0.0.0/7:*", EVERYTHING)
+    (problem,) = assess(before, after)
+    assert (problem.limit, problem.forcible) == ("ports", True)
+    assert problem.excess == 2**24
+    assert problem.fits == 2**24
+    assert "1-65535" in problem.message or "*" in problem.message
+    assert "16,777,216" in problem.message
+    assert kinds(after, before) == []
+    assert kinds(after, after) == []
+
+
+def test_each_family_has_its_own_ports() -> None:
+    """IPv6 is judged like IPv4, in /64 networks."""
+    before = limits(EVERYTHING)
+    after = limits("reject [2000::]/15:22", EVERYTHING)
+    (problem,) = assess(before, after)
+    assert problem.excess == 2**48
+    assert "IPv6 on port 22" in problem.message
+
+
+def test_ports_that_were_closed_before_are_not_held_against_a_change() -> None:
+    """More blocks on a port that no client could use anyway cost nothing."""
+    before = limits("reject *:25", EVERYTHING)
+    after = limits("reject 30.0.0.0/6:25", "reject *:25", EVERYTHING)
+    assert kinds(before, after) == []
+
+
+def test_a_summary_that_would_be_cut_is_a_problem() -> None:
+    """So many separate ports that the line does not hold the accepted ones any more."""
+    ports = [f"reject *:{port}" for port in range(10_001, 10_601, 2)]
+    problems = assess(limits(*ports[:150], EVERYTHING), limits(*ports, EVERYTHING))
+    assert {problem.limit for problem in problems} == {"ports"}
+    assert limits(*ports, EVERYTHING).ipv4.is_cut
+
+
+# -- the Exit flag -------------------------------------------------------------------------------
+
+
+def touch(*networks: int, port: str = "*") -> list[str]:
+    """Return a block of one address in each /8."""
+    return [f"reject {network}.1.2.3:{port}" for network in networks]
+
+
+def test_the_exit_flag_needs_one_slash_8_without_any_block() -> None:
+    """One address touches its whole /8; the last one untouched keeps the flag."""
+    public = [network for network in range(256) if network not in {0, 10, 127}]
+    assert limits(*touch(*public[:-1]), EVERYTHING).free_networks == (1, 1)
+    assert limits(*touch(*public[:-1]), EVERYTHING).exit_flag
+    assert not limits(*touch(*public), EVERYTHING).exit_flag
+    assert limits(EVERYTHING).free_networks == (253, 253)
+    assert limits(*touch(*public, port="22"), EVERYTHING).exit_flag
+
+
+@pytest.mark.parametrize("port", ["80", "443"])
+def test_the_exit_flag_needs_both_ports(port: str) -> None:
+    """Losing 80 or 443 alone loses the flag, which is the operator's choice."""
+    before = limits(*touch(*range(1, 255)), EVERYTHING)
+    after = limits(*touch(*range(1, 255)), *touch(255, port=port), EVERYTHING)
+    assert before.exit_flag
+    (problem,) = assess(before, after)
+    assert (problem.limit, problem.forcible) == ("exit flag", True)
+    assert problem.message.endswith(f"port {port}")
+    assert kinds(after, before) == []
+
+
+def test_a_slash_8_must_be_accepted_by_one_rule() -> None:
+    """An accepted /8 is enough, its two halves are not; internal ones do not count."""
+    assert free_networks(policy("accept 20.0.0.0/8:80", "reject *:*"), 80) == 1
+    assert free_networks(policy("accept 20.0.0.0/9:80", "accept 20.128.0.0/9:80"), 80) == 0
+    assert free_networks(policy("accept 10.0.0.0/8:80"), 80) == 0
+    assert free_networks(policy("accept 20.0.0.0/7:80"), 80) == 2
+    assert free_networks(policy("accept 20.0.0.0/7:80", "reject 20.0.0.1:80"), 80) == 2
+    assert free_networks(policy("reject 20.0.0.1:80", "accept 20.0.0.0/7:80"), 80) == 1
+
+
+def test_the_keys_of_status() -> None:
+    """`descriptor`, `rejected_addresses` by open ports, `exit_flag`."""
+    known = measure(policy("reject 20.0.0.0/24:80", "reject *:25", EVERYTHING), DESCRIPTOR)
+    assert known.as_json() == {
+        "descriptor": {"bytes": known.descriptor_bytes, "limit": DESCRIPTOR_LIMIT},
+        "rejected_addresses": {"1-24": 0, "26-79": 0, "80": 256, "81-65535": 0, "limit": 2**25},
+        "exit_flag": True,
+    }
+    assert limits(EVERYTHING).as_json()["descriptor"] == {"bytes": None, "limit": 20_000}
+
+
+# -- what Tor drops ------------------------------------------------------------------------------
+
+
+def covers(wide: Rule, rule: Rule) -> bool:
+    """Tell whether a rule covers another, as Tor does."""
+    return wide.destination.covers(rule.destination)
+
+
+def reduced_slowly(rules: Iterable[Rule]) -> list[Rule]:
+    """Do what Tor does, step by step and with its quadratic loops."""
+    left: list[Rule] = []
+    closed = set()
+    for rule in rules:
+        if rule.family not in closed:
+            left.append(rule)
+        if rule.is_catch_all:
+            closed.add(rule.family)
+    i = 0
+    while i < len(left):
+        left[i + 1 :] = [rule for rule in left[i + 1 :] if not covers(left[i], rule)]
+        i += 1
+    i = 0
+    while i < len(left):
+        for other in left[i + 1 :]:
+            if other.accept != left[i].accept:
+                if other.destination.overlaps(left[i].destination):
+                    break
+            elif covers(other, left[i]):
+                del left[i]
+                i -= 1
+                break
+        i += 1
+    return left
+
+
+@given(rule_lists)
+@settings(max_examples=400)
+def test_redundant_rules_are_those_of_the_quadratic_loops(rules: list[Rule]) -> None:
+    """The quick way drops just what Tor's own loops drop."""
+    assert list(remove_redundancies(rules)) == reduced_slowly(rules)
+
+
+def random_policy(seed: int) -> list[str]:
+    """Return an odd policy as one might find it in a torrc."""
+    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+    rules = []
+    for _ in range(60):
+        action = dice.choice(("accept", "reject", "reject"))
+        prefix = dice.choice((8, 9, 16, 24, 32))
+        number = dice.choice((20 << 24, 30 << 24)) | dice.getrandbits(5) << 19 | dice.getrandbits(3)
+        number = number >> 32 - prefix << 32 - prefix
+        address = ".".join(str(byte) for byte in number.to_bytes(4, "big"))
+        if dice.random() < 0.3:
+            address, prefix = f"[2001:db8:{dice.getrandbits(2):x}::]", dice.choice((32, 48, 128))
+            if prefix == 32:
+                address = "[2001:db8::]"
+        ports = dice.choice(("*", "22", "80", "443", "20-25", "79-81", "1-1023"))
+        rules.append(f"{action} {address}/{prefix}:{ports}")
+    return rules
+
+
+SEPARATE_PORTS = [f"reject *:{port}" for port in range(10_001, 10_601, 2)]
+
+POLICIES: Sequence[list[str]] = [
+    ["reject 203.0.113.7:*", "reject 203.0.113.0/24:80", "reject [2001:db8::]/32:*"],
+    [f"reject 198.51.100.{i}:*" for i in range(100)] + ["reject 198.51.100.0/26:22"],
+    ["reject private:*", "reject 10.0.0.0/9:*", "accept *:80", "accept *:443", "reject *:*"],
+    ["reject [2001::]/16:*", EVERYTHING],
+    ["reject [2001::]/16:*", "reject [2002::]/64:*", EVERYTHING],
+    ["reject [2001::]/16:22", "reject [2002::]/64:20-30", "reject [2003::]/65:*", EVERYTHING],
+    [*SEPARATE_PORTS, EVERYTHING],
+    [*SEPARATE_PORTS[:150], EVERYTHING],
+    ["reject *6:*", EVERYTHING],
+    ["reject 203.0.113.7:*", "reject *:*"],
+    [*random_policy(1), EVERYTHING],
+    [*random_policy(2), "accept *:22-443", "reject *:*"],
+    ["reject *4:25", "reject *6:26", EVERYTHING],
+]
+
+
+def enforced(lines: Sequence[str]) -> tuple[Rule, ...]:
+    """Read exit-policy/full, where `*` without a 6 is IPv4 alone, unlike in torrc.
+
+    But a policy that accepts nothing is written `reject *:*`, for both.
+    """
+    if list(lines) == ["reject *:*"]:
+        return policy("reject *:*")
+    return tuple(
+        rule
+        for line in lines
+        for rule in policy(line)
+        if (rule.family == 6) == line.startswith(("accept6", "reject6"))
+    )
+
+
+def fixed(descriptor: bytes) -> bytes:
+    """Return a descriptor without its lines that change length by themselves."""
+    return b"".join(
+        line
+        for line in descriptor.splitlines(keepends=True)
+        if not line.startswith((b"uptime ", b"bandwidth "))
+    )
+
+
+@pytest.fixture(scope="module", name="observed")
+def _observed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str], bytes]]:
+    """Return what a real Tor enforces and publishes under each of the policies."""
+    seen = []
+    folder = tmp_path_factory.mktemp("tor")
+    options = ["IPv6Exit 1", "ExitPolicyRejectPrivate 0", "ContactInfo reject spam, accept mail"]
+    with lone_tor(folder, POLICIES[0], options) as tor:
+        seen.append((tor.policy(), tor.descriptor()))
+        for rules in POLICIES[1:]:
+            tor.reload(rules)
+            seen.append((tor.policy(), tor.descriptor()))
+    return seen
+
+
+@pytest.mark.parametrize("i", range(len(POLICIES)))
+def test_a_real_tor_keeps_the_rules_that_are_predicted(
+    observed: list[tuple[list[str], bytes]], i: int
+) -> None:
+    """The rules of torrc, with Tor's default behind an open end, reduce to exit-policy/full."""
+    configured = policy(*POLICIES[i])
+    live = enforced(observed[i][0])
+    if not any(rule.is_catch_all for rule in configured):
+        default = next(at for at, rule in enumerate(live) if str(rule) == "reject *:25")
+        configured += live[default:]
+    predicted = remove_redundancies(configured)
+    if any(rule.accept for rule in predicted):
+        assert predicted == live
+    else:
+        assert observed[i][0] == ["reject *:*"]
+
+
+@pytest.mark.parametrize("i", range(len(POLICIES)))
+def test_a_real_tors_descriptor_has_the_bytes_that_are_predicted(
+    observed: list[tuple[list[str], bytes]], i: int
+) -> None:
+    """To the byte, from its own descriptor and from one with another policy."""
+    rules, descriptor = observed[i]
+    for known in descriptor, observed[i - 1][1]:
+        predicted = measure(enforced(rules), fixed(known))
+        assert predicted.descriptor_bytes == len(fixed(descriptor))
+
+
+@pytest.mark.parametrize("i", range(len(POLICIES)))
+def test_a_real_tors_policy_lines_are_those_predicted(
+    observed: list[tuple[list[str], bytes]], i: int
+) -> None:
+    """Its ipv6-policy line is the predicted summary, which nothing else shows of policy_summarize.
+
+    `p` lines come from the same function of Tor, for the other family.
+    """
+    rules, descriptor = observed[i]
+    lines = descriptor.decode().splitlines()
+    written = [line.partition(" ")[2] for line in lines if line.startswith("ipv6-policy ")]
+    predicted = measure(enforced(rules), None)
+    assert written == [predicted.ipv6.text] * (predicted.ipv6.text != "reject 1-65535")
+    assert predicted.policy_lines == sum(line.startswith(("accept ", "reject ")) for line in lines)
+
+
+def test_spare_and_limit_are_those_of_the_authorities() -> None:
+    """The numbers that the README states."""
+    assert (DESCRIPTOR_LIMIT, DESCRIPTOR_SPARE) == (20_000, 500)
+    assert REJECTED_LIMIT == {4: 2**25, 6: 2**48}
