@@ -91,6 +91,9 @@ def remaining_text(until: datetime | None, now: datetime) -> str:
     seconds = int((until - now).total_seconds())
     if seconds <= 0:
         return "ended"
+    if seconds > 3600:
+        # A block of 30 days has 30 days left, not 29 days and 23 hours, once it is shown.
+        seconds += -seconds % 60
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, seconds = divmod(seconds, size)

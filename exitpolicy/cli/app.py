@@ -3,9 +3,9 @@
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -23,19 +23,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    blocks.block,
-    blocks.renew,
-    blocks.lift,
-    relays.check,
-    relays.status,
-    relays.apply,
-    relays.expire,
-    relays.init,
-    blocks.history,
-):
-    app.command()(command)
-app.command("list")(blocks.list_)
+COMMANDS: Final[dict[str, Callable[..., int]]] = {
+    "init": relays.init,
+    "block": blocks.block,
+    "renew": blocks.renew,
+    "lift": blocks.lift,
+    "list": blocks.list_,
+    "check": relays.check,
+    "status": relays.status,
+    "apply": relays.apply,
+    "expire": relays.expire,
+    "history": blocks.history,
+}
+for name, function in COMMANDS.items():
+    app.command(name)(function)
 
 policy_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 policy_app.command("list")(policies.list_)
@@ -54,10 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(code or 0)
     except typer.TyperException as error:
-        # Typer's own, about the arguments. With none at all it has shown the help already.
-        message = error.format_message().rstrip(".")
-        usage = UsageError(message, hint=_help_hint(arguments))
-        return _failed(usage, wants_json) if message else ExitCode.USAGE
+        return _misused(error.format_message(), arguments, wants_json)
     except ExitpolError as error:
         return _failed(error, wants_json)
     except (KeyboardInterrupt, typer.Abort):
@@ -70,6 +68,14 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(ExitpolError(f"{type(error).__name__}: {error}"), wants_json)
 
 
+def _misused(message: str, arguments: Sequence[str], wants_json: bool) -> int:
+    """Write what typer has to say about the arguments; where there are none, it is the help."""
+    if message.startswith("Usage:"):
+        say(message)
+        return ExitCode.USAGE
+    return _failed(UsageError(message.rstrip("."), hint=_help_hint(arguments)), wants_json)
+
+
 def _failed(error: ExitpolError, wants_json: bool) -> int:
     if wants_json:
         say_json(error=output.error_json(error))
@@ -78,8 +84,7 @@ def _failed(error: ExitpolError, wants_json: bool) -> int:
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
-    known = {command.name for command in app.registered_commands} | {"policy"}
-    command = next((word for word in arguments if word in known), None)
+    command = next((word for word in arguments if word in COMMANDS), None)
     return f"exitpol {command} --help" if command else "exitpol --help"
 
 

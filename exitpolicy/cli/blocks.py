@@ -1,11 +1,13 @@
 """The commands that change or show the ledger."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.block import checked_text
+from exitpolicy.block import Block, checked_text
 from exitpolicy.cli import output
 from exitpolicy.cli.common import (
     Destinations,
@@ -18,7 +20,7 @@ from exitpolicy.cli.common import (
     the_host,
 )
 from exitpolicy.cli.output import note, say, say_json
-from exitpolicy.destination import parse_destination
+from exitpolicy.destination import Destination, parse_destination
 from exitpolicy.errors import ExitCode, UsageError
 from exitpolicy.when import parse_until, remaining_text, until_text
 
@@ -27,6 +29,9 @@ from exitpolicy.when import parse_until, remaining_text, until_text
 if TYPE_CHECKING:
     from exitpolicy.operations.change import Changed
     from exitpolicy.operations.listing import Listed
+
+_MANY: Final = 25
+"""More blocks than that are not listed one by one after a change."""
 
 
 def block(
@@ -198,6 +203,21 @@ def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
     )
 
 
+def _say_blocks(
+    changed: Sequence[Block], states: Mapping[Destination, str], now: datetime | None
+) -> None:
+    """Write blocks and their states; of a long list only what is not as nearly all are."""
+    usual, count = Counter(states.values()).most_common(1)[0]
+    if len(changed) > _MANY:
+        say(f"{count} of {len(changed)} blocks  {output.coloured(usual)}")
+        changed = [block_ for block_ in changed if states[block_.destination] != usual]
+    width = max((len(str(block_.destination)) for block_ in changed), default=0)
+    for block_ in changed:
+        end = "" if now is None else output.until_words(block_.until, now)
+        state = output.coloured(states[block_.destination], 8)
+        say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
+
+
 def _say_changed(
     changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, gone: bool = False
 ) -> int:
@@ -233,12 +253,7 @@ def _say_changed(
         if dry_run:
             output.say_diff(applied.former or "", applied.wanted.text, "fragment")
         else:
-            now = applied.time.now
-            width = max((len(str(b.destination)) for b in changed.blocks), default=0)
-            for b in changed.blocks:
-                end = "" if gone else output.until_words(b.until, now)
-                name, state = str(b.destination).ljust(width), states[b.destination]
-                say(f"{name}  {output.coloured(state, 8)}  {end}".rstrip())
+            _say_blocks(changed.blocks, states, None if gone else applied.time.now)
         output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE

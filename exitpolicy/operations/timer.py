@@ -2,9 +2,11 @@
 
 import importlib.resources
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,8 @@ from exitpolicy.operations.host import Host
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLDER: Final = Path("/etc/systemd/system")
+_HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+"""What ProtectHome= hides (systemd.exec(5))."""
 _RUNNING: Final = Path("/run/systemd/system")
 """There exactly when systemd is the init system (sd_booted(3))."""
 
@@ -44,17 +48,15 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
 
 def units(host: Host) -> dict[str, str]:
     """Return the text of each unit by its name, with this installation's paths in it."""
-    config = "" if host.config.source is None else f"--config {_quoted(host.config.source)}"
+    written = {host.config.ledger.parent, host.config.fragment.parent}
     values = {
         "@PYTHON@": _quoted(sys.executable),
         "@TICK@": _quoted(tick.__file__),
-        "@STATE@": _quoted(host.state_path),
-        "@CONFIG@": config,
-        "@WRITABLE@": " ".join(
-            _quoted(path)
-            for path in sorted({host.config.ledger.parent, host.config.fragment.parent})
-        ),
+        "@ARGS@": " ".join(_quoted(word) for word in _arguments(host)),
+        "@RW_PATHS@": " ".join(_quoted(path) for path in sorted(written)),
     }
+    if any(_in_a_home(path) for path in _read(host)):
+        values["ProtectHome=yes"] = "ProtectHome=read-only"
     texts = {}
     for name in UNITS:
         text = importlib.resources.files("exitpolicy").joinpath("systemd", name).read_text()
@@ -64,13 +66,36 @@ def units(host: Host) -> dict[str, str]:
     return texts
 
 
-def _cron(host: Host) -> str:
-    config = "" if host.config.source is None else f" --config {host.config.source}"
-    python = sys.executable
-    return (
-        f"{python} -I -S {tick.__file__} {host.state_path}"
-        f" -- {python} -I -m exitpolicy{config} expire --quiet"
+def _arguments(host: Host) -> list[str]:
+    """Return what the tick is told: where the state is, and what to become."""
+    config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]
+    command = [sys.executable, "-I", "-m", "exitpolicy", *config, "expire", "--quiet"]
+    return [str(host.state_path), "--", *command]
+
+
+def _read(host: Host) -> Iterator[Path]:
+    """Yield what a tick reads, links followed."""
+    yield from (Path(sys.executable), Path(sys.base_prefix), Path(tick.__file__))
+    yield from (host.config.ledger, host.config.fragment)
+    if host.config.source is not None:
+        yield host.config.source
+    for relay in host.relays:
+        yield relay.torrc
+        if relay.password_file is not None:
+            yield relay.password_file
+
+
+def _in_a_home(path: Path) -> bool:
+    return any(
+        candidate.is_relative_to(home)
+        for candidate in (path.absolute(), path.resolve())
+        for home in _HOMES
     )
+
+
+def _cron(host: Host) -> str:
+    words = [sys.executable, "-I", "-S", tick.__file__, *_arguments(host)]
+    return shlex.join(words).replace("%", "\\%")
 
 
 def _quoted(path: str | os.PathLike[str]) -> str:

@@ -24,8 +24,11 @@ from exitpolicy.tor.probe import open_socket
 
 ANSWER_SECONDS: Final = 8.0
 """How long a Tor that says nothing is waited for. A busy one answers in milliseconds."""
-MAX_BYTES: Final = 32_000_000
-"""The most that is read in one conversation; 100,000 rules have 2.5 MB."""
+MAX_BYTES: Final = 6_000_000
+"""The most that is read of one answer; 100,000 rules have 2.5 MB.
+
+Stem makes many small objects of an answer, so that it costs a multiple of this in memory.
+"""
 
 # Stem meets nonsense with whatever its parser stumbles over.
 _NONSENSE: Final = (
@@ -94,6 +97,7 @@ class Control:
         self._raw.deadline = time.monotonic() + seconds
 
     def _ask(self, question: str, kind: str) -> Any:  # noqa: ANN401 - stem has no types
+        self._raw.left = MAX_BYTES
         try:
             self._connection.send(question)
             answer = self._connection.recv()
@@ -189,7 +193,8 @@ class _Raw(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         super().__init__()
         self._connection = connection
-        self._left = MAX_BYTES
+        self.left = MAX_BYTES
+        """How much may still be read."""
         self.deadline = deadline
         """When to give up, on the monotonic clock."""
         self.gave_up = ""
@@ -203,8 +208,8 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         count = self._in_time(self._connection.recv_into, buffer)
-        self._left -= count
-        if self._left < 0:
+        self.left -= count
+        if self.left < 0:
             self.gave_up = f"it said more than {MAX_BYTES // 1_000_000} MB"
             raise OSError(self.gave_up)
         return count
