@@ -49,6 +49,8 @@ STATED: Final = 95
 """Forces: the words of a heading above, the subject's accusation, a field of a formal report."""
 _BARE_LABEL: Final = 30
 _ALONE: Final = 20
+_LOUD: Final = 80
+"""Evidence that counts even in places where reports do not name their victims."""
 _SURE: Final = 40
 """Evidence from here on is about the address itself, not only about its presence."""
 
@@ -68,7 +70,13 @@ _IRRELEVANT: Final = re.compile(
     re.IGNORECASE,
 )
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
-_SIGNATURE: Final = re.compile(r"^(?:-- ?|__{1,40}|—)$")
+_SIGNATURE: Final = re.compile(r"^(?:--|—)$")
+_RESUMED: Final = re.compile(
+    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings|sehr geehrte|guten tag|hallo|bonjour|madame|monsieur"
+    r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
+    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",  # noqa: RUF001
+    re.IGNORECASE,
+)
 _CONTACT: Final = re.compile(
     r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat|ust-id|p\.?\s?iva|iban"
     r"|hotline|zip|street|straße|headquarters|noc)\b\s?[.:]|電話|电话",
@@ -221,6 +229,8 @@ def _read_context(line: str, place: _Place) -> None:
     """Learn from a line without addresses what it says about those that follow."""
     if _SIGNATURE.match(line.strip()):
         place.signature = 40
+    elif _RESUMED.match(line):
+        place.signature = 0
     elif _CLOSING.match(line):
         place.signature = 12
     elif place.signature:
@@ -399,6 +409,8 @@ class _Weight:
     ports: set[int] = field(default_factory=set)
     evidence: list[tuple[int, str]] = field(default_factory=list)
     seen: int = 0
+    unsaid: set[int] = field(default_factory=set)
+    """Ports beside it in any line."""
     loud: int = 0
     """Times it was seen where a report may name its victim."""
     line: str = ""
@@ -457,9 +469,10 @@ def _weights(evidence: Evidence) -> dict[Key, _Weight]:
             weight = weights.setdefault(sighting.key, _Weight(order=len(weights)))
             weight.seen += 1
             weight.line = weight.line or record.line
-            if sighting.quiet and sighting.force < STATED:
+            if sighting.quiet and sighting.force < _LOUD:
                 continue
             weight.loud += 1
+            weight.unsaid.update(sighting.ports)
             if sighting.role is Role.SOURCE:
                 weight.source = max(weight.source, sighting.force)
                 weight.source_lines += 1
@@ -541,7 +554,7 @@ def _ranked(
         return []
     for weight in weights.values():
         if not weight.destination and not weight.source and weight.loud:
-            _speak_for(weight, _ALONE, weight.line, ())
+            _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
 
 
@@ -549,7 +562,7 @@ def _without_odd(
     ranked: list[Key], weights: dict[Key, _Weight], sources: set[Key]
 ) -> tuple[list[Key], bool]:
     """Drop private addresses and examples where the report has real destinations."""
-    written_in_examples = any(is_documentation(key) for key in sources)
+    written_in_examples = all(is_documentation(key) for key in sources)
 
     def oddness(key: Key) -> int:
         if is_private(key):

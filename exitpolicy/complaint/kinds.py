@@ -29,7 +29,7 @@ _PATTERNS: Final = tuple(
          r"|escaneo de puertos|varredura de portas|poortscan|skanowan\w+ port|сканирован\w+ порт|skenov\w+ port|portskan|portscann"
          r"|ポートスキャン|端口扫描|端口掃描|syn scan|port probe|scansione porte|host ?scan|horizontal scan|vertical scan|service probing"
          r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索|\bscanned\b|\bscanning\b|escaneando|gescannt|escaneo"),
-        (Kind.PORT_SCAN, 1, r"\bSYN\b|firewall (?:log|drop|block)|unsolicited (?:connection|packet|incoming)|probes?\b|\[UFW BLOCK\]|DPT="),
+        (Kind.PORT_SCAN, 1, r"\bSYN\b|Flags \[S\]|deny tcp|denied (?:tcp|udp|by)|\bDROP\b|block,in|block in|\bknock|firewall (?:log|drop|block)|unsolicited (?:connection|packet|incoming)|probes?\b|\[UFW BLOCK\]|DPT="),
         (Kind.WEB_ATTACK, 3, r"sql[ -]?injection|sqli\b|cross[- ]site|\bxss\b|web (?:attack|application|app attack)|webangriff|directory traversal|path traversal"
          r"|remote file inclusion|\blfi\b|\brfi\b|web ?shell|exploit attempt|vulnerability scan|mod_?security|\bwaf\b|web scan|comment spam|log4j|log4shell"
          r"|shellshock|rce attempt|remote code|attacchi? web|attaque web|ataque web|веб-атак|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack|inyecci[oó]n"
@@ -40,7 +40,7 @@ _PATTERNS: Final = tuple(
          r"|feedback-type: abuse|forum spam|spamtrap|spam-?trap|spamcop|unerwünschte (?:e-?mail|werbung)|niechcian\w+ poczt|nevyžádan\w+"),
         (Kind.DDOS, 4, r"\bd?dos[ -]?(?:attack|angriff|attac)|\bddos\b|denial[ -]of[ -]service|syn[ -]?flood|udp[ -]?flood|flood(?:ing|ed)? (?:attack|our)|amplification"
          r"|déni de service|denegación de servicio|negação de serviço|odmow\w+ usługi|отказ\w* в обслуживании|\bddos|ddos-атак|ddos攻撃|拒绝服务|サービス妨害|http flood|odepření služby"
-         r"|volumetric|überlast|överbelast|layer ?7"),
+         r"|\d[KMG]?(?:pps|bps)\b|volumetric|überlast|överbelast|layer ?7"),
         (Kind.COPYRIGHT, 4, r"copyright|dmca|infring|urheberrecht|diritto d'autore|diritti d'autore|droits? d'auteur|derechos? de autor|direitos autorais|auteursrecht"
          r"|praw\w* autorsk|авторск\w+ прав|autorsk\w+ práv|upphovsrätt|著作権|版权|侵权|bittorrent|torrent|rights ?holder|hadopi"),
         (Kind.MALWARE, 3, r"\bmalware|botnet|\bc2\b|c&c|command[ -]and[ -]control|command & control|trojan|infected (?:host|machine|system|computer)|infiziert|drone report|sinkhole"

@@ -70,19 +70,17 @@ destination målet måladress offer drabbad måltavla utsatt
 ofre kohde uhri célpont áldozat hedef kurban ținta victimă
 """
 _SOURCE_WORDS: Final = {
-    "rip", "cip", "orig", "fromip", "sip",
+    "rip", "cip", "orig", "fromip", "sip", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
-    "lip", "resp", "dip", "toip", "mål", "cel", "local", "listen", "listening", "vhost",
+    "lip", "resp", "dip", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening", "vhost",
 }  # fmt: skip
 _YOUR: Final = frozenset(
     """your yours ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
     vostri vostre suo sua tuo votre vos ton sus vuestro vuestra tu tus vosso vossa seu sua uw jullie
     je twój twoja twojego twojej twoim państwa państwem wasz wasza waszego waszej waszym ваш ваша
     вашего вашей вашем вашим вашу váš vaše vaší vašeho vašem vašich vašeho tvé din ditt dina er ert
-    deres jeres teidän sizin dumneavoastră
-    customer customers customer's kunden kunde cliente client's clienti klient klienta klienten
-    kund kunds klientu klientovi kundens abonné abbonato""".split()
+    deres jeres teidän sizin dumneavoastră""".split()
 )
 _OUR: Final = frozenset(
     """our ours my mine unser unsere unserer unserem unseren unseres mein meine meiner meinem meinen
@@ -127,7 +125,8 @@ _FILLERS: Final = frozenset(
     machines mail web website site webserver mailserver ssh vpn ftp dns rdp systemen servidores
     public öffentliche pubblico publique pública publico pública publiczny internet service of with
     following folgende folgenden seguenti seguente suivantes suivante siguientes following: mit is was
-    are following addresses namely called at: unter sous""".split()
+    are following addresses namely called unter sous customer customers kunden kunde cliente clienti
+    clienta client clients klient klienta klienten kund kunds klientu klientovi kundens abonné""".split()
 )
 
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -225,7 +224,7 @@ def breaks_off(word: str) -> bool:
 
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
-    return word in _FILLERS or word in _TWOFOLD or word.isdigit()
+    return word in _FILLERS or word in _TWOFOLD or word.isdigit() or len(word) == 1
 
 
 def sense_after(text: str) -> Role | None:

@@ -44,7 +44,7 @@ _PORT_WORD: Final = re.compile(
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
     r"(?:ports?(?:nummer|o|a|u|em)?|porta|puertos?|porte|poort|порт[а-яё]{0,2}|портом|ポート番号|ポート"
     r"|端口号|端口)(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
-    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?![\d.])){0,20})(?![\d.])",
+    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d|\.\d)){0,20})(?!\d|\.\d)",
     re.IGNORECASE,
 )
 _PROTO_PORT: Final = re.compile(r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.I)

@@ -17,12 +17,17 @@ _PREFIXED: Final = re.compile(
     r"[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4})(?![\w@])"
 )
 _LABELLED: Final = re.compile(
-    r"(?<![^\W_])(?:ticket|case|incident|inquiry|complaint|abuse|report|notice|reference|tracking|event|issue|request"
+    r"(?<![^\W_])(?:ticket|case|incident|inquiry|complaint|abuse|report|notice|reference|tracking|issue|request"
     r"|vorgangs?|fall|melde|akten|ticketnummer|vorgangsnummer|aktenzeichen|fallnummer|pratica|protocollo|segnalazione|caso|dossier|référence"
     r"|incidente|referencia|referência|protocolo|zaakreferentie|kenmerk|zaak|zgłoszenia?|sprawy|zgłoszenie|обращени\w|инцидент\w?|заявк\w|дел\w"
     r"|hlášení|případu?|incidentu|ärende|ärendenummer|受付番号|管理番号|整理番号|案件番号|工单号|编号|案件|ref)"
     r"(?:[\s_-]?(?:id|no|nr|num|number|nummer|numero|numéro|número|code|ref|reference|номер|číslo|numer|zeichen|n))?\.?"
     rf"\s{{0,3}}(?:[:#=：№]|n[°º.]|nr\.?|no\.?|id:?)\s{{0,3}}[:#]?\s{{0,2}}[\[(\"']?((?=[^\s]*\d){_ID})",
+    re.IGNORECASE,
+)
+_IN_SUBJECT: Final = re.compile(
+    r"(?<![^\W_])(?:ticket|case|incident|issue|ref|inquiry|vorgang|fall|pratica|segnalazione|caso|dossier|incidente|zaak|sprawa"
+    rf"|zgłoszenie|инцидент|обращение|случай|případ|incidentu?|ärende|sak|notice)\s((?=[^\s]*\d){_ID})",
     re.IGNORECASE,
 )
 _NO_REFERENCE: Final = re.compile(
@@ -39,7 +44,7 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
         for match in _BRACKETED.finditer(subject):
             if any(c.isdigit() for c in match[1]) and not _NO_REFERENCE.match(match[1]):
                 _add(found, match[1])
-        for pattern in (_HASHED, _LABELLED, _PREFIXED):
+        for pattern in (_HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT):
             for match in pattern.finditer(subject):
                 _add(found, match[1])
     for reference in stated:

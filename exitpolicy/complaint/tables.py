@@ -44,7 +44,7 @@ class Table:
 
     def roles(self, line: str, mentions: list[Mention]) -> list[Finding | None] | None:
         """Return the roles of the addresses in a row; None where it does not fit the heading."""
-        if self.delimiter != " ":
+        if self.delimiter.strip(" "):
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
                 return self._by_cell(cells, mentions)
@@ -60,10 +60,25 @@ class Table:
             found.append(Finding(role, COLUMN) if role else None)
         return found
 
+    def _cells(self, line: str) -> list[str] | None:
+        """Return the cells of a row; of columns apart by blanks, the date may be two."""
+        cells = _split(line, self.delimiter)
+        if len(cells) == len(self.columns):
+            return cells
+        if self.delimiter.strip(" "):
+            return None
+        cells = line.split()[-len(self.columns) :]
+        fits = len(cells) == len(self.columns) and all(
+            "." in cell or ":" in cell
+            for column, cell in zip(self.columns, cells, strict=True)
+            if column.is_address
+        )
+        return cells if fits else None
+
     def port(self, line: str) -> int | None:
         """Return the port of the destination in a row."""
-        cells = _split(line, self.delimiter)
-        if len(cells) != len(self.columns):
+        cells = self._cells(line)
+        if cells is None:
             return None
         best: int | None = None
         for column, cell in zip(self.columns, cells, strict=True):
@@ -93,7 +108,7 @@ def read_heading(line: str) -> Table | None:
         if line.count(delimiter) >= 1:
             cells = _split(line, delimiter)
             if len(cells) >= 2 and max(len(cell) for cell in cells) <= 40:
-                return _table(" " if delimiter == "  " else delimiter, [words_of(c) for c in cells])
+                return _table(delimiter, [words_of(c) for c in cells])
     words = line.split()
     if 2 <= len(words) <= 30 and not line.endswith((".", ":", "!")):
         return _table(" ", _grouped(words))

@@ -58,9 +58,9 @@ _SYSLOG: Final = re.compile(r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}
 _CJK: Final = re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時|时)(\d{2})?(?::(\d{2}))?(?:分)?")
 _EPOCH: Final = re.compile(r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE)
 _ZONE_SAID: Final = re.compile(
-    r"(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten|orari|ora|fuso(?: orario| horário)?|heures?|horaires?|horas?|huso horario"
+    r"(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
     r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|時刻|時間|时间|时区|tz|dates?|logs?)\b"
-    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])(UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET|EEST)(?![A-Za-z]))",
+    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<!\w)((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?!\w))",
     re.IGNORECASE,
 )
 _ABOUT_ANSWER: Final = (

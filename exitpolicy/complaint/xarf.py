@@ -19,8 +19,10 @@ MAX_JSON: Final = 2_000_000
 """Longer JSON is read as text: as objects it would take many times its size."""
 MAX_ITEMS: Final = 20_000
 MAX_NESTING: Final = 40
+MAX_PORTS_NAMED: Final = 20
 
 _FLAT: Final = re.compile(r"^\s{0,2}['\"]?([A-Za-z][A-Za-z0-9_-]{1,40})['\"]?\s{0,4}:(?:\s+(.{0,2000}))?$")
+_TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _KINDS: Final = (
@@ -122,7 +124,7 @@ def _read_json(text: str) -> Formal | None:
     for path, scalar in items:
         if path and path[-1].lower() in {"payload", "data"} and len(scalar) > 16:
             lines.extend(_payload(scalar))
-        elif not path or not path[0].startswith("_"):
+        elif not path or not (path[0].startswith("_") or "ports_scanned" in path):
             lines.append(_line(path, scalar, ports))
     reporter = (
         flat.get("reportercontactemail") or flat.get("reporterorgemail") or flat.get("contact")
@@ -156,11 +158,12 @@ def _walk(value: object) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _destination_port(items: list[tuple[tuple[str, ...], str]]) -> str:
+    ports: dict[str, None] = {}
     for path, scalar in items:
         key = "".join(path[-2:]).lower().replace("_", "")
-        if "port" in key and re.search("dest|dst|target", key) and re.fullmatch(r"\d{1,5}", scalar):
-            return f" port {scalar}"
-    return ""
+        if "port" in key and _TARGET.search(key) and re.fullmatch(r"\d{1,5}", scalar):
+            ports[scalar] = None
+    return f" port {', '.join(list(ports)[:MAX_PORTS_NAMED])}" if ports else ""
 
 
 def _line(path: tuple[str, ...], scalar: str, port: str) -> str:
