@@ -26,6 +26,7 @@ from exitpolicy.complaint.mentions import (
 from exitpolicy.complaint.model import Candidate
 from exitpolicy.complaint.roles import (
     COMPANION,
+    LINK,
     Finding,
     positional_ports,
     roles_in,
@@ -91,16 +92,25 @@ _CLOSING: Final = re.compile(
     r"[\s,.!\w-]{0,30}$",
     re.IGNORECASE,
 )
-_LOGLIKE: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]")
+_LOGLIKE: Final = re.compile(
+    r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]"
+)
 _PORT_KEY: Final = re.compile(
-    r"((?:[^\W\d]|[-_])[^\d:=,;|\t\n\"'{}]{0,40}?|(?<![^\W_])[DS]P(?:OR)?T)[\"']?[\s()]{0,3}[:=：\t]\s{0,6}"  # noqa: RUF001
+    r"((?:[^\W\d]|[-_])[^\d:=,;|\t\n\"'{}]{0,40}?|(?<![^\W_])[DS]P(?:OR)?T)[\"']?[\s()]{0,3}[:=：>\t]\s{0,6}"  # noqa: RUF001
     r"[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
     re.IGNORECASE,
 )
-_PORT_PART: Final = re.compile(r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?)$|ポート|端口", re.I)
+_PORT_PART: Final = re.compile(
+    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*)$|ポート|端口|포트",
+    re.I,
+)
 _PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
+    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
     r"(?:/(?:tcp|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
+    re.IGNORECASE,
+)
+_PORT_SAID: Final = re.compile(
+    r"(?<![^\W_])(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
@@ -237,6 +247,8 @@ def _read_context(line: str, place: _Place) -> None:
         place.signature -= 1
     if is_rule(line):
         return
+    if line.rstrip().endswith(("->", "=>", "→")):
+        place.heading, place.heading_age = Finding(Role.DESTINATION, HEADING), 0
     if table := read_heading(line):
         place.table, place.table_age = table, 0
     else:
@@ -262,7 +274,11 @@ def _heading_role(words: list[str]) -> Finding | None:
 
 def _read_port_line(line: str, place: _Place) -> None:
     """Give `Destination port: 22`, on a line of its own, to the address above or below."""
-    for role, ports in _keyed_ports(line):
+    keyed = _keyed_ports(line)
+    if not keyed and not _LOGLIKE.search(line) and (said := _PORT_SAID.search(line)):
+        numbers = (int(text) for text in ports_in(said[1]))
+        keyed = [(None, tuple(number for number in numbers if 0 < number < 65536))]
+    for role, ports in keyed:
         if role is Role.SOURCE:
             continue
         last = place.last
@@ -311,8 +327,12 @@ def _sightings(
         role, force = (finding.role, finding.force) if finding else (None, 0)
         if subject and role is None:
             role, force = Role.SOURCE, SUBJECT
-        sightings.append(Sighting(mention.key, mention.ports, role, force, quiet))
+        link = _SCHEME.search(line[: mention.start]) and LINK.search(line[: mention.start])
+        sightings.append(Sighting(mention.key, mention.ports, role, force, quiet or bool(link)))
     _apply_ports(line, mentions, sightings, place)
+    if line.rstrip().endswith(("->", "=>", "→")):
+        # A flow that was wrapped: its destination opens the next line.
+        place.heading, place.heading_age = Finding(Role.DESTINATION, HEADING), 0
     if sightings:
         place.last, place.last_age = sightings[-1], 0
     return sightings
@@ -389,7 +409,11 @@ def _apply_ports(
         if before is None:
             continue
         for sighting in sightings:
-            if sighting.key == mention.key and sighting.role is Role.DESTINATION and not sighting.ports:
+            if (
+                sighting.key == mention.key
+                and sighting.role is Role.DESTINATION
+                and not sighting.ports
+            ):
                 port = int(before[1] or before[2])
                 sighting.ports = (port,) if 0 < port < 65536 else ()
     if place.port and place.port_age <= 8:
@@ -436,18 +460,14 @@ def weigh(
     evidence: Evidence, own: Collection[Destination], protected: Collection[Destination]
 ) -> Verdict:
     """Decide which addresses are destinations."""
-    weights = _weights(evidence)
-    own_keys = {key for key in weights if any(d.overlaps(_destination(key)) for d in own)}
+    weights = _weights(evidence, own)
+    own_keys = {key for key in weights if _is_among(key, own)}
     sources = _sources(weights, own_keys)
     _add_companions(evidence, weights, sources, own_keys)
-    guarded = {
-        key for key in weights if any(d.overlaps(_destination(key)) for d in protected)
-    }
+    guarded = {key for key in weights if _is_among(key, protected)}
     ranked = _ranked(weights, sources, own_keys | guarded, known=bool(own_keys))
     ranked, odd = _without_odd(ranked, weights, sources)
-    accused = sorted(
-        (key for key in sources if key in weights), key=lambda key: weights[key].order
-    )
+    accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
         tuple(_candidate(key, weights[key]) for key in ranked[:MAX_CANDIDATES]),
         tuple(address_range_text(*key) for key in accused[:MAX_CANDIDATES]),
@@ -458,13 +478,17 @@ def weigh(
     )
 
 
-def _destination(key: Key) -> Destination:
-    return Destination(*key)
+def _is_among(key: Key, destinations: Collection[Destination]) -> bool:
+    return any(destination.overlaps(Destination(*key)) for destination in destinations)
 
 
-def _weights(evidence: Evidence) -> dict[Key, _Weight]:
+def _weights(evidence: Evidence, own: Collection[Destination]) -> dict[Key, _Weight]:
     weights: dict[Key, _Weight] = {}
+    ours = {s.key for record in evidence.records for s in record.sightings if _is_among(s.key, own)}
     for record in evidence.records:
+        # A row about somebody else's host, in a list for a whole network, is not about this relay.
+        accused = [s.key for s in record.sightings if s.role is Role.SOURCE]
+        foreign = bool(ours and accused) and not any(s.key in ours for s in record.sightings)
         for sighting in record.sightings:
             weight = weights.setdefault(sighting.key, _Weight(order=len(weights)))
             weight.seen += 1
@@ -477,7 +501,8 @@ def _weights(evidence: Evidence) -> dict[Key, _Weight]:
                 weight.source = max(weight.source, sighting.force)
                 weight.source_lines += 1
             elif sighting.role is Role.DESTINATION:
-                _speak_for(weight, sighting.force, record.line, sighting.ports)
+                force = min(sighting.force, _SURE - 5) if foreign else sighting.force
+                _speak_for(weight, force, record.line, sighting.ports)
     return weights
 
 
@@ -597,7 +622,11 @@ def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
             continue
         for match in _HOST.finditer(plain[:MAX_LINE]):
             back = scan_back(plain[max(0, match.start() - 80) : match.start()])
-            if back is not None and back.role is Role.DESTINATION and not match[1].endswith((".log", ".php")):
+            if (
+                back is not None
+                and back.role is Role.DESTINATION
+                and not match[1].endswith((".log", ".php"))
+            ):
                 found.setdefault(match[1].lower())
         if len(found) >= limit:
             break

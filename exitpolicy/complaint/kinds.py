@@ -20,21 +20,21 @@ _PATTERNS: Final = tuple(
          r"|ブルートフォース|総当|暴力破解|爆破|råstyrke|password guessing|dictionary attack|login.?attack"
          r"|credential stuffing|password spray|passwort-?rat|hádání hes|passwort.{0,12}errat"),
         (Kind.BRUTE_FORCE, 2, r"failed (?:password|login|logon|auth)|authentication failure|auth(?:entication)? fail"
-         r"|login attempts?|log-?in-?versuch|anmeldeversuch|tentativ\w+ di (?:accesso|login)|tentativ\w+ (?:de|d') ?connexion"
+         r"|(?:log|sign)[- ]?in attempts?|tr(?:y|ies|ied|ying) (?:to )?(?:log|guess|passwords)|guess\w* .{0,12}passwords?|password(?:s)? guess|authenticator failed|access denied for user|ssh guessing|로그인 시도|무차별|logg\w{0,2} (?:ind|inn|in)\b|kirjautumisyrity|autentificare|kaba kuvvet|oturum açma|log-?in-?versuch|anmeldeversuch|tentativ\w+ di (?:accesso|login)|tentativ\w+ (?:de|d') ?connexion"
          r"|intentos? de (?:acceso|inicio|login|autenti)|tentativas? de (?:login|acesso)|inlogpoging|próby? (?:logowan|zalogow)"
          r"|попыт\w+ (?:входа|авторизац|подключ)|pokus\w* o (?:přihlášen|přístup)|inloggningsförsök|ログイン試行|不正ログイン|登录尝试"
          r"|invalid user|sasl login|pam_unix|unauthori[sz]ed access attempt|ssh (?:attack|abuse|scan)|ssh-?angriff|attacchi? ssh|attaques? ssh"
-         r"|\bsshd\[|eventid 4625|mislukte aanmeld|nieudan\w+ (?:prób|logow)|innlogging|bejelentkez|不正アクセス"),
+         r"|\bsshd\[|eventid 4625|mislukte aanmeld|nieudan\w+ (?:prób|logow)|innlogging|(?:attack|angri|angreif|attacc|attaqu|ataqu|атак|útok)\w*.{0,60}\b(?:ssh|ftp|imap|pop3|rdp|smtp|telnet|sip|vnc)\b|bejelentkez|不正アクセス"),
         (Kind.PORT_SCAN, 3, r"port[ -]?scan|portscan|netscan|net scan|network scan|scansion\w+ (?:di |delle )?port|balayage de ports|scan de ports"
          r"|escaneo de puertos|varredura de portas|poortscan|skanowan\w+ port|сканирован\w+ порт|skenov\w+ port|portskan|portscann"
          r"|ポートスキャン|端口扫描|端口掃描|syn scan|port probe|scansione porte|host ?scan|horizontal scan|vertical scan|service probing"
-         r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索|\bscanned\b|\bscanning\b|escaneando|gescannt|escaneo"),
+         r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索|포트 ?스캔|session[ _]deny|session denied|information leak|\bscanned\b|\bscanning\b|escaneando|gescannt"),
         (Kind.PORT_SCAN, 1, r"\bSYN\b|Flags \[S\]|deny tcp|denied (?:tcp|udp|by)|\bDROP\b|block,in|block in|\bknock|firewall (?:log|drop|block)|unsolicited (?:connection|packet|incoming)|probes?\b|\[UFW BLOCK\]|DPT="),
         (Kind.WEB_ATTACK, 3, r"sql[ -]?injection|sqli\b|cross[- ]site|\bxss\b|web (?:attack|application|app attack)|webangriff|directory traversal|path traversal"
          r"|remote file inclusion|\blfi\b|\brfi\b|web ?shell|exploit attempt|vulnerability scan|mod_?security|\bwaf\b|web scan|comment spam|log4j|log4shell"
          r"|shellshock|rce attempt|remote code|attacchi? web|attaque web|ataque web|веб-атак|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack|inyecci[oó]n"
          r"|injeção|iniezione|sql-?инъекц|sql インジェクション|sqlインジェクション|sql注入|脆弱性スキャン|漏洞扫描|scraping|crawling|webbattack|atak na (?:stronę|aplikac)|union(?:\+|%20| )select"
-         r"|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit|xmlrpc\.php.{0,40}pingback|webaanval|schwachstellenscan"),
+         r"|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit|xmlrpc\.php.{0,40}pingback|webaanval|kwetsbaarheid|vulnerab|http-prob|web-?сайт|schwachstellenscan"),
         (Kind.WEB_ATTACK, 1, r"\"(?:GET|POST|HEAD) /|wp-login\.php|xmlrpc\.php|phpmyadmin|cgi-bin|user agent|http flood"),
         (Kind.SPAM, 3, r"\bspam|unsolicited (?:bulk|commercial|e-?mail)|junk mail|\bube\b|\buce\b|спам|スパム|迷惑メール|垃圾邮件|pourriel|correo no deseado"
          r"|feedback-type: abuse|forum spam|spamtrap|spam-?trap|spamcop|unerwünschte (?:e-?mail|werbung)|niechcian\w+ poczt|nevyžádan\w+"),
@@ -48,7 +48,7 @@ _PATTERNS: Final = tuple(
          r"|\bbot infection|kompromittier|skadlig kod|mirai|emotet|infetto|conficker|infección|infecção"),
         (Kind.FRAUD, 4, r"phish|\bfraud|\bscam|carding|stolen credit card|credit card (?:fraud|test)|chargeback|betrug|betrüg|frode|truffa|fraude|estafa|oszust|oszusł|мошенн|podvod|bedräg"
          r"|フィッシング|詐欺|诈骗|钓鱼|fake (?:order|shop|account)|kreditkart|carte (?:di credito|bancaire)|account takeover|identity theft|oplichting|wyłudz"),
-        (Kind.THREATS, 4, r"\bthreat(?:s|en|ened|ening)?\b(?! intel| feed| actor| detect| protect| def| level| hunt| research| monitor| data)|death threat|bomb|blackmail|extort|sextort|harass|stalk|drohung|bedroh|erpress|minacc"
+        (Kind.THREATS, 4, r"\bthreat(?:s|en|ened|ening)?\b(?![,_:;|\"=]|[ -]prevention| log| intel| feed| actor| detect| protect| def| level| hunt| research| monitor| data)|death threat|bomb|blackmail|extort|sextort|harass|stalk|drohung|bedroh|erpress|minacc"
          r"|menac(?:es?|é)|amenaz|ameaç|bedreig|groźb|groźby|угроз|угрож|вымог|výhrůž|vyhrož|vyděr|\bhot(?:bild|elser)?\b.{0,12}(?:mot|meddelande)|脅迫|爆破予告|殺害|恐吓|威胁|szantaż|ricatt|chantage|suicid|hate speech|police investigation"),
     )
 )  # fmt: skip

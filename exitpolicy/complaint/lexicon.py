@@ -70,10 +70,10 @@ destination målet måladress offer drabbad måltavla utsatt
 ofre kohde uhri célpont áldozat hedef kurban ținta victimă
 """
 _SOURCE_WORDS: Final = {
-    "rip", "cip", "orig", "fromip", "sip", "sport", "spt",
+    "rip", "cip", "orig", "attacking", "scanning", "fromip", "sip", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
-    "lip", "resp", "dip", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening", "vhost",
+    "lip", "resp", "dip", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben", "gestisco", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening", "vhost",
 }  # fmt: skip
 _YOUR: Final = frozenset(
     """your yours ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
@@ -91,14 +91,14 @@ _OUR: Final = frozenset(
     vores meidän mienk bizim nostru noastră""".split()
 )
 _FROM: Final = frozenset(
-    """from by via von vom aus durch da dal dalla dallo dall dai depuis par del desde por van vanaf
-    vanuit door od ze z ot от с со из från av fra de dos due originating coming""".split()
+    """from by via von vom aus durch da dal dalla dallo dall dai depuis par desde por van vanaf
+    vanuit door od ze z ot от с со из från av fra originating coming""".split()
 )
 _TO: Final = frozenset(
     """to on at against towards toward into onto auf gegen nach zu zum zur verso contro sul sulla
     sull al alla all ai vers contre sur à au aux hacia contra al en para ao no na naar op tegen aan na
-    przeciw przeciwko против на к ко до proti k ke mot till på til mod targeting hitting
-    attacking scanning probing""".split()
+    przeciw przeciwko против на к ко до по proti k ke mot till på til mod targeting
+    hitting""".split()
 )
 # Two words in two languages: what they say directly before an address, and further off.
 _TWOFOLD: Final = {
@@ -107,6 +107,9 @@ _TWOFOLD: Final = {
     "an": (Role.DESTINATION, None),  # German to, English article
     "a": (Role.DESTINATION, None),  # Italian to, English article
     "à": (Role.DESTINATION, None),
+    "attacking": (Role.DESTINATION, None),
+    "scanning": (Role.DESTINATION, None),
+    "probing": (Role.DESTINATION, None),
 }
 _BREAKS: Final = re.compile(
     "detect|observ|logged|regist|record|saw|seen|notic|found|receiv|block|bann|identif|erkann|erkenn"
@@ -119,7 +122,7 @@ _FILLERS: Final = frozenset(
     server servers serveur servers servidor server's machine system systems systeme router
     ipv4 ipv6 adres adresu adresy adresa adresse adressen indirizzo indirizzi dirección direccion
     direcciones endereço endereco адрес адреса адресу адресом ип сервер сервера серверу хост хоста
-    hôte hote il lo la le les el los las o os de het host's number network netz netzwerk rete réseau
+    hôte hote il lo la le les el los las o os de di del della dei degli du des dos das het host's number network netz netzwerk rete réseau
     red rede sieć sieci сеть сети síť sítě nätverk nätet tcp udp port ports porte porta puerto poort
     порт und and or und e et y i и id name adressa adrese serveru server serwer serwera serverem
     machines mail web website site webserver mailserver ssh vpn ftp dns rdp systemen servidores

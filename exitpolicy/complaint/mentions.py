@@ -14,6 +14,7 @@ _DEFANGED: Final = re.compile(
     r"\s?[\[({<]\s?(?:\.|dot|punkt|punto|point)\s?[\])}>]\s?|\s?\[\.|\.\]", re.IGNORECASE
 )
 _DEFANGED_URL: Final = re.compile(r"\bh(?:xx|XX|\*\*|__)p(s?)(?=\W)|\bmeow(s?)(?=:)", re.IGNORECASE)
+_SPOKEN_DOT: Final = re.compile(r"(?<=\d)\s(?:dot|punkt|punto|point)\s(?=\d)", re.IGNORECASE)
 _ESCAPED_DOT: Final = re.compile(r"(?<=\d)\\\.(?=\d)")
 _WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")  # noqa: RUF001
 
@@ -31,7 +32,7 @@ _RANGE: Final = re.compile(
 _LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?![\w.])")
 _PORT_AFTER: Final = re.compile(
     r"\]?(?:"
-    r":(\d{1,5})(?![\w.]|:\d)"  # 203.0.113.7:22
+    r":(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
     r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (22), (tcp/22)
     r"|#(\d{1,5})(?!\w)"  # BIND's 203.0.113.7#53
     r"|:\s{1,8}(\d{1,5})\s*$"  # columns: 203.0.113.7:   22
@@ -42,12 +43,14 @@ _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _PORT_WORD: Final = re.compile(
     r"[\])]?[\s,;(\"']{0,4}(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no|op|på|на)\s)?"
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
-    r"(?:ports?(?:nummer|o|a|u|em)?|porta|puertos?|porte|poort|порт[а-яё]{0,2}|портом|ポート番号|ポート"
+    r"(?:ports?(?:nummer|o|a|u|em)?|porta|puertos?|porte|poort|порт[а-яё]{0,2}|портом|portti\w{0,3}|포트|θύρα|ポート番号|ポート"
     r"|端口号|端口)(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
     r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d|\.\d)){0,20})(?!\d|\.\d)",
     re.IGNORECASE,
 )
-_PROTO_PORT: Final = re.compile(r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.I)
+_PROTO_PORT: Final = re.compile(
+    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.I
+)
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _GLOBAL: Final = IPv6Network("2000::/3")
@@ -98,6 +101,8 @@ def refanged(line: str) -> str:
     if "[" in line or "(" in line or "{" in line or "<" in line:
         line = _DEFANGED.sub(".", line)
         line = line.replace("[:]", ":").replace("[://]", "://").replace("[:", ":")
+    if " dot " in line or " DOT " in line or " punto " in line or " punkt " in line:
+        line = _SPOKEN_DOT.sub(".", line)
     if "\\" in line:
         line = _ESCAPED_DOT.sub(".", line)
     return line
@@ -162,7 +167,10 @@ def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
         return _with_slash(mention, int(length[1]), length.end())
     if port := _PORT_DOT.match(line, match.end()):
         return _with_ports(mention, (port[1],), port.end())
-    if line[match.end() : match.end() + 1] == "." and line[match.end() + 1 : match.end() + 2].isdigit():
+    if (
+        line[match.end() : match.end() + 1] == "."
+        and line[match.end() + 1 : match.end() + 2].isdigit()
+    ):
         return None  # a version or an object identifier
     return _with_written_port(line, mention)
 
@@ -223,7 +231,10 @@ def _ipv6s(line: str, limit: int) -> list[Mention]:
             if 16 <= bits <= 128 and number % (1 << 128 - bits) == 0:
                 mention.key = (6, number, number + (1 << 128 - bits) - 1)
                 mention.end = length.end()
-        elif line[match.end() : match.end() + 1] == "]" or line[match.end() : match.end() + 1] in " ,(":
+        elif (
+            line[match.end() : match.end() + 1] == "]"
+            or line[match.end() : match.end() + 1] in " ,("
+        ):
             mention = _with_written_port(line, mention)
         found.append(mention)
     return found

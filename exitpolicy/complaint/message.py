@@ -364,7 +364,9 @@ def _worth_reading(media: str, name: str) -> bool:
         return media not in {"text/calendar", "text/vcard", "text/css", "text/x-vcard"}
     if media.startswith(("image/", "audio/", "video/", "font/")) or "signature" in media:
         return False
-    return bool(_TEXT_NAMES.search(name)) or name.lower().endswith((".zip", ".gz")) or "zip" in media
+    return (
+        bool(_TEXT_NAMES.search(name)) or name.lower().endswith((".zip", ".gz")) or "zip" in media
+    )
 
 
 def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
@@ -457,5 +459,3 @@ def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, OSError, EOFError,
             ValueError, IndexError, OverflowError):  # fmt: skip
         result.note("a broken archive was not read")
-
-

@@ -43,13 +43,17 @@ _WROTE: Final = re.compile(
     re.IGNORECASE,
 )
 _SCAN_IS_REAL: Final = re.compile(
-    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung|completed connection", re.IGNORECASE
+    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung|completed connection",
+    re.IGNORECASE,
 )
 _UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
 _AUTOMATIC: Final = re.compile(
-    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report|autoreport", re.IGNORECASE
+    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report|autoreport",
+    re.IGNORECASE,
 )
-_LOG_LINE: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}", re.I)
+_LOG_LINE: Final = re.compile(
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}", re.I
+)
 
 
 def read_complaint(
@@ -87,7 +91,8 @@ def read_complaint(
     return Complaint(
         envelope=envelope,
         reporter=reporter,
-        forwarded=inner is not None and envelope.reply_to is not None
+        forwarded=inner is not None
+        and envelope.reply_to is not None
         and envelope.reply_to.lower() not in inner.lower(),
         references=references_in(subjects, written, [f.reference for f in formals if f.reference]),
         incidents=incidents,
@@ -128,7 +133,9 @@ def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
     """Leave out the mail that is complained about: its text accuses nobody."""
     texts = [text for text in unfolded.texts if text.origin is not Origin.EVIDENCE]
     outer = [text for text in texts if text.message == 0]
-    about_mail = kind_of(unfolded.messages[0].get("subject"), "\n".join(t.content[:5000] for t in outer))
+    about_mail = kind_of(
+        unfolded.messages[0].get("subject"), "\n".join(t.content[:5000] for t in outer)
+    )
     if about_mail in {Kind.SPAM, Kind.FRAUD} and sum(len(t.content) for t in outer) > 200:
         return outer
     return texts
@@ -176,7 +183,11 @@ def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
                 _SUBJECT.match(other) for other in lines[index + 1 : index + 8] if len(other) < 350
             ):
                 reporter = match[1].strip().strip("*")
-    return reporter.replace("[mailto:", "<").replace("]", ">") if "[mailto:" in reporter else reporter or None
+    return (
+        reporter.replace("[mailto:", "<").replace("]", ">")
+        if "[mailto:" in reporter
+        else reporter or None
+    )
 
 
 def _stated_date(kept: list[Text]) -> datetime | None:
@@ -191,12 +202,17 @@ def _incidents(
     written: str, formals: list[Formal], evidence: Evidence, sent: datetime | None
 ) -> tuple[Incident, ...]:
     zone = zone_said(written)
-    stated = [line for formal in formals for line in formal.lines if re.search("(?i)date|time|seen", line)]
+    stated = [
+        line for formal in formals for line in formal.lines if re.search("(?i)date|time|seen", line)
+    ]
     lines = [record.line for record in evidence.records[:2000]]
     found = incidents_in([*stated, *lines], zone, sent)
     if found:
         return found
-    quoted = re.compile(r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il giorno)\b.*", re.I)
+    quoted = re.compile(
+        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il giorno)\b.*",
+        re.I,
+    )
     rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
 
@@ -224,7 +240,11 @@ def _cautions(
     found: list[Caution] = []
     automatic = any(
         _AUTOMATIC.search(value)
-        for value in (envelope.sender or "", unfolded.messages[0].raw("auto-submitted"), written[:MAX_PROSE])
+        for value in (
+            envelope.sender or "",
+            unfolded.messages[0].raw("auto-submitted"),
+            written[:MAX_PROSE],
+        )
     )
     unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
     if unproven and not _SCAN_IS_REAL.search(written):
@@ -254,7 +274,9 @@ def _cautions(
         found.append(Caution(Warn.PROTECTED, "the report names a protected destination"))
     if verdict.left_out:
         found.append(
-            Caution(Warn.MANY, f"{verdict.left_out} more destinations than the first {MAX_CANDIDATES}")
+            Caution(
+                Warn.MANY, f"{verdict.left_out} more destinations than the first {MAX_CANDIDATES}"
+            )
         )
     cut = [*unfolded.cut, *(["not all of its lines were read"] if evidence.full else [])]
     found.extend(Caution(Warn.CUT, text) for text in cut)

@@ -11,10 +11,13 @@ MAX_READ: Final = 30_000
 
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._/:-]{1,60}"
 _BRACKETED: Final = re.compile(r"\[([^\[\]\s][^\[\]]{1,60})\]")
-_HASHED: Final = re.compile(rf"(?<![\w&#/])((?:[A-Za-z][A-Za-z-]{{1,20}}\s?)?#\s?(?=[\w-]*\d){_ID})")
+_HASHED: Final = re.compile(
+    rf"(?<![\w&#/])((?:[A-Za-z][A-Za-z-]{{1,20}}|[A-Z]{{2,12}}\s)?[#№]\s?(?=[\w-]*\d){_ID})"
+)
 _PREFIXED: Final = re.compile(
     r"(?<![\w/.-])((?:[A-Z]{2,12}-)?(?:INC|TICKET|CASE|SIR|INCIDENT|ABUSE|CERT|CSIRT|SOC|SR|REQ|TT|RT|SBL|CVR|ABU|AB|NCSC|REF)"
-    r"[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4})(?![\w@])"
+    r"[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
+    r"|(?!CVE)[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])"
 )
 _LABELLED: Final = re.compile(
     r"(?<![^\W_])(?:ticket|case|incident|inquiry|complaint|abuse|report|notice|reference|tracking|issue|request"
@@ -27,7 +30,7 @@ _LABELLED: Final = re.compile(
 )
 _IN_SUBJECT: Final = re.compile(
     r"(?<![^\W_])(?:ticket|case|incident|issue|ref|inquiry|vorgang|fall|pratica|segnalazione|caso|dossier|incidente|zaak|sprawa"
-    rf"|zgłoszenie|инцидент|обращение|случай|případ|incidentu?|ärende|sak|notice)\s((?=[^\s]*\d){_ID})",
+    rf"|zgłoszenie|инцидент|обращение|случай|případ|incidentu?|ärende|sak|notice|č\.|nr\.?|no\.?|n[°º])\s((?=[^\s]*\d){_ID})",
     re.IGNORECASE,
 )
 _NO_REFERENCE: Final = re.compile(
@@ -59,7 +62,7 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
 
 
 def _add(found: dict[str, None], reference: str) -> None:
-    reference = reference.strip().rstrip(".:,;/-")
+    reference = reference.strip().lstrip("№ ").rstrip(".:,;/-")
     plain = reference.lstrip("# ")
     if len(plain) < 3 or len(plain) > 80 or _NO_REFERENCE.match(plain):
         return

@@ -41,7 +41,18 @@ _PROGRAM: Final = re.compile(r"\s+[\w./()-]{1,60}(?:\[\d{1,10}\])?:(?:\s|\Z)")
 _TIMESTAMP: Final = re.compile(r"[\s<>\[\]\d:\-T./+,A-Za-z]{5,60}\Z")
 _ACCESS_START: Final = re.compile(r"\s+\S{1,60}\s+\S{1,60}\s+\[\d")
 _METHOD: Final = re.compile(r"\s+(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND|CONNECT)\s")
-_URL: Final = re.compile(r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.I)
+_URL: Final = re.compile(
+    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.I
+)
+_DOING: Final = re.compile(
+    r"\b(?:attack|scann|prob|abus)ing[\s_-](?=(?:ip|host|address|source|system|machine|server)\b)",
+    re.IGNORECASE,
+)
+LINK: Final = re.compile(
+    r"detail|report|evidence|view|download|ticket|status|\binfo|dashboard|portal|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
+    r"|siehe|mehr|voir|vedi|consult|подробн|詳細|详情",
+    re.IGNORECASE,
+)
 _HOST_HEADER: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z|^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = re.compile(
     r"[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?|which\s|that\s)?"
@@ -94,6 +105,7 @@ def scan_back(text: str) -> Finding | None:
     """Return what the words before an address say of it, the nearest telling one first."""
     ends = [found.end() for found in _SENTENCE.finditer(text)]
     text = text[ends[-1] :] if ends else text
+    text = _DOING.sub("attacker ", text)
     strangers = 0
     adjacent = True
     for word in reversed(words_of(text)[-_MAX_WORDS:]):
@@ -121,7 +133,7 @@ def _by_context(before: str, after: str) -> Finding | None:
         return back
     if _PASSIVE.match(after):
         return Finding(Role.DESTINATION, AFTER)
-    if back is None and (url := _URL.search(before)) and url:
+    if back is None and _URL.search(before) and not LINK.search(before):
         return Finding(Role.DESTINATION, URL)
     if _HOST_HEADER.search(before):
         return Finding(Role.DESTINATION, URL)

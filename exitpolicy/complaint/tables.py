@@ -12,7 +12,9 @@ from exitpolicy.complaint.roles import Finding
 COLUMN: Final = 86
 """How surely the name of a column tells the role of what stands in it."""
 
-_PORT: Final = re.compile(r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.I)
+_PORT: Final = re.compile(
+    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.I
+)
 _BARE: Final = re.compile(
     r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n|endere[cç]o|adres"
     r"|adresa|адрес|ip2?)$|アドレス|地址|^IP",
@@ -20,7 +22,17 @@ _BARE: Final = re.compile(
 )
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
+_PROSE: Final = re.compile(r"[^\s.]{3}[.!?]\s+[^\W\d_]")
+_USUAL: Final = re.compile(
+    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count|type|service|asn|zeit\w*|datum|signatu\w*|action|host\w*"
+    r"|fecha|hora|data|ora|heure|czas|время|čas|method|status|user|url|malware|tcp|utc|event|duration|reason|events?|cc|geo|country|category|severity|id)$"
+)
+MAX_WORDS: Final = 5
+"""Words in the name of a column; what is longer is a sentence."""
 _FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
+
+
+_WORDS: Final = re.compile(r"[^\W\d_]{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ class Table:
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
                 return self._by_cell(cells, mentions)
-        if len(mentions) == len(self.order):
+        if len(mentions) == len(self.order) and len(_WORDS.findall(line)) <= len(self.columns) + 8:
             return [Finding(role, COLUMN) if role else None for role in self.order]
         return None
 
@@ -99,7 +111,7 @@ def is_rule(line: str) -> bool:
 
 def read_heading(line: str) -> Table | None:
     """Read a line without addresses as the heading of a table; None if it is none."""
-    if len(line) > 1500:
+    if len(line) > 1500 or "@" in line or _PROSE.search(line):
         return None
     for pattern, plain in _IIS:
         line = pattern.sub(plain, line)
@@ -116,7 +128,15 @@ def read_heading(line: str) -> Table | None:
 
 
 def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
+    if max(len(words) for words in cells) > MAX_WORDS:
+        return None
     columns = [_column(words) for words in cells]
+    usual = sum(
+        c.is_address or c.is_port or c.role is not None or any(_USUAL.match(w) for w in words)
+        for c, words in zip(columns, cells, strict=True)
+    )
+    if delimiter == " " and usual * 2 < len(cells):
+        return None
     named = {column.role for column in columns if column.role}
     if not named or sum(c.is_address or c.is_port or c.role is not None for c in columns) < 2:
         return None
@@ -125,7 +145,9 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
         # `Source`, `Destination Port`: the address column is the one that calls itself nothing.
         if role in named and not any(column.role is role for column in addresses):
             columns = [
-                Column(c.role, c.is_port, is_address=c.is_address or (c.role is role and not c.is_port))
+                Column(
+                    c.role, c.is_port, is_address=c.is_address or (c.role is role and not c.is_port)
+                )
                 for c in columns
             ]
     columns = [_other_role(column, columns) for column in columns]
@@ -152,7 +174,17 @@ def _column(words: list[str]) -> Column:
         if sense is not None and role is None:
             role = sense.role
         bare = bare or _BARE.search(word) is not None
-    if words and words[-1] in {"country", "cc", "asn", "as", "mac", "hostname", "name", "geo", "bytes"}:
+    if words and words[-1] in {
+        "country",
+        "cc",
+        "asn",
+        "as",
+        "mac",
+        "hostname",
+        "name",
+        "geo",
+        "bytes",
+    }:
         return Column(None, is_port=False, is_address=False)
     if role is not None and words and words[-1] == "host" and len(words) > 1:
         return Column(None, is_port=False, is_address=False)

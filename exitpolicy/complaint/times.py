@@ -41,10 +41,10 @@ _ZONES: Final = {
     "aest": 600, "aedt": 660, "sast": 120, "trt": 180, "almt": 300,
 }  # fmt: skip
 _CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"
-_ZONE: Final = (
-    r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+_ZONE: Final = r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+_ISO: Final = re.compile(
+    rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s|um\s)?{_CLOCK}{_ZONE})"
 )
-_ISO: Final = re.compile(rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s|um\s)?{_CLOCK}{_ZONE})")
 _EUROPEAN: Final = re.compile(
     rf"(?<![\d.])(\d{{1,2}})([./-])(\d{{1,2}})[./-](\d{{4}})(?:,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|o godz\.|v)?\s?{_CLOCK}{_ZONE})"
 )
@@ -52,15 +52,25 @@ _NAMED: Final = re.compile(
     rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th|\.)?[\s/-](?:de\s)?([^\W\d_]{{3,12}})\.?,?[\s/-](?:de\s)?(\d{{4}})"
     rf"(?:(?::|,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|v)?\s?){_CLOCK}{_ZONE})"
 )
-_ENGLISH: Final = re.compile(rf"([A-Z][a-z]{{2,8}})\.?\s(\d{{1,2}})(?:st|nd|rd|th)?,?\s(\d{{4}}),?\s(?:at\s)?{_CLOCK}{_ZONE}")
-_CTIME: Final = re.compile(rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)")
-_SYSLOG: Final = re.compile(r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)")
-_CJK: Final = re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時|时)(\d{2})?(?::(\d{2}))?(?:分)?")
-_EPOCH: Final = re.compile(r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE)
+_ENGLISH: Final = re.compile(
+    rf"([A-Z][a-z]{{2,8}})\.?\s(\d{{1,2}})(?:st|nd|rd|th)?,?\s(\d{{4}}),?\s(?:at\s)?{_CLOCK}{_ZONE}"
+)
+_CTIME: Final = re.compile(
+    rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)"
+)
+_SYSLOG: Final = re.compile(
+    r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
+)
+_CJK: Final = re.compile(
+    r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時|时)(\d{2})?(?::(\d{2}))?(?:分)?"
+)
+_EPOCH: Final = re.compile(
+    r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
+)
 _ZONE_SAID: Final = re.compile(
-    r"(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
-    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|時刻|時間|时间|时区|tz|dates?|logs?)\b"
-    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<!\w)((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?!\w))",
+    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
+    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz|dates?|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)"
+    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?![A-Za-zÀ-ÿ]))",
     re.IGNORECASE,
 )
 _ABOUT_ANSWER: Final = (
@@ -74,7 +84,9 @@ _RELATIVE: Final = re.compile(
     r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar)|werktagen|weeks?|wochen?)",
     re.IGNORECASE,
 )
-_RELATIVE_CJK: Final = re.compile(r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)")
+_RELATIVE_CJK: Final = re.compile(
+    r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
+)
 _NUMBERS: Final = {"one": 1, "einem": 1, "two": 2, "zwei": 2, "due": 2, "deux": 2, "dos": 2, "three": 3, "drei": 3,
                    "tre": 3, "trois": 3, "tres": 3, "five": 5, "seven": 7, "ten": 10}  # fmt: skip
 _UNTIL: Final = re.compile(
@@ -87,10 +99,16 @@ _DATE_ONLY: Final = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
     re.compile(r"(?P<d>\d{1,2})[./](?P<m>\d{1,2})[./](?P<y>\d{4})"),
     re.compile(r"(?P<y>\d{4})[年/](?P<m>\d{1,2})[月/](?P<d>\d{1,2})"),
-    re.compile(r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"),
-    re.compile(r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s(?P<y>\d{4})"),
+    re.compile(
+        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"
+    ),
+    re.compile(
+        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s(?P<y>\d{4})"
+    ),
 )
-_THEN_CLOCK: Final = re.compile(rf"[T\s,]{{1,3}}(?:at\s|um\s|alle\s|alle ore\s|ore\s|à\s)?{_CLOCK}{_ZONE}")
+_THEN_CLOCK: Final = re.compile(
+    rf"[T\s,]{{1,3}}(?:at\s|um\s|alle\s|alle ore\s|ore\s|à\s)?{_CLOCK}{_ZONE}"
+)
 
 
 def zone_said(text: str) -> timezone | None:
@@ -150,10 +168,14 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
 
 def _about_past(text: str, start: int) -> bool:
     """Tell whether what happened "within 24 hours" is the attack, not the answer."""
-    before = text[max(0, start - 70) : start].rpartition("\n\n")[2].lower()
+    before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
     return re.search(
-        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann|попыт|logged|detected|seen", before
-    ) is not None and not re.search(r"respon|reply|answer|action|resol|antwort|rispo|répon|respu|ответ|stop", before)
+        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann|попыт|logged|detected|seen",
+        before,
+    ) is not None and not re.search(
+        r"respon|reply|feedback|appreciate|rückmeld|answer|action|resol|antwort|rispo|répon|respu|ответ|stop",
+        before,
+    )
 
 
 def _until(match: re.Match[str], rest: str, zone: timezone | None) -> datetime | None:

@@ -21,7 +21,9 @@ MAX_ITEMS: Final = 20_000
 MAX_NESTING: Final = 40
 MAX_PORTS_NAMED: Final = 20
 
-_FLAT: Final = re.compile(r"^\s{0,2}['\"]?([A-Za-z][A-Za-z0-9_-]{1,40})['\"]?\s{0,4}:(?:\s+(.{0,2000}))?$")
+_FLAT: Final = re.compile(
+    r"^\s{0,2}['\"]?([A-Za-z][A-Za-z0-9_-]{1,40})['\"]?\s{0,4}:(?:\s+(.{0,2000}))?$"
+)
 _TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -169,7 +171,9 @@ def _destination_port(items: list[tuple[tuple[str, ...], str]]) -> str:
 def _line(path: tuple[str, ...], scalar: str, port: str) -> str:
     key = " ".join(_CAMEL.sub(" ", part).replace("_", " ") for part in path[-2:])
     scalar = " ".join(scalar.split())[:1500]
-    if re.search("(?i)dest|dst|target|victim", key) and re.fullmatch(r"[0-9A-Fa-f.:]{7,45}", scalar):
+    if re.search("(?i)dest|dst|target|victim", key) and re.fullmatch(
+        r"[0-9A-Fa-f.:]{7,45}", scalar
+    ):
         return f"{key}: [{scalar}]{port}" if ":" in scalar else f"{key}: {scalar}{port}"
     return f"{key}: {scalar}"
 
