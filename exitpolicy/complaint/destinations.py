@@ -37,6 +37,10 @@ from exitpolicy.destination import ALL_PORTS, Destination, address_range_text, n
 
 MAX_RECORDS: Final = 20_000
 """Lines with addresses that are weighed; a report says the same long before."""
+MAX_SIGHTINGS: Final = 60_000
+"""Addresses, counted as often as they occur, that are weighed."""
+MAX_CONTEXT: Final = 20_000
+"""Lines without addresses that are read for what they say about the next ones."""
 MAX_LINE: Final = 2_000
 """Longer lines are read in pieces of this length."""
 MAX_CANDIDATES: Final = 100
@@ -95,10 +99,14 @@ _CLOSING: Final = re.compile(
 _LOGLIKE: Final = re.compile(
     r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]"
 )
-_PORT_KEY: Final = re.compile(
-    r"((?:[^\W\d]|[-_])[^\d:=,;|\t\n\"'{}]{0,40}?|(?<![^\W_])[DS]P(?:OR)?T)[\"']?[\s()]{0,3}[:=：>\t]\s{0,6}"  # noqa: RUF001
-    r"[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
+_PORT_VALUE: Final = re.compile(
+    r"[:=：>\t]\s{0,6}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"  # noqa: RUF001
+    r"(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
     re.IGNORECASE,
+)
+_KEY: Final = re.compile(r"[^\d:=,;|\t\n\"'{}]{1,42}\Z")
+_HAS_PORT: Final = re.compile(
+    r"port|puerto|poort|порт|ポート|端口|포트|[ds]pt(?![a-z])", re.IGNORECASE
 )
 _PORT_PART: Final = re.compile(
     r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*)$|ポート|端口|포트",
@@ -147,6 +155,8 @@ class Evidence:
     """All that a report says about addresses, before it is weighed."""
 
     records: list[Record] = field(default_factory=list)
+    sightings: int = 0
+    context: int = 0
     full: bool = False
     """Whether there were more lines than are weighed."""
 
@@ -172,7 +182,7 @@ def collect(text: str, evidence: Evidence, *, subject: bool = False) -> None:
     place = _Place()
     for whole in text.split("\n"):
         for line in _pieces(whole):
-            if len(evidence.records) >= MAX_RECORDS:
+            if len(evidence.records) >= MAX_RECORDS or evidence.sightings >= MAX_SIGHTINGS:
                 evidence.full = True
                 return
             _read_line(line, place, evidence, subject=subject)
@@ -203,10 +213,13 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     place.last_age += 1
     place.port_age += 1
     if not mentions:
-        _read_context(line, place)
+        evidence.context += 1
+        if evidence.context <= MAX_CONTEXT:
+            _read_context(line, place)
         return
     sightings = _sightings(line, mentions, place, subject=subject)
     if sightings:
+        evidence.sightings += len(sightings)
         loglike = _LOGLIKE.search(line) is not None
         evidence.records.append(Record(line.strip()[:300], sightings, loglike))
 
@@ -293,8 +306,11 @@ def _read_port_line(line: str, place: _Place) -> None:
 def _keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
     """Return the ports that a key in the line names, with the role that the key says."""
     found: list[tuple[Role | None, tuple[int, ...]]] = []
-    for match in _PORT_KEY.finditer(line):
-        words = words_of(match[1])[-6:]
+    if not _HAS_PORT.search(line):
+        return found
+    for match in _PORT_VALUE.finditer(line):
+        key = _KEY.search(line[max(0, match.start() - 42) : match.start()].rstrip("\"' ()"))
+        words = words_of(key.group())[-6:] if key else []
         if not any(_PORT_PART.search(word) for word in words):
             continue
         role: Role | None = None
@@ -303,7 +319,7 @@ def _keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
                 role = Role.DESTINATION if word[0] == "d" else Role.SOURCE
             elif (sense := label_of(word)) is not None:
                 role = sense.role
-        numbers = (int(text) for text in ports_in(match[2]))
+        numbers = (int(text) for text in ports_in(match[1]))
         if ports := tuple(number for number in numbers if 0 < number < 65536):
             found.append((role, ports))
     return found
@@ -322,13 +338,15 @@ def _sightings(
     for mention, finding in zip(mentions, found, strict=True):
         if is_nowhere(mention.key):
             continue
-        if not mention.ports and (scheme := _SCHEME.search(line[: mention.start])):
+        before = line[max(0, mention.start - 100) : mention.start]
+        scheme = _SCHEME.search(before)
+        if not mention.ports and scheme:
             mention.ports = (_SCHEME_PORTS[scheme[1].lower()],)
         role, force = (finding.role, finding.force) if finding else (None, 0)
         if subject and role is None:
             role, force = Role.SOURCE, SUBJECT
-        link = _SCHEME.search(line[: mention.start]) and LINK.search(line[: mention.start])
-        sightings.append(Sighting(mention.key, mention.ports, role, force, quiet or bool(link)))
+        aside = quiet or (scheme is not None and LINK.search(before) is not None)
+        sightings.append(Sighting(mention.key, mention.ports, role, force, aside))
     _apply_ports(line, mentions, sightings, place)
     if line.rstrip().endswith(("->", "=>", "→")):
         # A flow that was wrapped: its destination opens the next line.

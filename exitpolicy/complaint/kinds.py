@@ -8,7 +8,7 @@ from typing import Final
 from exitpolicy.complaint.model import Kind
 
 _SUBJECT_WEIGHT: Final = 4
-MAX_READ: Final = 60_000
+MAX_READ: Final = 40_000
 _CAP: Final = 4
 """Repetitions of one word beyond this say nothing more: logs repeat themselves."""
 

@@ -9,6 +9,7 @@ word, so `angegriff` is `angegriffen` and `angegriffene`, and `dst` is `dstip` a
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 
@@ -174,7 +175,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def words_of(text: str) -> list[str]:
     """Split into words in lower case; `dstIp`, `dst_ip` and `dst-ip` are two words each."""
-    words = []
+    words: list[str] = []
     for found in WORD.finditer(text):
         word = found.group()
         if word in "-_":
@@ -206,6 +207,7 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
     return label_of(word)
 
 
+@lru_cache(maxsize=8192)
 def label_of(word: str) -> Sense | None:
     """Return what a word says as the name of a column or a key."""
     for words, stem, role in (

@@ -7,7 +7,7 @@ from typing import Final
 
 from exitpolicy.destination import Family
 
-MAX_IN_LINE: Final = 64
+MAX_IN_LINE: Final = 32
 """Addresses beyond are not looked at; no line of a report names more."""
 
 _DEFANGED: Final = re.compile(

@@ -8,6 +8,7 @@ complaint may be 50 MB long, nested 10,000 deep or a zip bomb.
 import base64
 import binascii
 import codecs
+import email.errors
 import email.header
 import email.utils
 import io
@@ -27,14 +28,14 @@ MAX_DEPTH: Final = 20
 """Parts nested deeper are not opened."""
 MAX_PARTS: Final = 300
 """Further parts are not opened."""
-MAX_TEXT: Final = 6_000_000
+MAX_TEXT: Final = 4_000_000
 """Bytes of decoded text that are read in all; complaints end long before."""
 MAX_HEADER: Final = 64_000
 """Bytes of one header block that are read."""
 MAX_MEMBERS: Final = 20
 """Files that are taken out of one archive."""
-MAX_MEMBER: Final = 2_000_000
-"""Bytes that are unpacked of one file in an archive."""
+MAX_UNPACKED: Final = 1_000_000
+"""Bytes that are unpacked of all archives in a mail: the head of a log tells enough."""
 
 _HEADER_LINE: Final = re.compile(rb"[!-9;-~]{1,80}:")
 _MAIL_HEADER: Final = re.compile(
@@ -109,6 +110,8 @@ class Unfolded:
     """What was left unread, and why."""
     budget: int = MAX_TEXT
     """Bytes of text that may still be decoded."""
+    packed_budget: int = MAX_UNPACKED
+    """Bytes that may still be unpacked."""
     parts: int = 0
 
     def note(self, text: str) -> None:
@@ -163,7 +166,7 @@ def decoded_header(value: str) -> str:
         return value
     try:
         chunks = email.header.decode_header(value[:10_000])
-    except (email.header.HeaderParseError, ValueError):
+    except (email.errors.HeaderParseError, ValueError):
         return value
     return "".join(
         decode_bytes(chunk, charset or "ascii") if isinstance(chunk, bytes) else chunk
@@ -434,7 +437,9 @@ def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the text files of an archive, no more of them than the limits allow."""
     if data.startswith(b"\x1f\x8b"):
         try:
-            yield "", zlib.decompressobj(wbits=31).decompress(data, MAX_MEMBER)
+            content = zlib.decompressobj(wbits=31).decompress(data, max(1, result.packed_budget))
+            result.packed_budget -= len(content)
+            yield "", content
         except zlib.error:
             result.note("a broken archive was not read")
         return
@@ -452,8 +457,9 @@ def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
                     result.note("an archive with a password was not read")
                 elif _TEXT_NAMES.search(member.filename) or "." not in member.filename:
                     with archive.open(member) as file:
-                        content = file.read(MAX_MEMBER)
-                    if member.file_size > MAX_MEMBER:
+                        content = file.read(max(0, result.packed_budget))
+                    result.packed_budget -= len(content)
+                    if member.file_size > len(content):
                         result.note("only the beginning of a file in an archive was read")
                     yield member.filename, content
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, OSError, EOFError,

@@ -128,7 +128,7 @@ def read_heading(line: str) -> Table | None:
 
 
 def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
-    if max(len(words) for words in cells) > MAX_WORDS:
+    if not cells or max(len(words) for words in cells) > MAX_WORDS:
         return None
     columns = [_column(words) for words in cells]
     usual = sum(

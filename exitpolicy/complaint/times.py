@@ -10,7 +10,7 @@ from typing import Final
 from exitpolicy.complaint.model import Incident
 
 MAX_INCIDENTS: Final = 20
-MAX_READ: Final = 3_000
+MAX_READ: Final = 1_000
 """Lines that are searched for times."""
 
 _MONTHS: Final = {
@@ -132,7 +132,7 @@ def incidents_in(
     for count, line in enumerate(lines):
         if count >= MAX_READ:
             break
-        for moment, said in _moments(line[:1000], zone, sent):
+        for moment, said in _moments(line[:300], zone, sent):
             if sent is None or moment <= sent + timedelta(days=2):
                 found[moment] = found.get(moment, False) or said
     moments = sorted(found)
