@@ -61,7 +61,7 @@ def block(
         reference=checked_text("reference", reference),
         options=change.Options(dry_run, force, not no_wait),
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
 
 
 def renew(
@@ -82,7 +82,7 @@ def renew(
     changed = change.renew(
         host, read_destinations(dest), end, change.Options(dry_run=dry_run, wait=not no_wait)
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
 
 
 def lift(
@@ -113,7 +113,7 @@ def lift(
         reference,
         change.Options(dry_run=dry_run, wait=not no_wait),
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
 
 
 def list_(
@@ -218,7 +218,7 @@ def _say_blocks(
         say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
 
 
-def _say_changed(
+def say_changed(
     changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, gone: bool = False
 ) -> int:
     """Write what became of a change of the ledger, and return the exit code."""

@@ -98,6 +98,29 @@ def _settled(control: Control, view: View, seconds: float) -> View:
     return view
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a relay is."""
+
+    nickname: str | None
+    fingerprint: str | None
+    address: str | None
+
+
+def identity(relay: Relay) -> Identity | None:
+    """Return who a running relay says it is; None if it cannot be reached."""
+    try:
+        with connect(relay) as control:
+            nickname = control.get_conf(["Nickname"])["Nickname"]
+            return Identity(
+                nickname[0] if nickname else None,
+                _info(control, "fingerprint") or None,
+                _info(control, "address") or None,
+            )
+    except (TorUnreachableError, InvalidFileError, NotAnsweredError):
+        return None
+
+
 def own_addresses(relay: Relay) -> tuple[str, ...]:
     """Return the addresses that a running relay says are its own; empty if it says nothing."""
     try:
