@@ -174,13 +174,14 @@ def main() -> int:
     times = [best_of_three(hosts(dice, size)) for size in sizes]
     for i, j in (0, 1), (1, 2), (0, 2):
         allowed = sizes[j] * math.log(sizes[j]) / (sizes[i] * math.log(sizes[i]))
-        # A tenth for what a clock on a shared machine is worth.
+        # A half more for caches that a million does not fit into, and for a busy machine: a
+        # growth by n * n would be 10 times a step, not a half.
         results.append(
             row(
                 f"fewest_rules, {sizes[i]:,} to {sizes[j]:,} hosts: growth",
                 f"{times[j] / times[i]:.1f} x",
                 f"n log n {allowed:.1f} x",
-                times[j] / times[i] <= 1.1 * allowed,
+                times[j] / times[i] <= 1.5 * allowed,
             )
         )
     blocks = mixed(dice, 14_000)
