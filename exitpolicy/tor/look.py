@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from exitpolicy.errors import ExitpolError, InvalidFileError, TorRefusesError, T
 from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
-from exitpolicy.rule import Rule, RuleError, parse_policy
+from exitpolicy.rule import Rule, RuleError, parse_descriptor, parse_policy
 from exitpolicy.tor import binary, discover
 from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
 
@@ -154,7 +153,7 @@ def _running(control: Control) -> Running:
         options=ExitOptions.read(values),
         enforced=enforced,
         problem=problem,
-        default=_rules(_info(control, "exit-policy/default").splitlines()),
+        default=_default(control),
         local=_local(control),
         descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
         or None,
@@ -169,18 +168,21 @@ def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
     except NotAnsweredError as error:
         return None, str(error)
     try:
-        return parse_policy(text.splitlines()), None
+        return parse_descriptor(text), None
     except RuleError as error:
         return None, f"its policy is not understood: {error}"
 
 
-def _local(control: Control) -> tuple[Rule, ...]:
-    return _rules(_info(control, "exit-policy/reject-private/relay").splitlines())
-
-
-def _rules(lines: Sequence[str]) -> tuple[Rule, ...]:
+def _default(control: Control) -> tuple[Rule, ...]:
     try:
-        return parse_policy(lines)
+        return parse_policy([_info(control, "exit-policy/default")])
+    except RuleError:
+        return ()
+
+
+def _local(control: Control) -> tuple[Rule, ...]:
+    try:
+        return parse_descriptor(_info(control, "exit-policy/reject-private/relay"))
     except RuleError:
         return ()
 
