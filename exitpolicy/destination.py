@@ -139,7 +139,8 @@ def parse_destination(text: str) -> Destination:
     addresses, ports = _split_ports(text)
     family, first, last = _parse_addresses(addresses, text)
     if family == 6 and first <= _MAPPED_LAST and last >= _MAPPED_FIRST and last - first < 1 << 33:
-        inner = (IPv4Address(n & 0xFFFFFFFF) for n in sorted({first, last}))
+        ends = {max(first, _MAPPED_FIRST), min(last, _MAPPED_LAST)}
+        inner = (IPv4Address(number & 0xFFFFFFFF) for number in sorted(ends))
         raise UsageError(
             f"{text!r} is an IPv4-mapped IPv6 address, which no exit connects to",
             hint=f"write the IPv4 address: {'-'.join(str(address) for address in inner)}",
@@ -229,8 +230,8 @@ def _parse_address(text: str, whole: str) -> tuple[Family, int]:
         try:
             return 4, int(IPv4Address(text))
         except AddressValueError:
-            plain = ".".join(str(int(octet)) for octet in text.split(".") if len(octet) < 10)
-            if plain != text and all(int(octet) < 256 for octet in plain.split(".")):
+            plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
+            if plain != text and all(len(o) < 4 and int(o) < 256 for o in plain.split(".")):
                 raise UsageError(
                     f"{whole!r} has leading zeros, which some programs read as octal",
                     hint=f"write {plain} if that is what is meant",
@@ -283,6 +284,8 @@ def _parse_port_range(item: str) -> tuple[int, int]:
             f"{item!r} is no port", hint="write ports as :22, :80,443 or :6000-6010; none means all"
         )
     first, last = int(low), int(high if dash else low)
+    if (plain := f"{first}-{last}" if dash else f"{first}") != item:
+        raise UsageError(f"port {item!r} has leading zeros", hint=f"write {plain}")
     if not 1 <= first <= 65535 or not 1 <= last <= 65535:
         raise UsageError(f"port {item!r} is not between 1 and 65535")
     if first > last:
