@@ -1,6 +1,5 @@
 """`block`: when a block is in force, and what block, renew and lift make of a set of blocks."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,11 +115,14 @@ def test_a_block_cannot_end_before_it_begins(until: datetime) -> None:
 def test_what_is_not_blocked_cannot_be_renewed_or_lifted() -> None:
     """A destination without a block of exactly its own is an error that names those near it."""
     ledger = Blocks.of([block(TWO)])
-    changes: list[Callable[[], Blocks]] = [
-        lambda: ledger.renewed([ONE], None),
-        lambda: ledger.lifted([TWO, ONE]),
-    ]
-    for change in changes:
+
+    def renew() -> Blocks:
+        return ledger.renewed([ONE], None)
+
+    def lift() -> Blocks:
+        return ledger.lifted([TWO, ONE])
+
+    for change in (renew, lift):
         with pytest.raises(NoSuchBlockError) as caught:
             change()
         assert str(caught.value) == "no block for 203.0.113.7"
