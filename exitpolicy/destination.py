@@ -150,7 +150,8 @@ def parse_destination(text: str) -> Destination:
     addresses, ports = _split_ports(text)
     family, first, last = _parse_addresses(addresses, text)
     if family == 6 and first <= _MAPPED_LAST and last >= _MAPPED_FIRST and last - first < 1 << 33:
-        inner = (IPv4Address(n & 0xFFFFFFFF) for n in sorted({first, last}))
+        ends = {max(first, _MAPPED_FIRST), min(last, _MAPPED_LAST)}
+        inner = (IPv4Address(number & 0xFFFFFFFF) for number in sorted(ends))
         raise UsageError(
             f"{text!r} is an IPv4-mapped IPv6 address, which no exit connects to",
             hint=f"write the IPv4 address: {'-'.join(str(address) for address in inner)}",
@@ -248,7 +249,7 @@ def _parse_address(text: str, whole: str) -> tuple[Family, int]:
     if _ONE_IPV4.fullmatch(text):
         return 4, _ipv4(text)
     if _DOTTED.fullmatch(text):
-        plain = ".".join(str(int(octet)) for octet in text.split(".") if len(octet) < 10)
+        plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
         if _ONE_IPV4.fullmatch(plain):
             raise UsageError(
                 f"{whole!r} has leading zeros, which some programs read as octal",
@@ -305,6 +306,8 @@ def _parse_port_range(item: str) -> tuple[int, int]:
             f"{item!r} is no port", hint="write ports as :22, :80,443 or :6000-6010; none means all"
         )
     first, last = int(low), int(high if dash else low)
+    if (plain := f"{first}-{last}" if dash else f"{first}") != item:
+        raise UsageError(f"port {item!r} has leading zeros", hint=f"write {plain}")
     if not 1 <= first <= 65535 or not 1 <= last <= 65535:
         raise UsageError(
             f"port {item!r} is not between 1 and 65535", hint="for all ports, name none"
