@@ -71,7 +71,7 @@ def init(
             say("everything is set up")
         if done.applied is not None:
             output.report_all(done.applied.problems)
-    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=True)
+    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
 
 
 def check(
