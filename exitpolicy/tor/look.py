@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
 from exitpolicy.rule import Rule, RuleError, parse_policy
-from exitpolicy.tor import binary, discover
+from exitpolicy.tor import binary, discover, restart
 from exitpolicy.tor.control import Control, NotAnsweredError, connect
 
 SETTLE_SECONDS: Final = 75.0
@@ -48,23 +48,39 @@ def at(relay: Relay, candidate: Candidate) -> View:
     running: Running | None = None
     unreachable: ExitpolError | None = None
     invocation: binary.Invocation | None = None
+    started: restart.Started | None = None
     try:
         with connect(relay) as control:
             running = _running(control)
-            invocation = binary.of_process(_pid(control))
+            invocation = binary.of_process(running.pid)
+            if invocation is not None:
+                started = _started(control, running.pid)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
     configured: Configured | None = None
     broken: ExitpolError | None = None
+    must_restart: ExitpolError | None = None
     try:
         if invocation is None:
             invocation = binary.of_host(discover.defaults_torrc(relay))
-        configured = _configured(_torrc_of(relay, running), invocation, candidate)
+        torrc = _torrc_of(relay, running)
+        include = _include(torrc, invocation, candidate)
+        options = _options(torrc, invocation, candidate)
+        configured = Configured(ExitOptions.read(options), candidate.rules)
+        if running is not None and started is not None:
+            must_restart = restart.needed(
+                relay.name,
+                started,
+                files=options,
+                include=include,
+                own=candidate.fragment,
+                running=running.options,
+            )
     except CandidateError:
         raise
     except (TorRefusesError, InvalidFileError) as error:
         broken = error
-    return View(relay.name, running, configured, unreachable, broken)
+    return View(relay.name, running, configured, unreachable, broken, must_restart)
 
 
 def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
@@ -124,6 +140,7 @@ def _running(control: Control) -> Running:
         or None,
         network_disabled=values["DisableNetwork"] == ("1",),
         reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
+        pid=_pid(control),
     )
 
 
@@ -161,6 +178,14 @@ def _pid(control: Control) -> int:
     return int(pid) if pid.isascii() and pid.isdigit() else 0
 
 
+def _started(control: Control, pid: int) -> restart.Started:
+    return restart.started(
+        pid,
+        can_save=_info(control, "config-can-saveconf"),
+        config_text=_info(control, "config-text"),
+    )
+
+
 def _torrc_of(relay: Relay, running: Running | None) -> Path:
     if running is not None and running.torrc:
         told = Path(running.torrc)
@@ -172,16 +197,23 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
     return relay.torrc
 
 
-def _configured(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Configured:
+def _include(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Path:
+    """Return the file that includes the fragment. Raises InvalidFileError."""
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
         raise InvalidFileError(
             f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
         )
+    return place.file
+
+
+def _options(
+    torrc: Path, invocation: binary.Invocation, candidate: Candidate
+) -> Mapping[str, Sequence[str]]:
+    """Return what Tor reads in the files with the candidate, once it has verified them."""
     text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
     _verify(torrc, invocation, text, candidate)
-    options = binary.options(invocation, text, OPTION_NAMES)
-    return Configured(ExitOptions.read(options), candidate.rules)
+    return binary.options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
 
 
 def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Candidate) -> None:
