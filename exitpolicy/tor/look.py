@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
 from exitpolicy.rule import Rule, RuleError, parse_policy
-from exitpolicy.tor import binary, discover, restart
+from exitpolicy.tor import binary, discover, restart, streams
 from exitpolicy.tor.control import Control, NotAnsweredError, connect
+from exitpolicy.tor.streams import Address
 
 SETTLE_SECONDS: Final = 75.0
 """How long a reloaded Tor is waited for until it enforces what it read."""
@@ -109,6 +110,29 @@ def own_addresses(relay: Relay) -> tuple[str, ...]:
     except (TorUnreachableError, InvalidFileError):
         return ()
     return tuple(address for address in found if address)
+
+
+def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
+    """Return the addresses and ORPorts of all relays that the Tors of this host know of.
+
+    Raises TorUnreachableError.
+    """
+    found: set[Address] = set()
+    for relay in relays:
+        with connect(relay) as control:
+            for line in _info(control, "ns/all").splitlines():
+                words = line.split()
+                # dir-spec 3.4.1: `r nick id [digest] date time IP ORPort DirPort`, `a [IPv6]:port`.
+                if words[:1] == ["r"] and len(words) >= 8:
+                    text = ":".join(words[-3:-1])
+                elif words[:1] == ["a"] and len(words) == 2:
+                    text = words[1]
+                else:
+                    continue
+                address = streams.address(text)
+                if address is not None:
+                    found.add(address)
+    return frozenset(found)
 
 
 def _changed(control: Control, running: Running, deadline: float) -> Running:
