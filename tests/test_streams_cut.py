@@ -78,7 +78,10 @@ def test_connection_to_another_relay_is_not_found() -> None:
     with connection(A) as (ours, _):
         here = peer(ours)
         relays = {(here.family, here.first, here.ports[0][0])}
-        assert streams.open_streams([os.getpid()], [here], relays) == []
+        found = streams.open_streams([os.getpid()], [here])
+        assert found
+        assert streams.apart_from(found, relays) == []
+        assert streams.apart_from(found, {(here.family, here.first, 1)}) == found
 
 
 def test_more_connections_than_one_filter_holds_are_closed_and_no_others() -> None:
@@ -141,7 +144,7 @@ def test_many_connections_and_many_destinations_take_less_than_two_seconds() -> 
     owned = {str(n + 1): 7 for n in range(50_000)}
     destinations = [parse_destination(f"10.{n % 250}.{n // 250}.7:443") for n in range(5_000)]
     begun = time.perf_counter()
-    found = streams._chosen("\n".join(lines), owned, streams._Within(destinations), frozenset())
+    found = streams._chosen("\n".join(lines), owned, streams._Within(destinations))
     assert time.perf_counter() - begun < 2
     assert len(found) == 5_000
 

@@ -53,7 +53,7 @@ def look_for(
         if found:
             # Connections to other relays carry the circuits of many, and are none of a block.
             relays = look.relay_addresses(host.relays)
-            found = streams.open_streams(pids, enforced, relays)
+            found = streams.apart_from(found, relays)
     except ExitpolError as error:
         return Remaining(None, None, error)
     if not (cut and found):
@@ -69,7 +69,7 @@ def _cut(
 ) -> Remaining:
     try:
         streams.cut(found)
-        left = streams.open_streams(pids, enforced, relays)
+        left = streams.apart_from(streams.open_streams(pids, enforced), relays)
     except StreamsUnknownError as error:
         return Remaining(len(found), 0, error)
     closed = len(set(found).difference(left))

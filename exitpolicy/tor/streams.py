@@ -49,15 +49,10 @@ class Stream:
     peer: str
 
 
-def open_streams(
-    pids: Iterable[int],
-    destinations: Iterable[Destination],
-    relays: Collection[Address] = frozenset(),
-) -> list[Stream]:
+def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> list[Stream]:
     """Return the connections that the processes have made to the destinations.
 
-    Those that they have accepted are none, nor those to `relays`: the ORPorts of other relays, to
-    which no exit connects for a client. Raises StreamsUnknownError.
+    Those that they have accepted are none. Raises StreamsUnknownError.
     """
     owned: dict[str, int] = {}
     try:
@@ -75,7 +70,16 @@ def open_streams(
     except OSError as error:
         raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from None
     states = [word for state in _STATES for word in ("state", state)]
-    return _chosen(_ss(["-Htne", *states]), owned, _Within(destinations), relays)
+    return _chosen(_ss(["-Htne", *states]), owned, _Within(destinations))
+
+
+def apart_from(streams: Iterable[Stream], relays: Collection[Address]) -> list[Stream]:
+    """Return the streams that do not go to other relays.
+
+    `relays` are the ORPorts of all relays. Tor connects to none of them for a client (tor:
+    connection_exit_connect in src/core/or/connection_edge.c).
+    """
+    return [stream for stream in streams if address(stream.peer) not in relays]
 
 
 def cut(streams: Sequence[Stream]) -> None:
@@ -91,19 +95,16 @@ def cut(streams: Sequence[Stream]) -> None:
         _ss(["-HtnK", "-F", "-"], wanted)
 
 
-def _chosen(
-    output: str, owned: dict[str, int], within: "_Within", relays: Collection[Address]
-) -> list[Stream]:
+def _chosen(output: str, owned: dict[str, int], within: "_Within") -> list[Stream]:
     """Return what of the output of `ss -Htne` is a connection that Tor has made to there."""
     listening: set[tuple[int, str]] = set()
     found: list[tuple[int, str, str]] = []
     for line in output.splitlines():
         # State, two queues, both ends, then `ino:N` among others.
-        words = line.split()
-        inode = next((word[4:] for word in words[5:] if word.startswith("ino:")), "")
-        pid = owned.get(inode)
+        pid = owned.get(line.partition(" ino:")[2].partition(" ")[0])
         if pid is None:
             continue
+        words = line.split(maxsplit=5)
         if words[0] == _LISTENING:
             listening.add((pid, words[3].rpartition(":")[2]))
         else:
@@ -114,7 +115,6 @@ def _chosen(
         if (pid, local.rpartition(":")[2]) not in listening
         and (there := address(peer)) is not None
         and there in within
-        and there not in relays
     ]
 
 
