@@ -1,9 +1,10 @@
 /* Kill a Python process at its k-th call that changes or tells anything outside of it.
  *
  * Loaded with LD_PRELOAD. CRASH_COUNT names a file in which the calls made so far are logged, a line
- * each; CRASH_AT is k, from 1; CRASH_HALF makes a write at k go out by half before the end. The count
- * is one for the whole process with all its threads, which strace's own counters are not. Programs
- * that are not Python (the tor that verifies) pass unharmed: they are not what is to be proven.
+ * each; CRASH_AT is k, from 1; CRASH_HALF makes a write at k go out by half before the end;
+ * CRASH_ERRNO makes the call fail with that error instead, once. The count is one for the whole
+ * process with all its threads, which strace's own counters are not. Programs that are not Python
+ * (the tor that verifies) pass unharmed: they are not what is to be proven.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,19 +25,22 @@
 
 static atomic_long calls;
 static long crash_at;
-static int half, active, record = -1;
+static int half, active, fail_with, record = -1;
 
 __attribute__((constructor)) static void begin(void) {
   const char *at = getenv("CRASH_AT"), *count = getenv("CRASH_COUNT");
   if (strncmp(program_invocation_short_name, "python", 6) != 0) return;
   if (at) crash_at = atol(at);
   half = getenv("CRASH_HALF") != NULL;
+  if (getenv("CRASH_ERRNO")) fail_with = atoi(getenv("CRASH_ERRNO"));
   if (count) record = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   active = at || count;
 }
 
-static void end(void) {
-  syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+static int end(void) {
+  if (!fail_with) syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
+  errno = fail_with;
+  return -1;
 }
 
 /* Count one call; whether it is the one. */
@@ -57,14 +61,14 @@ static int step(const char *name, const char *detail) {
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define WRAP(type, name, parameters, arguments, detail) \
   type name parameters {                                \
-    if (step(#name, detail)) end();                     \
+    if (step(#name, detail)) return end();                     \
     return REAL(name) arguments;                        \
   }
 #define TORN(type, name, parameters, arguments, shorter)  \
   type name parameters {                                  \
     if (step(#name, NULL)) {                              \
       if (half && size > 1) REAL(name) shorter;           \
-      end();                                              \
+      return end();                                       \
     }                                                     \
     return REAL(name) arguments;                          \
   }
@@ -114,7 +118,7 @@ WRAP(int, connect, (int fd, const struct sockaddr *to, socklen_t size), (fd, to,
       mode = va_arg(rest, int);                                       \
       va_end(rest);                                                   \
     }                                                                 \
-    if ((flags & (O_CREAT | O_TRUNC)) && step(#name, path)) end();    \
+    if ((flags & (O_CREAT | O_TRUNC)) && step(#name, path)) return end();    \
     return REAL(name)(at_argument path, flags, mode);                 \
   }
 #define COMMA ,

@@ -150,14 +150,19 @@ def _apply(victim: Victim, run: int) -> list[str]:
 COMMANDS = {"block": _block, "lift": _lift, "renew": _renew, "expire": _expire, "apply": _apply}
 
 
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the library that kills."""
-    library = tmp_path_factory.mktemp("crash") / "crash.so"
+def build_shim(folder: Path) -> Path:
+    """Build the library that kills, or lets calls fail."""
+    library = folder / "crash.so"
     source = Path(__file__).with_name("crash.c")
     assert CC is not None
     subprocess.run([CC, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     return library
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build it once for all commands."""
+    return build_shim(tmp_path_factory.mktemp("crash"))
 
 
 @pytest.fixture(params=COMMANDS)
@@ -175,11 +180,11 @@ def test_command_killed_where_it_puts_things_in_place_loses_nothing(
 ) -> None:
     """Killed at a rename, sync or sending: ledger and Tor are whole, one tick mends the rest.
 
-    As many of these steps as 12 s allow, every n-th; the rest is in the slow test.
+    As many of these steps as 6 s allow, every n-th; the rest is in the slow test.
     """
     decisive = [n for n, call in enumerate(victim.steps(), 1) if DECISIVE.search(call)]
     assert len(decisive) >= 4
-    deadline = time.monotonic() + 12
+    deadline = time.monotonic() + 6
     tried = 0
     for step in sorted(decisive, key=lambda n: (decisive.index(n) % 4, n)):
         if time.monotonic() > deadline:

@@ -69,7 +69,7 @@ def block(
     streams = remaining.Remaining(None)
     if changed.applied is not None and not dry_run:
         streams = remaining.look_for(host, changed.applied, destinations, cut=cut)
-    code = _say_changed(
+    code = say_changed(
         changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, streams=streams
     )
     _say_streams(streams)
@@ -94,7 +94,7 @@ def renew(
     changed = change.renew(
         host, read_destinations(dest), end, change.Options(dry_run=dry_run, wait=not no_wait)
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
 
 
 def lift(
@@ -125,7 +125,7 @@ def lift(
         reference,
         change.Options(dry_run=dry_run, wait=not no_wait),
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
 
 
 def list_(
@@ -253,7 +253,7 @@ def _count(streams: int) -> str:
     return f"{streams} open stream{'' if streams == 1 else 's'}"
 
 
-def _say_changed(
+def say_changed(
     changed: "Changed",
     *,
     dry_run: bool,
@@ -293,12 +293,11 @@ def _say_changed(
             problems=[output.error_json(problem) for problem in applied.problems],
             **more,
         )
+    elif dry_run:
+        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
     else:
-        if dry_run:
-            output.say_diff(applied.former or "", applied.wanted.text, "fragment")
-        else:
-            _say_blocks(changed.blocks, states, None if gone else applied.time.now)
-        output.report_all(applied.problems)
+        _say_blocks(changed.blocks, states, None if gone else applied.time.now)
+    output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE
     return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

@@ -12,9 +12,9 @@ from exitpolicy.errors import ExitpolError, InvalidFileError, TorRefusesError, T
 from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
-from exitpolicy.rule import Rule, RuleError, parse_policy
+from exitpolicy.rule import Rule, RuleError, parse_descriptor, parse_policy
 from exitpolicy.tor import binary, discover, restart, streams
-from exitpolicy.tor.control import Control, NotAnsweredError, connect
+from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
 from exitpolicy.tor.streams import Address
 
 SETTLE_SECONDS: Final = 75.0
@@ -92,14 +92,50 @@ def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
     """
     with connect(relay) as control:
         control.reload(binary.SECONDS)
-        control.within(settle_seconds or 10.0)
-        running = _running(control)
-        deadline = time.monotonic() + (settle_seconds or 0)
+        return _settled(control, view, settle_seconds or 0)
+
+
+def settle(relay: Relay, view: View, *, seconds: float) -> View:
+    """Look at a relay until it enforces what its files say, at most so long.
+
+    Raises TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        return _settled(control, view, seconds)
+
+
+def _settled(control: Control, view: View, seconds: float) -> View:
+    control.within(seconds + ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
+    running = _running(control)
+    view = replace(view, running=running)
+    while not view.in_sync and time.monotonic() < deadline:
+        running = _changed(control, running, deadline)
         view = replace(view, running=running)
-        while not view.in_sync and time.monotonic() < deadline:
-            running = _changed(control, running, deadline)
-            view = replace(view, running=running)
     return view
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a relay is."""
+
+    nickname: str | None
+    fingerprint: str | None
+    address: str | None
+
+
+def identity(relay: Relay) -> Identity | None:
+    """Return who a running relay says it is; None if it cannot be reached."""
+    try:
+        with connect(relay) as control:
+            nickname = control.get_conf(["Nickname"])["Nickname"]
+            return Identity(
+                nickname[0] if nickname else None,
+                _info(control, "fingerprint") or None,
+                _info(control, "address") or None,
+            )
+    except (TorUnreachableError, InvalidFileError, NotAnsweredError):
+        return None
 
 
 def own_addresses(relay: Relay) -> tuple[str, ...]:
@@ -158,7 +194,7 @@ def _running(control: Control) -> Running:
         options=ExitOptions.read(values),
         enforced=enforced,
         problem=problem,
-        default=_rules(_info(control, "exit-policy/default").splitlines()),
+        default=_default(control),
         local=_local(control),
         descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
         or None,
@@ -174,18 +210,21 @@ def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
     except NotAnsweredError as error:
         return None, str(error)
     try:
-        return parse_policy(text.splitlines()), None
+        return parse_descriptor(text), None
     except RuleError as error:
         return None, f"its policy is not understood: {error}"
 
 
-def _local(control: Control) -> tuple[Rule, ...]:
-    return _rules(_info(control, "exit-policy/reject-private/relay").splitlines())
-
-
-def _rules(lines: Sequence[str]) -> tuple[Rule, ...]:
+def _default(control: Control) -> tuple[Rule, ...]:
     try:
-        return parse_policy(lines)
+        return parse_policy([_info(control, "exit-policy/default")])
+    except RuleError:
+        return ()
+
+
+def _local(control: Control) -> tuple[Rule, ...]:
+    try:
+        return parse_descriptor(_info(control, "exit-policy/reject-private/relay"))
     except RuleError:
         return ()
 
