@@ -96,6 +96,13 @@ class Control:
         if not answer.is_ok():
             raise TorRefusesError(f"Tor ({self._name}) does not reload: {answer}")
 
+    def methods(self) -> tuple[str, ...]:
+        """Return how Tor lets in: of NONE, PASSWORD, COOKIE, SAFECOOKIE, UNKNOWN.
+
+        Raises NotAnsweredError, TorUnreachableError.
+        """
+        return tuple(str(m) for m in self._ask("PROTOCOLINFO 1", "PROTOCOLINFO").auth_methods)
+
     def within(self, seconds: float) -> None:
         """Give what follows so many seconds in all."""
         self._raw.deadline = time.monotonic() + seconds

@@ -148,6 +148,15 @@ def own_addresses(relay: Relay) -> tuple[str, ...]:
     return tuple(address for address in found if address)
 
 
+def methods(relay: Relay) -> tuple[str, ...]:
+    """Return how the relay's control port lets in. Raises TorUnreachableError."""
+    with connect(relay) as control:
+        try:
+            return control.methods()
+        except NotAnsweredError:
+            return ()
+
+
 def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
     """Return the addresses and ORPorts of all relays that the Tors of this host know of.
 
