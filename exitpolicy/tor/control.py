@@ -101,7 +101,8 @@ class Control:
 
         Raises NotAnsweredError, TorUnreachableError.
         """
-        return tuple(str(m) for m in self._ask("PROTOCOLINFO 1", "PROTOCOLINFO").auth_methods)
+        answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
+        return tuple(str(method).upper() for method in answer.auth_methods)
 
     def within(self, seconds: float) -> None:
         """Give what follows so many seconds in all."""

@@ -1,5 +1,6 @@
 """One relay: whether it can be told, and whether what it is told has the effect that it should."""
 
+import contextlib
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import fragment, torrc
-from exitpolicy.errors import ExitCode, ExitpolError
+from exitpolicy.errors import ExitCode, ExitpolError, InvalidFileError
 from exitpolicy.ledger.config import Relay
 from exitpolicy.operations import setup
 from exitpolicy.operations.apply import no_exit
@@ -97,7 +98,9 @@ def examine(host: Host, relay: Relay, want: Wanted | None) -> list[Finding]:
 
 def _look(host: Host, relay: Relay, want: Wanted | None) -> _Seen:
     path = host.config.fragment
-    installed = fragment.read(path) or ""
+    installed = ""
+    with contextlib.suppress(InvalidFileError):  # It has a finding of its own.
+        installed = fragment.read(path) or ""
     present = Candidate(path, installed, fragment.rules_of(installed))
     candidate = present if want is None else Candidate(path, want.text, want.rules)
     refused: ExitpolError | None = None
