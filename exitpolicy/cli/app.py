@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from exitpolicy import __version__
-from exitpolicy.cli import blocks, complaints, output, policies, relays
+from exitpolicy.cli import blocks, complaints, doctor, output, policies, relays
 from exitpolicy.cli.common import Session
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.errors import ExitCode, ExitpolError, UsageError
@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, Callable[..., int]]] = {
     "list": blocks.list_,
     "check": relays.check,
     "status": relays.status,
+    "doctor": doctor.doctor,
     "apply": relays.apply,
     "expire": relays.expire,
     "history": blocks.history,

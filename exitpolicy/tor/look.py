@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,8 +13,9 @@ from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
 from exitpolicy.rule import Rule, RuleError, parse_descriptor, parse_policy
-from exitpolicy.tor import binary, discover
+from exitpolicy.tor import binary, discover, restart, streams
 from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
+from exitpolicy.tor.streams import Address
 
 SETTLE_SECONDS: Final = 75.0
 """How long a reloaded Tor is waited for until it enforces what it read."""
@@ -47,23 +49,39 @@ def at(relay: Relay, candidate: Candidate) -> View:
     running: Running | None = None
     unreachable: ExitpolError | None = None
     invocation: binary.Invocation | None = None
+    started: restart.Started | None = None
     try:
         with connect(relay) as control:
             running = _running(control)
-            invocation = binary.of_process(_pid(control))
+            invocation = binary.of_process(running.pid)
+            if invocation is not None:
+                started = _started(control, running.pid)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
     configured: Configured | None = None
     broken: ExitpolError | None = None
+    must_restart: ExitpolError | None = None
     try:
         if invocation is None:
             invocation = binary.of_host(discover.defaults_torrc(relay))
-        configured = _configured(_torrc_of(relay, running), invocation, candidate)
+        torrc = _torrc_of(relay, running)
+        include = _include(torrc, invocation, candidate)
+        options = _options(torrc, invocation, candidate)
+        configured = Configured(ExitOptions.read(options), candidate.rules)
+        if running is not None and started is not None:
+            must_restart = restart.needed(
+                relay.name,
+                started,
+                files=options,
+                include=include,
+                own=candidate.fragment,
+                running=running.options,
+            )
     except CandidateError:
         raise
     except (TorRefusesError, InvalidFileError) as error:
         broken = error
-    return View(relay.name, running, configured, unreachable, broken)
+    return View(relay.name, running, configured, unreachable, broken, must_restart)
 
 
 def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
@@ -130,6 +148,38 @@ def own_addresses(relay: Relay) -> tuple[str, ...]:
     return tuple(address for address in found if address)
 
 
+def methods(relay: Relay) -> tuple[str, ...]:
+    """Return how the relay's control port lets in. Raises TorUnreachableError."""
+    with connect(relay) as control:
+        try:
+            return control.methods()
+        except NotAnsweredError:
+            return ()
+
+
+def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
+    """Return the addresses and ORPorts of all relays that the Tors of this host know of.
+
+    Raises TorUnreachableError.
+    """
+    found: set[Address] = set()
+    for relay in relays:
+        with connect(relay) as control:
+            for line in _info(control, "ns/all").splitlines():
+                words = line.split()
+                # dir-spec 3.4.1: `r nick id [digest] date time IP ORPort DirPort`, `a [IPv6]:port`.
+                if words[:1] == ["r"] and len(words) >= 8:
+                    text = ":".join(words[-3:-1])
+                elif words[:1] == ["a"] and len(words) == 2:
+                    text = words[1]
+                else:
+                    continue
+                address = streams.address(text)
+                if address is not None:
+                    found.add(address)
+    return frozenset(found)
+
+
 def _changed(control: Control, running: Running, deadline: float) -> Running:
     """Return what Tor runs as soon as its policy is not the one in `running`."""
     before = running.enforced
@@ -159,6 +209,7 @@ def _running(control: Control) -> Running:
         or None,
         network_disabled=values["DisableNetwork"] == ("1",),
         reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
+        pid=_pid(control),
     )
 
 
@@ -199,6 +250,14 @@ def _pid(control: Control) -> int:
     return int(pid) if pid.isascii() and pid.isdigit() else 0
 
 
+def _started(control: Control, pid: int) -> restart.Started:
+    return restart.started(
+        pid,
+        can_save=_info(control, "config-can-saveconf"),
+        config_text=_info(control, "config-text"),
+    )
+
+
 def _torrc_of(relay: Relay, running: Running | None) -> Path:
     if running is not None and running.torrc:
         told = Path(running.torrc)
@@ -210,16 +269,23 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
     return relay.torrc
 
 
-def _configured(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Configured:
+def _include(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Path:
+    """Return the file that includes the fragment. Raises InvalidFileError."""
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
         raise InvalidFileError(
             f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
         )
+    return place.file
+
+
+def _options(
+    torrc: Path, invocation: binary.Invocation, candidate: Candidate
+) -> Mapping[str, Sequence[str]]:
+    """Return what Tor reads in the files with the candidate, once it has verified them."""
     text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
     _verify(torrc, invocation, text, candidate)
-    options = binary.options(invocation, text, OPTION_NAMES)
-    return Configured(ExitOptions.read(options), candidate.rules)
+    return binary.options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
 
 
 def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Candidate) -> None:
