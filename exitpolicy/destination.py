@@ -132,7 +132,10 @@ def parse_destination(text: str) -> Destination:
     `[2001:db8::]/32:22`). Raises UsageError, whose hint says what to write instead.
     """
     if len(text) > MAX_TEXT:
-        raise UsageError(f"a destination of {len(text)} characters: that is no address")
+        raise UsageError(
+            f"a destination of {len(text)} characters: that is no address",
+            hint="for a list, write one a line and read it with -",
+        )
     text = text.strip()
     if (plain := _refanged(text)) != text:
         raise UsageError(f"{text!r} is written so that nobody clicks on it", hint=f"write {plain}")
@@ -185,7 +188,10 @@ def _parse_addresses(text: str, whole: str) -> tuple[Family, int, int]:
         low, _, high = text.partition("-")
         (family, first), (other, last) = _parse_address(low, whole), _parse_address(high, whole)
         if family != other:
-            raise UsageError(f"{whole!r} is a range from IPv{family} to IPv{other}")
+            raise UsageError(
+                f"{whole!r} is a range from IPv{family} to IPv{other}",
+                hint="write one range for each family",
+            )
         if first > last:
             raise UsageError(f"the range {whole!r} runs backwards", hint=f"write {high}-{low}")
         return family, first, last
@@ -235,7 +241,10 @@ def _parse_address(text: str, whole: str) -> tuple[Family, int]:
                     f"{whole!r} has leading zeros, which some programs read as octal",
                     hint=f"write {plain} if that is what is meant",
                 ) from None
-            raise UsageError(f"{whole!r} is no IPv4 address: an octet is above 255") from None
+            raise UsageError(
+                f"{whole!r} is no IPv4 address: an octet is above 255",
+                hint="each of the four numbers is 0 to 255",
+            ) from None
     if _LOOKS_IPV6.fullmatch(text):
         try:
             return 6, int(IPv6Address(text))
@@ -284,7 +293,9 @@ def _parse_port_range(item: str) -> tuple[int, int]:
         )
     first, last = int(low), int(high if dash else low)
     if not 1 <= first <= 65535 or not 1 <= last <= 65535:
-        raise UsageError(f"port {item!r} is not between 1 and 65535")
+        raise UsageError(
+            f"port {item!r} is not between 1 and 65535", hint="for all ports, name none"
+        )
     if first > last:
         raise UsageError(f"the port range {item!r} runs backwards", hint=f"write {high}-{low}")
     return first, last

@@ -12,6 +12,6 @@ __all__ = ["make_host"]
 
 @pytest.fixture(autouse=True)
 def _garbage_is_collected() -> Iterator[None]:
-    """A command run in this process turns the collector off; the next test wants it on."""
+    """Turn the collector on again, which a command run in this process turns off."""
     yield
     gc.enable()

@@ -14,10 +14,14 @@ from typing import Any
 
 import pytest
 
+from exitpolicy import tick
 from exitpolicy.cli.app import run
+from exitpolicy.destination import parse_destination
 from exitpolicy.ledger.config import Relay
+from exitpolicy.policy import Decisions
 from exitpolicy.rule import Rule, parse_policy
 from exitpolicy.tor.control import NotAnsweredError, connect
+from exitpolicy.tor.probe import answers
 from tests.tor_process import TOR, wait_until
 
 
@@ -30,7 +34,7 @@ class Outcome:
     err: str
 
     @property
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401 - whatever stands there
         """The one JSON object on stdout."""
         return json.loads(self.out)
 
@@ -73,7 +77,7 @@ class TorExit:
         self._process = subprocess.Popen(
             [TOR, "-f", str(self.torrc), "--defaults-torrc", "/dev/null", "--quiet"]
         )
-        wait_until(self.socket.exists)
+        wait_until(lambda: answers(self.relay))
         if until_it_exits:
             wait_until(lambda: self.policy_text() is not None)
 
@@ -111,9 +115,6 @@ class TorExit:
 
     def rejects(self, address: str, port: int = 80) -> bool:
         """Tell by its enforced policy whether it refuses a connection."""
-        from exitpolicy.destination import parse_destination
-        from exitpolicy.policy import Decisions
-
         bracketed = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         decisions = Decisions(self.policy())
         return not any(map(decisions.accepts, decisions.deciding(parse_destination(bracketed))))
@@ -184,12 +185,12 @@ class ExitHost:
 
     def tick(self) -> Outcome:
         """Run the tick as the timer does."""
-        import exitpolicy.tick
-
         command = [sys.executable, "-m", "exitpolicy", "--config", str(self.config)]
         result = subprocess.run(
-            [sys.executable, "-I", "-S", exitpolicy.tick.__file__, str(self.state), "--"]
-            + [*command, "expire", "--quiet"],
+            [
+                *(sys.executable, "-I", "-S", tick.__file__, str(self.state), "--"),
+                *(*command, "expire", "--quiet"),
+            ],
             capture_output=True,
             text=True,
             check=False,

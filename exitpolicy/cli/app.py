@@ -93,7 +93,9 @@ def options(
     config: Annotated[
         Path | None,
         typer.Option(
-            envvar="EXITPOL_CONFIG", help=f"The config file, if not {config_file.DEFAULT_PATH}."
+            envvar="EXITPOL_CONFIG",
+            help=f"The config file, if not {config_file.DEFAULT_PATH}.",
+            readable=False,  # whether it can be read is for the config's own errors
         ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,

@@ -249,12 +249,11 @@ def _say_changed(
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
         )
+    elif dry_run:
+        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
     else:
-        if dry_run:
-            output.say_diff(applied.former or "", applied.wanted.text, "fragment")
-        else:
-            _say_blocks(changed.blocks, states, None if gone else applied.time.now)
-        output.report_all(applied.problems)
+        _say_blocks(changed.blocks, states, None if gone else applied.time.now)
+    output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE
     return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

@@ -206,6 +206,7 @@ def say_applied(
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
         )
+        output.report_all(applied.problems)
         return code
     held = applied.time.held(applied.wanted.blocks)
     if held:

@@ -4,6 +4,7 @@ Whatever was left undone by a crash, a Tor that was down or a hand that edited a
 and done here, because everything is looked at anew.
 """
 
+import contextlib
 import time as system_time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,13 @@ from typing import Final
 
 from exitpolicy import files, fragment, limits, reconcile, state, torrc
 from exitpolicy.destination import Destination
-from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
+from exitpolicy.errors import (
+    ExitpolError,
+    InvalidFileError,
+    RefusedError,
+    TorRefusesError,
+    TorUnreachableError,
+)
 from exitpolicy.leap import Time
 from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
@@ -27,6 +34,9 @@ from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
 """How long another apply is waited for; it may itself wait for Tor."""
+
+UNDER_WAY_SECONDS: Final = 5.0
+"""How long a Tor that was not reloaded now is waited for; it needs one second after a reload."""
 
 RELOAD_INTERVAL: Final = 1.1
 """Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
@@ -54,16 +64,31 @@ class Applied:
         return not self.problems and all(view.in_sync for view in self.views)
 
 
-def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
+def preview(
+    host: Host,
+    ledger: Ledger,
+    *,
+    force: bool = False,
+    baseline: tuple[str, ...] | None = None,
+) -> Applied:
     """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
 
-    `force` lets pass what is the operator's own choice.
+    `force` lets pass what is the operator's own choice. A limit that is broken already with the
+    rules of `baseline` (what is installed, if None) is not held against the ledger.
 
     Raises RefusedError, TorRefusesError, InvalidFileError. That a relay cannot be reached is only
     noted: its files can be looked at all the same.
     """
     result = observe(host, ledger)
-    _check(host, result.views, result.wanted, former_rules(result.former), force=force)
+    former = former_rules(result.former)
+    _check(
+        host,
+        result.views,
+        result.wanted,
+        former,
+        baseline=former if baseline is None else baseline,
+        force=force,
+    )
     return result
 
 
@@ -106,7 +131,8 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
     try:
         views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
-        _check(host, views, want, former_rules(former), force=True)
+        rules = former_rules(former)
+        _check(host, views, want, rules, baseline=rules, force=True)
     except ExitpolError:
         if changed:
             files.discard(staged)
@@ -126,12 +152,29 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         # Before the reload: should we die in it, the next apply still leaves the time.
         _save_state(host, replace(result, problems=_PENDING), ledger, watched, reloaded)
         result = _reload(host, result, reloading, settle_seconds)
+    elif settle_seconds is not None:
+        result = _settle(host, result)
     watched[str(path)] = state.fingerprints([path])[str(path)]
     _save_state(host, result, ledger, watched, reloaded)
     return result
 
 
 _PENDING: Final = (ExitpolError("a reload is under way"),)
+
+
+def _settle(host: Host, result: Applied) -> Applied:
+    """Wait for relays that have read what is wanted but do not enforce it yet.
+
+    So it is in the second after another exitpol's reload, and after a start of Tor.
+    """
+    views = []
+    for relay, view in zip(host.relays, result.views, strict=True):
+        seen = view
+        if view.nearly_in_sync:
+            with contextlib.suppress(TorUnreachableError):
+                seen = look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+        views.append(seen)
+    return _applied(result.time, result.wanted, result.former, tuple(views), plan=result.plan)
 
 
 def _reload(
@@ -207,7 +250,13 @@ def former_rules(former: str | None) -> tuple[str, ...]:
 
 
 def _check(
-    host: Host, views: Sequence[View], want: Wanted, former: tuple[str, ...], *, force: bool
+    host: Host,
+    views: Sequence[View],
+    want: Wanted,
+    former: tuple[str, ...],
+    *,
+    baseline: tuple[str, ...],
+    force: bool,
 ) -> None:
     """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
     for relay, view in zip(host.relays, views, strict=True):
@@ -224,16 +273,16 @@ def _check(
                 f" {host.config.fragment}, so that no block has any effect",
                 hint=f"move the line %include {host.config.fragment} above it",
             )
-        _check_limits(view, former, force=force)
+        _check_limits(view, baseline, force=force)
     broken = [view.broken for view in views if view.broken is not None]
     if len(broken) == len(views):
         raise broken[0]
 
 
-def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
-    """Refuse a change that would break a limit of Tor's. Raises RefusedError."""
+def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None:
+    """Refuse what would break a limit of Tor's that `baseline` keeps. Raises RefusedError."""
     assert view.configured is not None  # noqa: S101 - the caller has looked
-    if view.configured.fragment == former or not view.configured.options.exits:
+    if view.configured.fragment == baseline or not view.configured.options.exits:
         return
     default = parse_policy(base_policies.load("default").rules)
     running = view.running
@@ -247,7 +296,7 @@ def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
         )
         return limits.measure(policy, descriptor)
 
-    before = measured(view.configured.with_fragment(former).options)
+    before = measured(view.configured.with_fragment(baseline).options)
     for problem in limits.assess(before, measured(view.configured.options)):
         if not (problem.forcible and force):
             more = "; or add --force, if you accept that" if problem.forcible else ""

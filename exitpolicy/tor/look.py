@@ -14,7 +14,7 @@ from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
 from exitpolicy.rule import Rule, RuleError, parse_policy
 from exitpolicy.tor import binary, discover
-from exitpolicy.tor.control import Control, NotAnsweredError, connect
+from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
 
 SETTLE_SECONDS: Final = 75.0
 """How long a reloaded Tor is waited for until it enforces what it read."""
@@ -75,13 +75,26 @@ def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
     """
     with connect(relay) as control:
         control.reload(binary.SECONDS)
-        control.within(settle_seconds or 10.0)
-        running = _running(control)
-        deadline = time.monotonic() + (settle_seconds or 0)
+        return _settled(control, view, settle_seconds or 0)
+
+
+def settle(relay: Relay, view: View, *, seconds: float) -> View:
+    """Look at a relay until it enforces what its files say, at most so long.
+
+    Raises TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        return _settled(control, view, seconds)
+
+
+def _settled(control: Control, view: View, seconds: float) -> View:
+    control.within(seconds + ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
+    running = _running(control)
+    view = replace(view, running=running)
+    while not view.in_sync and time.monotonic() < deadline:
+        running = _changed(control, running, deadline)
         view = replace(view, running=running)
-        while not view.in_sync and time.monotonic() < deadline:
-            running = _changed(control, running, deadline)
-            view = replace(view, running=running)
     return view
 
 
