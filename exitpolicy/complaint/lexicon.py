@@ -169,19 +169,13 @@ _VERBAL: Final = re.compile(
     "|zgłoszon|denunci|auffäll"
 )
 
-WORD: Final = re.compile(r"[^\W_]+|[-_](?=[^\W_])")
+WORD: Final = re.compile(r"[^\W_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def words_of(text: str) -> list[str]:
     """Split into words in lower case; `dstIp`, `dst_ip` and `dst-ip` are two words each."""
-    words: list[str] = []
-    for found in WORD.finditer(text):
-        word = found.group()
-        if word in "-_":
-            continue
-        words.extend(_CAMEL.split(word) if not word.isupper() and word.isascii() else (word,))
-    return [word.lower() for word in words]
+    return WORD.findall(_CAMEL.sub(" ", text).lower())
 
 
 def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
