@@ -29,7 +29,11 @@ def report(name: str) -> tuple[bytes, dict[str, Any]]:
 
 
 def read(
-    text: str, *, subject: str = "abuse", own: tuple[str, ...] = (OWN,), protected: str | None = None
+    text: str,
+    *,
+    subject: str = "abuse",
+    own: tuple[str, ...] = (OWN,),
+    protected: str | None = None,
 ) -> Complaint:
     """Read a mail with this text."""
     return read_complaint(

@@ -47,7 +47,9 @@ def bomb(size: int) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for index in range(20):
             archive.writestr(f"{index}.log", b"0" * size)
-    head = HEAD + b'Content-Type: application/zip; name="a.zip"\nContent-Transfer-Encoding: base64\n\n'
+    head = (
+        HEAD + b'Content-Type: application/zip; name="a.zip"\nContent-Transfer-Encoding: base64\n\n'
+    )
     return head + base64.encodebytes(file.getvalue())
 
 
@@ -87,9 +89,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "times": lambda: HEAD + b"\n" + b"2026-11-22 10:00:00 1.2.3.4 Nov 22 10:00:00 " * 5_000,
     "headers": lambda: HEAD + b"X: y\n" * (SIZE // 5) + b"\n",
     "one long header": lambda: HEAD + b"X: " + b"y" * SIZE + b"\n\n",
-    "boundaries": lambda: HEAD
-    + b'Content-Type: multipart/mixed; boundary="-"\n\n'
-    + b"---\n" * (SIZE // 4),
+    "boundaries": lambda: (
+        HEAD + b'Content-Type: multipart/mixed; boundary="-"\n\n' + b"---\n" * (SIZE // 4)
+    ),
     "table": lambda: HEAD + b"\nsource,target,port\n" + b"1.2.3.4,5.6.7.8,22\n" * 15_000,
     "noise": lambda: random.Random(2).randbytes(SIZE),
 }
@@ -105,7 +107,9 @@ def test_time_and_memory_are_bounded(name: str) -> None:
     assert seconds <= 2 * max(0.5, len(data) / MEGABYTE)
 
 
-@pytest.mark.parametrize("name", ["nested multiparts", "zip bomb", "addresses", "deep JSON", "table"])
+@pytest.mark.parametrize(
+    "name", ["nested multiparts", "zip bomb", "addresses", "deep JSON", "table"]
+)
 def test_memory_is_bounded(name: str) -> None:
     """What is allocated at any time stays below four times the input and 100 MB."""
     data = HOSTILE[name]()
@@ -128,7 +132,17 @@ def test_what_was_not_read_is_said(name: str) -> None:
 
 @pytest.mark.parametrize(
     "charset",
-    ["utf-7", "idna", "punycode", "unicode_escape", "zlib", "rot13", "x-nothing", "undefined", "\x00"],
+    [
+        "utf-7",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "zlib",
+        "rot13",
+        "x-nothing",
+        "undefined",
+        "\x00",
+    ],
 )
 def test_odd_charsets_are_read_somehow(charset: str) -> None:
     """A charset that is none, or unknown, does not keep the text from being read."""
@@ -141,7 +155,7 @@ def test_odd_charsets_are_read_somehow(charset: str) -> None:
     "data",
     [b"", b"\x00", b"\n", b"PK\x03\x04", b"\x1f\x8b", b"\xff\xfe", b"{", b"From ", b"=?utf-8?b?!?=",
      HEAD + b"Content-Type: multipart/mixed\n\nx", HEAD + b"Content-Transfer-Encoding: base64\n\n!",
-     HEAD + b"Content-Type: multipart/mixed; boundary=\"\"\n\n--\n"],
+     HEAD + b'Content-Type: multipart/mixed; boundary=""\n\n--\n'],
 )  # fmt: skip
 def test_broken_input_is_a_complaint_without_destination(data: bytes) -> None:
     """What says nothing gives a complaint that asks for everything."""
@@ -160,7 +174,9 @@ def test_any_bytes_are_read(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     name=st.sampled_from(sorted(p.name for p in CORPUS.iterdir() if p.suffix in {".eml", ".txt"})),
-    cuts=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=30), st.integers(0, 60)), max_size=8),
+    cuts=st.lists(
+        st.tuples(st.floats(0, 1), st.binary(max_size=30), st.integers(0, 60)), max_size=8
+    ),
 )
 def test_damaged_mails_are_read(name: str, cuts: list[tuple[float, bytes, int]]) -> None:
     """A mail of the corpus with pieces cut out and bytes put in is read."""

@@ -35,9 +35,11 @@ from exitpolicy.complaint.roles import (
 from exitpolicy.complaint.tables import Table, is_rule, read_heading
 from exitpolicy.destination import ALL_PORTS, Destination, address_range_text, normal_ports
 
-MAX_RECORDS: Final = 20_000
+MAX_RECORDS: Final = 5_000
 """Lines with addresses that are weighed; a report says the same long before."""
-MAX_SIGHTINGS: Final = 60_000
+MAX_OTHERS: Final = 4_000
+"""From here on only lines that name an own address are: in a list for a whole network, ours may come late."""
+MAX_SIGHTINGS: Final = 20_000
 """Addresses, counted as often as they occur, that are weighed."""
 MAX_CONTEXT: Final = 20_000
 """Lines without addresses that are read for what they say about the next ones."""
@@ -60,38 +62,52 @@ _SURE: Final = 40
 """Evidence from here on is about the address itself, not only about its presence."""
 
 _HEADER_LINE: Final = re.compile(
-    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf|dkim-[\w-]{1,20}|arc-[\w-]{1,30}"
-    r"|return-path|delivered-to|message-id|in-reply-to|references|mime-version|user-agent|content-[\w-]{1,30}"
+    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
+    r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}"
+    r"|return-path|delivered-to|message-id|in-reply-to|references|mime-version|user-agent"
+    r"|content-[\w-]{1,30}"
     r"|envelope-[\w-]{1,20}|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s",
     re.IGNORECASE,
 )
 _IRRELEVANT: Final = re.compile(
-    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum|nethandle|aut-num"
+    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum"
+    r"|nethandle|aut-num"
     r"|network|ip range|allocated to)\s?:"
-    r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list"
-    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse|system|ticket|relay)"
-    r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated|versandt|submitted)"
+    r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\."
+    r"|whitelist|allow-?list|allow list"
+    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
+    r"|system|ticket|relay)"
+    r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht"
+    r"|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated"
+    r"|versandt|submitted)"
     r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b",
     re.IGNORECASE,
 )
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
 _SIGNATURE: Final = re.compile(r"^(?:--|—)$")
 _RESUMED: Final = re.compile(
-    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings|sehr geehrte|guten tag|hallo|bonjour|madame|monsieur"
-    r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
+    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings|sehr "
+    r"geehrte|guten tag|hallo|bonjour|madame|monsieur"
+    r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry"
+    r"|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
     r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",  # noqa: RUF001
     re.IGNORECASE,
 )
 _CONTACT: Final = re.compile(
-    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat|ust-id|p\.?\s?iva|iban"
+    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat"
+    r"|ust-id|p\.?\s?iva|iban"
     r"|hotline|zip|street|straße|headquarters|noc)\b\s?[.:]|電話|电话",
     re.IGNORECASE,
 )
 _CLOSING: Final = re.compile(
-    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely|yours|cheers|thank you|thanks"
-    r"|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße|viele grüße|beste grüße|mfg|gruß"
-    r"|cordiali saluti|distinti saluti|saluti|cordialement|bien à vous|salutations|saludos|un saludo|atentamente"
-    r"|atenciosamente|cumprimentos|met vriendelijke groet|groeten|z poważaniem|pozdrawiam|с уважением"
+    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely"
+    r"|yours|cheers|thank you|thanks"
+    r"|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße|viele grüße|beste "
+    r"grüße|mfg|gruß"
+    r"|cordiali saluti|distinti saluti|saluti|cordialement|bien à vous|salutations|saludos"
+    r"|un saludo|atentamente"
+    r"|atenciosamente|cumprimentos|met vriendelijke groet|groeten|z poważaniem|pozdrawiam"
+    r"|с уважением"
     r"|s pozdravem|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上|よろしく|此致|敬上)"
     r"[\s,.!\w-]{0,30}$",
     re.IGNORECASE,
@@ -109,16 +125,20 @@ _HAS_PORT: Final = re.compile(
     r"port|puerto|poort|порт|ポート|端口|포트|[ds]pt(?![a-z])", re.IGNORECASE
 )
 _PORT_PART: Final = re.compile(
-    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*)$|ポート|端口|포트",
-    re.I,
+    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?"
+    r"|portti\w*)$|ポート|端口|포트",
+    re.IGNORECASE,
 )
 _PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
-    r"(?:/(?:tcp|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
+    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート"
+    r"|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
+    r"(?:/(?:tcp|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$"
+    r"|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
     re.IGNORECASE,
 )
 _PORT_SAID: Final = re.compile(
-    r"(?<![^\W_])(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
+    r"(?<![^\W_])(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口"
+    r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
@@ -154,6 +174,8 @@ class Record:
 class Evidence:
     """All that a report says about addresses, before it is weighed."""
 
+    own: tuple[str, ...] = ()
+    """The relay's addresses as reports write them."""
     records: list[Record] = field(default_factory=list)
     sightings: int = 0
     context: int = 0
@@ -209,6 +231,9 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     if _skip_header(line, place):
         return
     line = refanged(line)
+    if len(evidence.records) >= MAX_OTHERS and not any(text in line for text in evidence.own):
+        evidence.full = True
+        return
     mentions = mentions_in(line) if _may_hold_address(line) else []
     place.last_age += 1
     place.port_age += 1

@@ -47,7 +47,9 @@ _HEADER_END: Final = re.compile(rb"\r?\n[ \t]*\r?\n|\r\r")
 _PARAMETER: Final = re.compile(
     r";\s{0,20}([A-Za-z0-9*-]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]{0,400})\"|([^\s;\"]{1,400}))"
 )
-_CHARSET_IN_HTML: Final = re.compile(rb"charset\s{0,3}=\s{0,3}[\"']?([A-Za-z0-9_.:-]{2,40})", re.I)
+_CHARSET_IN_HTML: Final = re.compile(
+    rb"charset\s{0,3}=\s{0,3}[\"']?([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE
+)
 # Codecs that are no charsets of mails: quadratic, or able to raise what is no UnicodeError.
 _NO_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 _ARCHIVES: Final = (b"PK\x03\x04", b"\x1f\x8b")

@@ -21,38 +21,45 @@ from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, K
 from exitpolicy.complaint.references import references_in
 from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.xarf import Formal, read_formal
-from exitpolicy.destination import Destination
+from exitpolicy.destination import Destination, address_text
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
 
 _ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
 _FROM: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
+    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
+    r"|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
     r"\s{0,4}(\S.{3,200})$",
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
+    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема"
+    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
     r"\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
     re.IGNORECASE,
 )
 _WROTE: Final = re.compile(
     r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}"
-    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?|пишет|napsal\w?|skrev|:)\s?:?$",
+    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?"
+    r"|пишет|napsal\w?|skrev|:)\s?:?$",
     re.IGNORECASE,
 )
 _SCAN_IS_REAL: Final = re.compile(
-    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung|completed connection",
+    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung"
+    r"|completed connection",
     re.IGNORECASE,
 )
 _UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
 _AUTOMATIC: Final = re.compile(
-    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report|autoreport",
+    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@"
+    r"|abuse-report|autoreport",
     re.IGNORECASE,
 )
 _LOG_LINE: Final = re.compile(
-    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}", re.I
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
+    r"|https?://\S{30}",
+    re.IGNORECASE,
 )
 
 
@@ -66,7 +73,7 @@ def read_complaint(
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
-    evidence = Evidence()
+    evidence = Evidence(own=tuple(address_text(d.family, d.first) for d in own))
     formals: list[Formal] = []
     kept = _without_evidence_mail(unfolded)
     subjects = _subjects(unfolded, kept)
@@ -193,7 +200,9 @@ def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
 def _stated_date(kept: list[Text]) -> datetime | None:
     """Return the date of a mail that was pasted as text."""
     for text in kept[:1]:
-        if found := re.search(r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.I | re.M):
+        if found := re.search(
+            r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.IGNORECASE | re.MULTILINE
+        ):
             return parse_date(found[1])
     return None
 
@@ -210,8 +219,9 @@ def _incidents(
     if found:
         return found
     quoted = re.compile(
-        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il giorno)\b.*",
-        re.I,
+        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il "
+        r"giorno)\b.*",
+        re.IGNORECASE,
     )
     rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
@@ -260,14 +270,16 @@ def _cautions(
         found.append(
             Caution(
                 Warn.NOT_OURS,
-                f"the report accuses {', '.join(verdict.sources[:3])}, which is not an address of this relay",
+                f"the report accuses {', '.join(verdict.sources[:3])}, which is not an address of "
+                f"this relay",
             )
         )
     if verdict.odd_only:
         found.append(
             Caution(
                 Warn.PRIVATE,
-                "the destination is a private address, which no exit reaches: ask for the public one",
+                "the destination is a private address, which no exit reaches: ask for the public "
+                "one",
             )
         )
     if verdict.protected_seen:
@@ -287,7 +299,8 @@ def _questions(
     names: tuple[str, ...], incidents: tuple[Incident, ...], verdict: Verdict
 ) -> tuple[str, ...]:
     if names:
-        first = f"the IP address and port of {', '.join(names)} at the time: a host name cannot be blocked"
+        first = f"the IP address and port of {', '.join(names)} at the time: a host name cannot be "
+        f"blocked"
     else:
         first = "the IP address and port that were attacked (the destination, not the source)"
     questions = [first]

@@ -42,33 +42,42 @@ _TIMESTAMP: Final = re.compile(r"[\s<>\[\]\d:\-T./+,A-Za-z]{5,60}\Z")
 _ACCESS_START: Final = re.compile(r"\s+\S{1,60}\s+\S{1,60}\s+\[\d")
 _METHOD: Final = re.compile(r"\s+(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND|CONNECT)\s")
 _URL: Final = re.compile(
-    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.I
+    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
 )
 _DOING: Final = re.compile(
     r"\b(?:attack|scann|prob|abus)ing[\s_-](?=(?:ip|host|address|source|system|machine|server)\b)",
     re.IGNORECASE,
 )
 LINK: Final = re.compile(
-    r"detail|report|evidence|view|download|ticket|status|\binfo|dashboard|portal|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
+    r"detail|report|evidence|view|download|ticket|status|\binfo|dashboard|portal"
+    r"|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
     r"|siehe|mehr|voir|vedi|consult|подробн|詳細|详情",
     re.IGNORECASE,
 )
 _HOST_HEADER: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z|^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?|which\s|that\s)?"
+    r"[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?"
+    r"|which\s|that\s)?"
     r"(?:repeatedly\s|wiederholt\s|again\s)?"
-    r"(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning|ned)?|prob(?:es|ing|ed)|flood|brute"
-    r"|hammer|abus|perform|sen(?:d|t)|launch|generat|made|connect|angegriffen|greift|versucht|scannt"
-    r"|attacca|sta\s(?:attacc|tent|scans|effett)|tent|effettu|essaie|attaqu|tente|scann|ataca|intent"
+    r"(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning|ned)?|prob(?:es|ing"
+    r"|ed)|flood|brute"
+    r"|hammer|abus|perform|sen(?:d|t)|launch|generat|made|connect|angegriffen|greift"
+    r"|versucht|scannt"
+    r"|attacca|sta\s(?:attacc|tent|scans|effett)|tent|effettu|essaie|attaqu|tente|scann"
+    r"|ataca|intent"
     r"|escane|atakuje|próbuj|skanuj|атаку|пыта|скан|útoč|skenu|försök|attacker|probeer|valt\saan)",
     re.IGNORECASE,
 )
 _PASSIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird|werden|sind|ist"
-    r"|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi|werd|wordt|został[aoy]?|jest"
+    r"[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird"
+    r"|werden|sind|ist"
+    r"|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi|werd|wordt"
+    r"|został[aoy]?|jest"
     r"|был[аио]?|är|blev|byl[aoiy]?)\s+)(?:(?:being|the|le|der|das)\s)?(?:\w{1,12}ly\s)?"
-    r"(?:attacked|target|scanned|probed|hit|flooded|under\sattack|victim|angegriffen|attackiert|gescannt"
-    r"|ziel|opfer|attaccat|colpit|bersagli|atacad|objetiv|alvo|attaqué|visé|ciblé|victim|la\scible|aangevallen"
+    r"(?:attacked|target|scanned|probed|hit|flooded|under\sattack|victim|angegriffen"
+    r"|attackiert|gescannt"
+    r"|ziel|opfer|attaccat|colpit|bersagli|atacad|objetiv|alvo|attaqué|visé|ciblé|victim"
+    r"|la\scible|aangevallen"
     r"|zaatakowan|atakowan|атакован|подверг|attackerad|utsatt|napaden)",
     re.IGNORECASE,
 )

@@ -31,7 +31,8 @@ _KINDS: Final = (
     (r"login|auth.?fail|brute|credential|sql.?login", Kind.BRUTE_FORCE),
     (r"port.?scan|port.?probe|recon|netscan", Kind.PORT_SCAN),
     (r"ddos|dos\b|flood|amplification|ip.?spoof", Kind.DDOS),
-    (r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web|hack", Kind.WEB_ATTACK),
+    ((r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web"
+    r"|hack"), Kind.WEB_ATTACK),
     (r"copyright|trademark|dmca|infring|p2p", Kind.COPYRIGHT),
     (r"malware|botnet|infect|c2|compromis|trojan", Kind.MALWARE),
     (r"phish|fraud|scam|brand", Kind.FRAUD),

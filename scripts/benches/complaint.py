@@ -124,7 +124,9 @@ def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
     if answer["none"]:
         right["no destination is said"] = not found
     else:
-        right["destination first"] = any(same_address(d, w) for d in found[:1] for w in answer["first"])
+        right["destination first"] = any(
+            same_address(d, w) for d in found[:1] for w in answer["first"]
+        )
         right["destination among the candidates"] = all(
             any(same_address(d, wanted) for d in found) for wanted in answer["all"]
         )
