@@ -197,7 +197,8 @@ def test_envelope_holds_what_a_reply_needs() -> None:
     """Message-ID, subject, sender and the address to answer to come from the headers."""
     data = (
         b"From: =?utf-8?q?J=C3=B6rg?= <j@v.example>\nReply-To: <case+1@v.example>\n"
-        b"Subject: =?utf-8?b?w4RyZ2Vy?= [AbuseID:12AB]\nMessage-ID: <x@v.example>\nReferences: <w@v.example>\n\nHi\n"
+        b"Subject: =?utf-8?b?w4RyZ2Vy?= [AbuseID:12AB]\nMessage-ID: <x@v.example>\n"
+        b"References: <w@v.example>\n\nHi\n"
     )
     envelope = read_complaint(data).envelope
     assert envelope.sender == "Jörg <j@v.example>"

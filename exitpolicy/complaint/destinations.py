@@ -1,14 +1,17 @@
+# ruff: noqa: RUF001
+# The words of reports in other alphabets are part of this module.
 """Whom the report is about: the candidates for the destination, with the lines that speak for them.
 
 Other readers of abuse reports take the source out of them, which is the relay itself. Here every
 address gets a role by general evidence (names of keys and columns, arrows, the shape of log
-lines, words of direction, whose the address is said to be), the sources are settled first, and what stands
-opposite to a source is a destination.
+lines, words of direction, whose the address is said to be), the sources are settled first, and
+what stands opposite to a source is a destination.
 """
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from exitpolicy.complaint.lexicon import Force, Role, is_filler, label_of, sense_of, words_of
@@ -38,7 +41,7 @@ from exitpolicy.destination import ALL_PORTS, Destination, address_range_text, n
 MAX_RECORDS: Final = 5_000
 """Lines with addresses that are weighed; a report says the same long before."""
 MAX_OTHERS: Final = 4_000
-"""From here on only lines that name an own address are: in a list for a whole network, ours may come late."""
+"""From here on only lines that name an own address are: in a long list, ours may come late."""
 MAX_SIGHTINGS: Final = 20_000
 """Addresses, counted as often as they occur, that are weighed."""
 MAX_CONTEXT: Final = 20_000
@@ -90,7 +93,7 @@ _RESUMED: Final = re.compile(
     r"geehrte|guten tag|hallo|bonjour|madame|monsieur"
     r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry"
     r"|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
-    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",  # noqa: RUF001
+    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",
     re.IGNORECASE,
 )
 _CONTACT: Final = re.compile(
@@ -108,7 +111,8 @@ _CLOSING: Final = re.compile(
     r"|un saludo|atentamente"
     r"|atenciosamente|cumprimentos|met vriendelijke groet|groeten|z poważaniem|pozdrawiam"
     r"|с уважением"
-    r"|s pozdravem|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上|よろしく|此致|敬上)"
+    r"|s pozdravem|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上"
+    r"|よろしく|此致|敬上)"
     r"[\s,.!\w-]{0,30}$",
     re.IGNORECASE,
 )
@@ -116,7 +120,7 @@ _LOGLIKE: Final = re.compile(
     r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]"
 )
 _PORT_VALUE: Final = re.compile(
-    r"[:=：>\t]\s{0,6}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"  # noqa: RUF001
+    r"[:=：>\t]\s{0,6}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"
     r"(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
     re.IGNORECASE,
 )
@@ -294,8 +298,8 @@ def _read_context(line: str, place: _Place) -> None:
     _read_port_line(line, place)
     stripped = line.strip()
     words = words_of(stripped)[-14:]
-    heading = _heading_role(words) if stripped.endswith((":", "：")) or len(words) <= 5 else None  # noqa: RUF001
-    if heading is not None or stripped.endswith((":", "：")):  # noqa: RUF001
+    heading = _heading_role(words) if stripped.endswith((":", "：")) or len(words) <= 5 else None
+    if heading is not None or stripped.endswith((":", "：")):
         place.heading, place.heading_age = heading, 0
     else:
         place.heading_age += 1
@@ -320,11 +324,10 @@ def _read_port_line(line: str, place: _Place) -> None:
         if role is Role.SOURCE:
             continue
         last = place.last
-        if last is not None and place.last_age <= 8 and not last.ports:
-            if role is None or last.role is Role.DESTINATION:
-                last.ports = ports
-                continue
-        if role is Role.DESTINATION or (place.heading and place.heading.role is Role.DESTINATION):
+        near = last is not None and place.last_age <= 8 and not last.ports
+        if last is not None and near and (role is None or last.role is Role.DESTINATION):
+            last.ports = ports
+        elif role is Role.DESTINATION or (place.heading and place.heading.role is Role.DESTINATION):
             place.port, place.port_age = ports, 0
 
 
@@ -356,7 +359,7 @@ def _sightings(
     found = roles_in(line, mentions)
     _apply_table(line, mentions, found, place)
     _apply_heading(line, mentions, found, place)
-    for left, right in zip(mentions, mentions[1:], strict=False):
+    for left, right in pairwise(mentions):
         positional_ports(line, left, right)
     quiet = _is_quiet(line, place)
     sightings = []
@@ -447,22 +450,20 @@ def _apply_ports(
         elif role is None and len(sightings) == 1:
             for sighting in targets:
                 sighting.ports = ports
+    _apply_ports_before(line, mentions, targets)
+    if place.port and place.port_age <= 8 and targets:
+        targets[0].ports = targets[0].ports or place.port
+        place.port = ()
+
+
+def _apply_ports_before(line: str, mentions: list[Mention], targets: list[Sighting]) -> None:
+    """Read `port 22 of our server A`."""
     for mention in mentions:
         before = _PORT_BEFORE.search(line[max(0, mention.start - 60) : mention.start])
-        if before is None:
-            continue
-        for sighting in sightings:
-            if (
-                sighting.key == mention.key
-                and sighting.role is Role.DESTINATION
-                and not sighting.ports
-            ):
-                port = int(before[1] or before[2])
-                sighting.ports = (port,) if 0 < port < 65536 else ()
-    if place.port and place.port_age <= 8:
-        for sighting in targets[:1]:
-            sighting.ports = sighting.ports or place.port
-            place.port = ()
+        port = int(before[1] or before[2]) if before else 0
+        for sighting in targets:
+            if 0 < port < 65536 and sighting.key == mention.key and not sighting.ports:
+                sighting.ports = (port,)
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ _PATTERNS: Final = (
         r"brute"
         r"|hrubou silou|hrubé síly|siłow|подбор\w* парол|перебор\w* парол|грубой сил|брутфорс"
         r"|brut-?force"
-        r"|ブルートフォース|総当|暴力破解|爆破|råstyrke|password guessing|dictionary attack|login.?attack"
+        r"|ブルートフォース|総当|暴力破解|爆破|råstyrke|password guessing"
+        r"|dictionary attack|login.?attack"
         r"|credential stuffing|password spray|passwort-?rat|hádání hes|passwort.{0,12}errat",
     ),
     _words(
@@ -59,9 +60,11 @@ _PATTERNS: Final = (
         r"|balayage de ports|scan de ports"
         r"|escaneo de puertos|varredura de portas|poortscan|skanowan\w+ port|сканирован\w+ "
         r"порт|skenov\w+ port|portskan|portscann"
-        r"|ポートスキャン|端口扫描|端口掃描|syn scan|port probe|scansione porte|host ?scan|horizontal scan"
+        r"|ポートスキャン|端口扫描|端口掃描|syn scan|port probe|scansione porte|host ?scan"
+        r"|horizontal scan"
         r"|vertical scan|service probing"
-        r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索|포트 ?스캔"
+        r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索"
+        r"|포트 ?스캔"
         r"|session[ _]deny|session denied|information leak|\bscanned\b|\bscanning\b|escaneando"
         r"|gescannt",
     ),
@@ -86,7 +89,8 @@ _PATTERNS: Final = (
         r"|mod_?security|\bwaf\b|web scan|comment spam|log4j|log4shell"
         r"|shellshock|rce attempt|remote code|attacchi? web|attaque web|ataque web|веб-атак"
         r"|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack|inyecci[oó]n"
-        r"|injeção|iniezione|sql-?инъекц|sql インジェクション|sqlインジェクション|sql注入|脆弱性スキャン|漏洞扫描|scraping"
+        r"|injeção|iniezione|sql-?инъекц|sql インジェクション"
+        r"|sqlインジェクション|sql注入|脆弱性スキャン|漏洞扫描|scraping"
         r"|crawling|webbattack|atak na (?:stronę|aplikac)|union(?:\+|%20| )select"
         r"|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit|xmlrpc\.php.{0,40}pingback"
         r"|webaanval|kwetsbaarheid|vulnerab|http-prob|web-?сайт|schwachstellenscan",

@@ -103,10 +103,7 @@ def language_of(text: str) -> str | None:
         count = len(pattern.findall(text))
         if count >= 12:
             scores[code] = count / 6
-    for word in _WORD.findall(text.lower()):
-        codes = _TABLE.get(word, ())
-        for code in codes:
-            scores[code] = scores.get(code, 0) + 1 / len(codes) ** 0.5
+    _count_words(text, scores)
     cyrillic = len(_CYRILLIC.findall(text))
     if cyrillic >= 30:
         if len(_KAZAKH.findall(text)) * 20 > cyrillic:
@@ -117,3 +114,11 @@ def language_of(text: str) -> str | None:
         return None
     best = max(scores, key=lambda code: scores[code])
     return best if scores[best] >= MIN_WORDS else None
+
+
+def _count_words(text: str, scores: dict[str, float]) -> None:
+    """Add up the frequent words of each language; a word of many languages counts less."""
+    for word in _WORD.findall(text.lower()):
+        codes = _TABLE.get(word, ())
+        for code in codes:
+            scores[code] = scores.get(code, 0) + 1 / len(codes) ** 0.5

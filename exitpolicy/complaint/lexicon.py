@@ -81,7 +81,9 @@ _SOURCE_WORDS: Final = {
     "rip", "cip", "orig", "attacking", "scanning", "fromip", "sip", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
-    "lip", "resp", "dip", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben", "gestisco", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening", "vhost",
+    "lip", "resp", "dip", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening",
+    "vhost", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben",
+    "gestisco",
 }  # fmt: skip
 _YOUR: Final = _words(
     """your yours ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
@@ -155,6 +157,14 @@ _FILLERS: Final = _words(
     clienta client clients klient klienta klienten kund kunds klientu klientovi kundens abonné"""
 )
 
+_PLAIN: Final[tuple[tuple[frozenset[str], Sense | None], ...]] = (
+    (_YOUR, Sense(Role.SOURCE, Force.OWNER)),
+    (_OUR, Sense(Role.DESTINATION, Force.OWNER)),
+    (_TO, Sense(Role.DESTINATION, Force.PREPOSITION)),
+    (_FROM, Sense(Role.SOURCE, Force.PREPOSITION)),
+    (_FILLERS, None),
+)
+
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -191,7 +201,8 @@ _CJK_SENSES: Final = (
 )
 _AFTER_CJK: Final = (
     (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:から|より|からの|에서)"), Role.SOURCE),
-    (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:への|へ|に対|に向|宛|あて|を攻撃|を対象|에 대한|로)"),
+    (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:への|へ|に対|に向|宛"
+        r"|あて|を攻撃|を対象|에 대한|로)"),
      Role.DESTINATION),
 )  # fmt: skip
 
@@ -227,19 +238,10 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
     if word in _TWOFOLD:
         near, far = _TWOFOLD[word]
         return Sense(near, Force.PREPOSITION) if adjacent else far
-    if word in _YOUR:
-        return Sense(Role.SOURCE, Force.OWNER)
-    if word in _OUR:
-        return Sense(Role.DESTINATION, Force.OWNER)
-    if word in _TO:
-        return Sense(Role.DESTINATION, Force.PREPOSITION)
-    if word in _FROM:
-        return Sense(Role.SOURCE, Force.PREPOSITION)
-    if word in _FILLERS:
-        return None
-    if _CJK.search(word):
-        return _cjk_sense(word)
-    return label_of(word)
+    for words, sense in _PLAIN:
+        if word in words:
+            return sense
+    return _cjk_sense(word) if _CJK.search(word) else label_of(word)
 
 
 @lru_cache(maxsize=8192)

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001
+# The words for "port" in other alphabets are part of this module.
 """Addresses in a line of text, defanged or not, with the ports that are written beside them."""
 
 import re
@@ -16,7 +18,7 @@ _DEFANGED: Final = re.compile(
 _DEFANGED_URL: Final = re.compile(r"\bh(?:xx|XX|\*\*|__)p(s?)(?=\W)|\bmeow(s?)(?=:)", re.IGNORECASE)
 _SPOKEN_DOT: Final = re.compile(r"(?<=\d)\s(?:dot|punkt|punto|point)\s(?=\d)", re.IGNORECASE)
 _ESCAPED_DOT: Final = re.compile(r"(?<=\d)\\\.(?=\d)")
-_WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")  # noqa: RUF001
+_WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")
 
 _OCTET: Final = r"\d{1,3}"
 _IPV4: Final = re.compile(

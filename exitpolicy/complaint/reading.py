@@ -68,8 +68,9 @@ def read_complaint(
 ) -> Complaint:
     """Read a mail, a plain text, or an X-ARF, XARF or ARF report.
 
-    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is ever among the
-    candidates. Any bytes give a complaint; of a large one only the beginning is read, and a caution says so.
+    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is
+    ever among the candidates. Any bytes give a complaint; of a large one only the beginning is
+    read, and a caution says so.
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
@@ -107,7 +108,10 @@ def read_complaint(
         kind=kind,
         language=_language(kept, subjects),
         candidates=verdict.candidates,
-        cautions=_cautions(unfolded, evidence, verdict, kind, written, envelope, own),
+        cautions=(
+            *_spoofed(unfolded.messages[0], kind, written),
+            *_cautions(unfolded, evidence, verdict, own),
+        ),
         sources=verdict.sources,
         host_names=names,
         ask=() if verdict.candidates else _questions(names, incidents, verdict),
@@ -238,40 +242,32 @@ def _language(kept: list[Text], subjects: list[str]) -> str | None:
     return language_of("\n".join([*prose, *subjects]))
 
 
+def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
+    """Warn of packets that anybody can send in the relay's name."""
+    unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
+    if not unproven or _SCAN_IS_REAL.search(written):
+        return []
+    clues = (headers.get("from"), headers.raw("auto-submitted"), written)
+    automatic = any(_AUTOMATIC.search(clue) for clue in clues)
+    return [
+        Caution(
+            Warn.SPOOFED,
+            ("an automatic sender reports" if automatic else "the report is about")
+            + " packets that need no connection: their source may be spoofed, and Tor makes whole"
+            " TCP connections only",
+        )
+    ]
+
+
 def _cautions(
-    unfolded: Unfolded,
-    evidence: Evidence,
-    verdict: Verdict,
-    kind: Kind,
-    written: str,
-    envelope: Envelope,
-    own: Collection[Destination],
+    unfolded: Unfolded, evidence: Evidence, verdict: Verdict, own: Collection[Destination]
 ) -> tuple[Caution, ...]:
     found: list[Caution] = []
-    automatic = any(
-        _AUTOMATIC.search(value)
-        for value in (
-            envelope.sender or "",
-            unfolded.messages[0].raw("auto-submitted"),
-            written[:MAX_PROSE],
-        )
-    )
-    unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
-    if unproven and not _SCAN_IS_REAL.search(written):
-        sender = "an automatic sender reports" if automatic else "the report is about"
-        found.append(
-            Caution(
-                Warn.SPOOFED,
-                f"{sender} packets that need no connection: their source may be spoofed, and Tor"
-                " makes whole TCP connections only",
-            )
-        )
     if own and verdict.sources and not verdict.own_seen:
         found.append(
             Caution(
                 Warn.NOT_OURS,
-                f"the report accuses {', '.join(verdict.sources[:3])}, which is not an address of "
-                f"this relay",
+                f"the report accuses {', '.join(verdict.sources[:3])}, no address of this relay",
             )
         )
     if verdict.odd_only:
@@ -299,8 +295,7 @@ def _questions(
     names: tuple[str, ...], incidents: tuple[Incident, ...], verdict: Verdict
 ) -> tuple[str, ...]:
     if names:
-        first = f"the IP address and port of {', '.join(names)} at the time: a host name cannot be "
-        f"blocked"
+        first = f"the IP address and port of {', '.join(names)}: a host name cannot be blocked"
     else:
         first = "the IP address and port that were attacked (the destination, not the source)"
     questions = [first]

@@ -53,10 +53,7 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
     """Return ticket numbers as written: those of the subjects, of formal fields, of the text."""
     found: dict[str, None] = {}
     for subject in subjects:
-        for match in _BRACKETED.finditer(subject):
-            if any(c.isdigit() for c in match[1]) and not _NO_REFERENCE.match(match[1]):
-                _add(found, match[1])
-        for pattern in (_HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT):
+        for pattern in (_BRACKETED, _HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT):
             for match in pattern.finditer(subject):
                 _add(found, match[1])
     for reference in stated:
@@ -73,7 +70,7 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
 def _add(found: dict[str, None], reference: str) -> None:
     reference = reference.strip().lstrip("№ ").rstrip(".:,;/-")
     plain = reference.lstrip("# ")
-    if len(plain) < 3 or len(plain) > 80 or _NO_REFERENCE.match(plain):
+    if not 3 <= len(plain) <= 80 or _NO_REFERENCE.match(plain) or not re.search(r"\d", plain):
         return
     if any(plain.lower() in old.lower() for old in found):
         return

@@ -142,16 +142,13 @@ def _by_context(before: str, after: str) -> Finding | None:
         return back
     if _PASSIVE.match(after):
         return Finding(Role.DESTINATION, AFTER)
-    if back is None and _URL.search(before) and not LINK.search(before):
-        return Finding(Role.DESTINATION, URL)
-    if _HOST_HEADER.search(before):
+    link = back is None and _URL.search(before) and not LINK.search(before)
+    if link or _HOST_HEADER.search(before):
         return Finding(Role.DESTINATION, URL)
     inside = _PARENTHESIS.match(after)
-    if inside is not None and (aside := _first_sense(inside[1])) is not None:
-        return aside
-    if back is not None:
-        return back
-    return Finding(Role.SOURCE, AFTER) if _ACTIVE.match(after) else None
+    aside = _first_sense(inside[1]) if inside else None
+    active = Finding(Role.SOURCE, AFTER) if _ACTIVE.match(after) else None
+    return aside or back or active
 
 
 def _first_sense(text: str) -> Finding | None:

@@ -14,7 +14,7 @@ MAX_READ: Final = 1_000
 """Lines that are searched for times."""
 
 _MONTH_NAMES: Final = """
-jan januar january gennaio janvier enero janeiro januari stycznia января января ledna jänner gen ene янв
+jan januar january gennaio janvier enero janeiro januari stycznia января ledna jänner gen ene янв
 feb februar february febbraio février febrero fevereiro februari lutego февраля února fév фев
 mar märz march marzo mars março maart marca марта března mrz мар
 apr april aprile avril abril kwietnia апреля dubna avr abr апр
@@ -131,8 +131,25 @@ _RELATIVE: Final = re.compile(
 _RELATIVE_CJK: Final = re.compile(
     r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
 )
-_NUMBERS: Final = {"one": 1, "einem": 1, "two": 2, "zwei": 2, "due": 2, "deux": 2, "dos": 2, "three": 3, "drei": 3,
-                   "tre": 3, "trois": 3, "tres": 3, "five": 5, "seven": 7, "ten": 10}  # fmt: skip
+_NUMBERS: Final = {
+    "one": 1,
+    "einem": 1,
+    "two": 2,
+    "zwei": 2,
+    "due": 2,
+    "deux": 2,
+    "dos": 2,
+    "three": 3,
+    "drei": 3,
+    "tre": 3,
+    "trois": 3,
+    "tres": 3,
+    "five": 5,
+    "seven": 7,
+    "ten": 10,
+}
+_HOURS: Final = {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час", "hod",
+          "tim", "時間", "小时"}  # fmt: skip
 _UNTIL: Final = re.compile(
     r"(?<![^\W_])(?:until|by|before|no later than|not later than|deadline|due(?: date| "
     r"by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am| bis)?|frist|entro(?: il| e non oltre il)?"
@@ -173,8 +190,8 @@ def incidents_in(
 ) -> tuple[Incident, ...]:
     """Return the moments in lines, ascending.
 
-    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's times their
-    year.
+    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's
+    times their year.
     """
     found: dict[datetime, bool] = {}
     for count, line in enumerate(lines):
@@ -205,8 +222,7 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
         for match in pattern.finditer(text):
             amount = _NUMBERS.get(match[1].lower()) or (int(match[1]) if match[1].isdigit() else 0)
             unit = match[2].lower()
-            hours = 1 if unit[:3] in {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час",
-                                      "hod", "tim", "時間", "小时"} else 24  # fmt: skip
+            hours = 1 if unit[:3] in _HOURS or unit in _HOURS else 24
             if unit.startswith(("week", "woche")):
                 hours = 168
             if 0 < amount * hours <= 24 * 100 and not _about_past(text, match.start()):

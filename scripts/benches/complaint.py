@@ -1,3 +1,5 @@
+# ruff: noqa: S311
+# Randomness that is the same each time, and no secret.
 """How well and how fast complaints are read: the corpus against its answers, and hostile input.
 
 Run it from anywhere: `python scripts/benches/complaint.py`. Exit code 1 if a target is missed.
@@ -49,7 +51,7 @@ def mixed(body: bytes) -> bytes:
 
 def log(size: int) -> bytes:
     """Return a mail with a firewall log of about this size."""
-    chance = random.Random(1)  # noqa: S311 -- no secret
+    chance = random.Random(1)
     line = (
         b"2026-11-22T10:00:00Z DROP SRC=185.220.101.4 DST=93.%d.%d.%d PROTO=TCP SPT=4 DPT=%d SYN\n"
     )
@@ -80,7 +82,7 @@ def nested() -> bytes:
 
 def million() -> bytes:
     """Return a million different addresses."""
-    numbers = random.Random(1).sample(range(1 << 24, 223 << 24), 1_000_000)  # noqa: S311
+    numbers = random.Random(1).sample(range(1 << 24, 223 << 24), 1_000_000)
     lines = (b"%d.%d.%d.%d" % (n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255) for n in numbers)
     return HEAD + b"\n" + b"\n".join(lines)
 
