@@ -145,6 +145,7 @@ _PORT_SAID: Final = re.compile(
     r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
+_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
 _HOST: Final = re.compile(
@@ -507,6 +508,7 @@ def weigh(
     weights = _weights(evidence, own)
     own_keys = {key for key in weights if _is_among(key, own)}
     sources = _sources(weights, own_keys)
+    _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
     ranked = _ranked(weights, sources, own_keys | guarded, known=bool(own_keys))
@@ -581,6 +583,23 @@ def _source_weight(weight: _Weight) -> int:
 
 def _destination_weight(weight: _Weight) -> int:
     return weight.destination + min(10, weight.destination_lines) if weight.destination else 0
+
+
+def _add_listed(evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key]) -> None:
+    """Take what stands in a list of the sources for a source: lines of one shape, one address each."""
+    alone = [r for r in evidence.records if len(r.sightings) == 1 and r.sightings[0].role is None]
+    shapes = {_shape(r.line) for r in alone if r.sightings[0].key in sources}
+    if not shapes:
+        return
+    for record in alone:
+        key = record.sightings[0].key
+        if not weights[key].destination and _shape(record.line) in shapes:
+            sources.add(key)
+
+
+def _shape(line: str) -> str:
+    """Return a line without what differs between the lines of a list."""
+    return _VARYING.sub("0", line)[:120]
 
 
 def _add_companions(

@@ -26,7 +26,7 @@ _PATTERNS: Final = (
         r"|hrubou silou|hrubé síly|siłow|подбор\w* парол|перебор\w* парол|грубой сил|брутфорс"
         r"|brut-?force"
         r"|ブルートフォース|総当|暴力破解|爆破|råstyrke|password guessing"
-        r"|dictionary attack|login.?attack"
+        r"|dictionary attack|login.?attack|log-?in failures?"
         r"|credential stuffing|password spray|passwort-?rat|hádání hes|passwort.{0,12}errat",
     ),
     _words(
@@ -86,7 +86,7 @@ _PATTERNS: Final = (
         r"attack)"
         r"|webangriff|directory traversal|path traversal"
         r"|remote file inclusion|\blfi\b|\brfi\b|web ?shell|exploit attempt|vulnerability scan"
-        r"|mod_?security|\bwaf\b|web scan|comment spam|log4j|log4shell"
+        r"|mod_?security|\bwaf\b|web scan|explora[cç]\w+ web|log4j|log4shell"
         r"|shellshock|rce attempt|remote code|attacchi? web|attaque web|ataque web|веб-атак"
         r"|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack|inyecci[oó]n"
         r"|injeção|iniezione|sql-?инъекц|sql インジェクション"

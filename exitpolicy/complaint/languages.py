@@ -16,7 +16,7 @@ _WORDS: Final = {
     "dass angriff",
     "it": "il lo la di che è e un una per con non del della dei delle gli sono vostro vostra "
     "nostro nostra "
-    "dal dalla questo questa abbiamo stato al alla si in cordiali saluti indirizzo "
+    "dell dal dalla alle ore nell questo questa abbiamo stato al alla si in cordiali saluti indirizzo "
     "buongiorno gentile ha",
     "fr": "le la les de des du et est un une pour avec dans que qui nous vous votre notre nos "
     "vos pas sur "
@@ -85,7 +85,7 @@ _SCRIPTS: Final = (
 _UKRAINIAN: Final = re.compile(r"[іїєґІЇЄҐ]")
 _KAZAKH: Final = re.compile(r"[әғқңөұүһӘҒҚҢӨҰҮҺ]")
 _CYRILLIC: Final = re.compile(r"[\u0400-\u04ff]")
-MIN_WORDS: Final = 3
+MIN_WORDS: Final = 2
 """Fewer frequent words than these tell no language."""
 MAX_READ: Final = 20_000
 
@@ -110,6 +110,8 @@ def language_of(text: str) -> str | None:
             scores["kk"] = cyrillic / 6
         elif len(_UKRAINIAN.findall(text)) * 30 > cyrillic:
             scores["uk"] = scores.get("uk", 0) + cyrillic / 10
+    if cyrillic >= 30 and not scores:
+        return "ru"
     if not scores:
         return None
     best = max(scores, key=lambda code: scores[code])

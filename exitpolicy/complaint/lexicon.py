@@ -264,6 +264,11 @@ def breaks_off(word: str) -> bool:
     return _BREAKS.match(word) is not None
 
 
+def is_ours(word: str) -> bool:
+    """Tell whether a word calls what follows the reporter's own."""
+    return word in _OUR
+
+
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
     return word in _FILLERS or word in _TWOFOLD or word.isdigit() or len(word) == 1

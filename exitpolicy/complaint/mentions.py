@@ -48,7 +48,7 @@ _PORT_WORD: Final = re.compile(
     r"[\])]?[\s,;(\"']{0,4}(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no"
     r"|op|på|на)\s)?"
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
-    r"(?:ports?(?:nummer|o|a|u|em)?|porta|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
+    r"(?:ports?(?:nummer|o|a|u|em)?|portas?|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
     r"|portti\w{0,3}|포트|θύρα|ポート番号|ポート"
     r"|端口号|端口)(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
     r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d"

@@ -56,6 +56,7 @@ _AUTOMATIC: Final = re.compile(
     r"|abuse-report|autoreport",
     re.IGNORECASE,
 )
+_PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
 _LOG_LINE: Final = re.compile(
     r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
     r"|https?://\S{30}",
@@ -237,7 +238,7 @@ def _language(kept: list[Text], subjects: list[str]) -> str | None:
         for text in kept
         if text.origin is Origin.BODY
         for line in text.content[:MAX_PROSE].split("\n")
-        if len(line) < 2000 and not _LOG_LINE.search(line)
+        if len(line) < 2000 and (not _LOG_LINE.search(line) or len(_PROSE_WORD.findall(line)) > 14)
     ]
     return language_of("\n".join([*prose, *subjects]))
 

@@ -21,7 +21,7 @@ _PREFIXED: Final = re.compile(
     r"|(?!CVE)[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])"
 )
 _LABELLED: Final = re.compile(
-    r"(?<![^\W_])(?:ticket|case|incident|inquiry|complaint|abuse|report|notice|reference"
+    r"(?<![^\W_])(?:proc(?:edimento)?\.?\spen(?:ale)?|ticket|case|incident|inquiry|complaint|abuse|report|notice|reference"
     r"|tracking|issue|request"
     r"|vorgangs?|fall|melde|akten|ticketnummer|vorgangsnummer|aktenzeichen|fallnummer"
     r"|pratica|protocollo|segnalazione|caso|dossier|référence"

@@ -9,6 +9,7 @@ from exitpolicy.complaint.lexicon import (
     Role,
     breaks_off,
     is_filler,
+    is_ours,
     sense_after,
     sense_of,
     words_of,
@@ -117,12 +118,17 @@ def scan_back(text: str) -> Finding | None:
     text = _DOING.sub("attacker ", text)
     strangers = 0
     adjacent = True
-    for word in reversed(words_of(text)[-_MAX_WORDS:]):
+    words = words_of(text)[-_MAX_WORDS:]
+    for index in range(len(words) - 1, -1, -1):
+        word = words[index]
         sense = sense_of(word, adjacent=adjacent)
         adjacent = False
         if sense is not None:
             if sense.force is Force.PREPOSITION and strangers:
                 return None
+            if index and sense.role is Role.SOURCE and is_ours(words[index - 1]):
+                # "Our origin server", "our client": ours in spite of the word.
+                return Finding(Role.DESTINATION, Force.OWNER.value)
             return Finding(sense.role, sense.force.value - strangers)
         if breaks_off(word):
             return None
@@ -223,7 +229,7 @@ def _symmetric_ports(line: str, left: Mention, right: Mention, between: str) -> 
 _PAIR_THEN_PORTS: Final = re.compile(
     r"[\"']?([,;\t|])[\"']?(\d{1,5})[\"']?\1[\"']?(\d{1,5})[\"']?(?=\1|\s*\Z)"
 )
-_PORT_FIELD: Final = re.compile(r"[\"']?\s?([,;\t|])\s?[\"']?(\d{1,5})[\"']?(?=\s?\1|\s*\Z)")
+_PORT_FIELD: Final = re.compile(r"[\"']?\s?([,;\t| ])\s{0,8}[\"']?(\d{1,5})[\"']?(?=\s?\1|\s*\Z)")
 
 
 def positional_ports(line: str, left: Mention, right: Mention) -> None:
