@@ -123,7 +123,8 @@ _PATTERNS: Final = (
         r"|syn[ -]?flood"
         r"|udp[ -]?flood|flood(?:ing|ed)? (?:attack|our)|amplification"
         r"|déni de service|denegación de servicio|negação de serviço|odmow\w+ usługi|отказ\w* "
-        r"в обслуживании|\bddos|ddos-атак|ddos攻撃|拒绝服务|サービス妨害|http[ _]flood|odepření služby"
+        r"в обслуживании|\bddos|ddos-атак|ddos攻撃|拒绝服务|サービス妨害"
+        r"|http[ _]flood|odepření služby"
         r"|\d[KMG]?(?:pps|bps)\b|volumetric|überlast|överbelast|layer ?7",
     ),
     _words(

@@ -136,12 +136,9 @@ _TWOFOLD: Final = {
     "probing": (Role.DESTINATION, None),
 }
 _BREAKS: Final = re.compile(
-    ,
-    "detect|observ|logged|regist|record|saw|seen|notic|found|receiv|block|bann|identif|erkann|erkenn",
-    ,
-    "|festgestell|bemerk|rilev|riscontr|détect|constat|remarqu|bloqu|bloc|recib|wykry|zaobserw|zanotow",
-    ,
-    "|обнаруж|зафиксир|выявл|заблокир|zaznam|detek|zjist|upptäck|gespe|blockier|respond|reply|contact",
+    "detect|observ|logged|regist|record|saw|seen|notic|found|receiv|block|bann|identif|erkann|erkenn"
+    "|festgestell|bemerk|rilev|riscontr|détect|constat|remarqu|bloqu|bloc|recib|wykry|zaobserw|zanotow"
+    "|обнаруж|зафиксир|выявл|заблокир|zaznam|detek|zjist|upptäck|gespe|blockier|respond|reply|contact"
     "|see$|visit|check"
 )
 _FILLERS: Final = _words(
@@ -224,11 +221,10 @@ _SOURCE_STEM: Final = _stems(_SOURCE_STEMS)
 _DESTINATION_STEM: Final = _stems(_DESTINATION_STEMS)
 # Verbs in the stems above, which say less than the names of columns do.
 _VERBAL: Final = re.compile(
-    "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus"
-    ,
+    "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus",
     "|attack|scann|prob|target|angegriff|betroff|attackiert|attaccat|colpit|visé|ciblé|attaqu|atacad",
     "|afectad|aangevallen|zaatak|atakowan|napaden|drabbad|utsatt|подверг|атакован|against|signal"
-    "|zgłoszon|denunci|auffäll"
+    "|zgłoszon|denunci|auffäll",
 )
 
 WORD: Final = re.compile(r"[^\W_]+")
