@@ -221,10 +221,10 @@ _SOURCE_STEM: Final = _stems(_SOURCE_STEMS)
 _DESTINATION_STEM: Final = _stems(_DESTINATION_STEMS)
 # Verbs in the stems above, which say less than the names of columns do.
 _VERBAL: Final = re.compile(
-    "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus",
-    "|attack|scann|prob|target|angegriff|betroff|attackiert|attaccat|colpit|visé|ciblé|attaqu|atacad",
+    "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus"
+    "|attack|scann|prob|target|angegriff|betroff|attackiert|attaccat|colpit|visé|ciblé|attaqu|atacad"
     "|afectad|aangevallen|zaatak|atakowan|napaden|drabbad|utsatt|подверг|атакован|against|signal"
-    "|zgłoszon|denunci|auffäll",
+    "|zgłoszon|denunci|auffäll"
 )
 
 WORD: Final = re.compile(r"[^\W_]+")
