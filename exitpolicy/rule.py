@@ -12,6 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from exitpolicy.destination import ALL_PORTS, BITS, Destination, Family, address_text
+from exitpolicy.errors import InvalidFileError
 
 PRIVATE: Final = (
     "0.0.0.0/8", "169.254.0.0/16", "127.0.0.0/8", "192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12",
@@ -23,11 +24,11 @@ _RULE = re.compile(
     r"(?P<action>accept|reject)(?P<six>6?)\s+"
     r"(?:(?P<star>\*[46]?|private)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))"
     r"(?:/(?P<mask>[0-9.]+))?"
-    r"(?::(?:(?P<all>\*)|(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?))?"
+    r"(?P<colon>:(?:\*|0*(?P<low>[0-9]{1,5})(?:-0*(?P<high>[0-9]{1,5}))?)?)?"
 )
 
 
-class RuleError(ValueError):
+class RuleError(InvalidFileError, ValueError):
     """The text is no rule that Tor would accept or print."""
 
 
@@ -126,8 +127,8 @@ def parse_descriptor(text: str) -> tuple[Rule, ...]:
 def parse_rule(text: str) -> tuple[Rule, ...]:
     """Read one rule into the rules of one network and family that it stands for.
 
-    An empty result is a rule that Tor ignores: accept6 or reject6 with an IPv4 address (tor:
-    src/feature/dirparse/policy_parse.c). Raises RuleError.
+    An empty result is a rule that Tor ignores: accept6 or reject6 with an IPv4 address or
+    `private` (tor: src/feature/dirparse/policy_parse.c). Raises RuleError.
     """
     match = _RULE.fullmatch(text)
     if match is None:
@@ -136,11 +137,15 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     if match["low"] is not None:
         low = int(match["low"])
         high = int(match["high"] or low)
-        if not low <= high <= 65535:
-            raise RuleError(f"{text!r} names ports that are no range of 0 to 65535")
+        if not 1 <= low <= high <= 65535:
+            raise RuleError(f"{text!r} names ports that are no range of 1 to 65535")
     accept = match["action"] == "accept"
     only_ipv6 = bool(match["six"])
     if match["star"] == "private":
+        if match["mask"] is not None or match["colon"] is None:
+            raise RuleError(f"{text!r}: behind private stand only ports")
+        if only_ipv6:
+            return ()
         networks = [_parse_network(network) for network in PRIVATE]
     elif match["star"] is not None:
         if match["mask"] is not None:
@@ -176,7 +181,7 @@ def _network(address: str, mask: str | None, text: str) -> tuple[Family, int, in
 def _prefix(mask: str) -> int:
     """Read a prefix length, or an IPv4 netmask as old torrc files have them."""
     if "." not in mask:
-        return int(mask[:4])
+        return int(mask.lstrip("0")[:4] or "0")
     inverse = int(IPv4Address(mask)) ^ 0xFFFFFFFF
     if inverse & inverse + 1:
         raise RuleError(f"the mask {mask} is not a prefix")

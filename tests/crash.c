@@ -1,4 +1,5 @@
-/* Kill a Python process at its k-th call that changes or tells anything outside of it.
+/* Kill a Python process at its k-th call that changes or tells anything outside of it; or set its
+ * clock wrong by CLOCK_OFFSET seconds.
  *
  * Loaded with LD_PRELOAD. CRASH_COUNT names a file in which the calls made so far are logged, a line
  * each; CRASH_AT is k, from 1; CRASH_HALF makes a write at k go out by half before the end;
@@ -21,10 +22,12 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_long calls;
 static long crash_at;
+static long long offset;
 static int half, active, fail_with, record = -1;
 
 __attribute__((constructor)) static void begin(void) {
@@ -33,6 +36,7 @@ __attribute__((constructor)) static void begin(void) {
   if (at) crash_at = atol(at);
   half = getenv("CRASH_HALF") != NULL;
   if (getenv("CRASH_ERRNO")) fail_with = atoi(getenv("CRASH_ERRNO"));
+  if (getenv("CLOCK_OFFSET")) offset = atoll(getenv("CLOCK_OFFSET"));
   if (count) record = syscall(SYS_openat, AT_FDCWD, count, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   active = at || count;
 }
@@ -126,3 +130,17 @@ OPEN(open, , )
 OPEN(open64, , )
 OPEN(openat, int folder COMMA, folder COMMA)
 OPEN(openat64, int folder COMMA, folder COMMA)
+
+/* Only what a clock says that somebody set: the time since the start of the machine goes on. */
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  int result = syscall(SYS_clock_gettime, clock, now);
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += offset;
+  return result;
+}
+
+time_t time(time_t *now) {
+  struct timespec exact;
+  clock_gettime(CLOCK_REALTIME, &exact);
+  if (now) *now = exact.tv_sec;
+  return exact.tv_sec;
+}

@@ -542,8 +542,6 @@ class PrivateNetwork(Operated):
         self._socks_port = free_port()
         self.client = self._tor("client", line, _CLIENT, socks_port=self._socks_port)
         self.exit_fingerprint = self.exit.fingerprint()
-        self.authority.torrc_text += f"TestingDirAuthVoteExit {self.exit_fingerprint}\n"
-        self.authority.prepare()
         # The vote is at a wall-clock multiple of 5 s; relays need about a second to publish.
         time.sleep((3.5 - time.time()) % 5)
         for tor in self._tors[:-1]:

@@ -1,49 +1,53 @@
 """Clocks that jump by days and by years: no mass expiry, no block lost, and it is said."""
 
-import shutil
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.evidence import record
 from tests.network import TOR, LoneExit
-
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+from tests.test_crash import CC, build_shim
 
 pytestmark = [
     pytest.mark.skipif(not TOR, reason="tor is missing"),
-    pytest.mark.skipif(not LIBRARIES or not shutil.which("faketime"), reason="faketime is missing"),
+    pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with"),
 ]
 
 SHORT, LONG, FOREVER = "203.0.113.1", "203.0.113.3", "203.0.113.5"
 ALL = {f"{destination}:*" for destination in (SHORT, LONG, FOREVER)}
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[LoneExit]:
-    """Set up an exit with a block for 12 hours, one for 20 days and one for ever."""
-    with LoneExit(tmp_path) as host:
+@pytest.fixture(scope="module")
+def exit_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
+    """Set up an exit for exitpol, and build the shim that sets clocks wrong."""
+    folder = tmp_path_factory.mktemp("clock")
+    build_shim(folder)
+    with LoneExit(folder) as host:
         assert host.run("init").returncode == 0
-        for destination, until in ((SHORT, "12h"), (LONG, "20d"), (FOREVER, "never")):
-            done = host.run("block", destination, "--until", until, "--no-wait")
-            assert done.returncode in (0, 3), done.stderr
-        assert host.run("expire").returncode == 0
-        assert host.rejected() == ALL
         yield host
+
+
+@pytest.fixture
+def host(exit_host: LoneExit) -> LoneExit:
+    """Block one for 12 hours, one for 20 days and one for ever, by a clock that is right."""
+    (exit_host.ledger.parent / "state").unlink(missing_ok=True)
+    exit_host.ledger.write_text("version: 1\nblocks: []\n")
+    for destination, until in ((SHORT, "12h"), (LONG, "20d"), (FOREVER, "never")):
+        done = exit_host.run("block", destination, "--until", until, "--no-wait")
+        assert done.returncode in (0, 3), done.stderr
+    assert exit_host.run("expire").returncode == 0
+    assert exit_host.rejected() == ALL
+    return exit_host
 
 
 def at(host: LoneExit, offset: str, *command: str) -> tuple[int, str]:
     """Run exitpol with a clock that is wrong by `offset`; return its code and messages."""
-    fake = {
-        "LD_PRELOAD": str(LIBRARIES[0]),
-        "FAKETIME": offset,
-        # A clock that is set leaves files and the time since the start of the machine alone.
-        "NO_FAKE_STAT": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    done = host.run(*command, environment=fake)
+    units = {"h": 3600, "d": 86_400, "y": 365 * 86_400}
+    seconds = sum(int(n) * units[unit] for n, unit in re.findall(r"([+-]\d+)([hdy])", offset))
+    shim = {"LD_PRELOAD": str(host.folder / "crash.so"), "CLOCK_OFFSET": str(seconds)}
+    done = host.run(*command, environment=shim)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr
 
@@ -53,7 +57,7 @@ def in_ledger(host: LoneExit) -> set[str]:
     return {block["destination"] for block in yaml.safe_load(host.ledger.read_text())["blocks"]}
 
 
-@pytest.mark.parametrize("offset", ["+60d", "+400d", "+20y"])
+@pytest.mark.parametrize("offset", ["+60d", "+20y"])
 def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     host: LoneExit, offset: str
 ) -> None:
@@ -67,7 +71,7 @@ def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     assert host.rejected() == ALL
 
 
-@pytest.mark.parametrize("offset", ["-2d", "-60d", "-10y"])
+@pytest.mark.parametrize("offset", ["-2d", "-10y"])
 def test_leap_back_lifts_nothing(host: LoneExit, offset: str) -> None:
     """A tick before the blocks began keeps them, though they are not in force by that clock."""
     at(host, offset, "expire")
@@ -93,7 +97,7 @@ def test_clock_that_stays_leapt_is_believed_after_an_hour(host: LoneExit) -> Non
     assert host.rejected() == ALL
     at(host, "+365d", "expire")
     assert host.rejected() == ALL
-    code, said = at(host, "+8763h", "expire")  # 365 days and 3 hours
+    code, said = at(host, "+365d+3h", "expire")
     assert code == 0, said
     assert host.rejected() == {f"{FOREVER}:*"}
 

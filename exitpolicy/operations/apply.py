@@ -25,7 +25,8 @@ from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
-from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
 from exitpolicy.options import ExitOptions, first_catch_all
 from exitpolicy.reconcile import Plan, State, View

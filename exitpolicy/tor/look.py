@@ -294,7 +294,13 @@ def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Ca
     try:
         warnings = binary.verify(invocation, text)
     except TorRefusesError as error:
-        binary.verify(invocation, torrc_file.read_text(torrc))
+        try:
+            binary.verify(invocation, torrc_file.read_text(torrc))
+        except TorRefusesError as without_us:
+            raise TorRefusesError(
+                f"{torrc}: {without_us}",
+                hint="mend it: this Tor is not reloaded before, for it would exit",
+            ) from None
         raise CandidateError(str(error)) from None
     ours = {rule.partition(" ")[2] for rule in candidate.rules}
     for warning in warnings:

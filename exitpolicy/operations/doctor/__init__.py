@@ -12,7 +12,8 @@ from exitpolicy.ledger import config as config_file
 from exitpolicy.ledger.config import Relay
 from exitpolicy.operations.doctor import our_files, relay, surroundings
 from exitpolicy.operations.doctor.finding import Finding, attempt, failed
-from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
 
 
