@@ -41,7 +41,8 @@ def read(path: Path) -> str | None:
     if stat.S_ISLNK(found.st_mode):
         raise InvalidFileError(
             f"{path} is a symbolic link; exitpol replaces its fragment by rename",
-            hint=f"make it a file of its own: cp --remove-destination {path.resolve()} {path}",
+            hint="make it a file of its own: cp --remove-destination"
+            f" {os.path.realpath(path)} {path}",
         )
     content = files.read(path, "fragment", limit=MAX_BYTES)
     return content.decode("utf-8", "surrogateescape")

@@ -116,8 +116,8 @@ def first_exit_policy(
         if line.keyword.lstrip("+/") == "exitpolicy":
             if wanted.split() in (item.split() for item in line.value.partition("#")[0].split(",")):
                 return Place(torrc, line.number)
-        elif line.keyword == "%include" and depth:
-            for path in _included(line.value, folder):
+        elif line.keyword == "%include":
+            for path in _included(line.value, folder, depth):
                 if path.is_file():
                     place = first_exit_policy(path, wanted, folder, depth - 1)
                     if place is not None:
@@ -149,8 +149,8 @@ def _policy(
         if line.keyword.lstrip("+") == "exitpolicy":
             for rule in line.value.partition("#")[0].split(","):
                 yield place, rule.strip().strip('"')
-        elif line.keyword == "%include" and depth:
-            for path in _included(line.value, folder):
+        elif line.keyword == "%include":
+            for path in _included(line.value, folder, depth):
                 if _same(path, fragment):
                     yield place, None
                 elif path.is_file():
@@ -159,8 +159,8 @@ def _policy(
 
 def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
     for line in lines(read_text(torrc)):
-        if line.keyword == "%include" and depth:
-            for path in _included(line.value, folder):
+        if line.keyword == "%include":
+            for path in _included(line.value, folder, depth):
                 if _same(path, fragment):
                     return Place(torrc, line.number)
                 if path.is_file():
@@ -175,7 +175,7 @@ def _redirected(
 ) -> str:
     result: list[str] = []
     for line in lines(read_text(torrc)):
-        paths = _included(line.value, folder) if line.keyword == "%include" and depth else []
+        paths = _included(line.value, folder, depth) if line.keyword == "%include" else []
         leading = [
             path
             for path in paths
@@ -199,18 +199,24 @@ def _redirected(
 
 
 def _has_exit_policy(line: Line, folder: Path, depth: int) -> bool:
-    if line.keyword == "%include" and depth:
+    if line.keyword == "%include":
         return any(
             _has_exit_policy(inner, folder, depth - 1)
-            for path in _included(line.value, folder)
+            for path in _included(line.value, folder, depth)
             if path.is_file()
             for inner in lines(read_text(path))
         )
     return line.keyword.lstrip("+/") == "exitpolicy"
 
 
-def _included(value: str, folder: Path) -> list[Path]:
-    """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
+def _included(value: str, folder: Path, depth: int) -> list[Path]:
+    """Return the files that an include takes in, in Tor's order: literal, pattern or folder.
+
+    Raises InvalidFileError where Tor would go no deeper: a file that includes itself twice would
+    otherwise be read 2^31 times.
+    """
+    if not depth:
+        raise InvalidFileError(f"includes are nested deeper than {MAX_DEPTH} levels, at {value!r}")
     quoted = re.match(r'"((?:[^"\\]|\\.)*)"', value)
     pattern = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value.partition("#")[0].strip()
     pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs
@@ -229,4 +235,5 @@ def _included(value: str, folder: Path) -> list[Path]:
 
 
 def _same(path: Path, fragment: Path) -> bool:
-    return path == fragment or path.resolve() == fragment.resolve()
+    # Not resolve(), which raises where links go in circles.
+    return path == fragment or os.path.realpath(path) == os.path.realpath(fragment)
