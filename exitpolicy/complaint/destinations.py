@@ -145,6 +145,7 @@ _PORT_SAID: Final = re.compile(
     r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
+_ALLOCATION: Final = re.compile(r"(?<!\w)ASN?\s?\d{3,6}(?!\w)")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
@@ -452,6 +453,7 @@ def _apply_ports(
             for sighting in targets:
                 sighting.ports = ports
     _apply_ports_before(line, mentions, targets)
+    _apply_ports_after(line, mentions, targets)
     if place.port and place.port_age <= 8 and targets:
         targets[0].ports = targets[0].ports or place.port
         place.port = ()
@@ -465,6 +467,18 @@ def _apply_ports_before(line: str, mentions: list[Mention], targets: list[Sighti
         for sighting in targets:
             if 0 < port < 65536 and sighting.key == mention.key and not sighting.ports:
                 sighting.ports = (port,)
+
+
+def _apply_ports_after(line: str, mentions: list[Mention], targets: list[Sighting]) -> None:
+    """Read `A was scanned all day (ports 22, 80)`, where no other address comes between."""
+    if len(targets) != 1 or _LOGLIKE.search(line):
+        return
+    for index, mention in enumerate(mentions):
+        end = mentions[index + 1].start if index + 1 < len(mentions) else len(line)
+        said = _PORT_SAID.search(line, mention.end, min(end, mention.end + 100))
+        if said and mention.key == targets[0].key and not targets[0].ports:
+            ports = tuple(int(text) for text in ports_in(said[1]))
+            targets[0].ports = tuple(port for port in ports if 0 < port < 65536)
 
 
 @dataclass(slots=True)
@@ -586,7 +600,7 @@ def _destination_weight(weight: _Weight) -> int:
 
 
 def _add_listed(evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key]) -> None:
-    """Take what stands in a list of the sources for a source: lines of one shape, one address each."""
+    """Take what stands in a list of the sources, one a line, for a source."""
     alone = [r for r in evidence.records if len(r.sightings) == 1 and r.sightings[0].role is None]
     shapes = {_shape(r.line) for r in alone if r.sightings[0].key in sources}
     if not shapes:
@@ -640,8 +654,10 @@ def _ranked(
         return sorted(named, key=strength)
     if not sources and not known:
         return []
-    for weight in weights.values():
-        if not weight.destination and not weight.source and weight.loud:
+    for key, weight in weights.items():
+        # A network that is only named is somebody's allocation.
+        single = key[1] == key[2] and not _ALLOCATION.search(weight.line)
+        if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
 

@@ -26,7 +26,7 @@ _PATTERNS: Final = (
         r"|hrubou silou|hrubé síly|siłow|подбор\w* парол|перебор\w* парол|грубой сил|брутфорс"
         r"|brut-?force"
         r"|ブルートフォース|総当|暴力破解|爆破|råstyrke|password guessing"
-        r"|dictionary attack|login.?attack|log-?in failures?"
+        r"|dictionary attack|login.?attack|log-?in failures?|contraseñas? (?:fals|incorr)"
         r"|credential stuffing|password spray|passwort-?rat|hádání hes|passwort.{0,12}errat",
     ),
     _words(
@@ -71,7 +71,8 @@ _PATTERNS: Final = (
     _words(
         Kind.PORT_SCAN,
         1,
-        r"\bSYN\b|Flags \[S\]|deny tcp|denied (?:tcp|udp|by)|\bDROP\b|block,in"
+        r"\bSYN\b|Flags \[S\]|deny tcp|denied (?:tcp|udp|by)|\bprobed\b|\bscans?\b|\bDROP\b"
+        r"|block,in"
         r"|block "
         r"in"
         r"|\bknock|firewall (?:log|drop|block)|unsolicited (?:connection|packet|incoming)"
@@ -98,7 +99,7 @@ _PATTERNS: Final = (
     _words(
         Kind.WEB_ATTACK,
         1,
-        r"\"(?:GET|POST|HEAD) /|wp-login\.php|xmlrpc\.php|phpmyadmin|cgi-bin"
+        r"\"(?:GET|POST|HEAD) /|wp-login\.php|xmlrpc\.php|phpmyadmin|wordpress|cgi-bin"
         r"|user "
         r"agent"
         r"|http "
@@ -107,7 +108,8 @@ _PATTERNS: Final = (
     _words(
         Kind.SPAM,
         3,
-        r"\bspam|unsolicited (?:bulk|commercial|e-?mail)|junk mail|\bube\b|\buce\b"
+        r"\bspam|relay access denied|relay attempt|unsolicited (?:bulk|commercial|e-?mail)"
+        r"|junk mail|\bube\b|\buce\b"
         r"|спам"
         r"|スパム"
         r"|迷惑メール|垃圾邮件|pourriel|correo no deseado"
@@ -121,7 +123,8 @@ _PATTERNS: Final = (
         r"|syn[ -]?flood"
         r"|udp[ -]?flood|flood(?:ing|ed)? (?:attack|our)|amplification"
         r"|déni de service|denegación de servicio|negação de serviço|odmow\w+ usługi|отказ\w* "
-        r"в обслуживании|\bddos|ddos-атак|ddos攻撃|拒绝服务|サービス妨害|http flood|odepření služby"
+        r"в обслуживании|\bddos|ddos-атак|ddos攻撃|拒绝服务|サービス妨害"
+        r"|http[ _]flood|odepření služby"
         r"|\d[KMG]?(?:pps|bps)\b|volumetric|überlast|överbelast|layer ?7",
     ),
     _words(

@@ -8,15 +8,18 @@ from typing import Final
 _WORDS: Final = {
     "en": "the and of to is from you your this that we have has our with for are been please "
     "was not "
-    "will be on address it by if at as an or any which regards hello dear attack attempts "
+    "will be on address it by if at as an or any which on were by from time regards hello "
+    "dear attack attempts "
     "abuse server",
     "de": "der die das und ist von sie ihre ihr wir haben unser unsere mit für nicht wurde "
     "werden bitte auf "
-    "den dem ein eine einer bei zu im wurden guten tag sehr geehrte grüßen adresse diese "
+    "von aus wird mein sind seit ihrem meine den dem ein eine einer bei zu im wurden "
+    "guten tag sehr geehrte grüßen adresse diese "
     "dass angriff",
     "it": "il lo la di che è e un una per con non del della dei delle gli sono vostro vostra "
     "nostro nostra "
-    "dell dal dalla alle ore nell questo questa abbiamo stato al alla si in cordiali saluti indirizzo "
+    "dell dal dalla alle ore nell questo questa abbiamo stato al alla si in cordiali "
+    "saluti indirizzo "
     "buongiorno gentile ha",
     "fr": "le la les de des du et est un une pour avec dans que qui nous vous votre notre nos "
     "vos pas sur "

@@ -75,13 +75,16 @@ docelow atakowan zaatakowan ofiar
 цел жертв назначен получател атакуем атакован целев подверг пострадавш
 cíl cíle cílov obět napaden cilov
 destination målet måladress offer drabbad måltavla utsatt
-ofre kohde uhri célpont áldozat hedef kurban ținta victimă
+ofre impact recipient dirigid dirett palvelime palvelimemme kohde uhri célpont áldozat hedef
+kurban ținta victimă
 """
 _SOURCE_WORDS: Final = {
-    "rip", "cip", "orig", "attacking", "scanning", "fromip", "sip", "sport", "spt",
+    "rip", "cip", "orig", "attacking", "scanning", "fromip",
+    "sip", "helo", "ehlo", "actor", "originator", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
-    "lip", "resp", "dip", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening",
+    "lip", "resp", "dip", "toip", "c2", "cnc",
+    "dport", "dpt", "mål", "cel", "local", "listen", "listening",
     "vhost", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben",
     "gestisco",
 }  # fmt: skip
@@ -91,7 +94,8 @@ _YOUR: Final = _words(
     jullie
     je twój twoja twojego twojej twoim państwa państwem wasz wasza waszego waszej waszym ваш
     ваша
-    вашего вашей вашем вашим вашу váš vaše vaší vašeho vašem vašich vašeho tvé din ditt dina
+    вашего вашей вашем вашим вашої вашій вашому вашого вашу váš vaše vaší vašeho vašem vašich
+    vašeho tvé din ditt dina
     er ert
     deres jeres teidän sizin dumneavoastră"""
 )
@@ -101,7 +105,8 @@ _OUR: Final = _words(
     mi mis
     nosso nossa nossos nossas meu minha ons onze mijn nasz nasza naszego naszej naszym nasze
     naszych mój
-    moja mojego moim mojej наш наша наше нашего нашей нашем нашим нашу наши мой моя мою моего
+    moja mojego moim mojej наш наша наше нашего нашей нашем нашим нашу наши нашого нашому нашій
+    нашої мой моя мою моего
     моему
     моем нашему náš naše naší našeho našem našemu našim můj moje mého mém vår vårt våra min
     mitt mina
@@ -109,10 +114,11 @@ _OUR: Final = _words(
 )
 _FROM: Final = _words(
     """from by via von vom aus durch da dal dalla dallo dall dai depuis par desde por van vanaf
-    vanuit door od ze z ot от с со из från av fra originating coming"""
+    vanuit door od ze z ot от с со из från av fra originating émanant coming"""
 )
 _TO: Final = _words(
-    """to on at against towards toward into onto auf gegen nach zu zum zur verso contro sul sulla
+    """to on at against towards toward into onto auf gegen nach zu zum zur către verso contro sul
+    sulla
     sull al alla all ai vers contre sur à au aux hacia contra al en para ao no na naar op
     tegen aan na
     przeciw przeciwko против на к ко до по proti k ke mot till på til mod targeting

@@ -57,7 +57,7 @@ LINK: Final = re.compile(
 )
 _HOST_HEADER: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z|^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?"
+    r"(?![\])\s,]{0,3}\w{1,12}\s(?:by|from|durch|von|da|par|por)\b)[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?"
     r"|which\s|that\s)?"
     r"(?:repeatedly\s|wiederholt\s|again\s)?"
     r"(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning|ned)?|prob(?:es|ing"
@@ -70,6 +70,7 @@ _ACTIVE: Final = re.compile(
     re.IGNORECASE,
 )
 _PASSIVE: Final = re.compile(
+    r"[\])\s,]{0,3}(?:attacked|scanned|probed|targeted|flooded|hit|hammered)\s(?:by|from)\b|"
     r"[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird"
     r"|werden|sind|ist"
     r"|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi|werd|wordt"
