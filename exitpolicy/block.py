@@ -11,6 +11,7 @@ from typing import Final
 
 from exitpolicy.destination import Destination
 from exitpolicy.errors import NoSuchBlockError, UsageError
+from exitpolicy.when import utc_text
 
 MAX_TEXT: Final = 1000
 """The most characters that a reason or a reference may have."""
@@ -78,10 +79,12 @@ class Blocks:
         """Add blocks. A destination that has one already keeps the later end of the two.
 
         It keeps its beginning too, and takes the new reason and reference where they say
-        anything; a block that was over at the new one's beginning is replaced.
+        anything; a block that was over at the new one's beginning is replaced. Raises UsageError
+        for a block that ends before it begins.
         """
         blocks = dict(self.by_destination)
         for block in new:
+            _lasting(block)
             old = blocks.get(block.destination)
             if old is not None and not old.has_ended(block.since):
                 later = old if _later(old.until, block.until) else block
@@ -96,10 +99,13 @@ class Blocks:
         return Blocks(blocks)
 
     def renewed(self, destinations: Iterable[Destination], until: datetime | None) -> "Blocks":
-        """Give existing blocks a new end, sooner or later. Raises NoSuchBlockError."""
+        """Give existing blocks a new end, sooner or later.
+
+        Raises NoSuchBlockError, and UsageError for a block that would begin only then.
+        """
         blocks = dict(self.by_destination)
         for destination in destinations:
-            blocks[destination] = replace(self.get(destination), until=until)
+            blocks[destination] = _lasting(replace(self.get(destination), until=until))
         return Blocks(blocks)
 
     def lifted(self, destinations: Iterable[Destination]) -> "Blocks":
@@ -143,6 +149,17 @@ def checked_text(name: str, text: str) -> str:
             f"the {name} holds bytes that are not UTF-8 text", hint="leave those characters out"
         )
     return text
+
+
+def _lasting(block: Block) -> Block:
+    """Return a block if it is ever in force: no ledger may hold another. Raises UsageError."""
+    if block.until is not None and block.until <= block.since:
+        raise UsageError(
+            f"the block for {block.destination} would end before it begins, at"
+            f" {utc_text(block.since)}",
+            hint=f"choose a later end, or: exitpol lift {block.destination}",
+        )
+    return block
 
 
 def _later(one: datetime | None, other: datetime | None) -> bool:

@@ -24,6 +24,8 @@ BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 MAX_TEXT: Final = 2000
 """Longer texts are refused unread: no destination that a person means is that long."""
 
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ONE_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _LOOKS_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -90,7 +92,9 @@ def prefixes(first: int, last: int, bits: int) -> Iterator[tuple[int, int]]:
 
 def address_text(family: Family, number: int) -> str:
     """Return an address in its canonical text (RFC 5952 for IPv6), without brackets."""
-    return str(IPv4Address(number) if family == 4 else IPv6Address(number))
+    if family == 6:
+        return str(IPv6Address(number))
+    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def address_range_text(family: Family, first: int, last: int, *, brackets: bool = False) -> str:
@@ -131,6 +135,10 @@ def parse_destination(text: str) -> Destination:
     `:80,443`, `:6000-6010`); IPv6 bare, or in brackets when ports follow (`[2001:db8::1]:22`,
     `[2001:db8::]/32:22`). Raises UsageError, whose hint says what to write instead.
     """
+    if _ONE_IPV4.fullmatch(text):
+        # By far the most in any list, so they do not go the long way.
+        number = _ipv4(text)
+        return Destination(4, number, number)
     if len(text) > MAX_TEXT:
         raise UsageError(
             f"a destination of {len(text)} characters: that is no address",
@@ -142,12 +150,19 @@ def parse_destination(text: str) -> Destination:
     addresses, ports = _split_ports(text)
     family, first, last = _parse_addresses(addresses, text)
     if family == 6 and first <= _MAPPED_LAST and last >= _MAPPED_FIRST and last - first < 1 << 33:
-        inner = (IPv4Address(n & 0xFFFFFFFF) for n in sorted({first, last}))
+        ends = {max(first, _MAPPED_FIRST), min(last, _MAPPED_LAST)}
+        inner = (IPv4Address(number & 0xFFFFFFFF) for number in sorted(ends))
         raise UsageError(
             f"{text!r} is an IPv4-mapped IPv6 address, which no exit connects to",
             hint=f"write the IPv4 address: {'-'.join(str(address) for address in inner)}",
         )
     return Destination(family, first, last, ALL_PORTS if ports is None else _parse_ports(ports))
+
+
+def _ipv4(text: str) -> int:
+    """Return the number of an address that is known to be one."""
+    first, second, third, fourth = text.split(".")
+    return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
 
 
 def _split_ports(text: str) -> tuple[str, str | None]:
@@ -231,20 +246,19 @@ def _parse_network(address: str, length: str, whole: str) -> tuple[Family, int, 
 
 
 def _parse_address(text: str, whole: str) -> tuple[Family, int]:
+    if _ONE_IPV4.fullmatch(text):
+        return 4, _ipv4(text)
     if _DOTTED.fullmatch(text):
-        try:
-            return 4, int(IPv4Address(text))
-        except AddressValueError:
-            plain = ".".join(str(int(octet)) for octet in text.split(".") if len(octet) < 10)
-            if plain != text and all(int(octet) < 256 for octet in plain.split(".")):
-                raise UsageError(
-                    f"{whole!r} has leading zeros, which some programs read as octal",
-                    hint=f"write {plain} if that is what is meant",
-                ) from None
+        plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
+        if _ONE_IPV4.fullmatch(plain):
             raise UsageError(
-                f"{whole!r} is no IPv4 address: an octet is above 255",
-                hint="each of the four numbers is 0 to 255",
-            ) from None
+                f"{whole!r} has leading zeros, which some programs read as octal",
+                hint=f"write {plain} if that is what is meant",
+            )
+        raise UsageError(
+            f"{whole!r} is no IPv4 address: an octet is above 255",
+            hint="each of the four numbers is 0 to 255",
+        )
     if _LOOKS_IPV6.fullmatch(text):
         try:
             return 6, int(IPv6Address(text))
@@ -292,6 +306,8 @@ def _parse_port_range(item: str) -> tuple[int, int]:
             f"{item!r} is no port", hint="write ports as :22, :80,443 or :6000-6010; none means all"
         )
     first, last = int(low), int(high if dash else low)
+    if (plain := f"{first}-{last}" if dash else f"{first}") != item:
+        raise UsageError(f"port {item!r} has leading zeros", hint=f"write {plain}")
     if not 1 <= first <= 65535 or not 1 <= last <= 65535:
         raise UsageError(
             f"port {item!r} is not between 1 and 65535", hint="for all ports, name none"

@@ -38,10 +38,12 @@ class Time:
 
 def believe(now: datetime, trusted: datetime | None, leapt: datetime | None) -> Time:
     """Return what to make of a clock that says `now`, after what was believed before."""
-    if trusted is None or trusted <= now <= trusted + TOO_FAR:
+    # Differences, because the sum of a time and a span may lie beyond the year 9999.
+    if trusted is None or timedelta() <= now - trusted <= TOO_FAR:
         return Time(now, now)
     if now < trusted:
         return Time(now, trusted)
-    if leapt is not None and leapt + HOLD <= now <= leapt + TOO_FAR:
-        return Time(now, now)
-    return Time(now, trusted, leapt if leapt is not None and leapt <= now else now)
+    if leapt is None or not timedelta() <= now - leapt <= TOO_FAR:
+        # The first leap, or another one: the hour begins anew.
+        return Time(now, trusted, now)
+    return Time(now, now) if now - leapt >= HOLD else Time(now, trusted, leapt)

@@ -58,6 +58,8 @@ class Running:
     """DisableNetwork: the enforced policy is stale."""
     reload_ignored: bool = False
     """__ReloadTorrcOnSIGHUP 0: a reload reads nothing."""
+    pid: int = 0
+    """Its process id; 0 if it does not say."""
 
     @property
     def expected(self) -> tuple[Rule, ...] | None:
@@ -137,6 +139,8 @@ class View:
     """Why it cannot be reached."""
     broken: ExitpolError | None = None
     """Why its files are not good."""
+    must_restart: ExitpolError | None = None
+    """Why a reload of its files would end it."""
 
     @property
     def in_sync(self) -> bool:

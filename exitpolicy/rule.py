@@ -2,7 +2,7 @@
 
 The grammar is that of torrc's ExitPolicy (tor(1)) and of a descriptor's policy lines (dir-spec,
 "accept" and "reject"); both are read, because `GETCONF ExitPolicy` answers with the first and
-`GETINFO exit-policy/full` with the second.
+`GETINFO exit-policy/full` with the second. They differ in what `*` means.
 """
 
 import re
@@ -12,6 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from exitpolicy.destination import ALL_PORTS, BITS, Destination, Family, address_text
+from exitpolicy.errors import InvalidFileError
 
 PRIVATE: Final = (
     "0.0.0.0/8", "169.254.0.0/16", "127.0.0.0/8", "192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12",
@@ -23,11 +24,11 @@ _RULE = re.compile(
     r"(?P<action>accept|reject)(?P<six>6?)\s+"
     r"(?:(?P<star>\*[46]?|private)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))"
     r"(?:/(?P<mask>[0-9.]+))?"
-    r"(?::(?:(?P<all>\*)|(?P<low>[0-9]{1,5})(?:-(?P<high>[0-9]{1,5}))?))?"
+    r"(?P<colon>:(?:\*|0*(?P<low>[0-9]{1,5})(?:-0*(?P<high>[0-9]{1,5}))?)?)?"
 )
 
 
-class RuleError(ValueError):
+class RuleError(InvalidFileError, ValueError):
     """The text is no rule that Tor would accept or print."""
 
 
@@ -35,7 +36,7 @@ class RuleError(ValueError):
 class Rule:
     """Accept or reject connections to a network and a range of ports.
 
-    `str()` gives the text of a descriptor, which torrc takes as well.
+    `str()` gives the text of a descriptor; `in_torrc` that of a torrc.
     """
 
     accept: bool
@@ -64,6 +65,13 @@ class Rule:
         """Whether no later rule of the family has any effect."""
         return self.prefix == 0 and (self.low, self.high) == ALL_PORTS[0]
 
+    @property
+    def in_torrc(self) -> str:
+        """The text that means this in a torrc, where `*` is every address of both families."""
+        if self.family == 4 and self.prefix == 0:
+            return f"{'accept' if self.accept else 'reject'} *4:{self._ports_text}"
+        return str(self)
+
     def __str__(self) -> str:
         # As policy_write_item with format_for_desc writes it (tor: src/core/or/policies.c).
         if self.prefix == 0:
@@ -79,7 +87,7 @@ class Rule:
 
     @property
     def _ports_text(self) -> str:
-        if (self.low, self.high) == ALL_PORTS[0]:
+        if self.low <= 1 and self.high == 65535:
             return "*"
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
@@ -98,11 +106,29 @@ def parse_policy(lines: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def parse_descriptor(text: str) -> tuple[Rule, ...]:
+    """Read a policy as Tor prints it, a rule a line: `GETINFO exit-policy/full`.
+
+    Other than in a torrc, a `*` in it is every IPv4 address, unless accept6 or reject6 stands
+    before it; but a policy that accepts nothing is one line, `reject *:*` (tor:
+    src/feature/relay/router.c, router_dump_exit_policy_to_string). Raises RuleError.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines == ["reject *:*"]:
+        return parse_rule("reject *:*")
+    return tuple(
+        rule
+        for line in lines
+        for rule in parse_rule(line)
+        if rule.family == 4 or line.startswith(("accept6", "reject6")) or "[" in line
+    )
+
+
 def parse_rule(text: str) -> tuple[Rule, ...]:
     """Read one rule into the rules of one network and family that it stands for.
 
-    An empty result is a rule that Tor ignores: accept6 or reject6 with an IPv4 address (tor:
-    src/feature/dirparse/policy_parse.c). Raises RuleError.
+    An empty result is a rule that Tor ignores: accept6 or reject6 with an IPv4 address or
+    `private` (tor: src/feature/dirparse/policy_parse.c). Raises RuleError.
     """
     match = _RULE.fullmatch(text)
     if match is None:
@@ -111,11 +137,15 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     if match["low"] is not None:
         low = int(match["low"])
         high = int(match["high"] or low)
-        if not low <= high <= 65535:
-            raise RuleError(f"{text!r} names ports that are no range of 0 to 65535")
+        if not 1 <= low <= high <= 65535:
+            raise RuleError(f"{text!r} names ports that are no range of 1 to 65535")
     accept = match["action"] == "accept"
     only_ipv6 = bool(match["six"])
     if match["star"] == "private":
+        if match["mask"] is not None or match["colon"] is None:
+            raise RuleError(f"{text!r}: behind private stand only ports")
+        if only_ipv6:
+            return ()
         networks = [_parse_network(network) for network in PRIVATE]
     elif match["star"] is not None:
         if match["mask"] is not None:
@@ -151,7 +181,7 @@ def _network(address: str, mask: str | None, text: str) -> tuple[Family, int, in
 def _prefix(mask: str) -> int:
     """Read a prefix length, or an IPv4 netmask as old torrc files have them."""
     if "." not in mask:
-        return int(mask[:4])
+        return int(mask.lstrip("0")[:4] or "0")
     inverse = int(IPv4Address(mask)) ^ 0xFFFFFFFF
     if inverse & inverse + 1:
         raise RuleError(f"the mask {mask} is not a prefix")

@@ -12,6 +12,7 @@ from typing import Final
 
 from exitpolicy import files, tick
 from exitpolicy.errors import InvalidFileError
+from exitpolicy.reconcile import State
 
 MAX_BYTES: Final = 64_000_000
 
@@ -82,25 +83,34 @@ def load(path: Path) -> Observation | None:
     watched: dict[str, str] = {}
     states: dict[str, str] = {}
     try:
-        for line in text.splitlines():
+        # Not splitlines(), which also splits at what may stand in a path.
+        for line in text.split("\n"):
             key, _, value = line.partition(" ")
             if key == "state":
                 state, name = value.split(" ", 1)
-                states[name] = state
+                states[name] = State(state)
             elif key == "watch":
                 mtime, size, inode, name = value.split(" ", 3)
                 watched[name] = f"{mtime} {size} {inode}"
             else:
                 words[key] = value
+        if words["version"] != "1":
+            return None
         return Observation(
-            applied=float(words["applied"]),
-            next_change=None if words["next"] == "never" else float(words["next"]),
+            applied=_moment(words["applied"]),
+            next_change=None if words["next"] == "never" else _moment(words["next"]),
             settled=words["settled"] == "1",
             watched=watched,
-            reloaded=float(words["reloaded"]),
-            trusted=float(words["trusted"]) if "trusted" in words else None,
-            leapt=float(words["leapt"]) if "leapt" in words else None,
+            reloaded=_moment(words["reloaded"]),
+            trusted=_moment(words["trusted"]) if "trusted" in words else None,
+            leapt=_moment(words["leapt"]) if "leapt" in words else None,
             states=states,
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError, OSError):
         return None
+
+
+def _moment(text: str) -> float:
+    """Return a Unix time that is one. Raises ValueError, OverflowError, OSError."""
+    datetime.fromtimestamp(float(text), UTC)
+    return float(text)

@@ -29,8 +29,17 @@ LOOK_EVERY = 15 * 60
 def due(state: str, now: float) -> str | None:
     """Return why exitpol has to run, None if it has not. `state` is the path of the state file."""
     try:
-        with open(state, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read(65536).partition("\n\n")[0].splitlines()
+        # O_NONBLOCK: a FIFO in its place must not hold us up.
+        with open(
+            os.open(state, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC),
+            encoding="utf-8",
+            errors="surrogateescape",
+            newline="\n",
+        ) as file:
+            if os.fstat(file.fileno()).st_mode & 0o170000 != 0o100000:
+                return "the state is no file"
+            # Not splitlines(), which also splits at what may stand in a path.
+            lines = file.read(65536).partition("\n\n")[0].split("\n")
     except OSError:
         return "there is no state yet"
     seen = set()
@@ -42,7 +51,7 @@ def due(state: str, now: float) -> str | None:
                 return "the state is of another version"
             if key == "applied" and not 0 <= now - float(value) < LOOK_EVERY:
                 return "Tor has not been looked at for a while, or the clock was set"
-            if key == "next" and value != "never" and float(value) <= now:
+            if key == "next" and value != "never" and not float(value) > now:
                 return "a block begins or ends"
             if key == "settled" and value != "1":
                 return "something is pending"

@@ -125,6 +125,38 @@ def first_exit_policy(
     return None
 
 
+def include_places(torrc: Path, fragment: Path, folder: Path = Path("/")) -> list[Place]:
+    """Return every place at which the fragment is included, in the order in which Tor reads."""
+    return [place for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH) if rule is None]
+
+
+def rules_above(
+    torrc: Path, fragment: Path, folder: Path = Path("/")
+) -> Iterator[tuple[Place, str]]:
+    """Yield the ExitPolicy rules that Tor reads before the fragment, each with its place."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is None:
+            return
+        yield place, rule
+
+
+def _policy(
+    torrc: Path, fragment: Path, folder: Path, depth: int
+) -> Iterator[tuple[Place, str | None]]:
+    """Yield each rule of an ExitPolicy line as it stands there, and None for the fragment."""
+    for line in lines(read_text(torrc)):
+        place = Place(torrc, line.number)
+        if line.keyword.lstrip("+") == "exitpolicy":
+            for rule in line.value.partition("#")[0].split(","):
+                yield place, rule.strip().strip('"')
+        elif line.keyword == "%include" and depth:
+            for path in _included(line.value, folder):
+                if _same(path, fragment):
+                    yield place, None
+                elif path.is_file():
+                    yield from _policy(path, fragment, folder, depth - 1)
+
+
 def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
     for line in lines(read_text(torrc)):
         if line.keyword == "%include" and depth:

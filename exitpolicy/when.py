@@ -5,6 +5,7 @@ All times are aware, in UTC, to the second. The present is always an argument.
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from math import ceil
 from typing import Final
 
 from exitpolicy.errors import UsageError
@@ -66,7 +67,7 @@ def parse_time(text: str) -> datetime | None:
     if match is None:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace(",", "."))
+        moment = datetime.fromisoformat(text.replace(",", ".").upper())
         if moment.tzinfo is None:
             raise UsageError(f"{text!r} says no zone", hint=f"write {text}Z if it is UTC")
         return moment.astimezone(UTC).replace(microsecond=0)
@@ -88,7 +89,7 @@ def remaining_text(until: datetime | None, now: datetime) -> str:
     """Return what is left as the two largest units: `29d 4h`, `3m 20s`; `ended` when none is."""
     if until is None:
         return "never ends"
-    seconds = int((until - now).total_seconds())
+    seconds = ceil((until - now).total_seconds())
     if seconds <= 0:
         return "ended"
     if seconds > 3600:

@@ -19,7 +19,7 @@ from exitpolicy.cli.app import run
 from exitpolicy.destination import parse_destination
 from exitpolicy.ledger.config import Relay
 from exitpolicy.policy import Decisions
-from exitpolicy.rule import Rule, parse_policy
+from exitpolicy.rule import Rule, parse_descriptor
 from exitpolicy.tor.control import NotAnsweredError, connect
 from exitpolicy.tor.probe import answers
 from tests.tor_process import TOR, wait_until
@@ -111,7 +111,7 @@ class TorExit:
         """Return the enforced policy."""
         text = self.policy_text()
         assert text is not None
-        return parse_policy(text.splitlines())
+        return parse_descriptor(text)
 
     def rejects(self, address: str, port: int = 80) -> bool:
         """Tell by its enforced policy whether it refuses a connection."""

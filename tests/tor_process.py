@@ -1,5 +1,6 @@
 """A real Tor that stands alone: it builds and publishes to nobody, on loopback only."""
 
+import socket
 import subprocess
 import time
 import warnings
@@ -89,7 +90,7 @@ def lone_tor(tmp_path: Path, policy: Iterable[str], extra: Iterable[str] = ()) -
         [TOR, "-f", str(torrc), "--defaults-torrc", "/dev/null", "--quiet"],
     )
     try:
-        wait_until((control / "socket").exists)
+        wait_until(lambda: _listens(control / "socket"))
         with _connect(control / "socket") as controller:
             controller.authenticate()
             wait_until(lambda: _answers(controller))
@@ -97,6 +98,12 @@ def lone_tor(tmp_path: Path, policy: Iterable[str], extra: Iterable[str] = ()) -
     finally:
         process.kill()
         process.wait()
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether somebody listens: the socket is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _connect(path: Path) -> Controller:

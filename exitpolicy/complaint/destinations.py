@@ -1,14 +1,17 @@
+# ruff: noqa: RUF001
+# The words of reports in other alphabets are part of this module.
 """Whom the report is about: the candidates for the destination, with the lines that speak for them.
 
 Other readers of abuse reports take the source out of them, which is the relay itself. Here every
 address gets a role by general evidence (names of keys and columns, arrows, the shape of log
-lines, words of direction, whose the address is said to be), the sources are settled first, and what stands
-opposite to a source is a destination.
+lines, words of direction, whose the address is said to be), the sources are settled first, and
+what stands opposite to a source is a destination.
 """
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from exitpolicy.complaint.lexicon import Force, Role, is_filler, label_of, sense_of, words_of
@@ -35,9 +38,11 @@ from exitpolicy.complaint.roles import (
 from exitpolicy.complaint.tables import Table, is_rule, read_heading
 from exitpolicy.destination import ALL_PORTS, Destination, address_range_text, normal_ports
 
-MAX_RECORDS: Final = 20_000
+MAX_RECORDS: Final = 5_000
 """Lines with addresses that are weighed; a report says the same long before."""
-MAX_SIGHTINGS: Final = 60_000
+MAX_OTHERS: Final = 4_000
+"""From here on only lines that name an own address are: in a long list, ours may come late."""
+MAX_SIGHTINGS: Final = 20_000
 """Addresses, counted as often as they occur, that are weighed."""
 MAX_CONTEXT: Final = 20_000
 """Lines without addresses that are read for what they say about the next ones."""
@@ -60,39 +65,54 @@ _SURE: Final = 40
 """Evidence from here on is about the address itself, not only about its presence."""
 
 _HEADER_LINE: Final = re.compile(
-    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf|dkim-[\w-]{1,20}|arc-[\w-]{1,30}"
-    r"|return-path|delivered-to|message-id|in-reply-to|references|mime-version|user-agent|content-[\w-]{1,30}"
+    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
+    r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}"
+    r"|return-path|delivered-to|message-id|in-reply-to|references|mime-version|user-agent"
+    r"|content-[\w-]{1,30}"
     r"|envelope-[\w-]{1,20}|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s",
     re.IGNORECASE,
 )
 _IRRELEVANT: Final = re.compile(
-    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum|nethandle|aut-num"
+    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum"
+    r"|nethandle|aut-num"
     r"|network|ip range|allocated to)\s?:"
-    r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list"
-    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse|system|ticket|relay)"
-    r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated|versandt|submitted)"
+    r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\."
+    r"|whitelist|allow-?list|allow list"
+    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
+    r"|system|ticket|relay)"
+    r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht"
+    r"|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated"
+    r"|versandt|submitted)"
     r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b",
     re.IGNORECASE,
 )
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
 _SIGNATURE: Final = re.compile(r"^(?:--|—)$")
 _RESUMED: Final = re.compile(
-    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings|sehr geehrte|guten tag|hallo|bonjour|madame|monsieur"
-    r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
-    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",  # noqa: RUF001
+    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings|sehr "
+    r"geehrte|guten tag|hallo|bonjour|madame|monsieur"
+    r"|gentil|buongiorno|salve|estimad|hola|prezad|olá|geachte|beste|szanown|dzień dobry"
+    r"|здравств|уважаем|добрый|dobrý den|vážen|hej|様)\b"
+    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",
     re.IGNORECASE,
 )
 _CONTACT: Final = re.compile(
-    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat|ust-id|p\.?\s?iva|iban"
+    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat"
+    r"|ust-id|p\.?\s?iva|iban"
     r"|hotline|zip|street|straße|headquarters|noc)\b\s?[.:]|電話|电话",
     re.IGNORECASE,
 )
 _CLOSING: Final = re.compile(
-    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely|yours|cheers|thank you|thanks"
-    r"|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße|viele grüße|beste grüße|mfg|gruß"
-    r"|cordiali saluti|distinti saluti|saluti|cordialement|bien à vous|salutations|saludos|un saludo|atentamente"
-    r"|atenciosamente|cumprimentos|met vriendelijke groet|groeten|z poważaniem|pozdrawiam|с уважением"
-    r"|s pozdravem|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上|よろしく|此致|敬上)"
+    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely"
+    r"|yours|cheers|thank you|thanks"
+    r"|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße|viele grüße|beste "
+    r"grüße|mfg|gruß"
+    r"|cordiali saluti|distinti saluti|saluti|cordialement|bien à vous|salutations|saludos"
+    r"|un saludo|atentamente"
+    r"|atenciosamente|cumprimentos|met vriendelijke groet|groeten|z poważaniem|pozdrawiam"
+    r"|с уважением"
+    r"|s pozdravem|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上"
+    r"|よろしく|此致|敬上)"
     r"[\s,.!\w-]{0,30}$",
     re.IGNORECASE,
 )
@@ -100,7 +120,7 @@ _LOGLIKE: Final = re.compile(
     r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]"
 )
 _PORT_VALUE: Final = re.compile(
-    r"[:=：>\t]\s{0,6}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"  # noqa: RUF001
+    r"[:=：>\t]\s{0,6}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"
     r"(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
     re.IGNORECASE,
 )
@@ -109,18 +129,24 @@ _HAS_PORT: Final = re.compile(
     r"port|puerto|poort|порт|ポート|端口|포트|[ds]pt(?![a-z])", re.IGNORECASE
 )
 _PORT_PART: Final = re.compile(
-    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*)$|ポート|端口|포트",
-    re.I,
+    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?"
+    r"|portti\w*)$|ポート|端口|포트",
+    re.IGNORECASE,
 )
 _PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
-    r"(?:/(?:tcp|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
+    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート"
+    r"|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})"
+    r"(?:/(?:tcp|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$"
+    r"|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
     re.IGNORECASE,
 )
 _PORT_SAID: Final = re.compile(
-    r"(?<![^\W_])(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
+    r"(?<![^\W_])(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|ポート|端口"
+    r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
+_ALLOCATION: Final = re.compile(r"(?<!\w)ASN?\s?\d{3,6}(?!\w)")
+_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
 _HOST: Final = re.compile(
@@ -154,6 +180,8 @@ class Record:
 class Evidence:
     """All that a report says about addresses, before it is weighed."""
 
+    own: tuple[str, ...] = ()
+    """The relay's addresses as reports write them."""
     records: list[Record] = field(default_factory=list)
     sightings: int = 0
     context: int = 0
@@ -209,6 +237,9 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     if _skip_header(line, place):
         return
     line = refanged(line)
+    if len(evidence.records) >= MAX_OTHERS and not any(text in line for text in evidence.own):
+        evidence.full = True
+        return
     mentions = mentions_in(line) if _may_hold_address(line) else []
     place.last_age += 1
     place.port_age += 1
@@ -269,8 +300,8 @@ def _read_context(line: str, place: _Place) -> None:
     _read_port_line(line, place)
     stripped = line.strip()
     words = words_of(stripped)[-14:]
-    heading = _heading_role(words) if stripped.endswith((":", "：")) or len(words) <= 5 else None  # noqa: RUF001
-    if heading is not None or stripped.endswith((":", "：")):  # noqa: RUF001
+    heading = _heading_role(words) if stripped.endswith((":", "：")) or len(words) <= 5 else None
+    if heading is not None or stripped.endswith((":", "：")):
         place.heading, place.heading_age = heading, 0
     else:
         place.heading_age += 1
@@ -295,11 +326,10 @@ def _read_port_line(line: str, place: _Place) -> None:
         if role is Role.SOURCE:
             continue
         last = place.last
-        if last is not None and place.last_age <= 8 and not last.ports:
-            if role is None or last.role is Role.DESTINATION:
-                last.ports = ports
-                continue
-        if role is Role.DESTINATION or (place.heading and place.heading.role is Role.DESTINATION):
+        near = last is not None and place.last_age <= 8 and not last.ports
+        if last is not None and near and (role is None or last.role is Role.DESTINATION):
+            last.ports = ports
+        elif role is Role.DESTINATION or (place.heading and place.heading.role is Role.DESTINATION):
             place.port, place.port_age = ports, 0
 
 
@@ -331,7 +361,7 @@ def _sightings(
     found = roles_in(line, mentions)
     _apply_table(line, mentions, found, place)
     _apply_heading(line, mentions, found, place)
-    for left, right in zip(mentions, mentions[1:], strict=False):
+    for left, right in pairwise(mentions):
         positional_ports(line, left, right)
     quiet = _is_quiet(line, place)
     sightings = []
@@ -422,22 +452,33 @@ def _apply_ports(
         elif role is None and len(sightings) == 1:
             for sighting in targets:
                 sighting.ports = ports
+    _apply_ports_before(line, mentions, targets)
+    _apply_ports_after(line, mentions, targets)
+    if place.port and place.port_age <= 8 and targets:
+        targets[0].ports = targets[0].ports or place.port
+        place.port = ()
+
+
+def _apply_ports_before(line: str, mentions: list[Mention], targets: list[Sighting]) -> None:
+    """Read `port 22 of our server A`."""
     for mention in mentions:
         before = _PORT_BEFORE.search(line[max(0, mention.start - 60) : mention.start])
-        if before is None:
-            continue
-        for sighting in sightings:
-            if (
-                sighting.key == mention.key
-                and sighting.role is Role.DESTINATION
-                and not sighting.ports
-            ):
-                port = int(before[1] or before[2])
-                sighting.ports = (port,) if 0 < port < 65536 else ()
-    if place.port and place.port_age <= 8:
-        for sighting in targets[:1]:
-            sighting.ports = sighting.ports or place.port
-            place.port = ()
+        port = int(before[1] or before[2]) if before else 0
+        for sighting in targets:
+            if 0 < port < 65536 and sighting.key == mention.key and not sighting.ports:
+                sighting.ports = (port,)
+
+
+def _apply_ports_after(line: str, mentions: list[Mention], targets: list[Sighting]) -> None:
+    """Read `A was scanned all day (ports 22, 80)`, where no other address comes between."""
+    if len(targets) != 1 or _LOGLIKE.search(line):
+        return
+    for index, mention in enumerate(mentions):
+        end = mentions[index + 1].start if index + 1 < len(mentions) else len(line)
+        said = _PORT_SAID.search(line, mention.end, min(end, mention.end + 100))
+        if said and mention.key == targets[0].key and not targets[0].ports:
+            ports = tuple(int(text) for text in ports_in(said[1]))
+            targets[0].ports = tuple(port for port in ports if 0 < port < 65536)
 
 
 @dataclass(slots=True)
@@ -481,6 +522,7 @@ def weigh(
     weights = _weights(evidence, own)
     own_keys = {key for key in weights if _is_among(key, own)}
     sources = _sources(weights, own_keys)
+    _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
     ranked = _ranked(weights, sources, own_keys | guarded, known=bool(own_keys))
@@ -557,6 +599,23 @@ def _destination_weight(weight: _Weight) -> int:
     return weight.destination + min(10, weight.destination_lines) if weight.destination else 0
 
 
+def _add_listed(evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key]) -> None:
+    """Take what stands in a list of the sources, one a line, for a source."""
+    alone = [r for r in evidence.records if len(r.sightings) == 1 and r.sightings[0].role is None]
+    shapes = {_shape(r.line) for r in alone if r.sightings[0].key in sources}
+    if not shapes:
+        return
+    for record in alone:
+        key = record.sightings[0].key
+        if not weights[key].destination and _shape(record.line) in shapes:
+            sources.add(key)
+
+
+def _shape(line: str) -> str:
+    """Return a line without what differs between the lines of a list."""
+    return _VARYING.sub("0", line)[:120]
+
+
 def _add_companions(
     evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key], own: set[Key]
 ) -> None:
@@ -595,8 +654,10 @@ def _ranked(
         return sorted(named, key=strength)
     if not sources and not known:
         return []
-    for weight in weights.values():
-        if not weight.destination and not weight.source and weight.loud:
+    for key, weight in weights.items():
+        # A network that is only named is somebody's allocation.
+        single = key[1] == key[2] and not _ALLOCATION.search(weight.line)
+        if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
 

@@ -13,10 +13,36 @@ _TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:]{0,20})([^<>]{0,2000})>")
 _SKIPPED: Final = re.compile(r"<(style|script|head|title)\b", re.IGNORECASE)
 _CELLS: Final = frozenset({"td", "th"})
 _BREAKS: Final = frozenset(
-    "br p div tr li ul ol table h1 h2 h3 h4 h5 h6 pre blockquote hr dt dd section article".split()
+    [
+        "br",
+        "p",
+        "div",
+        "tr",
+        "li",
+        "ul",
+        "ol",
+        "table",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "pre",
+        "blockquote",
+        "hr",
+        "dt",
+        "dd",
+        "section",
+        "article",
+    ]
 )
 _SPACE: Final = re.compile(r"[ \r\n\f\v\u00a0]+")
-_LOOKS: Final = re.compile(r"<(?:html|body|table|div|p|br|td|span|!doctype)\b[^<>]{0,500}>", re.I)
+_LOOKS: Final = re.compile(
+    r"<(?:html|body|table|div|p|br|td|span"
+    r"|!doctype)\b[^<>]{0,500}>",
+    re.IGNORECASE,
+)
 
 
 def looks_like_html(text: str) -> bool:

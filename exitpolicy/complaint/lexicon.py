@@ -41,9 +41,15 @@ class Sense:
     force: Force
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _SOURCE_STEMS: Final = """
-src source sourc attacker attackant offend perpetrat origin abuser abusing intruder malicious infected
-compromised hostile client remote rhost peer scanner culprit suspect reported saddr raddr infizier
+src source sourc attacker attackant offend perpetrat origin abuser abusing intruder malicious
+infected
+compromised hostile client remote rhost peer scanner culprit suspect reported saddr raddr
+infizier
 quell angreifer angreifend verursach täter herkunft absenderip ursprung auffällig gemeldet
 sorgente attaccante provenien aggressore mittenteip segnalat origine incriminat infett
 attaquant agresseur émetteur provenance emetteur signalé incriminée incriminé
@@ -57,7 +63,8 @@ käll angripare avsändar
 kilde angriber angriper lähde hyökkääj forrás támadó kaynak saldırgan sursa atacator
 """
 _DESTINATION_STEMS: Final = """
-dst dest target victim attacked attackee scanned probed targeted daddr laddr honeypot honeypots sensor
+dst dest target victim attacked attackee scanned probed targeted daddr laddr honeypot
+honeypots sensor
 ziel opfer angegriff betroffene zielsystem attackiert geschädigt
 destinat bersaglio vittima obiettivo attaccat colpit aggredit bersagli
 cible ciblé cible visé visée victime attaqué attaquée destinataire
@@ -68,38 +75,54 @@ docelow atakowan zaatakowan ofiar
 цел жертв назначен получател атакуем атакован целев подверг пострадавш
 cíl cíle cílov obět napaden cilov
 destination målet måladress offer drabbad måltavla utsatt
-ofre kohde uhri célpont áldozat hedef kurban ținta victimă
+ofre impact recipient dirigid dirett palvelime palvelimemme kohde uhri célpont áldozat hedef
+kurban ținta victimă
 """
 _SOURCE_WORDS: Final = {
-    "rip", "cip", "orig", "attacking", "scanning", "fromip", "sip", "sport", "spt",
+    "rip", "cip", "orig", "attacking", "scanning", "fromip",
+    "sip", "helo", "ehlo", "actor", "originator", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
-    "lip", "resp", "dip", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben", "gestisco", "toip", "dport", "dpt", "mål", "cel", "local", "listen", "listening", "vhost",
+    "lip", "resp", "dip", "toip", "c2", "cnc",
+    "dport", "dpt", "mål", "cel", "local", "listen", "listening",
+    "vhost", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben",
+    "gestisco",
 }  # fmt: skip
-_YOUR: Final = frozenset(
+_YOUR: Final = _words(
     """your yours ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
-    vostri vostre suo sua tuo votre vos ton sus vuestro vuestra tu tus vosso vossa seu sua uw jullie
-    je twój twoja twojego twojej twoim państwa państwem wasz wasza waszego waszej waszym ваш ваша
-    вашего вашей вашем вашим вашу váš vaše vaší vašeho vašem vašich vašeho tvé din ditt dina er ert
-    deres jeres teidän sizin dumneavoastră""".split()
+    vostri vostre suo sua tuo votre vos ton sus vuestro vuestra tu tus vosso vossa seu sua uw
+    jullie
+    je twój twoja twojego twojej twoim państwa państwem wasz wasza waszego waszej waszym ваш
+    ваша
+    вашего вашей вашем вашим вашої вашій вашому вашого вашу váš vaše vaší vašeho vašem vašich
+    vašeho tvé din ditt dina
+    er ert
+    deres jeres teidän sizin dumneavoastră"""
 )
-_OUR: Final = frozenset(
+_OUR: Final = _words(
     """our ours my mine unser unsere unserer unserem unseren unseres mein meine meiner meinem meinen
-    nostro nostra nostri nostre mio mia notre nos mon ma mes nuestro nuestra nuestros nuestras mi mis
-    nosso nossa nossos nossas meu minha ons onze mijn nasz nasza naszego naszej naszym nasze naszych mój
-    moja mojego moim mojej наш наша наше нашего нашей нашем нашим нашу наши мой моя мою моего моему
-    моем нашему náš naše naší našeho našem našemu našim můj moje mého mém vår vårt våra min mitt mina
-    vores meidän mienk bizim nostru noastră""".split()
+    nostro nostra nostri nostre mio mia notre nos mon ma mes nuestro nuestra nuestros nuestras
+    mi mis
+    nosso nossa nossos nossas meu minha ons onze mijn nasz nasza naszego naszej naszym nasze
+    naszych mój
+    moja mojego moim mojej наш наша наше нашего нашей нашем нашим нашу наши нашого нашому нашій
+    нашої мой моя мою моего
+    моему
+    моем нашему náš naše naší našeho našem našemu našim můj moje mého mém vår vårt våra min
+    mitt mina
+    vores meidän mienk bizim nostru noastră"""
 )
-_FROM: Final = frozenset(
+_FROM: Final = _words(
     """from by via von vom aus durch da dal dalla dallo dall dai depuis par desde por van vanaf
-    vanuit door od ze z ot от с со из från av fra originating coming""".split()
+    vanuit door od ze z ot от с со из från av fra originating émanant coming"""
 )
-_TO: Final = frozenset(
-    """to on at against towards toward into onto auf gegen nach zu zum zur verso contro sul sulla
-    sull al alla all ai vers contre sur à au aux hacia contra al en para ao no na naar op tegen aan na
+_TO: Final = _words(
+    """to on at against towards toward into onto auf gegen nach zu zum zur către verso contro sul
+    sulla
+    sull al alla all ai vers contre sur à au aux hacia contra al en para ao no na naar op
+    tegen aan na
     przeciw przeciwko против на к ко до по proti k ke mot till på til mod targeting
-    hitting""".split()
+    hitting"""
 )
 # Two words in two languages: what they say directly before an address, and further off.
 _TWOFOLD: Final = {
@@ -118,39 +141,74 @@ _BREAKS: Final = re.compile(
     "|обнаруж|зафиксир|выявл|заблокир|zaznam|detek|zjist|upptäck|gespe|blockier|respond|reply|contact"
     "|see$|visit|check"
 )
-_FILLERS: Final = frozenset(
+_FILLERS: Final = _words(
     """the ip ips address addresses addr host hosts adresse adressen l d der die das dem den des
     server servers serveur servers servidor server's machine system systems systeme router
-    ipv4 ipv6 adres adresu adresy adresa adresse adressen indirizzo indirizzi dirección direccion
-    direcciones endereço endereco адрес адреса адресу адресом ип сервер сервера серверу хост хоста
-    hôte hote il lo la le les el los las o os de di del della dei degli du des dos das het host's number network netz netzwerk rete réseau
-    red rede sieć sieci сеть сети síť sítě nätverk nätet tcp udp port ports porte porta puerto poort
+    ipv4 ipv6 adres adresu adresy adresa adresse adressen indirizzo indirizzi dirección
+    direccion
+    direcciones endereço endereco адрес адреса адресу адресом ип сервер сервера серверу хост
+    хоста
+    hôte hote il lo la le les el los las o os de di del della dei degli du des dos das het
+    host's number network netz netzwerk rete réseau
+    red rede sieć sieci сеть сети síť sítě nätverk nätet tcp udp port ports porte porta puerto
+    poort
     порт und and or und e et y i и id name adressa adrese serveru server serwer serwera serverem
     machines mail web website site webserver mailserver ssh vpn ftp dns rdp systemen servidores
-    public öffentliche pubblico publique pública publico pública publiczny internet service of with
-    following folgende folgenden seguenti seguente suivantes suivante siguientes following: mit is was
-    are following addresses namely called unter sous customer customers kunden kunde cliente clienti
-    clienta client clients klient klienta klienten kund kunds klientu klientovi kundens abonné""".split()
+    public öffentliche pubblico publique pública publico pública publiczny internet service of
+    with
+    following folgende folgenden seguenti seguente suivantes suivante siguientes following:
+    mit is was
+    are following addresses namely called unter sous customer customers kunden kunde cliente
+    clienti
+    clienta client clients klient klienta klienten kund kunds klientu klientovi kundens abonné"""
+)
+
+_PLAIN: Final[tuple[tuple[frozenset[str], Sense | None], ...]] = (
+    (_YOUR, Sense(Role.SOURCE, Force.OWNER)),
+    (_OUR, Sense(Role.DESTINATION, Force.OWNER)),
+    (_TO, Sense(Role.DESTINATION, Force.PREPOSITION)),
+    (_FROM, Sense(Role.SOURCE, Force.PREPOSITION)),
+    (_FILLERS, None),
 )
 
 _CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_CJK_SENSES: Final = tuple(
-    (re.compile(pattern), Sense(role, force))
-    for pattern, role, force in (
-        (r"送信元|攻撃元|発信元|接続元|発信|アクセス元|ソース|源地址|源IP|来源|攻击者|攻击源|攻击IP|"
-         r"源端口|発信元|犯人|不審|발신|출발지|공격자|来源IP|源", Role.SOURCE, Force.LABEL),
-        (r"宛先|送信先|攻撃先|接続先|被害|ターゲット|対象|あて先|アクセス先|目的|目标|受害|被攻击|被扫描|"
-         r"目標|피해|목적지|대상", Role.DESTINATION, Force.LABEL),
-        (r"貴社|貴組織|貴ネットワーク|御社|貴管理|貴|贵|您的|你们|你的|귀사", Role.SOURCE, Force.OWNER),
-        (r"弊社|当社|弊組織|当組織|自社|当サーバ|弊|私の|私ども|我们|我方|我司|本公司|我的|本站|우리|당사",
-         Role.DESTINATION, Force.OWNER),
-        (r"来自|从|来源于|由", Role.SOURCE, Force.PREPOSITION),
-        (r"针对|对|向|攻击了|扫描了", Role.DESTINATION, Force.PREPOSITION),
-    )
-)  # fmt: skip
+
+
+def _cjk(pattern: str, role: Role, force: Force) -> tuple[re.Pattern[str], Sense]:
+    return re.compile(pattern), Sense(role, force)
+
+
+_CJK_SENSES: Final = (
+    _cjk(
+        r"送信元|攻撃元|発信元|接続元|発信|アクセス元|ソース|源地址|源IP|来源|攻击者|攻击源|攻击IP"
+        r"|源端口|犯人|不審|발신|출발지|공격자|来源IP|源",
+        Role.SOURCE,
+        Force.LABEL,
+    ),
+    _cjk(
+        r"宛先|送信先|攻撃先|接続先|被害|ターゲット|対象|あて先|アクセス先|目的|目标|受害|被攻击"
+        r"|被扫描|目標|피해|목적지|대상",
+        Role.DESTINATION,
+        Force.LABEL,
+    ),
+    _cjk(
+        r"貴社|貴組織|貴ネットワーク|御社|貴管理|貴|贵|您的|你们|你的|귀사",
+        Role.SOURCE,
+        Force.OWNER,
+    ),
+    _cjk(
+        r"弊社|当社|弊組織|当組織|自社|当サーバ|弊|私の|私ども|我们|我方|我司|本公司|我的|本站|우리"
+        r"|당사",
+        Role.DESTINATION,
+        Force.OWNER,
+    ),
+    _cjk(r"来自|从|来源于|由", Role.SOURCE, Force.PREPOSITION),
+    _cjk(r"针对|对|向|攻击了|扫描了", Role.DESTINATION, Force.PREPOSITION),
+)
 _AFTER_CJK: Final = (
     (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:から|より|からの|에서)"), Role.SOURCE),
-    (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:への|へ|に対|に向|宛|あて|を攻撃|を対象|에 대한|로)"),
+    (re.compile(r"\s?(?:（[^）]{0,20}）)?\s?(?:への|へ|に対|に向|宛"
+        r"|あて|を攻撃|を対象|에 대한|로)"),
      Role.DESTINATION),
 )  # fmt: skip
 
@@ -169,19 +227,13 @@ _VERBAL: Final = re.compile(
     "|zgłoszon|denunci|auffäll"
 )
 
-WORD: Final = re.compile(r"[^\W_]+|[-_](?=[^\W_])")
+WORD: Final = re.compile(r"[^\W_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def words_of(text: str) -> list[str]:
     """Split into words in lower case; `dstIp`, `dst_ip` and `dst-ip` are two words each."""
-    words: list[str] = []
-    for found in WORD.finditer(text):
-        word = found.group()
-        if word in "-_":
-            continue
-        words.extend(_CAMEL.split(word) if not word.isupper() and word.isascii() else (word,))
-    return [word.lower() for word in words]
+    return WORD.findall(_CAMEL.sub(" ", text).lower())
 
 
 def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
@@ -192,19 +244,10 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
     if word in _TWOFOLD:
         near, far = _TWOFOLD[word]
         return Sense(near, Force.PREPOSITION) if adjacent else far
-    if word in _YOUR:
-        return Sense(Role.SOURCE, Force.OWNER)
-    if word in _OUR:
-        return Sense(Role.DESTINATION, Force.OWNER)
-    if word in _TO:
-        return Sense(Role.DESTINATION, Force.PREPOSITION)
-    if word in _FROM:
-        return Sense(Role.SOURCE, Force.PREPOSITION)
-    if word in _FILLERS:
-        return None
-    if _CJK.search(word):
-        return _cjk_sense(word)
-    return label_of(word)
+    for words, sense in _PLAIN:
+        if word in words:
+            return sense
+    return _cjk_sense(word) if _CJK.search(word) else label_of(word)
 
 
 @lru_cache(maxsize=8192)
@@ -225,6 +268,11 @@ def breaks_off(word: str) -> bool:
     In "our sensor detected A", `our` is not about A.
     """
     return _BREAKS.match(word) is not None
+
+
+def is_ours(word: str) -> bool:
+    """Tell whether a word calls what follows the reporter's own."""
+    return word in _OUR
 
 
 def is_filler(word: str) -> bool:

@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001
+# The words for "port" in other alphabets are part of this module.
 """Addresses in a line of text, defanged or not, with the ports that are written beside them."""
 
 import re
@@ -16,11 +18,12 @@ _DEFANGED: Final = re.compile(
 _DEFANGED_URL: Final = re.compile(r"\bh(?:xx|XX|\*\*|__)p(s?)(?=\W)|\bmeow(s?)(?=:)", re.IGNORECASE)
 _SPOKEN_DOT: Final = re.compile(r"(?<=\d)\s(?:dot|punkt|punto|point)\s(?=\d)", re.IGNORECASE)
 _ESCAPED_DOT: Final = re.compile(r"(?<=\d)\\\.(?=\d)")
-_WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")  # noqa: RUF001
+_WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")
 
 _OCTET: Final = r"\d{1,3}"
 _IPV4: Final = re.compile(
-    rf"(?<![\w.])(?:(?<![A-Za-z]/)|(?<=side/)|(?<=dmz/)|(?<=wan/)|(?<=lan/))(?<!\d/)(?<!\d-)({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})"
+    rf"(?<![\w.])(?:(?<![A-Za-z]/)|(?<=side/)|(?<=dmz/)|(?<=wan/)"
+    rf"|(?<=lan/))(?<!\d/)(?<!\d-)({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})"
     r"(?![\w])(?!\.[A-Za-z_])(?!\.\d+\.\d)(?!-[A-Za-z])"
 )
 _IPV6: Final = re.compile(
@@ -33,7 +36,8 @@ _LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?![\w.])")
 _PORT_AFTER: Final = re.compile(
     r"\]?(?:"
     r":(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
-    r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (22), (tcp/22)
+    r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp"
+    r"|udp))?\)"  # (22), (tcp/22)
     r"|#(\d{1,5})(?!\w)"  # BIND's 203.0.113.7#53
     r"|:\s{1,8}(\d{1,5})\s*$"  # columns: 203.0.113.7:   22
     r")",
@@ -41,15 +45,18 @@ _PORT_AFTER: Final = re.compile(
 )
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _PORT_WORD: Final = re.compile(
-    r"[\])]?[\s,;(\"']{0,4}(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no|op|på|на)\s)?"
+    r"[\])]?[\s,;(\"']{0,4}(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no"
+    r"|op|på|на)\s)?"
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
-    r"(?:ports?(?:nummer|o|a|u|em)?|porta|puertos?|porte|poort|порт[а-яё]{0,2}|портом|portti\w{0,3}|포트|θύρα|ポート番号|ポート"
+    r"(?:ports?(?:nummer|o|a|u|em)?|portas?|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
+    r"|portti\w{0,3}|포트|θύρα|ポート番号|ポート"
     r"|端口号|端口)(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
-    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d|\.\d)){0,20})(?!\d|\.\d)",
+    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d"
+    r"|\.\d)){0,20})(?!\d|\.\d)",
     re.IGNORECASE,
 )
 _PROTO_PORT: Final = re.compile(
-    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.I
+    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.IGNORECASE
 )
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
@@ -77,7 +84,8 @@ _PRIVATE: Final = _spans(
     "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 198.18.0.0/15 fc00::/7 64:ff9b::/96"
 )
 _NOWHERE: Final = _spans(
-    "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/3 192.0.0.0/24 ::/128 ::1/128 fe80::/10 ff00::/8"
+    "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/3 192.0.0.0/24 ::/128 ::1/128 "
+    "fe80::/10 ff00::/8"
 )
 
 

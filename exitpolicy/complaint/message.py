@@ -17,7 +17,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
@@ -47,7 +47,9 @@ _HEADER_END: Final = re.compile(rb"\r?\n[ \t]*\r?\n|\r\r")
 _PARAMETER: Final = re.compile(
     r";\s{0,20}([A-Za-z0-9*-]{1,40})\s{0,5}=\s{0,5}(?:\"([^\"]{0,400})\"|([^\s;\"]{1,400}))"
 )
-_CHARSET_IN_HTML: Final = re.compile(rb"charset\s{0,3}=\s{0,3}[\"']?([A-Za-z0-9_.:-]{2,40})", re.I)
+_CHARSET_IN_HTML: Final = re.compile(
+    rb"charset\s{0,3}=\s{0,3}[\"']?([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE
+)
 # Codecs that are no charsets of mails: quadratic, or able to raise what is no UnicodeError.
 _NO_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 _ARCHIVES: Final = (b"PK\x03\x04", b"\x1f\x8b")
@@ -133,6 +135,17 @@ class _Region:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What is known of a text before it is decoded."""
+
+    message: int
+    origin: Origin
+    media: str = "text/plain"
+    charset: str = ""
+    name: str = ""
+
+
 def unfold(data: bytes) -> Unfolded:
     """Take a mail, or a bare report, apart.
 
@@ -147,7 +160,7 @@ def unfold(data: bytes) -> Unfolded:
         start = data.find(b"\n", start) + 1
     if not _is_mail(data, start):
         result.messages.append(Headers())
-        _take_file(result, data, "", "text/plain", "", 0, Origin.BODY)
+        _take_file(result, data, _About(0, Origin.BODY))
         return result
     pending = [_Region(start, len(data), 0, 0, Origin.BODY, is_message=True, data=data)]
     while pending:
@@ -221,19 +234,20 @@ def _open(result: Unfolded, region: _Region) -> list[_Region]:
     if region.depth >= MAX_DEPTH and media.startswith(("multipart/", "message/")):
         result.note(f"parts nested more than {MAX_DEPTH} deep were not opened")
         return []
+    inside = replace(region, start=body, message=message)
     if media.startswith("multipart/") and (boundary := parameters.get("boundary")):
-        return _multipart(result, region, message, body, media, boundary)
+        parts = _multipart(result, inside, media, boundary)
+        if parts:
+            return parts
     if media in {"message/rfc822", "message/global"}:
-        return _nested(result, region, headers, message, body)
-    _keep(result, region, headers, message, body, media, parameters)
+        return _nested(result, inside, headers)
+    _keep(result, inside, headers)
     return []
 
 
-def _nested(
-    result: Unfolded, region: _Region, headers: Headers, message: int, body: int
-) -> list[_Region]:
+def _nested(result: Unfolded, region: _Region, headers: Headers) -> list[_Region]:
     """Return the message inside a part, decoded if someone encoded it (RFC 6532, and Outlook)."""
-    data, start, end = region.data, body, region.end
+    data, start, end = region.data, region.start, region.end
     if headers.raw("content-transfer-encoding").strip().lower() in {"base64", "quoted-printable"}:
         data = _decoded(result, data[start : min(end, start + 2 * MAX_TEXT)], headers)
         start, end = 0, len(data)
@@ -241,17 +255,13 @@ def _nested(
     while start < end and data[start : start + 1] in b"\r\n":
         start += 1
     return [
-        _Region(start, end, region.depth + 1, message, region.origin, is_message=True, data=data)
+        replace(region, start=start, end=end, depth=region.depth + 1, is_message=True, data=data)
     ]
 
 
-def _multipart(
-    result: Unfolded, region: _Region, message: int, body: int, media: str, boundary: str
-) -> list[_Region]:
-    spans = list(_between_boundaries(region.data, body, region.end, boundary))
-    if not spans:
-        _keep(result, region, Headers(), message, body, "text/plain", {})
-        return []
+def _multipart(result: Unfolded, region: _Region, media: str, boundary: str) -> list[_Region]:
+    """Return the parts of a multipart body; none if the boundary never comes."""
+    spans = list(_between_boundaries(region.data, region.start, region.end, boundary))
     if len(spans) > MAX_PARTS:
         result.note(f"only the first {MAX_PARTS} parts were opened")
         spans = spans[:MAX_PARTS]
@@ -266,8 +276,13 @@ def _multipart(
         if media == "multipart/report" and index >= 2 and kind.startswith(("message/", "text/")):
             origin = Origin.EVIDENCE
         parts.append(
-            _Region(
-                start, end, region.depth + 1, message, origin, is_message=False, data=region.data
+            replace(
+                region,
+                start=start,
+                end=end,
+                depth=region.depth + 1,
+                origin=origin,
+                is_message=False,
             )
         )
     return parts
@@ -338,28 +353,23 @@ def _content_type(value: str) -> tuple[str, dict[str, str]]:
     return media, parameters
 
 
-def _keep(
-    result: Unfolded,
-    region: _Region,
-    headers: Headers,
-    message: int,
-    body: int,
-    media: str,
-    parameters: dict[str, str],
-) -> None:
-    """Decode the text of a leaf and keep it."""
+def _keep(result: Unfolded, leaf: _Region, headers: Headers) -> None:
+    """Decode the text of a leaf, whose region is its body, and keep it."""
+    media, parameters = _content_type(headers.raw("content-type"))
+    media = "text/plain" if media.startswith("multipart/") else media
+    charset = parameters.get("charset", "")
     disposition, more = _content_type(headers.raw("content-disposition") or "inline")
     name = decoded_header(more.get("filename") or parameters.get("name") or "")
     if not _worth_reading(media, name):
         return
-    origin = region.origin
+    origin = leaf.origin
     if origin is Origin.BODY and (disposition == "attachment" or (name and media != "text/plain")):
         origin = Origin.ATTACHMENT
-    raw = region.data[body : min(region.end, body + 2 * result.budget)]
-    if len(raw) < region.end - body:
+    raw = leaf.data[leaf.start : min(leaf.end, leaf.start + 2 * result.budget)]
+    if len(raw) < leaf.end - leaf.start:
         result.note("only the beginning of a very long text was read")
     data = _decoded(result, raw, headers)
-    _take_file(result, data, parameters.get("charset", ""), media, name, message, origin)
+    _take_file(result, data, _About(leaf.message, origin, media, charset, name))
 
 
 def _worth_reading(media: str, name: str) -> bool:
@@ -388,49 +398,32 @@ def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
         return b""
 
 
-def _take_file(
-    result: Unfolded,
-    data: bytes,
-    charset: str,
-    media: str,
-    name: str,
-    message: int,
-    origin: Origin,
-) -> None:
-    if data.startswith(_ARCHIVES):
-        for member, content in _unpacked(result, data):
-            _take_text(result, content, "", "text/plain", member, message, Origin.ATTACHMENT)
+def _take_file(result: Unfolded, data: bytes, about: _About) -> None:
+    """Keep the text of a file, or those of the files in an archive."""
+    if not data.startswith(_ARCHIVES):
+        _take_text(result, data, about)
         return
-    _take_text(result, data, charset, media, name, message, origin)
+    for member, content in _unpacked(result, data):
+        _take_text(result, content, _About(about.message, Origin.ATTACHMENT, name=member))
 
 
-def _take_text(
-    result: Unfolded,
-    data: bytes,
-    charset: str,
-    media: str,
-    name: str,
-    message: int,
-    origin: Origin,
-) -> None:
+def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
     if len(data) > result.budget:
         result.note("only the beginning of a very long text was read")
         data = data[: result.budget]
-    if data[:2000].count(0) > 20 and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if data[:2000].count(0) > 20 and not wide and "16" not in about.charset:
         return  # some binary format under the name of a text
     result.budget -= len(data)
+    charset, media = about.charset, about.media
     if not charset:
         declared = _CHARSET_IN_HTML.search(data, 0, 2000) if b"<" in data[:200] else None
-        charset = declared[1].decode("ascii") if declared else "utf-8"
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            charset = "utf-16"
+        charset = declared[1].decode("ascii") if declared else "utf-16" if wide else "utf-8"
     text = decode_bytes(data, charset).removeprefix("\ufeff")
     if media == "text/html" or (media == "text/plain" and looks_like_html(text)):
         text = text_of_html(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if media == "text/plain" and name.lower().endswith((".csv", ".json")):
-        media = "text/csv" if name.lower().endswith(".csv") else "application/json"
-    result.texts.append(Text(text, origin, media, message, name))
+    result.texts.append(Text(text, about.origin, media, about.message, about.name))
 
 
 def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:

@@ -21,38 +21,46 @@ from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, K
 from exitpolicy.complaint.references import references_in
 from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.xarf import Formal, read_formal
-from exitpolicy.destination import Destination
+from exitpolicy.destination import Destination, address_text
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
 
 _ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
 _FROM: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
+    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
+    r"|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
     r"\s{0,4}(\S.{3,200})$",
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
+    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема"
+    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
     r"\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
     re.IGNORECASE,
 )
 _WROTE: Final = re.compile(
     r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}"
-    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?|пишет|napsal\w?|skrev|:)\s?:?$",
+    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?"
+    r"|пишет|napsal\w?|skrev|:)\s?:?$",
     re.IGNORECASE,
 )
 _SCAN_IS_REAL: Final = re.compile(
-    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung|completed connection",
+    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung"
+    r"|completed connection",
     re.IGNORECASE,
 )
 _UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
 _AUTOMATIC: Final = re.compile(
-    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report|autoreport",
+    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@"
+    r"|abuse-report|autoreport",
     re.IGNORECASE,
 )
+_PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
 _LOG_LINE: Final = re.compile(
-    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}", re.I
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
+    r"|https?://\S{30}",
+    re.IGNORECASE,
 )
 
 
@@ -61,12 +69,13 @@ def read_complaint(
 ) -> Complaint:
     """Read a mail, a plain text, or an X-ARF, XARF or ARF report.
 
-    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is ever among the
-    candidates. Any bytes give a complaint; of a large one only the beginning is read, and a caution says so.
+    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is
+    ever among the candidates. Any bytes give a complaint; of a large one only the beginning is
+    read, and a caution says so.
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
-    evidence = Evidence()
+    evidence = Evidence(own=tuple(address_text(d.family, d.first) for d in own))
     formals: list[Formal] = []
     kept = _without_evidence_mail(unfolded)
     subjects = _subjects(unfolded, kept)
@@ -100,7 +109,10 @@ def read_complaint(
         kind=kind,
         language=_language(kept, subjects),
         candidates=verdict.candidates,
-        cautions=_cautions(unfolded, evidence, verdict, kind, written, envelope, own),
+        cautions=(
+            *_spoofed(unfolded.messages[0], kind, written),
+            *_cautions(unfolded, evidence, verdict, own),
+        ),
         sources=verdict.sources,
         host_names=names,
         ask=() if verdict.candidates else _questions(names, incidents, verdict),
@@ -193,7 +205,9 @@ def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
 def _stated_date(kept: list[Text]) -> datetime | None:
     """Return the date of a mail that was pasted as text."""
     for text in kept[:1]:
-        if found := re.search(r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.I | re.M):
+        if found := re.search(
+            r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.IGNORECASE | re.MULTILINE
+        ):
             return parse_date(found[1])
     return None
 
@@ -210,8 +224,9 @@ def _incidents(
     if found:
         return found
     quoted = re.compile(
-        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il giorno)\b.*",
-        re.I,
+        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il "
+        r"giorno)\b.*",
+        re.IGNORECASE,
     )
     rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
@@ -223,51 +238,45 @@ def _language(kept: list[Text], subjects: list[str]) -> str | None:
         for text in kept
         if text.origin is Origin.BODY
         for line in text.content[:MAX_PROSE].split("\n")
-        if len(line) < 2000 and not _LOG_LINE.search(line)
+        if len(line) < 2000 and (not _LOG_LINE.search(line) or len(_PROSE_WORD.findall(line)) > 14)
     ]
     return language_of("\n".join([*prose, *subjects]))
 
 
+def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
+    """Warn of packets that anybody can send in the relay's name."""
+    unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
+    if not unproven or _SCAN_IS_REAL.search(written):
+        return []
+    clues = (headers.get("from"), headers.raw("auto-submitted"), written)
+    automatic = any(_AUTOMATIC.search(clue) for clue in clues)
+    return [
+        Caution(
+            Warn.SPOOFED,
+            ("an automatic sender reports" if automatic else "the report is about")
+            + " packets that need no connection: their source may be spoofed, and Tor makes whole"
+            " TCP connections only",
+        )
+    ]
+
+
 def _cautions(
-    unfolded: Unfolded,
-    evidence: Evidence,
-    verdict: Verdict,
-    kind: Kind,
-    written: str,
-    envelope: Envelope,
-    own: Collection[Destination],
+    unfolded: Unfolded, evidence: Evidence, verdict: Verdict, own: Collection[Destination]
 ) -> tuple[Caution, ...]:
     found: list[Caution] = []
-    automatic = any(
-        _AUTOMATIC.search(value)
-        for value in (
-            envelope.sender or "",
-            unfolded.messages[0].raw("auto-submitted"),
-            written[:MAX_PROSE],
-        )
-    )
-    unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
-    if unproven and not _SCAN_IS_REAL.search(written):
-        sender = "an automatic sender reports" if automatic else "the report is about"
-        found.append(
-            Caution(
-                Warn.SPOOFED,
-                f"{sender} packets that need no connection: their source may be spoofed, and Tor"
-                " makes whole TCP connections only",
-            )
-        )
     if own and verdict.sources and not verdict.own_seen:
         found.append(
             Caution(
                 Warn.NOT_OURS,
-                f"the report accuses {', '.join(verdict.sources[:3])}, which is not an address of this relay",
+                f"the report accuses {', '.join(verdict.sources[:3])}, no address of this relay",
             )
         )
     if verdict.odd_only:
         found.append(
             Caution(
                 Warn.PRIVATE,
-                "the destination is a private address, which no exit reaches: ask for the public one",
+                "the destination is a private address, which no exit reaches: ask for the public "
+                "one",
             )
         )
     if verdict.protected_seen:
@@ -287,7 +296,7 @@ def _questions(
     names: tuple[str, ...], incidents: tuple[Incident, ...], verdict: Verdict
 ) -> tuple[str, ...]:
     if names:
-        first = f"the IP address and port of {', '.join(names)} at the time: a host name cannot be blocked"
+        first = f"the IP address and port of {', '.join(names)}: a host name cannot be blocked"
     else:
         first = "the IP address and port that were attacked (the destination, not the source)"
     questions = [first]

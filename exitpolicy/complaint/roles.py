@@ -9,6 +9,7 @@ from exitpolicy.complaint.lexicon import (
     Role,
     breaks_off,
     is_filler,
+    is_ours,
     sense_after,
     sense_of,
     words_of,
@@ -42,33 +43,43 @@ _TIMESTAMP: Final = re.compile(r"[\s<>\[\]\d:\-T./+,A-Za-z]{5,60}\Z")
 _ACCESS_START: Final = re.compile(r"\s+\S{1,60}\s+\S{1,60}\s+\[\d")
 _METHOD: Final = re.compile(r"\s+(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND|CONNECT)\s")
 _URL: Final = re.compile(
-    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.I
+    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
 )
 _DOING: Final = re.compile(
     r"\b(?:attack|scann|prob|abus)ing[\s_-](?=(?:ip|host|address|source|system|machine|server)\b)",
     re.IGNORECASE,
 )
 LINK: Final = re.compile(
-    r"detail|report|evidence|view|download|ticket|status|\binfo|dashboard|portal|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
+    r"detail|report|evidence|view|download|ticket|status|\binfo|dashboard|portal"
+    r"|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
     r"|siehe|mehr|voir|vedi|consult|подробн|詳細|详情",
     re.IGNORECASE,
 )
 _HOST_HEADER: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z|^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?|which\s|that\s)?"
+    r"(?![\])\s,]{0,3}\w{1,12}\s(?:by|from|durch|von|da|par|por)\b)[\])\s,]{0,3}(?:(?:has|have|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?"
+    r"|which\s|that\s)?"
     r"(?:repeatedly\s|wiederholt\s|again\s)?"
-    r"(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning|ned)?|prob(?:es|ing|ed)|flood|brute"
-    r"|hammer|abus|perform|sen(?:d|t)|launch|generat|made|connect|angegriffen|greift|versucht|scannt"
-    r"|attacca|sta\s(?:attacc|tent|scans|effett)|tent|effettu|essaie|attaqu|tente|scann|ataca|intent"
+    r"(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning|ned)?|prob(?:es|ing"
+    r"|ed)|flood|brute"
+    r"|hammer|abus|perform|sen(?:d|t)|launch|generat|made|connect|angegriffen|greift"
+    r"|versucht|scannt"
+    r"|attacca|sta\s(?:attacc|tent|scans|effett)|tent|effettu|essaie|attaqu|tente|scann"
+    r"|ataca|intent"
     r"|escane|atakuje|próbuj|skanuj|атаку|пыта|скан|útoč|skenu|försök|attacker|probeer|valt\saan)",
     re.IGNORECASE,
 )
 _PASSIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird|werden|sind|ist"
-    r"|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi|werd|wordt|został[aoy]?|jest"
+    r"[\])\s,]{0,3}(?:attacked|scanned|probed|targeted|flooded|hit|hammered)\s(?:by|from)\b|"
+    r"[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird"
+    r"|werden|sind|ist"
+    r"|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi|werd|wordt"
+    r"|został[aoy]?|jest"
     r"|был[аио]?|är|blev|byl[aoiy]?)\s+)(?:(?:being|the|le|der|das)\s)?(?:\w{1,12}ly\s)?"
-    r"(?:attacked|target|scanned|probed|hit|flooded|under\sattack|victim|angegriffen|attackiert|gescannt"
-    r"|ziel|opfer|attaccat|colpit|bersagli|atacad|objetiv|alvo|attaqué|visé|ciblé|victim|la\scible|aangevallen"
+    r"(?:attacked|target|scanned|probed|hit|flooded|under\sattack|victim|angegriffen"
+    r"|attackiert|gescannt"
+    r"|ziel|opfer|attaccat|colpit|bersagli|atacad|objetiv|alvo|attaqué|visé|ciblé|victim"
+    r"|la\scible|aangevallen"
     r"|zaatakowan|atakowan|атакован|подверг|attackerad|utsatt|napaden)",
     re.IGNORECASE,
 )
@@ -108,12 +119,17 @@ def scan_back(text: str) -> Finding | None:
     text = _DOING.sub("attacker ", text)
     strangers = 0
     adjacent = True
-    for word in reversed(words_of(text)[-_MAX_WORDS:]):
+    words = words_of(text)[-_MAX_WORDS:]
+    for index in range(len(words) - 1, -1, -1):
+        word = words[index]
         sense = sense_of(word, adjacent=adjacent)
         adjacent = False
         if sense is not None:
             if sense.force is Force.PREPOSITION and strangers:
                 return None
+            if index and sense.role is Role.SOURCE and is_ours(words[index - 1]):
+                # "Our origin server", "our client": ours in spite of the word.
+                return Finding(Role.DESTINATION, Force.OWNER.value)
             return Finding(sense.role, sense.force.value - strangers)
         if breaks_off(word):
             return None
@@ -133,16 +149,13 @@ def _by_context(before: str, after: str) -> Finding | None:
         return back
     if _PASSIVE.match(after):
         return Finding(Role.DESTINATION, AFTER)
-    if back is None and _URL.search(before) and not LINK.search(before):
-        return Finding(Role.DESTINATION, URL)
-    if _HOST_HEADER.search(before):
+    link = back is None and _URL.search(before) and not LINK.search(before)
+    if link or _HOST_HEADER.search(before):
         return Finding(Role.DESTINATION, URL)
     inside = _PARENTHESIS.match(after)
-    if inside is not None and (aside := _first_sense(inside[1])) is not None:
-        return aside
-    if back is not None:
-        return back
-    return Finding(Role.SOURCE, AFTER) if _ACTIVE.match(after) else None
+    aside = _first_sense(inside[1]) if inside else None
+    active = Finding(Role.SOURCE, AFTER) if _ACTIVE.match(after) else None
+    return aside or back or active
 
 
 def _first_sense(text: str) -> Finding | None:
@@ -217,7 +230,7 @@ def _symmetric_ports(line: str, left: Mention, right: Mention, between: str) -> 
 _PAIR_THEN_PORTS: Final = re.compile(
     r"[\"']?([,;\t|])[\"']?(\d{1,5})[\"']?\1[\"']?(\d{1,5})[\"']?(?=\1|\s*\Z)"
 )
-_PORT_FIELD: Final = re.compile(r"[\"']?\s?([,;\t|])\s?[\"']?(\d{1,5})[\"']?(?=\s?\1|\s*\Z)")
+_PORT_FIELD: Final = re.compile(r"[\"']?\s?([,;\t| ])\s{0,8}[\"']?(\d{1,5})[\"']?(?=\s?\1|\s*\Z)")
 
 
 def positional_ports(line: str, left: Mention, right: Mention) -> None:

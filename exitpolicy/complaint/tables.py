@@ -13,10 +13,11 @@ COLUMN: Final = 86
 """How surely the name of a column tells the role of what stands in it."""
 
 _PORT: Final = re.compile(
-    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.I
+    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.IGNORECASE
 )
 _BARE: Final = re.compile(
-    r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n|endere[cç]o|adres"
+    r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n"
+    r"|endere[cç]o|adres"
     r"|adresa|адрес|ip2?)$|アドレス|地址|^IP",
     re.IGNORECASE,
 )
@@ -24,8 +25,10 @@ _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "sr
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
 _PROSE: Final = re.compile(r"[^\s.]{3}[.!?]\s+[^\W\d_]")
 _USUAL: Final = re.compile(
-    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count|type|service|asn|zeit\w*|datum|signatu\w*|action|host\w*"
-    r"|fecha|hora|data|ora|heure|czas|время|čas|method|status|user|url|malware|tcp|utc|event|duration|reason|events?|cc|geo|country|category|severity|id)$"
+    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count"
+    r"|type|service|asn|zeit\w*|datum|signatu\w*|action|host\w*"
+    r"|fecha|hora|data|ora|heure|czas|время|čas|method|status|user|url|malware|tcp|utc"
+    r"|event|duration|reason|events?|cc|geo|country|category|severity|id)$"
 )
 MAX_WORDS: Final = 5
 """Words in the name of a column; what is longer is a sentence."""

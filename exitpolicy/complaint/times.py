@@ -13,43 +13,76 @@ MAX_INCIDENTS: Final = 20
 MAX_READ: Final = 1_000
 """Lines that are searched for times."""
 
+_MONTH_NAMES: Final = """
+jan januar january gennaio janvier enero janeiro januari stycznia января ledna jänner gen ene янв
+feb februar february febbraio février febrero fevereiro februari lutego февраля února fév фев
+mar märz march marzo mars março maart marca марта března mrz мар
+apr april aprile avril abril kwietnia апреля dubna avr abr апр
+may mai maggio mayo maio mei maja мая května mag maj май
+jun juni june giugno juin junio junho czerwca июня června giu июн
+jul juli july luglio juillet julio julho lipca июля července lug июл
+aug august agosto août augustus sierpnia августа srpna ago augusti авг
+sep september sept settembre septembre septiembre setembro września сентября září set сен
+oct oktober october ottobre octobre octubre outubro października октября října okt ott окт
+nov november novembre noviembre novembro listopada ноября listopadu ноя
+dec dezember december dicembre décembre diciembre dezembro grudnia декабря prosince dez dic déc дек
+"""
 _MONTHS: Final = {
     name: number
-    for number, names in enumerate(
-        (
-            "jan januar january gennaio janvier enero janeiro januari stycznia января января ledna jänner gen ene янв",
-            "feb februar february febbraio février febrero fevereiro februari lutego февраля února fév фев",
-            "mar märz march marzo mars março maart marca марта března mrz мар",
-            "apr april aprile avril abril kwietnia апреля dubna avr abr апр",
-            "may mai maggio mayo maio mei maja мая května mag maj май",
-            "jun juni june giugno juin junio junho czerwca июня června giu июн",
-            "jul juli july luglio juillet julio julho lipca июля července lug июл",
-            "aug august agosto août augustus sierpnia августа srpna ago augusti авг",
-            "sep september sept settembre septembre septiembre setembro września сентября září set сен",
-            "oct oktober october ottobre octobre octubre outubro października октября října okt ott окт",
-            "nov november novembre noviembre novembro listopada ноября listopadu ноя",
-            "dec dezember december dicembre décembre diciembre dezembro grudnia декабря prosince dez dic déc дек",
-        ),
-        1,
-    )
+    for number, names in enumerate(_MONTH_NAMES.strip().split("\n"), 1)
     for name in names.split()
-}  # fmt: skip
+}
 _ZONES: Final = {
-    "utc": 0, "gmt": 0, "z": 0, "ut": 0, "wet": 0, "cet": 60, "mez": 60, "cest": 120, "mesz": 120, "eet": 120,
-    "eest": 180, "msk": 180, "мск": 180, "est": -300, "edt": -240, "cst": -360, "cdt": -300, "mst": -420, "mdt": -360,
-    "pst": -480, "pdt": -420, "jst": 540, "kst": 540, "bst": 60, "hkt": 480, "sgt": 480, "brt": -180, "art": -180,
-    "aest": 600, "aedt": 660, "sast": 120, "trt": 180, "almt": 300,
-}  # fmt: skip
+    "utc": 0,
+    "gmt": 0,
+    "z": 0,
+    "ut": 0,
+    "wet": 0,
+    "cet": 60,
+    "mez": 60,
+    "cest": 120,
+    "mesz": 120,
+    "eet": 120,
+    "eest": 180,
+    "msk": 180,
+    "мск": 180,
+    "est": -300,
+    "edt": -240,
+    "cst": -360,
+    "cdt": -300,
+    "mst": -420,
+    "mdt": -360,
+    "pst": -480,
+    "pdt": -420,
+    "jst": 540,
+    "kst": 540,
+    "bst": 60,
+    "hkt": 480,
+    "sgt": 480,
+    "brt": -180,
+    "art": -180,
+    "aest": 600,
+    "aedt": 660,
+    "sast": 120,
+    "trt": 180,
+    "almt": 300,
+}
 _CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"
-_ZONE: Final = r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+_ZONE: Final = (
+    r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
+    r"|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+)
 _ISO: Final = re.compile(
-    rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s|um\s)?{_CLOCK}{_ZONE})"
+    rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s"
+    rf"|um\s)?{_CLOCK}{_ZONE})"
 )
 _EUROPEAN: Final = re.compile(
-    rf"(?<![\d.])(\d{{1,2}})([./-])(\d{{1,2}})[./-](\d{{4}})(?:,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|o godz\.|v)?\s?{_CLOCK}{_ZONE})"
+    rf"(?<![\d.])(\d{{1,2}})([./-])(\d{{1,2}})[./-](\d{{4}})(?:,?\s(?:um|alle|ore|alle ore"
+    rf"|à|a las|às|om|o|в|kl\.?|at|o godz\.|v)?\s?{_CLOCK}{_ZONE})"
 )
 _NAMED: Final = re.compile(
-    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th|\.)?[\s/-](?:de\s)?([^\W\d_]{{3,12}})\.?,?[\s/-](?:de\s)?(\d{{4}})"
+    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th"
+    rf"|\.)?[\s/-](?:de\s)?([^\W\d_]{{3,12}})\.?,?[\s/-](?:de\s)?(\d{{4}})"
     rf"(?:(?::|,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|v)?\s?){_CLOCK}{_ZONE})"
 )
 _ENGLISH: Final = re.compile(
@@ -62,36 +95,66 @@ _SYSLOG: Final = re.compile(
     r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
 )
 _CJK: Final = re.compile(
-    r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時|时)(\d{2})?(?::(\d{2}))?(?:分)?"
+    r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時"
+    r"|时)(\d{2})?(?::(\d{2}))?(?:分)?"
 )
 _EPOCH: Final = re.compile(
     r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
 )
 _ZONE_SAID: Final = re.compile(
-    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
-    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz|dates?|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)"
-    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?![A-Za-zÀ-ÿ]))",
+    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel"
+    r"|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?"
+    r"|huso horario"
+    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz"
+    r"|dates?|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)"
+    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
+    r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST"
+    r"|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?![A-Za-zÀ-ÿ]))",
     re.IGNORECASE,
 )
 _ABOUT_ANSWER: Final = (
-    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto|en (?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
-    r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than|no later than|plazo de|bis zu|less than"
+    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto|en "
+    r"(?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
+    r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than"
+    r"|no later than|plazo de|bis zu|less than"
 )
 _RELATIVE: Final = re.compile(
-    rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten|prochaines|następnych|ближайших|kommande)\s){{0,2}}"
-    r"(?:max(?:imum|\.)?\s)?(\d{1,3}|one|two|three|five|seven|ten|einem|zwei|drei|due|tre|deux|trois|dos|tres)\s?(?:\([^)]{1,20}\)\s?)?"
+    rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten"
+    rf"|prochaines|następnych|ближайших|kommande)\s){{0,2}}"
+    r"(?:max(?:imum|\.)?\s)?(\d{1,3}|one|two|three|five|seven|ten|einem|zwei|drei|due|tre"
+    r"|deux|trois|dos|tres)\s?(?:\([^)]{1,20}\)\s?)?"
     r"(hours?|hrs?|h\b|stunden|ore\b|heures?|horas?|uur|godzin\w*|часов|часа|hodin\w*|timmar"
-    r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar)|werktagen|weeks?|wochen?)",
+    r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni"
+    r"|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar)|werktagen|weeks?|wochen?)",
     re.IGNORECASE,
 )
 _RELATIVE_CJK: Final = re.compile(
     r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
 )
-_NUMBERS: Final = {"one": 1, "einem": 1, "two": 2, "zwei": 2, "due": 2, "deux": 2, "dos": 2, "three": 3, "drei": 3,
-                   "tre": 3, "trois": 3, "tres": 3, "five": 5, "seven": 7, "ten": 10}  # fmt: skip
+_NUMBERS: Final = {
+    "one": 1,
+    "einem": 1,
+    "two": 2,
+    "zwei": 2,
+    "due": 2,
+    "deux": 2,
+    "dos": 2,
+    "three": 3,
+    "drei": 3,
+    "tre": 3,
+    "trois": 3,
+    "tres": 3,
+    "five": 5,
+    "seven": 7,
+    "ten": 10,
+}
+_HOURS: Final = {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час", "hod",
+          "tim", "時間", "小时"}  # fmt: skip
 _UNTIL: Final = re.compile(
-    r"(?<![^\W_])(?:until|by|before|no later than|not later than|deadline|due(?: date| by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am| bis)?|frist|entro(?: il| e non oltre il)?"
-    r"|scadenza|avant(?: le)?|au plus tard le|date limite|jusqu'au|antes del?|hasta el|a más tardar el|fecha límite|até(?: o dia)?|prazo|uiterlijk|vóór|voor|do dnia|termin|do"
+    r"(?<![^\W_])(?:until|by|before|no later than|not later than|deadline|due(?: date| "
+    r"by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am| bis)?|frist|entro(?: il| e non oltre il)?"
+    r"|scadenza|avant(?: le)?|au plus tard le|date limite|jusqu'au|antes del?|hasta el|a "
+    r"más tardar el|fecha límite|até(?: o dia)?|prazo|uiterlijk|vóór|voor|do dnia|termin|do"
     r"|najpóźniej|до|не позднее|срок|nejpozději(?: do)?|senast(?: den)?|期限|截止)\s?[:：]?\s{0,2}",
     re.IGNORECASE,
 )
@@ -100,10 +163,12 @@ _DATE_ONLY: Final = (
     re.compile(r"(?P<d>\d{1,2})[./](?P<m>\d{1,2})[./](?P<y>\d{4})"),
     re.compile(r"(?P<y>\d{4})[年/](?P<m>\d{1,2})[月/](?P<d>\d{1,2})"),
     re.compile(
-        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"
+        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s"
+        r"|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"
     ),
     re.compile(
-        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s(?P<y>\d{4})"
+        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd"
+        r"|th)?,?\s(?P<y>\d{4})"
     ),
 )
 _THEN_CLOCK: Final = re.compile(
@@ -125,8 +190,8 @@ def incidents_in(
 ) -> tuple[Incident, ...]:
     """Return the moments in lines, ascending.
 
-    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's times their
-    year.
+    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's
+    times their year.
     """
     found: dict[datetime, bool] = {}
     for count, line in enumerate(lines):
@@ -157,8 +222,7 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
         for match in pattern.finditer(text):
             amount = _NUMBERS.get(match[1].lower()) or (int(match[1]) if match[1].isdigit() else 0)
             unit = match[2].lower()
-            hours = 1 if unit[:3] in {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час",
-                                      "hod", "tim", "時間", "小时"} else 24  # fmt: skip
+            hours = 1 if unit[:3] in _HOURS or unit in _HOURS else 24
             if unit.startswith(("week", "woche")):
                 hours = 168
             if 0 < amount * hours <= 24 * 100 and not _about_past(text, match.start()):
@@ -170,10 +234,12 @@ def _about_past(text: str, start: int) -> bool:
     """Tell whether what happened "within 24 hours" is the attack, not the answer."""
     before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
     return re.search(
-        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann|попыт|logged|detected|seen",
+        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann"
+        r"|попыт|logged|detected|seen",
         before,
     ) is not None and not re.search(
-        r"respon|reply|feedback|appreciate|rückmeld|answer|action|resol|antwort|rispo|répon|respu|ответ|stop",
+        r"respon|reply|feedback|appreciate|rückmeld|answer|action|resol|antwort|rispo|répon"
+        r"|respu|ответ|stop",
         before,
     )
 

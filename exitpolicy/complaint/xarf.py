@@ -1,8 +1,8 @@
 """Formal reports: X-ARF v0.2 (`Key: value` YAML), XARF v3 and v4 (JSON), ARF (RFC 5965).
 
-Each becomes plain lines in the reader's own words (`Destination: A port N`), so that there is one place
-where evidence is weighed, and a few facts that need no weighing. The YAML of X-ARF v0.2 is flat, one
-key a line, and is read as that; a YAML library would be a larger risk than a help.
+Each becomes plain lines in the reader's own words (`Destination: A port N`), so that there is one
+place where evidence is weighed, and a few facts that need no weighing. The YAML of X-ARF v0.2 is
+flat, one key a line, and is read as that; a YAML library would be a larger risk than a help.
 """
 
 import base64
@@ -31,7 +31,8 @@ _KINDS: Final = (
     (r"login|auth.?fail|brute|credential|sql.?login", Kind.BRUTE_FORCE),
     (r"port.?scan|port.?probe|recon|netscan", Kind.PORT_SCAN),
     (r"ddos|dos\b|flood|amplification|ip.?spoof", Kind.DDOS),
-    (r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web|hack", Kind.WEB_ATTACK),
+    ((r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web"
+    r"|hack"), Kind.WEB_ATTACK),
     (r"copyright|trademark|dmca|infring|p2p", Kind.COPYRIGHT),
     (r"malware|botnet|infect|c2|compromis|trojan", Kind.MALWARE),
     (r"phish|fraud|scam|brand", Kind.FRAUD),
@@ -85,18 +86,19 @@ def _read_flat(text: str) -> Formal:
         match = _FLAT.match(line.rstrip())
         if match and len(values) < 200:
             values.setdefault(match[1].lower(), (match[2] or "").strip().strip("'\""))
-    lines = []
     port = values.get("destination-port") or values.get("port") or ""
     with_port = f" port {port}" if port.isdigit() else ""
     source = values.get("source") or values.get("source-ip") or ""
-    if source:
-        lines.append(f"Source: {source}")
-    for key in ("destination", "destination-ip", "target"):
-        if values.get(key):
-            lines.append(f"Destination: {values[key]}{with_port}")
-    for key in ("date", "arrival-date", "received-date"):
-        if values.get(key):
-            lines.append(f"Date: {values[key]}")
+    lines = [
+        f"{name}: {values[key]}{end}"
+        for name, end, keys in (
+            ("Source", "", ("source", "source-ip")),
+            ("Destination", with_port, ("destination", "destination-ip", "target")),
+            ("Date", "", ("date", "arrival-date", "received-date")),
+        )
+        for key in keys
+        if values.get(key)
+    ]
     kind = kind_named(values.get("report-type", "") or values.get("category", ""))
     if "feedback-type" in values:
         feedback = values["feedback-type"].lower()

@@ -25,7 +25,8 @@ from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
-from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
 from exitpolicy.options import ExitOptions, first_catch_all
 from exitpolicy.reconcile import Plan, State, View
@@ -230,12 +231,17 @@ def _applied(
 def _problems(view: View) -> list[ExitpolError]:
     """Return what keeps a relay from being as it should."""
     found = [problem for problem in (view.unreachable, view.broken) if problem is not None]
+    if view.must_restart is not None:
+        # Also where nothing is to be done: the next reload may be that of logrotate.
+        return [*found, view.must_restart]
     blocked = _not_reloadable(view)
     return found if blocked is None or view.in_sync else [*found, blocked]
 
 
 def _not_reloadable(view: View) -> ExitpolError | None:
     """Return why a relay must not or cannot be reloaded; None if it can."""
+    if view.must_restart is not None:
+        return view.must_restart
     if view.running is not None and view.running.reload_ignored:
         return TorRefusesError(
             f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",

@@ -10,7 +10,8 @@ from exitpolicy.block import Block, Blocks
 from exitpolicy.destination import Destination
 from exitpolicy.errors import TorUnreachableError
 from exitpolicy.operations import apply
-from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import present, wanted
 from exitpolicy.policy import Decisions
 from exitpolicy.reconcile import View

@@ -96,6 +96,14 @@ class Control:
         if not answer.is_ok():
             raise TorRefusesError(f"Tor ({self._name}) does not reload: {answer}")
 
+    def methods(self) -> tuple[str, ...]:
+        """Return how Tor lets in: of NONE, PASSWORD, COOKIE, SAFECOOKIE, UNKNOWN.
+
+        Raises NotAnsweredError, TorUnreachableError.
+        """
+        answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
+        return tuple(str(method).upper() for method in answer.auth_methods)
+
     def within(self, seconds: float) -> None:
         """Give what follows so many seconds in all."""
         self._raw.deadline = time.monotonic() + seconds

@@ -1,0 +1,161 @@
+"""`block`: when a block is in force, and what block, renew and lift make of a set of blocks."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exitpolicy.block import MAX_TEXT, Block, Blocks, checked_text
+from exitpolicy.destination import Destination, parse_destination
+from exitpolicy.errors import ExitCode, NoSuchBlockError, UsageError
+from tests.strategies import blocks, moments, words
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+INSTANT = timedelta(microseconds=1)
+ONE, TWO = parse_destination("203.0.113.7"), parse_destination("203.0.113.0/24:22")
+
+
+def block(
+    destination: Destination = ONE,
+    since: datetime = NOW,
+    until: datetime | None = NOW + DAY,
+    reason: str = "",
+    reference: str = "",
+) -> Block:
+    """Return a block from now on for a day."""
+    return Block(destination, since, until, reason, reference)
+
+
+@given(blocks(), moments)
+def test_a_block_is_in_force_from_its_start_until_before_its_end(b: Block, now: datetime) -> None:
+    """In force is half-open: the first moment belongs to it, the last does not."""
+    assert b.in_force(b.since)
+    assert b.since == datetime.min.replace(tzinfo=UTC) or not b.in_force(b.since - INSTANT)
+    if b.until is not None:
+        assert b.in_force(b.until - INSTANT)
+        assert not b.in_force(b.until)
+        assert b.has_ended(b.until)
+        assert not b.has_ended(b.until - INSTANT)
+    assert b.in_force(now) == (b.since <= now and (b.until is None or now < b.until))
+    assert not (b.in_force(now) and b.has_ended(now))
+
+
+@given(st.lists(blocks(), max_size=6), moments)
+def test_nothing_begins_or_ends_before_the_next_change(many: list[Block], now: datetime) -> None:
+    """Up to the next change the same blocks are in force; at it, something begins or ends."""
+    ledger = Blocks.of(many)
+    change = ledger.next_change(now)
+    moments_of = {moment for b in ledger for moment in (b.since, b.until) if moment is not None}
+    later = {moment for moment in moments_of if moment > now}
+    assert change == (min(later) if later else None)
+    if change is not None:
+        assert list(ledger.in_force(now)) == list(ledger.in_force(change - INSTANT))
+        assert list(ledger.ended(now)) == list(ledger.ended(change - INSTANT))
+    assert not set(ledger.in_force(now)) & set(ledger.ended(now))
+
+
+ends = st.none() | st.integers(1, 4).map(lambda days: NOW + days * DAY)
+
+
+@given(ends, ends, words, words)
+def test_blocking_again_keeps_the_later_end(
+    first: datetime | None, second: datetime | None, old: str, new: str
+) -> None:
+    """Of two ends the later one counts; never is the latest; words of the new one win."""
+    ledger = Blocks.of([block(until=first, reason=old, reference=new)])
+    again = block(since=NOW + DAY / 2, until=second, reason=new, reference=old)
+    result = ledger.blocked([again]).get(ONE)
+    assert result.until == (None if first is None or second is None else max(first, second))
+    assert result.since == NOW
+    assert (result.reason, result.reference) == (new or old, old or new)
+
+
+def test_a_block_that_was_over_is_replaced() -> None:
+    """Blocking what had been blocked until a moment ago begins anew, without the old words."""
+    ledger = Blocks.of([block(until=NOW, since=NOW - DAY, reason="old", reference="old")])
+    new = block()
+    assert list(ledger.blocked([new])) == [new]
+
+
+def test_blocking_a_scheduled_destination_brings_it_forward() -> None:
+    """A block that was to begin later begins now, and still ends when it was to."""
+    ledger = Blocks.of([block(since=NOW + 3 * DAY, until=NOW + 5 * DAY)])
+    result = ledger.blocked([block()]).get(ONE)
+    assert (result.since, result.until) == (NOW, NOW + 5 * DAY)
+
+
+def test_overlapping_destinations_are_blocks_of_their_own() -> None:
+    """A network and an address in it do not touch each other's ends."""
+    ledger = Blocks.of([block(ONE)]).blocked([block(TWO, until=None)])
+    assert [(b.destination, b.until) for b in ledger] == [(ONE, NOW + DAY), (TWO, None)]
+    assert [b.destination for b in ledger.lifted([ONE])] == [TWO]
+
+
+@pytest.mark.parametrize("until", [NOW + DAY / 2, NOW + 9 * DAY, None])
+def test_renewing_moves_the_end_either_way(until: datetime | None) -> None:
+    """A new end may be sooner, later or never; all else stays."""
+    ledger = Blocks.of([block(reason="why", reference="who"), block(TWO)])
+    renewed = ledger.renewed([ONE], until)
+    assert list(renewed) == [block(until=until, reason="why", reference="who"), block(TWO)]
+
+
+@pytest.mark.parametrize("until", [NOW + DAY, NOW + 2 * DAY])
+def test_a_block_cannot_end_before_it_begins(until: datetime) -> None:
+    """A scheduled block gets no end at or before its beginning, which no ledger may hold."""
+    ledger = Blocks.of([block(since=NOW + 2 * DAY, until=None)])
+    with pytest.raises(UsageError, match="before it begins, at 2026-11-24T10:00:00Z") as caught:
+        ledger.renewed([ONE], until)
+    assert caught.value.hint == "choose a later end, or: exitpol lift 203.0.113.7"
+    with pytest.raises(UsageError, match="would end before it begins"):
+        Blocks.of().blocked([block(since=NOW + 2 * DAY, until=until)])
+
+
+def test_what_is_not_blocked_cannot_be_renewed_or_lifted() -> None:
+    """A destination without a block of exactly its own is an error that names those near it."""
+    ledger = Blocks.of([block(TWO)])
+
+    def renew() -> Blocks:
+        return ledger.renewed([ONE], None)
+
+    def lift() -> Blocks:
+        return ledger.lifted([TWO, ONE])
+
+    for change in (renew, lift):
+        with pytest.raises(NoSuchBlockError) as caught:
+            change()
+        assert str(caught.value) == "no block for 203.0.113.7"
+        assert caught.value.hint == "these overlap it: 203.0.113.0/24:22"
+        assert caught.value.exit_code is ExitCode.NO_SUCH_BLOCK
+    with pytest.raises(NoSuchBlockError) as caught:
+        Blocks.of().get(ONE)
+    assert caught.value.hint == "see what is blocked: exitpol list --all"
+
+
+def test_of_many_overlapping_blocks_five_are_named() -> None:
+    """The hint stays short however many blocks overlap."""
+    ledger = Blocks.of(block(parse_destination(f"203.0.113.7:{port}")) for port in range(1, 8))
+    with pytest.raises(NoSuchBlockError) as caught:
+        ledger.get(ONE)
+    assert (caught.value.hint or "").endswith("203.0.113.7:5 …")
+
+
+def test_a_reference_finds_exactly_its_blocks() -> None:
+    """All blocks of one ticket are found, no others; an empty or unknown one is an error."""
+    ledger = Blocks.of([block(ONE, reference="A#1"), block(TWO, reference="A#11")])
+    assert [b.destination for b in ledger.referring_to("A#1")] == [ONE]
+    for reference in ("", "A#", "a#1"):
+        with pytest.raises(NoSuchBlockError, match="no block with the reference"):
+            ledger.referring_to(reference)
+
+
+def test_words_are_kept_unless_too_long_or_undecodable() -> None:
+    """Newlines, quotes and any character are kept; bytes that are no text are refused."""
+    odd = 'a "b"\n\t\x00\x85\u2028 🙂'
+    assert checked_text("reason", odd) == odd
+    assert checked_text("reason", "x" * MAX_TEXT)
+    with pytest.raises(UsageError, match="the reason has 1001 characters; 1000 fit"):
+        checked_text("reason", "x" * (MAX_TEXT + 1))
+    with pytest.raises(UsageError, match="the reference holds bytes that are not UTF-8 text"):
+        checked_text("reference", "caf\udce9")

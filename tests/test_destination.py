@@ -1,0 +1,196 @@
+"""`destination`: what is read, what is refused and with which advice, and the canonical text."""
+
+from ipaddress import ip_address, summarize_address_range
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from exitpolicy.destination import (
+    BITS,
+    MAX_TEXT,
+    Destination,
+    normal_ports,
+    parse_destination,
+)
+from exitpolicy.errors import ExitCode, UsageError
+from tests.strategies import destinations
+
+
+@given(destinations())
+def test_what_is_printed_is_read_back_as_the_same(destination: Destination) -> None:
+    """Printing and reading a destination gives an equal one: the text is canonical."""
+    assert parse_destination(str(destination)) == destination
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        (" 203.0.113.7\n", "203.0.113.7"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("203.0.113.0-203.0.113.255", "203.0.113.0/24"),
+        ("203.0.113.5-203.0.113.20", "203.0.113.5-203.0.113.20"),
+        ("203.0.113.7-203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7/32", "203.0.113.7"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("203.0.113.7:*", "203.0.113.7"),
+        ("203.0.113.7:1-65535", "203.0.113.7"),
+        ("203.0.113.7:443,80", "203.0.113.7:80,443"),
+        ("203.0.113.7:22,80,443,81", "203.0.113.7:22,80-81,443"),
+        ("203.0.113.7:6000-6010,6005-6020", "203.0.113.7:6000-6020"),
+        ("203.0.113.0/24:22", "203.0.113.0/24:22"),
+        ("2001:DB8:0::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:22", "[2001:db8::1]:22"),
+        ("[2001:db8::]/32:22", "[2001:db8::]/32:22"),
+        ("[2001:db8::/32]:22", "[2001:db8::]/32:22"),
+        ("2001:db8::1-2001:db8::9", "2001:db8::1-2001:db8::9"),
+        ("[2001:db8::1]-[2001:db8::9]:22", "[2001:db8::1]-[2001:db8::9]:22"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str) -> None:
+    """Different ways to write one destination end in the same text."""
+    assert str(parse_destination(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("", "is no address", "write an address such as"),
+        ("203.0.113.7/24", "has host bits set", "write 203.0.113.0/24 for the network"),
+        ("2001:db8::1/32", "has host bits set", "write 2001:db8::/32 for the network"),
+        ("203.0.113.0/024", "has leading zeros", "write 203.0.113.0/24"),
+        ("203.0.113.0/33", "no prefix length that IPv4 knows", "write /0 to /32"),
+        ("2001:db8::/129", "no prefix length that IPv6 knows", "write /0 to /128"),
+        ("203.0.113.0/", "no prefix length", "write /0 to /32"),
+        ("203.0.113.0/-1", "no prefix length", "write /0 to /32"),
+        ("203.0.113.0/255.255.255.0", "no prefix length", "write /0 to /32"),
+        ("203.0.113.007", "has leading zeros", "write 203.0.113.7 if that is what is meant"),
+        ("203.0.113.256", "an octet is above 255", None),
+        ("1111111111.1.1.1", "an octet is above 255", None),
+        ("1111111111.1111111111.1111111111.1111111111", "an octet is above 255", None),
+        ("203.0.113", "is no address", "all four octets are needed"),
+        ("203.0.113.7:0", "port '0' is not between 1 and 65535", None),
+        ("203.0.113.7:65536", "port '65536' is not between 1 and 65535", None),
+        ("203.0.113.7:022", "has leading zeros", "write 22"),
+        ("203.0.113.7:443-80", "runs backwards", "write 80-443"),
+        ("203.0.113.7:", "'' is no port", "write ports as :22"),
+        ("203.0.113.7:22,", "'' is no port", "write ports as :22"),
+        ("203.0.113.7:ssh", "'ssh' is no port", "write ports as :22"),
+        ("203.0.113.7:-1", "'-1' is no port", "write ports as :22"),
+        ("203.0.113.20-203.0.113.5", "runs backwards", "write 203.0.113.5-203.0.113.20"),
+        ("203.0.113.5-2001:db8::1", "is a range from IPv4 to IPv6", None),
+        ("203.0.113.5-", "is no address", "write an address such as"),
+        ("fe80::1%eth0", "is no address", "an exit knows no zones: write fe80::1"),
+        ("example.com", "is no address", "knows addresses, not names"),
+        ("example.com:443", "is no address", "knows addresses, not names"),
+        ("https://example.com/", "is no address", "knows addresses, not names"),
+        ("my-host.example", "is no address", "knows addresses, not names"),
+        ("*:25", "is no address", "0.0.0.0/0 or ::/0, which also needs --force"),
+        ("203.0.113[.]7", "so that nobody clicks", "write 203.0.113.7"),
+        ("203.0.113(dot)7", "so that nobody clicks", "write 203.0.113.7"),
+        ("2001[:]db8::1", "so that nobody clicks", "write 2001:db8::1"),
+        ("[2001:db8::1", "has no closing bracket", "[2001:db8::1]:22"),
+        ("2001:db8::1]:22", "brackets in", "write [2001:db8::1]:22"),
+        ("[[2001:db8::1]]:22", "brackets in", "write [2001:db8::1]:22"),
+        ("[2001:db8::1]22", "brackets in", "write [2001:db8::1]:22"),
+        ("[203.0.113.7]:22", "only IPv6 addresses stand in brackets", "write 203.0.113.7:22"),
+        ("2001:db8::1:22:80:1:2:3:4", "is no IPv6 address", "write the address in brackets"),
+        ("2001:db8:::1", "is no IPv6 address", "write the address in brackets"),
+        ("::ffff:203.0.113.7", "IPv4-mapped", "write the IPv4 address: 203.0.113.7"),
+        ("::ffff:203.0.113.0/120", "IPv4-mapped", "203.0.113.0-203.0.113.255"),
+        ("::fffe:ffff:ffff-::ffff:0.0.0.9", "IPv4-mapped", "0.0.0.0-0.0.0.9"),
+        ("203.0.113.7\x00", "is no address", "write an address such as"),
+        ("２０３.0.113.7", "is no address", "write an address such as"),  # noqa: RUF001
+        ("203.0.113.7:２２", "is no port", "write ports as :22"),  # noqa: RUF001
+        ("\udcff", "is no address", "write an address such as"),
+        ("1" * (MAX_TEXT + 1), "a destination of 2001 characters", None),
+    ],
+)
+def test_what_is_no_destination_is_refused_with_advice(
+    text: str, message: str, hint: str | None
+) -> None:
+    """A malformed destination is a usage error that says what to write instead."""
+    with pytest.raises(UsageError) as caught:
+        parse_destination(text)
+    assert message in str(caught.value)
+    assert (caught.value.hint is None) if hint is None else hint in (caught.value.hint or "")
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+_NEARLY = st.text("0123456789abcdef.:/-[],*% \n()xzg", max_size=40)
+_MASHED = st.lists(
+    st.sampled_from(
+        ("203.0.113.7", "2001:db8::1", "::", "[", "]", ":", "/", "-", "22", "0", "1" * 12, ",", ".")
+    ),
+    max_size=9,
+).map("".join)
+
+
+@given(st.text(max_size=50) | _NEARLY | _MASHED)
+@example("1111111111.1111111111.1111111111.1111111111")
+def test_any_text_is_a_destination_or_a_usage_error(text: str) -> None:
+    """Nothing that can be typed ends in another exception; what is read prints canonically."""
+    try:
+        destination = parse_destination(text)
+    except UsageError:
+        return
+    assert parse_destination(str(destination)) == destination
+    assert 0 <= destination.first <= destination.last < 1 << BITS[destination.family]
+    assert normal_ports(destination.ports) == destination.ports
+
+
+@st.composite
+def _near(draw: st.DrawFn) -> Destination:
+    first, last = sorted((draw(st.integers(0, 6)), draw(st.integers(0, 6))))
+    pairs = draw(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=3))
+    ports = normal_ports((low, low + more) for low, more in pairs)
+    return Destination(draw(st.sampled_from((4, 6))), first, last, ports)
+
+
+def _members(destination: Destination) -> set[tuple[int, int, int]]:
+    return {
+        (destination.family, address, port)
+        for address in range(destination.first, destination.last + 1)
+        for low, high in destination.ports
+        for port in range(low, high + 1)
+    }
+
+
+@given(_near(), _near())
+def test_covering_and_overlapping_are_those_of_the_sets(a: Destination, b: Destination) -> None:
+    """`overlaps` and `covers` say of two destinations what is true of their members."""
+    assert a.overlaps(b) == bool(_members(a) & _members(b))
+    assert a.covers(b) == (_members(b) <= _members(a))
+
+
+@given(destinations())
+def test_prefixes_are_the_standard_librarys(destination: Destination) -> None:
+    """The CIDR decomposition is the one of ipaddress.summarize_address_range."""
+    ends = [
+        ip_address(n.to_bytes(BITS[destination.family] // 8))
+        for n in (destination.first, destination.last)
+    ]
+    expected = [(int(net.network_address), net.prefixlen) for net in summarize_address_range(*ends)]
+    assert list(destination.prefixes()) == expected
+    assert destination.widest_prefix == min(length for _, length in expected)
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=8))
+def test_normal_ports_are_the_union_in_one_form(pairs: list[tuple[int, int]]) -> None:
+    """Intervals of ports become their union, ascending, none touching another."""
+    intervals = [(low, low + more) for low, more in pairs]
+    normal = normal_ports(intervals)
+    union = {port for low, high in intervals for port in range(low, high + 1)}
+    assert {port for low, high in normal for port in range(low, high + 1)} == union
+    assert all(a[1] + 1 < b[0] for a, b in pairwise(normal))
+
+
+def test_destinations_sort_by_family_and_number() -> None:
+    """IPv4 comes before IPv6, and 9 before 10: not the order of the texts."""
+    texts = ["2001:db8::1", "203.0.113.10", "203.0.113.9:80", "203.0.113.9"]
+    order = [str(d) for d in sorted(parse_destination(text) for text in texts)]
+    assert order == ["203.0.113.9", "203.0.113.9:80", "203.0.113.10", "2001:db8::1"]

@@ -1,0 +1,150 @@
+"""`state`: what was observed last is read back as it was, and nonsense is no observation."""
+
+import os
+import string
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from exitpolicy import state
+from exitpolicy.errors import InvalidFileError
+from exitpolicy.reconcile import State
+from exitpolicy.state import Observation
+from tests.strategies import destinations
+
+instants = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000)
+names = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\n\0"), min_size=1, max_size=30
+) | st.just("caf\udce9")
+marks = st.tuples(*[st.integers(0, 2**63)] * 3).map(lambda three: " ".join(map(str, three)))
+observations = st.builds(
+    Observation,
+    applied=instants,
+    next_change=st.none() | instants,
+    settled=st.booleans(),
+    watched=st.dictionaries(names, marks, max_size=4),
+    reloaded=instants,
+    trusted=st.none() | instants,
+    leapt=st.none() | instants,
+    states=st.dictionaries(destinations().map(str), st.sampled_from(State), max_size=4),
+)
+SIMPLE = Observation(1.0, None, True, {"/etc/tor/torrc": "1 2 3"})
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where a state may be written."""
+    return tmp_path_factory.mktemp("state") / "state"
+
+
+@settings(max_examples=60)
+@given(observation=observations)
+def test_what_is_written_is_read_back_as_the_same(path: Path, observation: Observation) -> None:
+    """Times to the millisecond, odd paths and states survive."""
+    state.save(path, observation)
+    assert state.load(path) == observation
+
+
+def test_there_may_be_none(tmp_path: Path) -> None:
+    """Without a file nothing was observed."""
+    assert state.load(tmp_path / "state") is None
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A folder or a FIFO in its place is known at once to hold nothing."""
+    make(tmp_path / "state")
+    assert state.load(tmp_path / "state") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ("version 1", "version 2"),
+        ("version 1\n", ""),
+        ("applied 1.000", "applied nan"),
+        ("applied 1.000", "applied inf"),
+        ("applied 1.000", "applied 1e300"),
+        ("applied 1.000", "applied soon"),
+        ("applied 1.000\n", ""),
+        ("next never", "next -inf"),
+        ("next never", "next"),
+        ("settled 1\n", ""),
+        ("reloaded 0.000", "reloaded 1e300"),
+        ("reloaded 0.000\n", ""),
+        ("reloaded 0.000", "reloaded 0.000\ntrusted 999999999999999"),
+        ("reloaded 0.000", "reloaded 0.000\nleapt nan"),
+        ("reloaded 0.000", "reloaded 0.000\nstate gone 203.0.113.7"),
+        ("reloaded 0.000", "reloaded 0.000\nstate live"),
+        ("watch 1 2 3 /etc/tor/torrc", "watch 1 2 3"),
+    ],
+)
+def test_what_is_not_understood_is_no_observation(path: Path, line: str, other: str) -> None:
+    """One line that is wrong or missing, and nothing of the file is believed."""
+    state.save(path, SIMPLE)
+    text = path.read_text()
+    assert line in text
+    path.write_text(text.replace(line, other))
+    assert state.load(path) is None
+
+
+_NEARLY = st.lists(
+    st.sampled_from(
+        [
+            "version 1",
+            "applied 1",
+            "next never",
+            "settled 1",
+            "reloaded 1",
+            "trusted 1e18",
+            "state live 1.2.3.4",
+            "state x y",
+            "watch 1 2 3 /",
+            "watch",
+            "applied 1e400",
+            "leapt -1",
+        ]
+    )
+    | st.text(string.printable, max_size=9),
+    max_size=10,
+).map(lambda lines: "\n".join(lines).encode())
+
+
+@settings(max_examples=150)
+@given(content=st.binary(max_size=60) | _NEARLY)
+@example(content=b"version 1\napplied -62135596800.1\nnext never\nsettled 1\nreloaded 1\n")
+def test_any_bytes_are_an_observation_or_none(path: Path, content: bytes) -> None:
+    """Nothing that can stand there ends in an exception, now or when its times are used."""
+    path.write_bytes(content)
+    observed = state.load(path)
+    if observed is not None:
+        assert observed.when.tzinfo is UTC
+        for moment in (observed.trusted, observed.leapt, observed.next_change):
+            assert moment is None or datetime.fromtimestamp(moment, UTC).tzinfo is UTC
+
+
+def test_a_change_of_a_watched_file_changes_its_fingerprint(tmp_path: Path) -> None:
+    """Content, replacement by rename and removal are all seen; a file that is not there too."""
+    file = tmp_path / "file"
+    marks_seen = [state.fingerprints([file])[str(file)]]
+    assert marks_seen == ["0 0 0"]
+    file.write_text("a")
+    marks_seen.append(state.fingerprints([file])[str(file)])
+    file.write_text("bb")
+    marks_seen.append(state.fingerprints([file])[str(file)])
+    (tmp_path / "new").write_text("bb")
+    (tmp_path / "new").rename(file)
+    marks_seen.append(state.fingerprints([file])[str(file)])
+    assert len(set(marks_seen)) == 4
+
+
+def test_where_it_is(tmp_path: Path) -> None:
+    """The state lies beside the ledger, and a folder that is not there is an error."""
+    assert state.path_beside(Path("/var/lib/exitpol/blocks.yaml")) == Path("/var/lib/exitpol/state")
+    with pytest.raises(InvalidFileError, match="cannot be written: No such file"):
+        state.save(tmp_path / "none" / "state", replace(SIMPLE, settled=False))

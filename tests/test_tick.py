@@ -1,0 +1,248 @@
+"""`tick`: when there is something to do, and that otherwise nothing at all is done."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy import state, tick
+from exitpolicy.state import Observation
+
+NOW = 1_800_000_000.0
+OLD = "the state is not"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    """Return a file that must not change."""
+    file = tmp_path / "torrc\x85 \u2028 odd"
+    file.write_text("ExitPolicy reject *:*\n")
+    return file
+
+
+@pytest.fixture
+def path(tmp_path: Path, watched: Path) -> Path:
+    """Return a state in which there is nothing to do."""
+    path = tmp_path / "state"
+    write(path, watched)
+    return path
+
+
+def write(
+    path: Path,
+    watched: Path,
+    *,
+    applied: float = NOW,
+    next_change: float | None = None,
+    settled: bool = True,
+) -> None:
+    """Write a state as exitpol does after an apply."""
+    marks = state.fingerprints([watched, path.parent / "absent"])
+    state.save(path, Observation(applied, next_change, settled, marks, states={"1.2.3.4": "live"}))
+
+
+def test_with_nothing_due_there_is_no_reason_to_run(path: Path) -> None:
+    """Right after an apply, and for all of the next 15 minutes, there is nothing to do."""
+    assert tick.due(str(path), NOW) is None
+    assert tick.due(str(path), NOW + tick.LOOK_EVERY - 0.001) is None
+
+
+def test_tor_is_looked_at_every_15_minutes(path: Path) -> None:
+    """At the 15th minute, and when the clock was set either way, exitpol looks again."""
+    for now in (NOW + tick.LOOK_EVERY, NOW - 0.001, NOW - 1e9, NOW + 1e9):
+        assert tick.due(str(path), now) == (
+            "Tor has not been looked at for a while, or the clock was set"
+        )
+
+
+def test_a_block_that_begins_or_ends_is_a_reason(path: Path, watched: Path) -> None:
+    """It is due at its very moment, and not before."""
+    write(path, watched, next_change=NOW + 60)
+    assert tick.due(str(path), NOW + 59.999) is None
+    assert tick.due(str(path), NOW + 60) == "a block begins or ends"
+
+
+def test_what_is_pending_is_a_reason(path: Path, watched: Path) -> None:
+    """As long as it was not seen to be settled, every tick tries again."""
+    write(path, watched, settled=False)
+    assert tick.due(str(path), NOW) == "something is pending"
+
+
+def test_a_changed_file_is_a_reason(path: Path, watched: Path) -> None:
+    """An edit, a removal, and a file that was not there before are all noticed."""
+    watched.write_text("ExitPolicy reject *:25\n")
+    assert tick.due(str(path), NOW) == f"{watched} has changed"
+    watched.unlink()
+    assert tick.due(str(path), NOW) == f"{watched} has changed"
+    write(path, watched)
+    assert tick.due(str(path), NOW) is None
+    (path.parent / "absent").touch()
+    assert tick.due(str(path), NOW) == f"{path.parent / 'absent'} has changed"
+
+
+@pytest.mark.parametrize(
+    ("line", "other", "reason"),
+    [
+        ("version 1", "version 2", "the state is of another version"),
+        ("version 1\n", "", "the state is not whole"),
+        ("applied ", "x ", "the state is not whole"),
+        ("next never\n", "", "the state is not whole"),
+        ("settled 1\n", "", "the state is not whole"),
+        ("watch ", "watched ", "the state is not whole"),
+        ("next never", "next soon", "the state is not understood"),
+        ("next never", "next nan", "a block begins or ends"),
+        ("applied 1800000000.000", "applied nan", "Tor has not been looked at"),
+        ("watch ", "watch\n", "the state is not understood"),
+    ],
+)
+def test_what_is_not_understood_is_a_reason(path: Path, line: str, other: str, reason: str) -> None:
+    """A state that is cut short, of another version or nonsense makes exitpol run."""
+    text = path.read_bytes().decode()
+    assert line in text
+    path.write_bytes(text.replace(line, other).encode())
+    assert (tick.due(str(path), NOW) or "").startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "there is no state yet"),
+        (os.mkfifo, "the state is no file"),
+        (lambda path: path.symlink_to(path), "there is no state yet"),
+        (lambda path: path.symlink_to("/dev/zero"), "the state is no file"),
+        (lambda _: None, "there is no state yet"),
+    ],
+)
+def test_what_is_no_file_is_a_reason(
+    tmp_path: Path, make: Callable[[Path], object], reason: str
+) -> None:
+    """A folder, a FIFO, a device, a link to itself or nothing: exitpol runs, and nothing hangs."""
+    make(tmp_path / "state")
+    assert tick.due(str(tmp_path / "state"), NOW) == reason
+
+
+@settings(max_examples=80)
+@given(
+    content=st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from(
+            [
+                "version 1",
+                "applied 1800000000",
+                "next never",
+                "next 1",
+                "settled 1",
+                "watch 0 0 0 /x\x00",
+                "watch 0 0 0 /none",
+                "watch 1",
+                "",
+            ]
+        )
+    ).map(lambda lines: "\n".join(lines).encode())
+)
+def test_any_bytes_are_understood_or_a_reason(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """Nothing that can stand there ends in an exception."""
+    path = tmp_path_factory.getbasetemp() / "any-state"
+    path.write_bytes(content)
+    reason = tick.due(str(path), NOW)
+    if reason is None:
+        lines = content.split(b"\n\n")[0].split(b"\n")
+        assert {line.split(b" ")[0] for line in lines} >= {b"version", b"watch", b"next"}
+
+
+def run(
+    path: Path, *command: str, strace: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run the tick as the timer does."""
+    tracing = ["strace", "-f", "-o", str(strace)] if strace else []
+    return subprocess.run(
+        [*tracing, sys.executable, "-I", "-S", tick.__file__, str(path), "--", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_with_nothing_to_do_nothing_is_written_locked_or_run(
+    path: Path, watched: Path, tmp_path: Path
+) -> None:
+    """A tick that finds nothing due opens files for reading only, and ends in silence with 0."""
+    write(path, watched, applied=time.time())
+    trace = tmp_path / "trace"
+    before = sorted(tmp_path.iterdir())
+    result = run(path, "/bin/false", strace=trace)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    calls = trace.read_text()
+    assert f'"{path}", O_RDONLY' in calls
+    for call in (
+        "O_WRONLY",
+        "O_RDWR",
+        "O_CREAT",
+        "flock(",
+        "F_SETLK",
+        "socket(",
+        "fork(",
+        "rename",
+    ):
+        assert call not in calls, call
+    assert calls.count("execve(") == 1
+    assert sorted([*before, trace]) == sorted(tmp_path.iterdir())
+
+
+def test_with_nothing_to_do_nothing_is_imported(path: Path, watched: Path) -> None:
+    """The tick gets by with what lies in the interpreter itself: no module is read from a file."""
+    write(path, watched, applied=time.time())
+    script = (
+        "import sys\nbefore = set(sys.modules)\n"
+        f"sys.argv = ['tick.py', {str(path)!r}, '--', '/bin/false']\n"
+        f"code = compile(open({tick.__file__!r}).read(), 'tick.py', 'exec')\n"
+        "try:\n    exec(code, {'__name__': '__main__'})\n"
+        "except SystemExit as end:\n    print(end.code)\n"
+        "print(*(f'{name}:{sys.modules[name].__spec__.origin}' for name in sys.modules"
+        " if name not in before))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False
+    )
+    code, _, imported = result.stdout.partition("\n")
+    assert (code, result.stderr) == ("0", "")
+    origins = dict(module.split(":") for module in imported.split())
+    assert set(origins.values()) <= {"frozen", "built-in"}
+    assert set(origins) <= {"time", "os", "stat", "_stat", "posixpath", "genericpath"} | {
+        "os.path", "_collections_abc", "abc", "_abc"
+    }  # fmt: skip
+
+
+def test_with_something_to_do_it_becomes_the_command(path: Path, watched: Path) -> None:
+    """The command gets its arguments as they are, and its exit code is the tick's."""
+    write(path, watched, applied=time.time(), settled=False)
+    result = run(path, "/bin/sh", "-c", 'echo "$0:$$"; exit 7', "a b")
+    assert (result.returncode, result.stderr) == (7, "")
+    assert result.stdout.startswith("a b:")
+
+
+def test_a_command_that_cannot_be_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    """Where exitpol was moved, the tick says so instead of failing in silence."""
+    result = run(tmp_path / "state", str(tmp_path / "gone"), "expire")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"exitpol: error: {tmp_path}/gone cannot be run: No such file or directory\n"
+        "exitpol: hint: if exitpol was moved: exitpol init --timer\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["state"], ["state", "--"], ["state", "exitpol", "x"]])
+def test_wrong_arguments_are_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a state, the two dashes and a command there is only the usage, and exit code 2."""
+    assert tick.main(arguments) == 2
+    assert capsys.readouterr().err == "usage: tick.py STATE -- COMMAND [ARGUMENT…]\n"
