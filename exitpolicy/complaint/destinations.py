@@ -79,11 +79,17 @@ _IRRELEVANT: Final = re.compile(
     r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\."
     r"|whitelist|allow-?list|allow list"
     r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
-    r"|system|ticket|relay)"
+    r"|system|ticket|relay|sensor|manager)"
     r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht"
     r"|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated"
     r"|versandt|submitted)"
-    r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b",
+    r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b"
+    r"|\bmirrors?\b|\btracker\b|info.?hash|torrent hash|look-?up\b|\b(?:vat|ust-?id|tax"
+    r"|p\.?\s?iva)\b",
+    re.IGNORECASE,
+)
+_MASKED: Final = re.compile(
+    r"\*{2,}|(?<!\w)x{1,3}\.|\.x{1,3}(?!\w)|redacted|masked|removed|hidden|anonymi|withheld",
     re.IGNORECASE,
 )
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
@@ -185,6 +191,8 @@ class Evidence:
     records: list[Record] = field(default_factory=list)
     sightings: int = 0
     context: int = 0
+    masked: bool = False
+    """Whether the report says that it does not name the destination."""
     full: bool = False
     """Whether there were more lines than are weighed."""
 
@@ -241,6 +249,9 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
         evidence.full = True
         return
     mentions = mentions_in(line) if _may_hold_address(line) else []
+    if not evidence.masked and _MASKED.search(line):
+        senses = (label_of(word) for word in words_of(line[:300]))
+        evidence.masked = any(s is not None and s.role is Role.DESTINATION for s in senses)
     place.last_age += 1
     place.port_age += 1
     if not mentions:
@@ -525,7 +536,8 @@ def weigh(
     _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
-    ranked = _ranked(weights, sources, own_keys | guarded, known=bool(own_keys))
+    guess = not evidence.masked and bool(sources)
+    ranked = _ranked(weights, sources, own_keys | guarded, guess=guess)
     ranked, odd = _without_odd(ranked, weights, sources)
     accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
@@ -639,7 +651,7 @@ def _add_companions(
 
 
 def _ranked(
-    weights: dict[Key, _Weight], sources: set[Key], barred: set[Key], *, known: bool
+    weights: dict[Key, _Weight], sources: set[Key], barred: set[Key], *, guess: bool
 ) -> list[Key]:
     def strength(key: Key) -> tuple[int, int, int]:
         weight = weights[key]
@@ -652,14 +664,21 @@ def _ranked(
     named = [key for key, w in weights.items() if w.destination >= _SURE and eligible(key)]
     if named:
         return sorted(named, key=strength)
-    if not sources and not known:
+    if not guess:
         return []
     for key, weight in weights.items():
         # A network that is only named is somebody's allocation.
         single = key[1] == key[2] and not _ALLOCATION.search(weight.line)
+        single = single and not any(_is_neighbour(key, source) for source in sources)
         if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
+
+
+def _is_neighbour(key: Key, source: Key) -> bool:
+    """Tell whether two addresses are of one /24 (or /48), hence likely of one operator."""
+    shift = 8 if key[0] == 4 else 80
+    return key[0] == source[0] and key[1] >> shift == source[1] >> shift
 
 
 def _without_odd(

@@ -94,7 +94,7 @@ _PATTERNS: Final = (
         r"|sqlインジェクション|sql注入|脆弱性スキャン|漏洞扫描|scraping"
         r"|crawling|webbattack|atak na (?:stronę|aplikac)|union(?:\+|%20| )select"
         r"|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit|xmlrpc\.php.{0,40}pingback"
-        r"|webaanval|kwetsbaarheid|vulnerab|http-prob|web-?сайт|schwachstellenscan",
+        r"|webaanval|kwetsbaarheid|scann?\w* for /|vulnerab|http-prob|web-?сайт|schwachstellenscan",
     ),
     _words(
         Kind.WEB_ATTACK,

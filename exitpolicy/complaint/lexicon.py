@@ -224,7 +224,7 @@ _VERBAL: Final = re.compile(
     "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus"
     "|attack|scann|prob|target|angegriff|betroff|attackiert|attaccat|colpit|visé|ciblé|attaqu|atacad"
     "|afectad|aangevallen|zaatak|atakowan|napaden|drabbad|utsatt|подверг|атакован|against|signal"
-    "|zgłoszon|denunci|auffäll"
+    "|sensor|honeypot|zgłoszon|denunci|auffäll"
 )
 
 WORD: Final = re.compile(r"[^\W_]+")
