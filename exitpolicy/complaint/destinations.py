@@ -30,6 +30,7 @@ from exitpolicy.complaint.model import Candidate
 from exitpolicy.complaint.roles import (
     COMPANION,
     LINK,
+    URL,
     Finding,
     positional_ports,
     roles_in,
@@ -151,7 +152,13 @@ _PORT_SAID: Final = re.compile(
     r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
-_ALLOCATION: Final = re.compile(r"(?<!\w)ASN?\s?\d{3,6}(?!\w)")
+_BYSTANDER: Final = re.compile(
+    r"(?<!\w)ASN?\s?\d{3,6}(?!\w)|\bgateway\b|\bconsole\b|looking glass|redirect"
+    r"|weiterleit|\bother ip|\bandere ip"
+    r"|\baltr[oi] ip|\botr[ao]s? ip|\bautre ip|zugestellt|delivered|\bheader\b|\bproxy\b"
+    r"|\bproxies\b",
+    re.IGNORECASE,
+)
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
@@ -260,6 +267,8 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
             _read_context(line, place)
         return
     sightings = _sightings(line, mentions, place, subject=subject)
+    if line.rstrip().endswith(":"):
+        place.heading, place.heading_age = _heading_role(words_of(line[mentions[-1].end :])), 0
     if sightings:
         evidence.sightings += len(sightings)
         loglike = _LOGLIKE.search(line) is not None
@@ -527,17 +536,26 @@ class Verdict:
 
 
 def weigh(
-    evidence: Evidence, own: Collection[Destination], protected: Collection[Destination]
+    evidence: Evidence,
+    own: Collection[Destination],
+    protected: Collection[Destination],
+    *,
+    attack: bool = True,
 ) -> Verdict:
-    """Decide which addresses are destinations."""
+    """Decide which addresses are destinations.
+
+    `attack`: whether the complaint is of a kind that has a host as its victim. A phishing site or
+    a threat has none, so that an address or a link that is only mentioned is no guess.
+    """
     weights = _weights(evidence, own)
     own_keys = {key for key in weights if _is_among(key, own)}
     sources = _sources(weights, own_keys)
     _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
-    guess = not evidence.masked and bool(sources)
+    guess = attack and not evidence.masked and bool(sources)
     ranked = _ranked(weights, sources, own_keys | guarded, guess=guess)
+    ranked = [key for key in ranked if attack or weights[key].destination > URL]
     ranked, odd = _without_odd(ranked, weights, sources)
     accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
@@ -642,7 +660,8 @@ def _add_companions(
                 continue
             # A packet to the relay is an answer: who sent it is the one that was attacked.
             reply = answered and sighting.role is Role.SOURCE
-            if (sighting.role is None and sighting.key not in sources and record.loglike) or reply:
+            unsaid = sighting.role is None and sighting.key not in sources and record.loglike
+            if (unsaid and not _BYSTANDER.search(record.line)) or reply:
                 weight = weights[sighting.key]
                 if reply:
                     weight.source = 0
@@ -668,7 +687,7 @@ def _ranked(
         return []
     for key, weight in weights.items():
         # A network that is only named is somebody's allocation.
-        single = key[1] == key[2] and not _ALLOCATION.search(weight.line)
+        single = key[1] == key[2] and not _BYSTANDER.search(weight.line)
         single = single and not any(_is_neighbour(key, source) for source in sources)
         if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])

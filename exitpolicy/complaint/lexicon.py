@@ -262,6 +262,9 @@ def label_of(word: str) -> Sense | None:
     return _cjk_sense(word) if _CJK.search(word) else None
 
 
+_SYSTEM: Final = re.compile(r"asn?\d{3,6}\Z")
+
+
 def breaks_off(word: str) -> bool:
     """Tell whether a word separates an address from what was said before it.
 
@@ -277,7 +280,13 @@ def is_ours(word: str) -> bool:
 
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
-    return word in _FILLERS or word in _TWOFOLD or word.isdigit() or len(word) == 1
+    return (
+        word in _FILLERS
+        or word in _TWOFOLD
+        or word.isdigit()
+        or len(word) == 1
+        or bool(_SYSTEM.match(word))
+    )
 
 
 def sense_after(text: str) -> Role | None:
