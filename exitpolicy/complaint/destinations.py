@@ -685,19 +685,19 @@ def _ranked(
         return sorted(named, key=strength)
     if not guess:
         return []
+    nearby = {_neighbourhood(source) for source in sources}
     for key, weight in weights.items():
         # A network that is only named is somebody's allocation.
         single = key[1] == key[2] and not _BYSTANDER.search(weight.line)
-        single = single and not any(_is_neighbour(key, source) for source in sources)
+        single = single and not _neighbourhood(key) in nearby
         if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
 
 
-def _is_neighbour(key: Key, source: Key) -> bool:
-    """Tell whether two addresses are of one /24 (or /48), hence likely of one operator."""
-    shift = 8 if key[0] == 4 else 80
-    return key[0] == source[0] and key[1] >> shift == source[1] >> shift
+def _neighbourhood(key: Key) -> tuple[int, int]:
+    """Return the /24 (or /48) of an address: its neighbours are likely one operator's."""
+    return key[0], key[1] >> (8 if key[0] == 4 else 80)
 
 
 def _without_odd(
