@@ -689,7 +689,7 @@ def _ranked(
     for key, weight in weights.items():
         # A network that is only named is somebody's allocation.
         single = key[1] == key[2] and not _BYSTANDER.search(weight.line)
-        single = single and not _neighbourhood(key) in nearby
+        single = single and _neighbourhood(key) not in nearby
         if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
