@@ -31,7 +31,7 @@ def check(
             raise no_exit(relay)
         above = _above(view)
         if above is not None:
-            place = torrc.first_exit_policy(relay.torrc, above)
+            place = torrc.first_exit_policy(relay.torrc, host.config.fragment, above)
             raise InvalidFileError(
                 f"{place or relay.torrc}: {above!r} stands above the include of"
                 f" {host.config.fragment}, so that no block has any effect",
