@@ -470,6 +470,7 @@ class PrivateNetwork(Operated):
     seconds_to_start: float = field(init=False, default=0)
     _tors: list[Tor] = field(init=False, default_factory=list)
     _client_control: ControlPort = field(init=False)
+    _controls: list[ControlPort] = field(init=False, default_factory=list)
     _circuit: str = field(init=False, default="")
     _socks_port: int = field(init=False)
     exit_fingerprint: str = field(init=False)
@@ -491,10 +492,11 @@ class PrivateNetwork(Operated):
     def __exit__(
         self, kind: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None
     ) -> None:
-        self._client_control.close()
         self._stop(keep=kind is not None)
 
     def _stop(self, *, keep: bool) -> None:
+        for control in self._controls:
+            control.close()
         for tor in reversed(self._tors):
             tor.stop()
         if keep:
@@ -534,6 +536,7 @@ class PrivateNetwork(Operated):
         self.authority.torrc_text = re.sub(
             r"(?m)^ORPort .*", f"ORPort 127.0.0.1:{or_port} IPv4Only", self.authority.torrc_text
         )
+        self.authority.prepare()
         self.exit = self._tor(
             "exit", line, _RELAY, _RELAYS_ONLY, self.exit_options, _EXIT, fragment=self.fragment
         )
@@ -550,6 +553,11 @@ class PrivateNetwork(Operated):
         wait_until(lambda: self._published(relays), 25, "a consensus with all relays")
         self.client.start()
         self._client_control = self.client.control(30)
+        self._controls.append(self._client_control)
+        # Not before: the client would leave its own directory streams unattached as well.
+        wait_until(
+            lambda: self._client_control.info("status/enough-dir-info") == "1", 60, "a directory"
+        )
         self.attach_by_hand(yes=True)
         self._client_control.ask("SETEVENTS STREAM CIRC")
         wait_until(self.new_circuit, 60, "the client's first circuit", 0.2)

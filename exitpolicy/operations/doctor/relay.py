@@ -15,9 +15,9 @@ from exitpolicy import fragment, torrc
 from exitpolicy.errors import ExitCode, ExitpolError, InvalidFileError
 from exitpolicy.ledger.config import Relay
 from exitpolicy.operations import setup
-from exitpolicy.operations.apply import no_exit
 from exitpolicy.operations.doctor.finding import Finding, attempt, fail, failed, ok, warn
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import no_exit
 from exitpolicy.operations.wanted import Wanted
 from exitpolicy.reconcile import Running, View
 from exitpolicy.rule import RuleError, parse_rule
