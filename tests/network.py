@@ -418,7 +418,12 @@ DirCache 0
 class LoneExit(Operated):
     """One exit that has no network but makes its policy: up in about a second."""
 
-    def __init__(self, folder: Path, options: str = "ExitRelay 1\nIPv6Exit 1\n") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: str = "ExitRelay 1\nIPv6Exit 1\nExitPolicyRejectPrivate 0\n",
+        policy: str = "ExitPolicy accept *:*\n",
+    ) -> None:
         self.folder = folder
         self.fragment = folder / "exitpol.conf"
         self.fragment.write_text("")
@@ -427,8 +432,7 @@ class LoneExit(Operated):
         self.exit = Tor(
             "exit",
             folder / "exit",
-            f"{text}ExitPolicyRejectPrivate 0\n{options}%include {self.fragment}\n"
-            "ExitPolicy accept *:*\n",
+            f"{text}{options}%include {self.fragment}\n{policy}",
         )
 
     def __enter__(self) -> Self:

@@ -108,8 +108,9 @@ POLICIES = {
     "all but one /8 touched": one_in_each(ALL_BUT_EIGHT),
     "each /8 touched": one_in_each(range(256)),
     "mail": ["reject *:25", "reject *:465"],
-    "a /15 of IPv6": ["reject6 [2000::]/15:*"],
-    "a /16 of IPv6": ["reject6 [2002::]/16:*"],
+    "a /15 of IPv6": ["reject6 [2000::]/15:*", "reject 8.8.4.4:*"],
+    # An authority takes a change of IPv6 alone for cosmetic and keeps what it has, for hours.
+    "a /16 of IPv6": ["reject6 [2002::]/16:*", "reject 8.8.8.8:*"],
 }
 
 
