@@ -1,5 +1,6 @@
 """What is fuzzed: whatever bytes come, each reader ends in a value or in a documented error."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -44,15 +45,12 @@ def destination(data: bytes) -> None:
 def when(data: bytes) -> None:
     """Read the three kinds of times."""
     text = _text(data)
-    for parse in (
-        lambda: parse_until(text, _NOW),
-        lambda: parse_end(text),
-        lambda: parse_start(text),
-    ):
-        try:
-            parse()
-        except ExitpolError:
-            continue
+    with contextlib.suppress(ExitpolError):
+        parse_until(text, _NOW)
+    with contextlib.suppress(ExitpolError):
+        parse_end(text)
+    with contextlib.suppress(ExitpolError):
+        parse_start(text)
 
 
 def policy(data: bytes) -> None:
