@@ -236,3 +236,19 @@ def test_own_addresses_are_never_offered(name: str, own: list[Destination]) -> N
     for mine in ([*own, *victims], victims):
         offered = read_complaint(data, own=mine).candidates
         assert not any(c.destination.overlaps(m) for c in offered for m in mine)
+
+
+def test_a_zone_named_once_in_a_line_is_that_of_all_its_times() -> None:
+    """A period is written with its zone at the end, and begins in the same zone."""
+    text = "Attack on 91.201.214.77\nPeriod: 2026-11-20 03:12:00 - 2026-11-20 05:40:00 (UTC+5)\n"
+    times = [
+        (i.time.hour, i.time.minute, i.zone_said) for i in read_complaint(text.encode()).incidents
+    ]
+    assert times == [(22, 12, True), (0, 40, True)]
+
+
+def test_the_provider_is_heard_in_its_own_language() -> None:
+    """In a forward, the words above what is forwarded tell the language of who is answered."""
+    mail = (Path(__file__).parent / "corpus" / "provider-forward-it-kz-cert.eml").read_bytes()
+    read = read_complaint(mail)
+    assert (read.language, read.sender_language) == ("en", "it")

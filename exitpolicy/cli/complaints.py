@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ASK: Final = "ask"
 """What --block has for its value where none is given."""
+GUESS: Final = 40
+"""A candidate with a lower score has no evidence of its role, only of being named."""
 REPLIES: Final = Path("/etc/exitpol/replies")
 """Where the operator's own letters are."""
 
@@ -177,7 +179,7 @@ def reply(
             has_deadline=read.deadline is not None,
             from_cert=_is_cert(read.reporter),
         )
-    language = choose_language(lang or (read.language if read is not None else None))
+    language = choose_language(lang or _spoken(read, recipient))
     letter = render(load_template(chosen, language, REPLIES), facts)
     if as_json:
         say_json(
@@ -200,6 +202,14 @@ def reply(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )
     return ExitCode.DONE
+
+
+def _spoken(read: "Complaint | None", recipient: str) -> str | None:
+    """Return the language of who is answered: the provider's own words, or the reporter's."""
+    if read is None:
+        return None
+    provider = read.sender_language if recipient == "isp" and read.forwarded else None
+    return provider or read.language
 
 
 def _bytes(name: str) -> bytes:
@@ -240,7 +250,10 @@ def _write(read: "Complaint") -> None:
     for name, value in lines:
         say(f"{name:<11} {printable(value)}")
     for number, candidate in enumerate(read.candidates, start=1):
-        say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}")
+        guess = (
+            "" if candidate.score >= GUESS else "  (a guess: nothing says that it is the victim)"
+        )
+        say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
         for evidence in candidate.evidence[:2]:
             say(f"{'':<15}{printable(evidence)[:100]}")
     if not read.candidates:

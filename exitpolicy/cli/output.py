@@ -57,7 +57,7 @@ def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
     whole = {"schema": SCHEMA, **values}
     text = json.dumps(whole, indent=2, ensure_ascii=False, default=_json)
     try:
-        text.encode(sys.stdout.encoding)
+        text.encode(_encoding())
     except UnicodeEncodeError:
         text = json.dumps(whole, indent=2, default=_json)
     say(text)
@@ -138,8 +138,12 @@ def say_diff(old: str, new: str, name: str) -> None:
 
 def _write(text: str) -> None:
     # A torrc may hold bytes that are no UTF-8, and a terminal may know fewer characters than we.
-    encoding = sys.stdout.encoding
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.write(text.encode(_encoding(), "backslashreplace").decode(_encoding()))
+
+
+def _encoding() -> str:
+    # None where stdout is not a file.
+    return sys.stdout.encoding or "utf-8"
 
 
 def _json(value: object) -> object:

@@ -102,6 +102,8 @@ class Complaint:
     kind: Kind
     language: str | None
     """ISO 639-1 code of the prose; None where there is too little of it."""
+    sender_language: str | None
+    """That of the words of who sent the mail, before what was forwarded begins."""
     candidates: tuple[Candidate, ...]
     """The destinations, the likeliest first; never an own or protected one."""
     cautions: tuple[Caution, ...]

@@ -58,6 +58,7 @@ _AUTOMATIC: Final = re.compile(
     re.IGNORECASE,
 )
 _PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
+_RULER: Final = re.compile(r"\s*[-_=*]{3}")
 _LOG_LINE: Final = re.compile(
     r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
     r"|https?://\S{30}",
@@ -109,6 +110,7 @@ def read_complaint(
         deadline=deadline_in(written, zone, envelope.date),
         kind=kind,
         language=_language(kept, subjects),
+        sender_language=_sender_language(kept),
         candidates=verdict.candidates,
         cautions=(
             *_spoofed(unfolded.messages[0], kind, written),
@@ -231,6 +233,16 @@ def _incidents(
     )
     rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
+
+
+def _sender_language(kept: list[Text]) -> str | None:
+    """Return the language of the first text's beginning, up to what is quoted or forwarded."""
+    own: list[str] = []
+    for line in kept[0].content[:MAX_PROSE].split("\n") if kept else []:
+        if line.startswith(">") or _RULER.match(line) or _FROM.match(line[:350]):
+            break
+        own.append(line)
+    return language_of("\n".join(own))
 
 
 def _language(kept: list[Text], subjects: list[str]) -> str | None:

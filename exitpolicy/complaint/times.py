@@ -258,7 +258,11 @@ def _until(match: re.Match[str], rest: str, zone: timezone | None) -> datetime |
 def _moments(
     line: str, zone: timezone | None, sent: datetime | None
 ) -> Iterable[tuple[datetime, bool]]:
-    for year, month, day, clock, said in _parts(line, sent):
+    parts = list(_parts(line, sent))
+    zones = {said for *_, said in parts if said is not None}
+    # "from 03:12 to 05:40 (UTC+5)": a zone that is named once in a line is that of all its times.
+    zone = next(iter(zones)) if len(zones) == 1 else zone
+    for year, month, day, clock, said in parts:
         moment = _moment(year, month, day, clock, said or zone or UTC)
         if moment is not None:
             yield moment, (said or zone) is not None

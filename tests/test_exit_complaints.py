@@ -1,0 +1,144 @@
+"""From the complaint to the answer, on a real Tor exit."""
+
+import email.policy
+import os
+import pty
+import select
+import sys
+import time
+from collections.abc import Iterator
+from email.parser import BytesParser
+from pathlib import Path
+
+import pytest
+
+from tests.exit_host import ExitHost, HostMaker, host_maker
+
+MAIL = Path(__file__).parent / "corpus" / "provider-forward-it-kz-cert.eml"
+OPERATOR = (
+    "operator: {name: Ada Rossi, contact: abuse@exit.example, relay_name: exit1,"
+    " address: 185.220.101.4}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def blocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExitHost]:
+    """Give a host on which the destination of MAIL was blocked by `complaint --block`."""
+    with host_maker(tmp_path_factory.mktemp("host")) as make:
+        host = make(extra=OPERATOR)
+        done = host.run("complaint", str(MAIL), "--block", "91.201.214.77", "--until", "30d")
+        assert done.code == 0, done
+        yield host
+
+
+def test_a_complaint_is_read_into_the_keys_of_the_contract(blocked: ExitHost) -> None:
+    """`complaint --json` names who, what, when, and the destination, not the relay."""
+    read = blocked.run("complaint", str(MAIL), "--json").json
+    assert read["references"] == ["KZ-CERT#90211"]
+    assert read["kind"] == "brute-force"
+    assert [c["destination"] for c in read["candidates"]] == ["91.201.214.77"]
+    assert read["candidates"][0]["evidence"]
+    assert {"reporter", "incidents", "deadline", "language", "cautions"} <= read.keys()
+
+
+def test_the_block_keeps_the_reference_and_nothing_else_of_the_mail(blocked: ExitHost) -> None:
+    """Ledger and history hold the ticket; no name or address of a person, and the torrc nothing."""
+    assert blocked.tor.rejects("91.201.214.77")
+    (block,) = blocked.run("list", "--json").json["blocks"]
+    assert (block["reference"], block["reason"]) == ("KZ-CERT#90211", "")
+    kept = blocked.ledger.read_text() + blocked.ledger.with_name("history.jsonl").read_text()
+    for personal in ("@", "Servizio", "portal.example"):
+        assert personal not in kept
+    assert "KZ-CERT" not in blocked.fragment.read_text()
+
+
+def test_the_answer_goes_to_the_provider_in_its_language_and_says_what_is_true(
+    blocked: ExitHost,
+) -> None:
+    """The forward is in Italian, so is the letter; it names the block, its end, and the ticket."""
+    done = blocked.run("reply", str(MAIL))
+    assert done.code == 0, done
+    assert "KZ-CERT#90211" in done.out.splitlines()[0]
+    assert "91.201.214.77" in done.out
+    assert "Gentile" in done.out or "Buongiorno" in done.out
+    assert "185.220.101.4" in done.out
+    english = blocked.run("reply", str(MAIL), "--lang", "en").out
+    assert "I have blocked on this exit:" in english
+
+
+def test_the_answer_is_found_by_reference_and_by_destination(blocked: ExitHost) -> None:
+    """Weeks later the ticket or the address is enough."""
+    for name in ("KZ-CERT#90211", "91.201.214.77"):
+        assert "I have blocked" in blocked.run("reply", name, "--lang", "en").out
+    assert blocked.run("reply", "T#unknown").code == 9
+
+
+def test_an_eml_answers_the_mail(blocked: ExitHost) -> None:
+    """`--eml` has In-Reply-To, References, To and the ticket once in the subject."""
+    done = blocked.run("reply", str(MAIL), "--eml")
+    mail = BytesParser(policy=email.policy.default).parsebytes(done.out.encode())
+    assert mail["In-Reply-To"] == "<9795da09e7154ed9@provider.example>"
+    assert mail["To"] == "abuse@provider.example"
+    assert str(mail["Subject"]).count("KZ-CERT#90211") == 1
+
+
+def test_what_tor_does_not_enforce_is_not_said_to_be_blocked(make_host: HostMaker) -> None:
+    """With Tor down the block is on record, and the letter does not claim it."""
+    host = make_host(extra=OPERATOR)
+    host.tor.stop()
+    assert host.run("block", "91.201.214.77", "--until", "1d", "--reference", "T#1").code == 6
+    done = host.run("reply", "T#1", "--lang", "en")
+    assert "I have blocked" not in done.out
+    assert "91.201.214.77" in done.err
+
+
+def test_without_a_terminal_a_destination_must_be_named(blocked: ExitHost) -> None:
+    """`--block` alone has nobody to ask; the candidates are in the hint (2)."""
+    done = blocked.run("complaint", str(MAIL), "--block", "--until", "30d")
+    assert done.code == 2
+    assert "--block '91.201.214.77'" in done.err
+
+
+def test_the_hosts_own_address_is_never_blocked(blocked: ExitHost) -> None:
+    """Naming the accused relay itself is refused (4)."""
+    done = blocked.run("complaint", str(MAIL), "--block", "185.220.101.4", "--until", "30d")
+    assert done.code == 4
+    assert not blocked.tor.rejects("185.220.101.4")
+
+
+def test_a_report_that_may_be_spoofed_needs_a_yes(blocked: ExitHost, tmp_path: Path) -> None:
+    """A SYN scan by an automatic sender is not blocked on its word alone (4)."""
+    report = tmp_path / "scan.txt"
+    report.write_text(
+        "This is an automated report. Your IP 185.220.101.4 sent SYN packets, a port scan.\n"
+        "2026-11-20 03:12:00 UTC SRC=185.220.101.4 DST=91.201.214.90 PROTO=TCP DPT=22 SYN\n"
+    )
+    arguments = ("complaint", str(report), "--block", "91.201.214.90", "--until", "1d")
+    done = blocked.run(*arguments)
+    assert (done.code, "spoofed" in done.err) == (4, True), done
+    assert not blocked.tor.rejects("91.201.214.90")
+    assert blocked.run(*arguments, "--yes").code == 0
+    assert blocked.tor.rejects("91.201.214.90")
+
+
+def test_on_a_terminal_it_asks_which_to_block(make_host: HostMaker) -> None:
+    """The candidates are numbered, and the number that is typed is blocked."""
+    host = make_host(extra=OPERATOR)
+    child, terminal = pty.fork()
+    if child == 0:
+        command = [sys.executable, "-m", "exitpolicy", "--config", str(host.config)]
+        os.execv(  # noqa: S606 - the child of a fork becomes it
+            sys.executable, [*command, "complaint", str(MAIL), "--block", "--until", "1d"]
+        )
+    shown, end, answered = b"", time.monotonic() + 30, False
+    while time.monotonic() < end:
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        try:
+            shown += os.read(terminal, 4096) if ready else b""
+        except OSError:
+            break
+        if not answered and b"Block which?" in shown:
+            os.write(terminal, b"1\n")
+            answered = True
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown.decode()
+    assert host.tor.rejects("91.201.214.77")
