@@ -140,9 +140,14 @@ def checked_text(name: str, text: str) -> str:
     Any character may stand in it but what is no character: the undecodable bytes of a terminal.
     """
     if len(text) > MAX_TEXT:
-        raise UsageError(f"the {name} has {len(text)} characters; {MAX_TEXT} fit")
+        raise UsageError(
+            f"the {name} has {len(text)} characters; {MAX_TEXT} fit",
+            hint="keep the rest where the complaint is kept",
+        )
     if _UNDECODABLE.search(text):
-        raise UsageError(f"the {name} holds bytes that are not UTF-8 text")
+        raise UsageError(
+            f"the {name} holds bytes that are not UTF-8 text", hint="leave those characters out"
+        )
     return text
 
 

@@ -24,6 +24,8 @@ BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 MAX_TEXT: Final = 2000
 """Longer texts are refused unread: no destination that a person means is that long."""
 
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ONE_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}")
 _LOOKS_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -90,7 +92,9 @@ def prefixes(first: int, last: int, bits: int) -> Iterator[tuple[int, int]]:
 
 def address_text(family: Family, number: int) -> str:
     """Return an address in its canonical text (RFC 5952 for IPv6), without brackets."""
-    return str(IPv4Address(number) if family == 4 else IPv6Address(number))
+    if family == 6:
+        return str(IPv6Address(number))
+    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def address_range_text(family: Family, first: int, last: int, *, brackets: bool = False) -> str:
@@ -131,8 +135,15 @@ def parse_destination(text: str) -> Destination:
     `:80,443`, `:6000-6010`); IPv6 bare, or in brackets when ports follow (`[2001:db8::1]:22`,
     `[2001:db8::]/32:22`). Raises UsageError, whose hint says what to write instead.
     """
+    if _ONE_IPV4.fullmatch(text):
+        # By far the most in any list, so they do not go the long way.
+        number = _ipv4(text)
+        return Destination(4, number, number)
     if len(text) > MAX_TEXT:
-        raise UsageError(f"a destination of {len(text)} characters: that is no address")
+        raise UsageError(
+            f"a destination of {len(text)} characters: that is no address",
+            hint="for a list, write one a line and read it with -",
+        )
     text = text.strip()
     if (plain := _refanged(text)) != text:
         raise UsageError(f"{text!r} is written so that nobody clicks on it", hint=f"write {plain}")
@@ -146,6 +157,12 @@ def parse_destination(text: str) -> Destination:
             hint=f"write the IPv4 address: {'-'.join(str(address) for address in inner)}",
         )
     return Destination(family, first, last, ALL_PORTS if ports is None else _parse_ports(ports))
+
+
+def _ipv4(text: str) -> int:
+    """Return the number of an address that is known to be one."""
+    first, second, third, fourth = text.split(".")
+    return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
 
 
 def _split_ports(text: str) -> tuple[str, str | None]:
@@ -186,7 +203,10 @@ def _parse_addresses(text: str, whole: str) -> tuple[Family, int, int]:
         low, _, high = text.partition("-")
         (family, first), (other, last) = _parse_address(low, whole), _parse_address(high, whole)
         if family != other:
-            raise UsageError(f"{whole!r} is a range from IPv{family} to IPv{other}")
+            raise UsageError(
+                f"{whole!r} is a range from IPv{family} to IPv{other}",
+                hint="write one range for each family",
+            )
         if first > last:
             raise UsageError(f"the range {whole!r} runs backwards", hint=f"write {high}-{low}")
         return family, first, last
@@ -226,17 +246,19 @@ def _parse_network(address: str, length: str, whole: str) -> tuple[Family, int, 
 
 
 def _parse_address(text: str, whole: str) -> tuple[Family, int]:
+    if _ONE_IPV4.fullmatch(text):
+        return 4, _ipv4(text)
     if _DOTTED.fullmatch(text):
-        try:
-            return 4, int(IPv4Address(text))
-        except AddressValueError:
-            plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
-            if plain != text and all(len(o) < 4 and int(o) < 256 for o in plain.split(".")):
-                raise UsageError(
-                    f"{whole!r} has leading zeros, which some programs read as octal",
-                    hint=f"write {plain} if that is what is meant",
-                ) from None
-            raise UsageError(f"{whole!r} is no IPv4 address: an octet is above 255") from None
+        plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
+        if _ONE_IPV4.fullmatch(plain):
+            raise UsageError(
+                f"{whole!r} has leading zeros, which some programs read as octal",
+                hint=f"write {plain} if that is what is meant",
+            )
+        raise UsageError(
+            f"{whole!r} is no IPv4 address: an octet is above 255",
+            hint="each of the four numbers is 0 to 255",
+        )
     if _LOOKS_IPV6.fullmatch(text):
         try:
             return 6, int(IPv6Address(text))
@@ -287,7 +309,9 @@ def _parse_port_range(item: str) -> tuple[int, int]:
     if (plain := f"{first}-{last}" if dash else f"{first}") != item:
         raise UsageError(f"port {item!r} has leading zeros", hint=f"write {plain}")
     if not 1 <= first <= 65535 or not 1 <= last <= 65535:
-        raise UsageError(f"port {item!r} is not between 1 and 65535")
+        raise UsageError(
+            f"port {item!r} is not between 1 and 65535", hint="for all ports, name none"
+        )
     if first > last:
         raise UsageError(f"the port range {item!r} runs backwards", hint=f"write {high}-{low}")
     return first, last

@@ -112,7 +112,9 @@ class Limits:
     policy_bytes: int
     """What they take of it."""
     ipv4: PortSummary
+    """The `p` line of the consensus, and the counts behind it."""
     ipv6: PortSummary
+    """The `ipv6-policy` line, which Tor leaves out where it is `reject 1-65535`."""
     free_networks: tuple[int, int]
     """The /8s that count for the Exit flag on ports 80 and 443: accepted, no part rejected."""
 
@@ -244,7 +246,7 @@ def _ports_problem(before: PortSummary, after: PortSummary) -> Problem | None:
     excess = max(_highest(after, ports) for ports in lost) - limit
     room = limit - max(_highest(before, ports) for ports in lost)
     message = f"the consensus would say that the relay rejects all of IPv{after.family} on"
-    named = f"{message} port {ports_text(lost)}"
+    named = f"{message} {_named(lost)}"
     if excess <= 0 and not after.is_cut:
         # No rule accepts it for all addresses: a base policy that closes ports is asked to.
         return None
@@ -281,6 +283,14 @@ def _without(ports: Ports, others: Ports) -> Ports:
         if start <= high:
             result.append((start, high))
     return tuple(result)
+
+
+def _named(ports: Ports) -> str:
+    """Name ports for people, not all of them where they are many."""
+    if ports == ALL_PORTS:
+        return "every port"
+    more = f" and {len(ports) - 5} other ranges" if len(ports) > 5 else ""
+    return f"port {ports_text(ports[:5])}{more}"
 
 
 def _highest(summary: PortSummary, ports: tuple[int, int]) -> int:

@@ -121,9 +121,9 @@ class ExitOptions:
 
 
 def first_catch_all(values: Iterable[str]) -> str | None:
-    """Return the first ExitPolicy rule behind which nothing of some family has any effect."""
+    """Return the first ExitPolicy rule behind which no IPv4 rule has any effect; None if none."""
     for value in values:
-        for item in value.split(","):
-            if item.strip() and any(rule.is_catch_all for rule in parse_rule(item.strip())):
-                return item.strip()
+        for item in filter(None, map(str.strip, value.split(","))):
+            if any(rule.is_catch_all and rule.family == 4 for rule in parse_rule(item)):
+                return item
     return None

@@ -69,6 +69,15 @@ class Decisions:
             index += 1
         return sorted(found)
 
+    def used(self) -> set[int]:
+        """Return the rules that decide anything at all."""
+        return {
+            index
+            for _, decisions in self._segments.values()
+            for decided in decisions
+            for _, index in decided
+        }
+
     def accepts(self, rule: int) -> bool:
         """Tell whether the rule with this index accepts."""
         return rule == IMPLICIT_ACCEPT or self.rules[rule].accept

@@ -58,6 +58,8 @@ class Running:
     """DisableNetwork: the enforced policy is stale."""
     reload_ignored: bool = False
     """__ReloadTorrcOnSIGHUP 0: a reload reads nothing."""
+    pid: int = 0
+    """Its process id; 0 if it does not say."""
 
     @property
     def expected(self) -> tuple[Rule, ...] | None:
@@ -94,6 +96,29 @@ class Configured:
         """The operator's own options, without the fragment."""
         return self.options.without(self.fragment)
 
+    @property
+    def shadowed(self) -> tuple[str, ...]:
+        """The operator's own ExitPolicy rules below the fragment that decide nothing there."""
+        start = self.options.position(self.fragment)
+        if start is None:
+            return ()
+        above = [rule for value in self.options.exit_policy[:start] for rule in _rules(value)]
+        ours = parse_policy(self.fragment)
+        own = [
+            (item.strip(), rule)
+            for value in self.options.exit_policy[start + len(self.fragment) :]
+            for item in value.split(",")
+            for rule in _rules(item)
+        ]
+        below = [rule for _, rule in own]
+        with_us = _used([*above, *ours, *below], len(above) + len(ours))
+        without_us = _used([*above, *below], len(above))
+        dead = {text for (text, _), a, b in zip(own, with_us, without_us, strict=True) if b > a}
+        alive = {text for (text, _), a in zip(own, with_us, strict=True) if a}
+        return tuple(
+            text for text in dict.fromkeys(text for text, _ in own) if text in dead - alive
+        )
+
     def with_fragment(self, fragment: tuple[str, ...]) -> "Configured":
         """Return what the files would say with another fragment in the same place."""
         own, start = self.own, self.options.position(self.fragment) or 0
@@ -114,6 +139,8 @@ class View:
     """Why it cannot be reached."""
     broken: ExitpolError | None = None
     """Why its files are not good."""
+    must_restart: ExitpolError | None = None
+    """Why a reload of its files would end it."""
 
     @property
     def in_sync(self) -> bool:
@@ -123,6 +150,17 @@ class View:
             and self.configured is not None
             and same_options(self.running.options, self.configured.options)
             and self.running.settled
+        )
+
+    @property
+    def nearly_in_sync(self) -> bool:
+        """Whether all that is missing is that Tor enforces what it has read, which takes time."""
+        return (
+            not self.in_sync
+            and self.running is not None
+            and self.configured is not None
+            and not self.running.network_disabled
+            and same_options(self.running.options, self.configured.options)
         )
 
     @property
@@ -158,6 +196,19 @@ class Plan:
     def nothing(self) -> bool:
         """Whether all is as it should be."""
         return not self.install and not self.reload
+
+
+def _rules(value: str) -> tuple[Rule, ...]:
+    try:
+        return parse_policy([value])
+    except RuleError:
+        return ()
+
+
+def _used(rules: Sequence[Rule], start: int) -> list[bool]:
+    """Tell of each rule from `start` on whether it decides anything."""
+    deciding = Decisions(rules).used()
+    return [index in deciding for index in range(start, len(rules))]
 
 
 def plan(wanted: str, installed: str | None, views: Iterable[View]) -> Plan:

@@ -2,7 +2,7 @@
 
 The grammar is that of torrc's ExitPolicy (tor(1)) and of a descriptor's policy lines (dir-spec,
 "accept" and "reject"); both are read, because `GETCONF ExitPolicy` answers with the first and
-`GETINFO exit-policy/full` with the second.
+`GETINFO exit-policy/full` with the second. They differ in what `*` means.
 """
 
 import re
@@ -36,7 +36,7 @@ class RuleError(InvalidFileError, ValueError):
 class Rule:
     """Accept or reject connections to a network and a range of ports.
 
-    `str()` gives the text of a descriptor, which torrc takes as well.
+    `str()` gives the text of a descriptor; `in_torrc` that of a torrc.
     """
 
     accept: bool
@@ -65,6 +65,13 @@ class Rule:
         """Whether no later rule of the family has any effect."""
         return self.prefix == 0 and (self.low, self.high) == ALL_PORTS[0]
 
+    @property
+    def in_torrc(self) -> str:
+        """The text that means this in a torrc, where `*` is every address of both families."""
+        if self.family == 4 and self.prefix == 0:
+            return f"{'accept' if self.accept else 'reject'} *4:{self._ports_text}"
+        return str(self)
+
     def __str__(self) -> str:
         # As policy_write_item with format_for_desc writes it (tor: src/core/or/policies.c).
         if self.prefix == 0:
@@ -80,7 +87,7 @@ class Rule:
 
     @property
     def _ports_text(self) -> str:
-        if (self.low, self.high) == ALL_PORTS[0]:
+        if self.low <= 1 and self.high == 65535:
             return "*"
         return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
 
@@ -97,6 +104,24 @@ def parse_policy(lines: Iterable[str]) -> tuple[Rule, ...]:
             if text := item.strip():
                 rules.extend(parse_rule(text))
     return tuple(rules)
+
+
+def parse_descriptor(text: str) -> tuple[Rule, ...]:
+    """Read a policy as Tor prints it, a rule a line: `GETINFO exit-policy/full`.
+
+    Other than in a torrc, a `*` in it is every IPv4 address, unless accept6 or reject6 stands
+    before it; but a policy that accepts nothing is one line, `reject *:*` (tor:
+    src/feature/relay/router.c, router_dump_exit_policy_to_string). Raises RuleError.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines == ["reject *:*"]:
+        return parse_rule("reject *:*")
+    return tuple(
+        rule
+        for line in lines
+        for rule in parse_rule(line)
+        if rule.family == 4 or line.startswith(("accept6", "reject6")) or "[" in line
+    )
 
 
 def parse_rule(text: str) -> tuple[Rule, ...]:

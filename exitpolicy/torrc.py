@@ -125,35 +125,51 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
 
 
 def first_exit_policy(
-    torrc: Path, wanted: str, folder: Path = Path("/"), depth: int = MAX_DEPTH
+    torrc: Path, fragment: Path, wanted: str, folder: Path = Path("/")
 ) -> Place | None:
     """Return the place of the ExitPolicy line that holds the rule `wanted`; None if not found."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is not None and rule.split() == wanted.split():
+            return place
+    return None
+
+
+def include_places(torrc: Path, fragment: Path, folder: Path = Path("/")) -> list[Place]:
+    """Return every place at which the fragment is included, in the order in which Tor reads."""
+    return [place for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH) if rule is None]
+
+
+def rules_above(
+    torrc: Path, fragment: Path, folder: Path = Path("/")
+) -> Iterator[tuple[Place, str]]:
+    """Yield the ExitPolicy rules that Tor reads before the fragment, each with its place."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is None:
+            return
+        yield place, rule
+
+
+def _policy(
+    torrc: Path, fragment: Path, folder: Path, depth: int
+) -> Iterator[tuple[Place, str | None]]:
+    """Yield each rule of an ExitPolicy line as it stands there, and None for the fragment."""
     for line in lines(read_text(torrc)):
-        if line.keyword.lstrip("+/") == "exitpolicy":
-            if wanted.split() in (item.split() for item in line.value.partition("#")[0].split(",")):
-                return Place(torrc, line.number)
+        place = Place(torrc, line.number)
+        if line.keyword.lstrip("+") == "exitpolicy":
+            for rule in line.value.partition("#")[0].split(","):
+                yield place, rule.strip().strip('"')
         elif line.keyword == "%include":
             _check_depth(torrc, line, depth)
             for path in _included(line.value, folder):
-                if _is_file(path):
-                    place = first_exit_policy(path, wanted, folder, depth - 1)
-                    if place is not None:
-                        return place
-    return None
+                if _same(path, fragment):
+                    yield place, None
+                elif _is_file(path):
+                    yield from _policy(path, fragment, folder, depth - 1)
 
 
 def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
-    for line in lines(read_text(torrc)):
-        if line.keyword == "%include":
-            _check_depth(torrc, line, depth)
-            for path in _included(line.value, folder):
-                if _same(path, fragment):
-                    return Place(torrc, line.number)
-                if _is_file(path):
-                    place = _include_place(path, fragment, folder, depth - 1)
-                    if place is not None:
-                        return place
-    return None
+    policy = _policy(torrc, fragment, folder, depth)
+    return next((place for place, rule in policy if rule is None), None)
 
 
 def _redirected(

@@ -27,9 +27,15 @@ need_packages() { # PACKAGE:PROGRAM...
 }
 
 need_venv() { # GROUP or nothing; leaves a virtual environment in .venv
-    local python
-    python=$(for p in python3.13 python3.12 python3.11 python3; do command -v $p; done | head -n 1) || true
-    if [ -z "$python" ] || ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    local python='' candidate
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        # Really run it: a name on the path may be a shim without a Python behind it.
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            break
+        fi
+    done
+    if [ -z "$python" ]; then
         echo "error: Python 3.11 or later is needed" >&2
         echo "hint: sudo apt-get install python3 python3-venv" >&2
         exit 1

@@ -224,7 +224,7 @@ def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) 
         lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
         lambda: host.redirected(""),
         lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
-        lambda: torrc.first_exit_policy(host.torrc, "reject *:*", host.folder),
+        lambda: torrc.first_exit_policy(host.torrc, host.fragment, "reject *:*", host.folder),
     ):
         with pytest.raises(InvalidFileError, match=r":\d+: an include that is more than 30 levels"):
             look()
@@ -312,7 +312,7 @@ def test_a_rule_is_found_where_it_stands(
     """The first line that holds the rule is named, in whichever file."""
     for name, text in files.items():
         host.write(name, text)
-    found = torrc.first_exit_policy(host.torrc, "accept *:*", host.folder)
+    found = torrc.first_exit_policy(host.torrc, host.fragment, "accept *:*", host.folder)
     assert (found and str(found)) == (place and f"{host.folder}/{place}")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from exitpolicy import __version__
-from exitpolicy.cli import blocks, output, policies, relays
+from exitpolicy.cli import blocks, complaints, doctor, output, policies, relays
 from exitpolicy.cli.common import Session
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.errors import ExitCode, ExitpolError, UsageError
@@ -31,9 +31,12 @@ COMMANDS: Final[dict[str, Callable[..., int]]] = {
     "list": blocks.list_,
     "check": relays.check,
     "status": relays.status,
+    "doctor": doctor.doctor,
     "apply": relays.apply,
     "expire": relays.expire,
     "history": blocks.history,
+    "complaint": complaints.complaint,
+    "reply": complaints.reply,
 }
 for name, function in COMMANDS.items():
     app.command(name)(function)
@@ -51,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     gc.disable()
     wants_json = "--json" in arguments
     try:
-        code = app(args=list(arguments), prog_name="exitpol", standalone_mode=False)
+        code = app(args=complaints.with_ask(arguments), prog_name="exitpol", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except typer.TyperException as error:
@@ -93,7 +96,9 @@ def options(
     config: Annotated[
         Path | None,
         typer.Option(
-            envvar="EXITPOL_CONFIG", help=f"The config file, if not {config_file.DEFAULT_PATH}."
+            envvar="EXITPOL_CONFIG",
+            help=f"The config file, if not {config_file.DEFAULT_PATH}.",
+            readable=False,  # whether it can be read is for the config's own errors
         ),
     ] = None,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,

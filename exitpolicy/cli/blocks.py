@@ -22,6 +22,7 @@ from exitpolicy.cli.common import (
 from exitpolicy.cli.output import note, say, say_json
 from exitpolicy.destination import Destination, parse_destination
 from exitpolicy.errors import ExitCode, UsageError
+from exitpolicy.operations.host import Host
 from exitpolicy.when import parse_until, remaining_text, until_text
 
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
@@ -29,6 +30,7 @@ from exitpolicy.when import parse_until, remaining_text, until_text
 if TYPE_CHECKING:
     from exitpolicy.operations.change import Changed
     from exitpolicy.operations.listing import Listed
+    from exitpolicy.operations.remaining import Remaining
 
 _MANY: Final = 25
 """More blocks than that are not listed one by one after a change."""
@@ -42,6 +44,10 @@ def block(
     dry_run: DryRun = False,
     force: Force = False,
     no_wait: NoWait = False,
+    cut: Annotated[
+        bool,
+        typer.Option("--cut", help="Also close the streams that are open to them (as root)."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Block destinations until a time.
@@ -61,7 +67,7 @@ def block(
         reference=checked_text("reference", reference),
         options=change.Options(dry_run, force, not no_wait),
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_blocked(host, changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, cut=cut)
 
 
 def renew(
@@ -82,7 +88,7 @@ def renew(
     changed = change.renew(
         host, read_destinations(dest), end, change.Options(dry_run=dry_run, wait=not no_wait)
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
 
 
 def lift(
@@ -113,7 +119,7 @@ def lift(
         reference,
         change.Options(dry_run=dry_run, wait=not no_wait),
     )
-    return _say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
+    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
 
 
 def list_(
@@ -218,12 +224,57 @@ def _say_blocks(
         say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
 
 
-def _say_changed(
-    changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, gone: bool = False
+def _streams_json(streams: "Remaining") -> dict[str, int | None]:
+    return {"open_streams": streams.open, "closed_streams": streams.closed}
+
+
+def _say_streams(streams: "Remaining") -> None:
+    """Write what is known of the streams that were open before; nothing where there were none."""
+    if streams.closed:
+        note(f"{_count(streams.closed)} closed, {streams.open} still open")
+    elif streams.open:
+        mend = "; close them: the same command with --cut" if streams.closed is None else ""
+        note(f"{_count(streams.open)} to what is blocked now{mend}")
+    elif streams.closed == 0:
+        note("no stream to it is open")
+    if streams.problem is not None:
+        output.warn(f"open streams: {output.printable(str(streams.problem))}")
+        if streams.problem.hint:
+            note(f"hint: {streams.problem.hint}")
+
+
+def _count(streams: int) -> str:
+    return f"{streams} open stream{'' if streams == 1 else 's'}"
+
+
+def say_blocked(
+    host: Host, changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, cut: bool
+) -> int:
+    """Write what became of a block, and of the streams that were open to it."""
+    from exitpolicy.operations import remaining
+
+    streams = remaining.Remaining(None)
+    if changed.applied is not None and not dry_run:
+        destinations = [block_.destination for block_ in changed.blocks]
+        streams = remaining.look_for(host, changed.applied, destinations, cut=cut)
+    code = say_changed(changed, dry_run=dry_run, waited=waited, as_json=as_json, streams=streams)
+    _say_streams(streams)
+    return code
+
+
+def say_changed(
+    changed: "Changed",
+    *,
+    dry_run: bool,
+    waited: bool,
+    as_json: bool,
+    gone: bool = False,
+    streams: "Remaining | None" = None,
 ) -> int:
     """Write what became of a change of the ledger, and return the exit code."""
     from exitpolicy.operations.outcome import exit_code, lifted_state
 
+    more = {} if streams is None else _streams_json(streams)
     applied = changed.applied
     if applied is None:
         assert changed.failure is not None  # noqa: S101 - one of the two is there
@@ -231,6 +282,7 @@ def _say_changed(
             say_json(
                 blocks=[{**output.block_json(b), "state": "unknown"} for b in changed.blocks],
                 error=output.error_json(changed.failure),
+                **more,
             )
         output.report(changed.failure)
         note("the change is recorded in the ledger; the next tick or exitpol apply finishes it")
@@ -248,13 +300,13 @@ def _say_changed(
             ],
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
+            **more,
         )
+    elif dry_run:
+        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
     else:
-        if dry_run:
-            output.say_diff(applied.former or "", applied.wanted.text, "fragment")
-        else:
-            _say_blocks(changed.blocks, states, None if gone else applied.time.now)
-        output.report_all(applied.problems)
+        _say_blocks(changed.blocks, states, None if gone else applied.time.now)
+    output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE
     return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

@@ -49,12 +49,12 @@ def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
         path = None
     return Host.of(
         config_file.load(path),
-        who=who or _login_name(),
+        who=who or login_name(),
         clock=lambda: datetime.now(UTC),
     )
 
 
-def _login_name() -> str:
+def login_name() -> str:
     """Return who is at the keyboard, through sudo and doas."""
     for variable in ("SUDO_USER", "DOAS_USER"):
         if os.environ.get(variable):

@@ -23,6 +23,9 @@ _COLOURS: Final = {
     "partly": "33",
     "moot": "2",
     "ended": "2",
+    "ok": "32",
+    "warn": "33",
+    "fail": "31",
     "scheduled": "2",
 }
 

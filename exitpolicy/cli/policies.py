@@ -61,7 +61,9 @@ def use(
     """
     from exitpolicy.operations import change
 
-    applied = change.use_policy(
+    used = change.use_policy(
         the_host(), None if name == "none" else name, change.Options(dry_run=dry_run, force=force)
     )
-    return say_applied(applied, dry_run=dry_run, as_json=as_json)
+    for rule in used.shadowed:
+        output.warn(f"{rule!r} in your torrc has no effect below {name}")
+    return say_applied(used.applied, dry_run=dry_run, as_json=as_json)

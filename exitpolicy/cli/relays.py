@@ -71,7 +71,7 @@ def init(
             say("everything is set up")
         if done.applied is not None:
             output.report_all(done.applied.problems)
-    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=True)
+    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
 
 
 def check(
@@ -206,6 +206,7 @@ def say_applied(
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
         )
+        output.report_all(applied.problems)
         return code
     held = applied.time.held(applied.wanted.blocks)
     if held:

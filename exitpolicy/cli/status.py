@@ -1,15 +1,20 @@
 """What `exitpol status` says, and when it is reason for attention."""
 
+from datetime import timedelta
 from typing import Any, Final
 
 from exitpolicy import limits
 from exitpolicy.cli import output
-from exitpolicy.cli.output import say
+from exitpolicy.cli.output import say, why
 from exitpolicy.errors import ExitCode
 from exitpolicy.operations.report import Status
 from exitpolicy.reconcile import State, View
 from exitpolicy.when import remaining_text, utc_text
 
+SOON: Final = timedelta(days=3)
+"""What ends within it is shown with its reference."""
+
+_FEW: Final = 5
 _BAR: Final = 20
 """The characters of a bar."""
 
@@ -36,10 +41,26 @@ def write(status: Status) -> None:
     if status.next_expiry is not None:
         left = remaining_text(status.next_expiry, status.applied.time.now)
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
+    _say_ending(status)
     if status.fragment_changed:
         output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
     for problem in status.applied.problems:
         output.report(problem)
+
+
+def _say_ending(status: Status) -> None:
+    """Write what will be lifted soon, and for whom it was blocked."""
+    now = status.applied.time.now
+    ending = sorted(
+        (block.until, block.destination, why(block))
+        for block in status.applied.wanted.blocks
+        if block.until is not None and now < block.until <= now + SOON
+    )
+    for until, destination, reference in ending[:_FEW]:
+        left = remaining_text(until, now)
+        say(f"ending soon  {destination}  in {left}  {reference}".rstrip())
+    if len(ending) > _FEW:
+        say(f"ending soon  {len(ending) - _FEW} more: exitpol list --expiring {SOON.days}d")
 
 
 def exit_code(status: Status) -> ExitCode:

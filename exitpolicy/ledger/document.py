@@ -6,9 +6,8 @@ it would crash on deep input; and it forgets the line of what it read, which err
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeVar, Union
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, Union
 
 import yaml
 
@@ -25,24 +24,22 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+# Named tuples, because a ledger has some of them for each block and they are made fastest.
+class Text(NamedTuple):
     """A scalar, and the line where it stands."""
 
     value: str
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """A sequence, and the line where it begins."""
 
     values: list["Node"]
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """A mapping, and the line where it begins."""
 
     values: dict[str, "Node"]
@@ -58,10 +55,9 @@ class Document:
     def __init__(self, source: str, content: bytes) -> None:
         """Parse `content`; `source` is the file name for errors. Raises InvalidFileError."""
         self.source: Final = source
-        self._events: Iterator[Any] = iter(())
         self.root: Node | None = None
         try:
-            self._events = iter(yaml.parse(content.decode("utf-8-sig"), Loader=_Loader))
+            self._next = _Loader(content.decode("utf-8-sig")).get_event
             self._read()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
@@ -115,7 +111,7 @@ class Document:
 
     def _read(self) -> None:
         documents = 0
-        for event in self._events:
+        while (event := self._next()) is not None:
             kind = type(event)
             if kind is yaml.DocumentStartEvent:
                 documents += 1
@@ -141,23 +137,19 @@ class Document:
             self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
         if kind is yaml.SequenceStartEvent:
             items: list[Node] = []
-            for inner in self._events:
-                if type(inner) is yaml.SequenceEndEvent:
-                    break
+            while type(inner := self._next()) is not yaml.SequenceEndEvent:
                 items.append(self._node(inner, depth - 1))
             return Items(items, line)
         return self._mapping(line, depth)
 
     def _mapping(self, line: int, depth: int) -> Fields:
         values: dict[str, Node] = {}
-        for inner in self._events:
-            if type(inner) is yaml.MappingEndEvent:
-                break
+        while type(inner := self._next()) is not yaml.MappingEndEvent:
             if type(inner) is not yaml.ScalarEvent or inner.anchor or inner.tag:
                 self._refuse(inner, "a key must be a single word, without anchor or tag")
             if inner.value in values:
                 self._refuse(inner, f"the key {inner.value!r} stands here twice")
-            values[inner.value] = self._node(next(self._events), depth - 1)
+            values[inner.value] = self._node(self._next(), depth - 1)
         return Fields(values, line)
 
     def _refuse(self, event: Any, message: str) -> NoReturn:  # noqa: ANN401

@@ -4,29 +4,36 @@ Whatever was left undone by a crash, a Tor that was down or a hand that edited a
 and done here, because everything is looked at anew.
 """
 
+import contextlib
 import time as system_time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, fragment, limits, reconcile, state, torrc
+from exitpolicy import files, fragment, reconcile, state
 from exitpolicy.destination import Destination
-from exitpolicy.errors import ExitpolError, InvalidFileError, RefusedError, TorRefusesError
+from exitpolicy.errors import (
+    ExitpolError,
+    TorRefusesError,
+    TorUnreachableError,
+)
 from exitpolicy.leap import Time
-from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
-from exitpolicy.operations.host import Host, at_once
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import check, former_rules
+from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
-from exitpolicy.options import ExitOptions, first_catch_all
 from exitpolicy.reconcile import Plan, State, View
-from exitpolicy.rule import parse_policy
 from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
 """How long another apply is waited for; it may itself wait for Tor."""
+
+UNDER_WAY_SECONDS: Final = 5.0
+"""How long a Tor that was not reloaded now is waited for; it needs one second after a reload."""
 
 RELOAD_INTERVAL: Final = 1.1
 """Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
@@ -54,16 +61,31 @@ class Applied:
         return not self.problems and all(view.in_sync for view in self.views)
 
 
-def preview(host: Host, ledger: Ledger, *, force: bool = False) -> Applied:
+def preview(
+    host: Host,
+    ledger: Ledger,
+    *,
+    force: bool = False,
+    baseline: tuple[str, ...] | None = None,
+) -> Applied:
     """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
 
-    `force` lets pass what is the operator's own choice.
+    `force` lets pass what is the operator's own choice. A limit that is broken already with the
+    rules of `baseline` (what is installed, if None) is not held against the ledger.
 
     Raises RefusedError, TorRefusesError, InvalidFileError. That a relay cannot be reached is only
     noted: its files can be looked at all the same.
     """
     result = observe(host, ledger)
-    _check(host, result.views, result.wanted, former_rules(result.former), force=force)
+    former = former_rules(result.former)
+    check(
+        host,
+        result.views,
+        result.wanted,
+        former,
+        baseline=former if baseline is None else baseline,
+        force=force,
+    )
     return result
 
 
@@ -106,7 +128,8 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
     try:
         views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
-        _check(host, views, want, former_rules(former), force=True)
+        rules = former_rules(former)
+        check(host, views, want, rules, baseline=rules, force=True)
     except ExitpolError:
         if changed:
             files.discard(staged)
@@ -126,12 +149,32 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         # Before the reload: should we die in it, the next apply still leaves the time.
         _save_state(host, replace(result, problems=_PENDING), ledger, watched, reloaded)
         result = _reload(host, result, reloading, settle_seconds)
+    elif settle_seconds is not None:
+        result = _settle(host, result)
     watched[str(path)] = state.fingerprints([path])[str(path)]
     _save_state(host, result, ledger, watched, reloaded)
     return result
 
 
 _PENDING: Final = (ExitpolError("a reload is under way"),)
+
+
+def _settle(host: Host, result: Applied) -> Applied:
+    """Wait for relays that have read what is wanted but do not enforce it yet.
+
+    So it is in the second after another exitpol's reload, and after a start of Tor.
+    """
+    by_name = {view.name: view for view in result.views}
+
+    def one(relay: Relay) -> View:
+        view = by_name[relay.name]
+        if view.nearly_in_sync:
+            with contextlib.suppress(TorUnreachableError):
+                return look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+        return view
+
+    views = at_once(one, host.relays)
+    return _applied(result.time, result.wanted, result.former, tuple(views), plan=result.plan)
 
 
 def _reload(
@@ -187,91 +230,23 @@ def _applied(
 def _problems(view: View) -> list[ExitpolError]:
     """Return what keeps a relay from being as it should."""
     found = [problem for problem in (view.unreachable, view.broken) if problem is not None]
+    if view.must_restart is not None:
+        # Also where nothing is to be done: the next reload may be that of logrotate.
+        return [*found, view.must_restart]
     blocked = _not_reloadable(view)
     return found if blocked is None or view.in_sync else [*found, blocked]
 
 
 def _not_reloadable(view: View) -> ExitpolError | None:
     """Return why a relay must not or cannot be reloaded; None if it can."""
+    if view.must_restart is not None:
+        return view.must_restart
     if view.running is not None and view.running.reload_ignored:
         return TorRefusesError(
             f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",
             hint="remove that option and restart Tor",
         )
     return None
-
-
-def former_rules(former: str | None) -> tuple[str, ...]:
-    """Return the rules that the fragment held."""
-    return () if former is None else fragment.rules_of(former)
-
-
-def _check(
-    host: Host, views: Sequence[View], want: Wanted, former: tuple[str, ...], *, force: bool
-) -> None:
-    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
-    for relay, view in zip(host.relays, views, strict=True):
-        # A fragment that has had no rules and gets none does nothing.
-        if view.configured is None or not (want.rules or former):
-            continue
-        if not view.configured.own.exits and view.configured.own.exit_relay is None:
-            raise no_exit(relay)
-        above = _above(view)
-        if above is not None:
-            place = torrc.first_exit_policy(relay.torrc, above)
-            raise InvalidFileError(
-                f"{place or relay.torrc}: {above!r} stands above the include of"
-                f" {host.config.fragment}, so that no block has any effect",
-                hint=f"move the line %include {host.config.fragment} above it",
-            )
-        _check_limits(view, former, force=force)
-    broken = [view.broken for view in views if view.broken is not None]
-    if len(broken) == len(views):
-        raise broken[0]
-
-
-def _check_limits(view: View, former: tuple[str, ...], *, force: bool) -> None:
-    """Refuse a change that would break a limit of Tor's. Raises RefusedError."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    if view.configured.fragment == former or not view.configured.options.exits:
-        return
-    default = parse_policy(base_policies.load("default").rules)
-    running = view.running
-    descriptor = None if running is None else running.descriptor
-
-    def measured(options: ExitOptions) -> limits.Limits:
-        policy = options.policy(
-            default=default,
-            local=() if running is None else running.local,
-            enforced=() if running is None else running.enforced or (),
-        )
-        return limits.measure(policy, descriptor)
-
-    before = measured(view.configured.with_fragment(former).options)
-    for problem in limits.assess(before, measured(view.configured.options)):
-        if not (problem.forcible and force):
-            more = "; or add --force, if you accept that" if problem.forcible else ""
-            raise RefusedError(
-                f"relay {view.name!r}: {problem.message}", hint=f"{problem.hint}{more}"
-            )
-
-
-def no_exit(relay: Relay) -> RefusedError:
-    """Return the refusal for a relay that one reject line would turn into an exit."""
-    return RefusedError(
-        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit option,"
-        " and one reject line would make it exit to everywhere",
-        hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc}; if not, ExitRelay 0",
-    )
-
-
-def _above(view: View) -> str | None:
-    """Return the catch-all of the operator above our rules; None if there is none."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    position = view.configured.options.position(view.configured.fragment)
-    if position is None:
-        return None
-    return first_catch_all(view.configured.options.exit_policy[:position])
 
 
 def _leave_time(reloaded: float, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from exitpolicy.block import Block, Blocks
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError, RefusedError
-from exitpolicy.ledger import blocks_file, history
+from exitpolicy.ledger import base_policies, blocks_file, history
 from exitpolicy.ledger.lock import ledger_lock_path, lock
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
@@ -114,17 +114,48 @@ def expire(host: Host, options: Options) -> Changed:
     return Changed(tuple(ended), apply.apply(host))
 
 
-def use_policy(host: Host, name: str | None, options: Options) -> Applied:
-    """Put a base policy below the blocks, or none. Raises UsageError for an unknown one."""
+@dataclass(frozen=True, slots=True)
+class PolicyUsed:
+    """What came of a new base policy."""
+
+    applied: Applied
+    shadowed: tuple[str, ...]
+    """The operator's own ExitPolicy rules that have no effect below it."""
+
+
+def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
+    """Put a base policy below the blocks, or none.
+
+    Raises UsageError for an unknown one, and RefusedError if rules of the operator's own would
+    lose their effect: they are named, and `force` accepts it.
+    """
     ledger = host.ledger()
-    previewed = apply.preview(host, replace(ledger, policy=name), force=options.force)
+    # The ports that the policy itself closes are not a harm done by the blocks above it.
+    rules = () if name is None else base_policies.load(name).rules
+    previewed = apply.preview(
+        host, replace(ledger, policy=name), force=options.force, baseline=rules
+    )
+    shadowed = tuple(
+        dict.fromkeys(
+            rule
+            for view in previewed.views
+            if view.configured is not None
+            for rule in view.configured.shadowed
+        )
+    )
+    if shadowed and not (options.force or options.dry_run):
+        raise RefusedError(
+            f"these rules of your own torrc would have no effect below {name}:"
+            f" {', '.join(shadowed)}",
+            hint="take them out of the torrc, or add --force to keep them there without effect",
+        )
     if options.dry_run:
-        return previewed
+        return PolicyUsed(previewed, shadowed)
     with lock(
         ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
     ):
         blocks_file.save(host.config.ledger, replace(host.ledger(), policy=name))
-    return apply.apply(host)
+    return PolicyUsed(apply.apply(host), shadowed)
 
 
 def _change(

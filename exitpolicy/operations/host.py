@@ -1,19 +1,15 @@
 """What every operation works on: the files and relays of this host."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from exitpolicy import state
 from exitpolicy.errors import InvalidFileError
 from exitpolicy.ledger import blocks_file, history
 from exitpolicy.ledger.config import Config, Relay
 from exitpolicy.tor import discover
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,3 @@ class Host:
                 hint="name its torrc: exitpol init --torrc PATH",
             )
         return self.relays
-
-
-def at_once(do: Callable[[Relay], T], relays: Sequence[Relay]) -> list[T]:
-    """Return what `do` returns for each relay, all at the same time, in their order."""
-    if len(relays) == 1:
-        return [do(relays[0])]
-    with ThreadPoolExecutor(max_workers=min(32, len(relays) or 1)) as pool:
-        return list(pool.map(do, relays))

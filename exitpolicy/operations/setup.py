@@ -12,13 +12,13 @@ from exitpolicy.ledger import blocks_file
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import DEFAULT_PATH, Config, Relay
 from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
-from exitpolicy.operations import apply
+from exitpolicy.operations import apply, refusals
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.tor import binary, discover
 
-_CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
+CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def with_relay(host: Host, path: Path) -> Host:
         )
     text = torrc.read_text(path)
     invocation = _invocation(Relay("default", path, ""))
-    control = _control(binary.options(invocation, text, _CONTROL_NAMES))
+    control = control_address(binary.options(invocation, text, CONTROL_NAMES))
     if control is None:
         raise InvalidFileError(
             f"{path} opens no control port, through which exitpol reloads Tor",
@@ -109,7 +109,7 @@ def _edit(relay: Relay, path: Path) -> str | None:
     binary.verify(invocation, own)
     options = ExitOptions.read(binary.options(invocation, own, OPTION_NAMES))
     if not options.exits and options.exit_relay is None:
-        raise apply.no_exit(relay)
+        raise refusals.no_exit(relay)
     if torrc.include_place(relay.torrc, path) is not None:
         return None
     if any(character in str(path) for character in '"\\#*?[ \t\n'):
@@ -121,7 +121,7 @@ def _invocation(relay: Relay) -> binary.Invocation:
     return binary.of_host(discover.defaults_torrc(relay))
 
 
-def _control(options: Mapping[str, Sequence[str]]) -> str | None:
+def control_address(options: Mapping[str, Sequence[str]]) -> str | None:
     """Return where the first usable control port of a torrc is."""
     for value in options.get("ControlSocket", ()):
         word = value.split()[0].strip('"') if value.split() else "0"

@@ -27,10 +27,10 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
 
     Raises InvalidFileError if the host has no systemd: the hint says what to put into cron.
     """
-    if not _RUNNING.is_dir() or shutil.which("systemctl") is None:
+    if not booted():
         raise InvalidFileError(
             "this host is not run by systemd; the timer was not installed",
-            hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {_cron(host)}",
+            hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
     written = []
     for name, text in units(host).items():
@@ -44,6 +44,11 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         if result.returncode != 0:
             raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
     return written
+
+
+def booted() -> bool:
+    """Tell whether systemd runs this host."""
+    return _RUNNING.is_dir() and shutil.which("systemctl") is not None
 
 
 def units(host: Host) -> dict[str, str]:
@@ -93,7 +98,8 @@ def _in_a_home(path: Path) -> bool:
     )
 
 
-def _cron(host: Host) -> str:
+def cron_line(host: Host) -> str:
+    """Return the command for a crontab."""
     words = [sys.executable, "-I", "-S", tick.__file__, *_arguments(host)]
     return shlex.join(words).replace("%", "\\%")
 

@@ -42,7 +42,7 @@ def present(host: Host) -> Time:
 def wanted(ledger: Ledger, time: Time) -> Wanted:
     """Return what a ledger wants at a time. Raises UsageError for an unknown base policy."""
     blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
-    rules = [str(rule) for rule in fewest_rules(block.destination for block in blocks)]
+    rules = [rule.in_torrc for rule in fewest_rules(block.destination for block in blocks)]
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules
     return Wanted(blocks, tuple(rules))

@@ -61,6 +61,20 @@ def of_host(defaults_torrc: Path | None) -> Invocation:
     return Invocation((program, *defaults), Path("/"))
 
 
+def version(program: str) -> str:
+    """Return the version of a tor program. Raises TorRefusesError."""
+    try:
+        result = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise TorRefusesError(f"{program} cannot be run: {error}") from None
+    match = re.search(r"Tor version (\S+?)\.?(?:\s|$)", result.stdout)
+    if match is None:
+        raise TorRefusesError(f"{program} does not say its version")
+    return match[1]
+
+
 def verify(invocation: Invocation, torrc: str) -> tuple[str, ...]:
     """Let tor verify a torrc's text and return its warnings. Raises TorRefusesError."""
     result = _run(invocation, torrc, "--verify-config")

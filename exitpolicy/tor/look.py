@@ -1,8 +1,9 @@
 """A look at one relay: what it runs, what it enforces, and what its files would make of it."""
 
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,9 +13,10 @@ from exitpolicy.errors import ExitpolError, InvalidFileError, TorRefusesError, T
 from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
-from exitpolicy.rule import Rule, RuleError, parse_policy
-from exitpolicy.tor import binary, discover
-from exitpolicy.tor.control import Control, NotAnsweredError, connect
+from exitpolicy.rule import Rule, RuleError, parse_descriptor, parse_policy
+from exitpolicy.tor import binary, discover, restart, streams
+from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
+from exitpolicy.tor.streams import Address
 
 SETTLE_SECONDS: Final = 75.0
 """How long a reloaded Tor is waited for until it enforces what it read."""
@@ -48,23 +50,39 @@ def at(relay: Relay, candidate: Candidate) -> View:
     running: Running | None = None
     unreachable: ExitpolError | None = None
     invocation: binary.Invocation | None = None
+    started: restart.Started | None = None
     try:
         with connect(relay) as control:
             running = _running(control)
-            invocation = binary.of_process(_pid(control))
+            invocation = binary.of_process(running.pid)
+            if invocation is not None:
+                started = _started(control, running.pid)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
     configured: Configured | None = None
     broken: ExitpolError | None = None
+    must_restart: ExitpolError | None = None
     try:
         if invocation is None:
             invocation = binary.of_host(discover.defaults_torrc(relay))
-        configured = _configured(_torrc_of(relay, running), invocation, candidate)
+        torrc = _torrc_of(relay, running)
+        include = _include(torrc, invocation, candidate)
+        options = _options(torrc, invocation, candidate)
+        configured = Configured(ExitOptions.read(options), candidate.rules)
+        if running is not None and started is not None:
+            must_restart = restart.needed(
+                relay.name,
+                started,
+                files=options,
+                include=include,
+                own=candidate.fragment,
+                running=running.options,
+            )
     except CandidateError:
         raise
     except (TorRefusesError, InvalidFileError) as error:
         broken = error
-    return View(relay.name, running, configured, unreachable, broken)
+    return View(relay.name, running, configured, unreachable, broken, must_restart)
 
 
 def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
@@ -75,14 +93,50 @@ def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
     """
     with connect(relay) as control:
         control.reload(binary.SECONDS)
-        control.within(settle_seconds or 10.0)
-        running = _running(control)
-        deadline = time.monotonic() + (settle_seconds or 0)
+        return _settled(control, view, settle_seconds or 0)
+
+
+def settle(relay: Relay, view: View, *, seconds: float) -> View:
+    """Look at a relay until it enforces what its files say, at most so long.
+
+    Raises TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        return _settled(control, view, seconds)
+
+
+def _settled(control: Control, view: View, seconds: float) -> View:
+    control.within(seconds + ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
+    running = _running(control)
+    view = replace(view, running=running)
+    while not view.in_sync and time.monotonic() < deadline:
+        running = _changed(control, running, deadline)
         view = replace(view, running=running)
-        while not view.in_sync and time.monotonic() < deadline:
-            running = _changed(control, running, deadline)
-            view = replace(view, running=running)
     return view
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a relay is."""
+
+    nickname: str | None
+    fingerprint: str | None
+    address: str | None
+
+
+def identity(relay: Relay) -> Identity | None:
+    """Return who a running relay says it is; None if it cannot be reached."""
+    try:
+        with connect(relay) as control:
+            nickname = control.get_conf(["Nickname"])["Nickname"]
+            return Identity(
+                nickname[0] if nickname else None,
+                _info(control, "fingerprint") or None,
+                _info(control, "address") or None,
+            )
+    except (TorUnreachableError, InvalidFileError, NotAnsweredError):
+        return None
 
 
 def own_addresses(relay: Relay) -> tuple[str, ...]:
@@ -93,6 +147,38 @@ def own_addresses(relay: Relay) -> tuple[str, ...]:
     except (TorUnreachableError, InvalidFileError):
         return ()
     return tuple(address for address in found if address)
+
+
+def methods(relay: Relay) -> tuple[str, ...]:
+    """Return how the relay's control port lets in. Raises TorUnreachableError."""
+    with connect(relay) as control:
+        try:
+            return control.methods()
+        except NotAnsweredError:
+            return ()
+
+
+def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
+    """Return the addresses and ORPorts of all relays that the Tors of this host know of.
+
+    Raises TorUnreachableError.
+    """
+    found: set[Address] = set()
+    for relay in relays:
+        with connect(relay) as control:
+            for line in _info(control, "ns/all").splitlines():
+                words = line.split()
+                # dir-spec 3.4.1: `r nick id [digest] date time IP ORPort DirPort`, `a [IPv6]:port`.
+                if words[:1] == ["r"] and len(words) >= 8:
+                    text = ":".join(words[-3:-1])
+                elif words[:1] == ["a"] and len(words) == 2:
+                    text = words[1]
+                else:
+                    continue
+                address = streams.address(text)
+                if address is not None:
+                    found.add(address)
+    return frozenset(found)
 
 
 def _changed(control: Control, running: Running, deadline: float) -> Running:
@@ -118,12 +204,13 @@ def _running(control: Control) -> Running:
         options=ExitOptions.read(values),
         enforced=enforced,
         problem=problem,
-        default=_rules(_info(control, "exit-policy/default").splitlines()),
+        default=_default(control),
         local=_local(control),
         descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
         or None,
         network_disabled=values["DisableNetwork"] == ("1",),
         reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
+        pid=_pid(control),
     )
 
 
@@ -133,18 +220,21 @@ def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
     except NotAnsweredError as error:
         return None, str(error)
     try:
-        return parse_policy(text.splitlines()), None
+        return parse_descriptor(text), None
     except RuleError as error:
         return None, f"its policy is not understood: {error}"
 
 
-def _local(control: Control) -> tuple[Rule, ...]:
-    return _rules(_info(control, "exit-policy/reject-private/relay").splitlines())
-
-
-def _rules(lines: Sequence[str]) -> tuple[Rule, ...]:
+def _default(control: Control) -> tuple[Rule, ...]:
     try:
-        return parse_policy(lines)
+        return parse_policy([_info(control, "exit-policy/default")])
+    except RuleError:
+        return ()
+
+
+def _local(control: Control) -> tuple[Rule, ...]:
+    try:
+        return parse_descriptor(_info(control, "exit-policy/reject-private/relay"))
     except RuleError:
         return ()
 
@@ -161,10 +251,18 @@ def _pid(control: Control) -> int:
     return int(pid) if pid.isascii() and pid.isdigit() else 0
 
 
+def _started(control: Control, pid: int) -> restart.Started:
+    return restart.started(
+        pid,
+        can_save=_info(control, "config-can-saveconf"),
+        config_text=_info(control, "config-text"),
+    )
+
+
 def _torrc_of(relay: Relay, running: Running | None) -> Path:
     if running is not None and running.torrc:
         told = Path(running.torrc)
-        if told != relay.torrc and told.resolve() != relay.torrc.resolve():
+        if os.path.realpath(told) != os.path.realpath(relay.torrc):
             raise InvalidFileError(
                 f"the Tor at {relay.control} reads {told}, not {relay.torrc}",
                 hint=f"correct the relay {relay.name!r} in the config",
@@ -172,16 +270,23 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
     return relay.torrc
 
 
-def _configured(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Configured:
+def _include(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -> Path:
+    """Return the file that includes the fragment. Raises InvalidFileError."""
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
         raise InvalidFileError(
             f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
         )
+    return place.file
+
+
+def _options(
+    torrc: Path, invocation: binary.Invocation, candidate: Candidate
+) -> Mapping[str, Sequence[str]]:
+    """Return what Tor reads in the files with the candidate, once it has verified them."""
     text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
     _verify(torrc, invocation, text, candidate)
-    options = binary.options(invocation, text, OPTION_NAMES)
-    return Configured(ExitOptions.read(options), candidate.rules)
+    return binary.options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
 
 
 def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Candidate) -> None:
@@ -189,7 +294,13 @@ def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Ca
     try:
         warnings = binary.verify(invocation, text)
     except TorRefusesError as error:
-        binary.verify(invocation, torrc_file.read_text(torrc))
+        try:
+            binary.verify(invocation, torrc_file.read_text(torrc))
+        except TorRefusesError as without_us:
+            raise TorRefusesError(
+                f"{torrc}: {without_us}",
+                hint="mend it: this Tor is not reloaded before, for it would exit",
+            ) from None
         raise CandidateError(str(error)) from None
     ours = {rule.partition(" ")[2] for rule in candidate.rules}
     for warning in warnings:

@@ -1,0 +1,310 @@
+"""Reading a complaint: from the bytes of a report to what it says."""
+
+import email.utils
+import re
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from exitpolicy.complaint.destinations import (
+    MAX_CANDIDATES,
+    Evidence,
+    Verdict,
+    collect,
+    host_names,
+    weigh,
+)
+from exitpolicy.complaint.kinds import kind_of
+from exitpolicy.complaint.languages import language_of
+from exitpolicy.complaint.message import Headers, Origin, Text, Unfolded, parse_date, unfold
+from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, Kind, Warn
+from exitpolicy.complaint.references import references_in
+from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
+from exitpolicy.complaint.xarf import Formal, read_formal
+from exitpolicy.destination import Destination, address_text
+
+MAX_PROSE: Final = 100_000
+"""Characters that are searched for words, references and deadlines."""
+
+_NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
+_ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
+_FROM: Final = re.compile(
+    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
+    r"|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
+    r"\s{0,4}(\S.{3,200})$",
+    re.IGNORECASE,
+)
+_SUBJECT: Final = re.compile(
+    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема"
+    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
+    r"\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_WROTE: Final = re.compile(
+    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}"
+    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?"
+    r"|пишет|napsal\w?|skrev|:)\s?:?$",
+    re.IGNORECASE,
+)
+_SCAN_IS_REAL: Final = re.compile(
+    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung"
+    r"|completed connection",
+    re.IGNORECASE,
+)
+_UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
+_AUTOMATIC: Final = re.compile(
+    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@"
+    r"|abuse-report|autoreport",
+    re.IGNORECASE,
+)
+_PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
+_LOG_LINE: Final = re.compile(
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
+    r"|https?://\S{30}",
+    re.IGNORECASE,
+)
+
+
+def read_complaint(
+    data: bytes, *, own: Collection[Destination] = (), protected: Collection[Destination] = ()
+) -> Complaint:
+    """Read a mail, a plain text, or an X-ARF, XARF or ARF report.
+
+    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is
+    ever among the candidates. Any bytes give a complaint; of a large one only the beginning is
+    read, and a caution says so.
+    """
+    unfolded = unfold(data)
+    envelope = _envelope(unfolded.messages[0])
+    evidence = Evidence(own=tuple(address_text(d.family, d.first) for d in own))
+    formals: list[Formal] = []
+    kept = _without_evidence_mail(unfolded)
+    subjects = _subjects(unfolded, kept)
+    for subject in subjects:
+        collect(subject, evidence, subject=True)
+    for text in kept:
+        formal = read_formal(text.content, text.media)
+        if formal is None:
+            collect(text.content, evidence)
+        else:
+            formals.append(formal)
+            collect("\n".join(formal.lines), evidence)
+    prose = _prose(kept)
+    written = "\n".join(prose)
+    inner = _inner_reporter(unfolded, kept)
+    zone = zone_said(written)
+    kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
+    verdict = weigh(evidence, own, protected, attack=kind not in _NO_VICTIM)
+    reporter = next((f.reporter for f in formals if f.reporter), None) or inner or envelope.sender
+    names = () if verdict.candidates else host_names(written)
+    incidents = _incidents(written, formals, evidence, envelope.date or _stated_date(kept))
+    return Complaint(
+        envelope=envelope,
+        reporter=reporter,
+        forwarded=inner is not None
+        and envelope.reply_to is not None
+        and envelope.reply_to.lower() not in inner.lower(),
+        references=references_in(subjects, written, [f.reference for f in formals if f.reference]),
+        incidents=incidents,
+        deadline=deadline_in(written, zone, envelope.date),
+        kind=kind,
+        language=_language(kept, subjects),
+        candidates=verdict.candidates,
+        cautions=(
+            *_spoofed(unfolded.messages[0], kind, written),
+            *_cautions(unfolded, evidence, verdict, own),
+        ),
+        sources=verdict.sources,
+        host_names=names,
+        ask=() if verdict.candidates else _questions(names, incidents, verdict),
+    )
+
+
+def _envelope(headers: Headers) -> Envelope:
+    sender = headers.get("from") or None
+    reply = _address_in(headers.get("reply-to")) or _address_in(headers.get("from"))
+    return Envelope(
+        message_id=headers.raw("message-id").strip()[:500] or None,
+        references=(headers.raw("references") or headers.raw("in-reply-to")).strip()[:4000] or None,
+        subject=headers.get("subject")[:1000],
+        sender=sender[:500] if sender else None,
+        reply_to=reply,
+        date=parse_date(headers.raw("date")) if headers.raw("date") else None,
+    )
+
+
+def _address_in(value: str) -> str | None:
+    """Return the bare mail address in a header."""
+    address = email.utils.parseaddr(value[:1000])[1]
+    if "@" in address and not re.search(r"[\s\x00-\x1f<>]", address):
+        return address
+    found = _ADDRESS.search(value[:1000])
+    return found.group() if found else None
+
+
+def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
+    """Leave out the mail that is complained about: its text accuses nobody."""
+    texts = [text for text in unfolded.texts if text.origin is not Origin.EVIDENCE]
+    outer = [text for text in texts if text.message == 0]
+    about_mail = kind_of(
+        unfolded.messages[0].get("subject"), "\n".join(t.content[:5000] for t in outer)
+    )
+    if about_mail in {Kind.SPAM, Kind.FRAUD} and sum(len(t.content) for t in outer) > 200:
+        return outer
+    return texts
+
+
+def _subjects(unfolded: Unfolded, kept: list[Text]) -> list[str]:
+    """Return the subjects of the mails, and of those quoted inline, each once."""
+    indices = {0, *(text.message for text in kept)}
+    subjects = dict.fromkeys(
+        headers.get("subject")[:1000]
+        for index, headers in enumerate(unfolded.messages)
+        if index in indices and headers.get("subject")
+    )
+    for text in kept[:50]:
+        for line in text.content[:MAX_PROSE].split("\n"):
+            if len(line) < 350 and (match := _SUBJECT.match(line)):
+                subjects.setdefault(match[1].strip())
+    return list(subjects)[:20]
+
+
+def _prose(texts: list[Text]) -> list[str]:
+    """Return the beginnings of the texts, as much as is worth a search for words."""
+    left = MAX_PROSE
+    found = []
+    for text in texts:
+        found.append(text.content[:left])
+        left -= len(found[-1])
+        if left <= 0:
+            break
+    return found
+
+
+def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
+    """Return who wrote the innermost mail: that of a nested message, or of an inline quotation."""
+    innermost = max((text.message for text in kept), default=0)
+    reporter = unfolded.messages[innermost].get("from")[:500] if innermost else ""
+    for text in kept[:50]:
+        lines = text.content[:MAX_PROSE].split("\n")
+        for index, line in enumerate(lines):
+            if len(line) > 350:
+                continue
+            if match := _WROTE.match(line):
+                reporter = match[1]
+            elif (match := _FROM.match(line)) and any(
+                _SUBJECT.match(other) for other in lines[index + 1 : index + 8] if len(other) < 350
+            ):
+                reporter = match[1].strip().strip("*")
+    return (
+        reporter.replace("[mailto:", "<").replace("]", ">")
+        if "[mailto:" in reporter
+        else reporter or None
+    )
+
+
+def _stated_date(kept: list[Text]) -> datetime | None:
+    """Return the date of a mail that was pasted as text."""
+    for text in kept[:1]:
+        if found := re.search(
+            r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.IGNORECASE | re.MULTILINE
+        ):
+            return parse_date(found[1])
+    return None
+
+
+def _incidents(
+    written: str, formals: list[Formal], evidence: Evidence, sent: datetime | None
+) -> tuple[Incident, ...]:
+    zone = zone_said(written)
+    stated = [
+        line for formal in formals for line in formal.lines if re.search("(?i)date|time|seen", line)
+    ]
+    lines = [record.line for record in evidence.records[:2000]]
+    found = incidents_in([*stated, *lines], zone, sent)
+    if found:
+        return found
+    quoted = re.compile(
+        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il "
+        r"giorno)\b.*",
+        re.IGNORECASE,
+    )
+    rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
+    return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
+
+
+def _language(kept: list[Text], subjects: list[str]) -> str | None:
+    prose = [
+        line
+        for text in kept
+        if text.origin is Origin.BODY
+        for line in text.content[:MAX_PROSE].split("\n")
+        if len(line) < 2000 and (not _LOG_LINE.search(line) or len(_PROSE_WORD.findall(line)) > 14)
+    ]
+    return language_of("\n".join([*prose, *subjects]))
+
+
+def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
+    """Warn of packets that anybody can send in the relay's name."""
+    unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
+    if not unproven or _SCAN_IS_REAL.search(written):
+        return []
+    clues = (headers.get("from"), headers.raw("auto-submitted"), written)
+    automatic = any(_AUTOMATIC.search(clue) for clue in clues)
+    return [
+        Caution(
+            Warn.SPOOFED,
+            ("an automatic sender reports" if automatic else "the report is about")
+            + " packets that need no connection: their source may be spoofed, and Tor makes whole"
+            " TCP connections only",
+        )
+    ]
+
+
+def _cautions(
+    unfolded: Unfolded, evidence: Evidence, verdict: Verdict, own: Collection[Destination]
+) -> tuple[Caution, ...]:
+    found: list[Caution] = []
+    if own and verdict.sources and not verdict.own_seen:
+        found.append(
+            Caution(
+                Warn.NOT_OURS,
+                f"the report accuses {', '.join(verdict.sources[:3])}, no address of this relay",
+            )
+        )
+    if verdict.odd_only:
+        found.append(
+            Caution(
+                Warn.PRIVATE,
+                "the destination is a private address, which no exit reaches: ask for the public "
+                "one",
+            )
+        )
+    if verdict.protected_seen:
+        found.append(Caution(Warn.PROTECTED, "the report names a protected destination"))
+    if verdict.left_out:
+        found.append(
+            Caution(
+                Warn.MANY, f"{verdict.left_out} more destinations than the first {MAX_CANDIDATES}"
+            )
+        )
+    cut = [*unfolded.cut, *(["not all of its lines were read"] if evidence.full else [])]
+    found.extend(Caution(Warn.CUT, text) for text in cut)
+    return tuple(found)
+
+
+def _questions(
+    names: tuple[str, ...], incidents: tuple[Incident, ...], verdict: Verdict
+) -> tuple[str, ...]:
+    if names:
+        first = f"the IP address and port of {', '.join(names)}: a host name cannot be blocked"
+    else:
+        first = "the IP address and port that were attacked (the destination, not the source)"
+    questions = [first]
+    if not incidents:
+        questions.append("the time of the incident, with its time zone")
+    elif not all(incident.zone_said for incident in incidents):
+        questions.append("the time zone of the times in the report")
+    if not verdict.sources:
+        questions.append("the address that it came from")
+    return tuple(questions)

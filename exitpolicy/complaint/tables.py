@@ -1,0 +1,245 @@
+"""Tables in reports: a line that names columns, and what the rows below it say."""
+
+import csv
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from exitpolicy.complaint.lexicon import Role, label_of, words_of
+from exitpolicy.complaint.mentions import Mention
+from exitpolicy.complaint.roles import Finding
+
+COLUMN: Final = 86
+"""How surely the name of a column tells the role of what stands in it."""
+
+_PORT: Final = re.compile(
+    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.IGNORECASE
+)
+_BARE: Final = re.compile(
+    r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n"
+    r"|endere[cç]o|adres"
+    r"|adresa|адрес|ip2?)$|アドレス|地址|^IP",
+    re.IGNORECASE,
+)
+_IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
+               (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
+_PROSE: Final = re.compile(r"[^\s.]{3}[.!?]\s+[^\W\d_]")
+_USUAL: Final = re.compile(
+    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count"
+    r"|type|service|asn|zeit\w*|datum|signatu\w*|action|host\w*"
+    r"|fecha|hora|data|ora|heure|czas|время|čas|method|status|user|url|malware|tcp|utc"
+    r"|event|duration|reason|events?|cc|geo|country|category|severity|id)$"
+)
+MAX_WORDS: Final = 5
+"""Words in the name of a column; what is longer is a sentence."""
+_FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
+
+
+_WORDS: Final = re.compile(r"[^\W\d_]{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What the name of a column says."""
+
+    role: Role | None
+    is_port: bool
+    is_address: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns that a heading names."""
+
+    delimiter: str
+    """`,`, `;`, a tab, `|`, or a space where the columns are only apart by blanks."""
+    columns: tuple[Column, ...]
+    order: tuple[Role | None, ...]
+    """The roles of the address columns, from left to right."""
+
+    def roles(self, line: str, mentions: list[Mention]) -> list[Finding | None] | None:
+        """Return the roles of the addresses in a row; None where it does not fit the heading."""
+        if self.delimiter.strip(" "):
+            cells = _cell_starts(line, self.delimiter)
+            if len(cells) == len(self.columns):
+                return self._by_cell(cells, mentions)
+        if len(mentions) == len(self.order) and len(_WORDS.findall(line)) <= len(self.columns) + 8:
+            return [Finding(role, COLUMN) if role else None for role in self.order]
+        return None
+
+    def _by_cell(self, cells: list[int], mentions: list[Mention]) -> list[Finding | None]:
+        found: list[Finding | None] = []
+        for mention in mentions:
+            index = sum(start <= mention.start for start in cells) - 1
+            role = self.columns[index].role if self.columns[index].is_address else None
+            found.append(Finding(role, COLUMN) if role else None)
+        return found
+
+    def _cells(self, line: str) -> list[str] | None:
+        """Return the cells of a row; of columns apart by blanks, the date may be two."""
+        cells = _split(line, self.delimiter)
+        if len(cells) == len(self.columns):
+            return cells
+        if self.delimiter.strip(" "):
+            return None
+        cells = line.split()[-len(self.columns) :]
+        fits = len(cells) == len(self.columns) and all(
+            "." in cell or ":" in cell
+            for column, cell in zip(self.columns, cells, strict=True)
+            if column.is_address
+        )
+        return cells if fits else None
+
+    def port(self, line: str) -> int | None:
+        """Return the port of the destination in a row."""
+        cells = self._cells(line)
+        if cells is None:
+            return None
+        best: int | None = None
+        for column, cell in zip(self.columns, cells, strict=True):
+            text = cell.strip().partition("/")[0]
+            if column.is_port and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+                if column.role is Role.DESTINATION:
+                    return int(text)
+                if column.role is None and best is None:
+                    best = int(text)
+        named = any(column.is_port and column.role is Role.DESTINATION for column in self.columns)
+        return None if named else best
+
+
+def is_rule(line: str) -> bool:
+    """Tell whether a line only underlines a heading."""
+    return _FLAG_SEPARATORS.match(line) is not None
+
+
+def read_heading(line: str) -> Table | None:
+    """Read a line without addresses as the heading of a table; None if it is none."""
+    if len(line) > 1500 or "@" in line or _PROSE.search(line):
+        return None
+    for pattern, plain in _IIS:
+        line = pattern.sub(plain, line)
+    line = line.removeprefix("#Fields:").strip()
+    for delimiter in ("\t", ";", "|", ",", "  "):
+        if line.count(delimiter) >= 1:
+            cells = _split(line, delimiter)
+            if len(cells) >= 2 and max(len(cell) for cell in cells) <= 40:
+                return _table(delimiter, [words_of(c) for c in cells])
+    words = line.split()
+    if 2 <= len(words) <= 30 and not line.endswith((".", ":", "!")):
+        return _table(" ", _grouped(words))
+    return None
+
+
+def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
+    if not cells or max(len(words) for words in cells) > MAX_WORDS:
+        return None
+    columns = [_column(words) for words in cells]
+    usual = sum(
+        c.is_address or c.is_port or c.role is not None or any(_USUAL.match(w) for w in words)
+        for c, words in zip(columns, cells, strict=True)
+    )
+    if delimiter == " " and usual * 2 < len(cells):
+        return None
+    named = {column.role for column in columns if column.role}
+    if not named or sum(c.is_address or c.is_port or c.role is not None for c in columns) < 2:
+        return None
+    addresses = [column for column in columns if column.is_address]
+    for role in (Role.SOURCE, Role.DESTINATION):
+        # `Source`, `Destination Port`: the address column is the one that calls itself nothing.
+        if role in named and not any(column.role is role for column in addresses):
+            columns = [
+                Column(
+                    c.role, c.is_port, is_address=c.is_address or (c.role is role and not c.is_port)
+                )
+                for c in columns
+            ]
+    columns = [_other_role(column, columns) for column in columns]
+    order = tuple(column.role for column in columns if column.is_address)
+    return Table(delimiter, tuple(columns), order) if any(order) else None
+
+
+def _other_role(column: Column, columns: list[Column]) -> Column:
+    """Give a nameless `ip` the role that the table has named no column for."""
+    if column.role is not None or not column.is_address:
+        return column
+    roles = {other.role for other in columns if other.role}
+    if roles == {Role.DESTINATION}:
+        return Column(Role.SOURCE, column.is_port, column.is_address)
+    return column
+
+
+def _column(words: list[str]) -> Column:
+    is_port = any(_PORT.search(word) for word in words)
+    role: Role | None = None
+    bare = False
+    for word in words:
+        sense = label_of(word)
+        if sense is not None and role is None:
+            role = sense.role
+        bare = bare or _BARE.search(word) is not None
+    if words and words[-1] in {
+        "country",
+        "cc",
+        "asn",
+        "as",
+        "mac",
+        "hostname",
+        "name",
+        "geo",
+        "bytes",
+    }:
+        return Column(None, is_port=False, is_address=False)
+    if role is not None and words and words[-1] == "host" and len(words) > 1:
+        return Column(None, is_port=False, is_address=False)
+    if words in (["from"], ["to"]):
+        role = Role.SOURCE if words == ["from"] else Role.DESTINATION
+    return Column(role, is_port, is_address=not is_port and (role is not None or bare))
+
+
+def _grouped(words: list[str]) -> list[list[str]]:
+    """Join the words of a blank-separated heading into names: `Source IP Dest Port`."""
+    cells: list[list[str]] = []
+    for word in words:
+        parts = words_of(word)
+        if not parts:
+            continue
+        follows = bool(cells) and label_of(cells[-1][0]) is not None and len(cells[-1]) == 1
+        if follows and all(_BARE.search(p) or _PORT.search(p) for p in parts):
+            cells[-1].extend(parts)
+        else:
+            cells.append(parts)
+    return cells
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    if delimiter in {",", ";"} and '"' in line and len(line) < 10_000:
+        try:
+            return next(csv.reader([line], delimiter=delimiter), [])
+        except csv.Error:
+            return []
+    if delimiter == " ":
+        return line.split()
+    if delimiter == "  ":
+        return re.split(r"\s{2,}", line.strip())
+    if delimiter == "|":
+        line = line.strip().removeprefix("|").removesuffix("|")
+    return line.split(delimiter)
+
+
+def _cell_starts(line: str, delimiter: str) -> list[int]:
+    """Return where each cell begins."""
+    starts = [0]
+    quoted = False
+    body = line.rstrip()
+    begin = 0
+    if delimiter == "|" and body.lstrip().startswith("|"):
+        begin = line.index("|") + 1
+        starts = [begin]
+        body = body.removesuffix("|")
+    for index in range(begin, len(body)):
+        character = body[index]
+        if character == '"':
+            quoted = not quoted
+        elif character == delimiter and not quoted:
+            starts.append(index + 1)
+    return starts

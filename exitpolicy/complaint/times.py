@@ -1,0 +1,330 @@
+# ruff: noqa: RUF001
+# Names of months and of deadlines in other alphabets are part of this module.
+"""Times in a report: when things happened, and until when an answer is demanded."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
+
+from exitpolicy.complaint.model import Incident
+
+MAX_INCIDENTS: Final = 20
+MAX_READ: Final = 1_000
+"""Lines that are searched for times."""
+
+_MONTH_NAMES: Final = """
+jan januar january gennaio janvier enero janeiro januari stycznia января ledna jänner gen ene янв
+feb februar february febbraio février febrero fevereiro februari lutego февраля února fév фев
+mar märz march marzo mars março maart marca марта března mrz мар
+apr april aprile avril abril kwietnia апреля dubna avr abr апр
+may mai maggio mayo maio mei maja мая května mag maj май
+jun juni june giugno juin junio junho czerwca июня června giu июн
+jul juli july luglio juillet julio julho lipca июля července lug июл
+aug august agosto août augustus sierpnia августа srpna ago augusti авг
+sep september sept settembre septembre septiembre setembro września сентября září set сен
+oct oktober october ottobre octobre octubre outubro października октября října okt ott окт
+nov november novembre noviembre novembro listopada ноября listopadu ноя
+dec dezember december dicembre décembre diciembre dezembro grudnia декабря prosince dez dic déc дек
+"""
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(_MONTH_NAMES.strip().split("\n"), 1)
+    for name in names.split()
+}
+_ZONES: Final = {
+    "utc": 0,
+    "gmt": 0,
+    "z": 0,
+    "ut": 0,
+    "wet": 0,
+    "cet": 60,
+    "mez": 60,
+    "cest": 120,
+    "mesz": 120,
+    "eet": 120,
+    "eest": 180,
+    "msk": 180,
+    "мск": 180,
+    "est": -300,
+    "edt": -240,
+    "cst": -360,
+    "cdt": -300,
+    "mst": -420,
+    "mdt": -360,
+    "pst": -480,
+    "pdt": -420,
+    "jst": 540,
+    "kst": 540,
+    "bst": 60,
+    "hkt": 480,
+    "sgt": 480,
+    "brt": -180,
+    "art": -180,
+    "aest": 600,
+    "aedt": 660,
+    "sast": 120,
+    "trt": 180,
+    "almt": 300,
+}
+_CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"
+_ZONE: Final = (
+    r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
+    r"|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+)
+_ISO: Final = re.compile(
+    rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s"
+    rf"|um\s)?{_CLOCK}{_ZONE})"
+)
+_EUROPEAN: Final = re.compile(
+    rf"(?<![\d.])(\d{{1,2}})([./-])(\d{{1,2}})[./-](\d{{4}})(?:,?\s(?:um|alle|ore|alle ore"
+    rf"|à|a las|às|om|o|в|kl\.?|at|o godz\.|v)?\s?{_CLOCK}{_ZONE})"
+)
+_NAMED: Final = re.compile(
+    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th"
+    rf"|\.)?[\s/-](?:de\s)?([^\W\d_]{{3,12}})\.?,?[\s/-](?:de\s)?(\d{{4}})"
+    rf"(?:(?::|,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|v)?\s?){_CLOCK}{_ZONE})"
+)
+_ENGLISH: Final = re.compile(
+    rf"([A-Z][a-z]{{2,8}})\.?\s(\d{{1,2}})(?:st|nd|rd|th)?,?\s(\d{{4}}),?\s(?:at\s)?{_CLOCK}{_ZONE}"
+)
+_CTIME: Final = re.compile(
+    rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)"
+)
+_SYSLOG: Final = re.compile(
+    r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
+)
+_CJK: Final = re.compile(
+    r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時"
+    r"|时)(\d{2})?(?::(\d{2}))?(?:分)?"
+)
+_EPOCH: Final = re.compile(
+    r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
+)
+_ZONE_SAID: Final = re.compile(
+    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel"
+    r"|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?"
+    r"|huso horario"
+    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz"
+    r"|dates?|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)"
+    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
+    r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST"
+    r"|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?![A-Za-zÀ-ÿ]))",
+    re.IGNORECASE,
+)
+_ABOUT_ANSWER: Final = (
+    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto|en "
+    r"(?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
+    r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than"
+    r"|no later than|plazo de|bis zu|less than"
+)
+_RELATIVE: Final = re.compile(
+    rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten"
+    rf"|prochaines|następnych|ближайших|kommande)\s){{0,2}}"
+    r"(?:max(?:imum|\.)?\s)?(\d{1,3}|one|two|three|five|seven|ten|einem|zwei|drei|due|tre"
+    r"|deux|trois|dos|tres)\s?(?:\([^)]{1,20}\)\s?)?"
+    r"(hours?|hrs?|h\b|stunden|ore\b|heures?|horas?|uur|godzin\w*|часов|часа|hodin\w*|timmar"
+    r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni"
+    r"|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar)|werktagen|weeks?|wochen?)",
+    re.IGNORECASE,
+)
+_RELATIVE_CJK: Final = re.compile(
+    r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
+)
+_NUMBERS: Final = {
+    "one": 1,
+    "einem": 1,
+    "two": 2,
+    "zwei": 2,
+    "due": 2,
+    "deux": 2,
+    "dos": 2,
+    "three": 3,
+    "drei": 3,
+    "tre": 3,
+    "trois": 3,
+    "tres": 3,
+    "five": 5,
+    "seven": 7,
+    "ten": 10,
+}
+_HOURS: Final = {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час", "hod",
+          "tim", "時間", "小时"}  # fmt: skip
+_UNTIL: Final = re.compile(
+    r"(?<![^\W_])(?:until|by|before|no later than|not later than|deadline|due(?: date| "
+    r"by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am| bis)?|frist|entro(?: il| e non oltre il)?"
+    r"|scadenza|avant(?: le)?|au plus tard le|date limite|jusqu'au|antes del?|hasta el|a "
+    r"más tardar el|fecha límite|até(?: o dia)?|prazo|uiterlijk|vóór|voor|do dnia|termin|do"
+    r"|najpóźniej|до|не позднее|срок|nejpozději(?: do)?|senast(?: den)?|期限|截止)\s?[:：]?\s{0,2}",
+    re.IGNORECASE,
+)
+_DATE_ONLY: Final = (
+    re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
+    re.compile(r"(?P<d>\d{1,2})[./](?P<m>\d{1,2})[./](?P<y>\d{4})"),
+    re.compile(r"(?P<y>\d{4})[年/](?P<m>\d{1,2})[月/](?P<d>\d{1,2})"),
+    re.compile(
+        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s"
+        r"|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"
+    ),
+    re.compile(
+        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd"
+        r"|th)?,?\s(?P<y>\d{4})"
+    ),
+)
+_THEN_CLOCK: Final = re.compile(
+    rf"[T\s,]{{1,3}}(?:at\s|um\s|alle\s|alle ore\s|ore\s|à\s)?{_CLOCK}{_ZONE}"
+)
+
+
+def zone_said(text: str) -> timezone | None:
+    """Return the zone that a text says all its times are in."""
+    match = _ZONE_SAID.search(text[:60_000])
+    if match is None:
+        return None
+    minutes = _minutes(match[1] or match[2] or match[3] or "")
+    return None if minutes is None else timezone(timedelta(minutes=minutes))
+
+
+def incidents_in(
+    lines: Iterable[str], zone: timezone | None, sent: datetime | None
+) -> tuple[Incident, ...]:
+    """Return the moments in lines, ascending.
+
+    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's
+    times their year.
+    """
+    found: dict[datetime, bool] = {}
+    for count, line in enumerate(lines):
+        if count >= MAX_READ:
+            break
+        for moment, said in _moments(line[:300], zone, sent):
+            if sent is None or moment <= sent + timedelta(days=2):
+                found[moment] = found.get(moment, False) or said
+    moments = sorted(found)
+    if len(moments) > MAX_INCIDENTS:
+        moments = [*moments[: MAX_INCIDENTS - 1], moments[-1]]
+    return tuple(Incident(moment, found[moment]) for moment in moments)
+
+
+def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> datetime | None:
+    """Return until when an answer is demanded; hours and days count from when the mail was sent."""
+    text = text[:30_000]
+    for until in _UNTIL.finditer(text):
+        rest = text[until.end() : until.end() + 60]
+        for pattern in _DATE_ONLY:
+            if match := pattern.match(rest):
+                moment = _until(match, rest, zone)
+                if moment is not None and (sent is None or moment > sent):
+                    return moment
+    if sent is None:
+        return None
+    for pattern in (_RELATIVE, _RELATIVE_CJK):
+        for match in pattern.finditer(text):
+            amount = _NUMBERS.get(match[1].lower()) or (int(match[1]) if match[1].isdigit() else 0)
+            unit = match[2].lower()
+            hours = 1 if unit[:3] in _HOURS or unit in _HOURS else 24
+            if unit.startswith(("week", "woche")):
+                hours = 168
+            if 0 < amount * hours <= 24 * 100 and not _about_past(text, match.start()):
+                return sent + timedelta(hours=amount * hours)
+    return None
+
+
+def _about_past(text: str, start: int) -> bool:
+    """Tell whether what happened "within 24 hours" is the attack, not the answer."""
+    before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
+    return re.search(
+        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann"
+        r"|попыт|logged|detected|seen",
+        before,
+    ) is not None and not re.search(
+        r"respon|reply|feedback|appreciate|rückmeld|answer|action|resol|antwort|rispo|répon"
+        r"|respu|ответ|stop",
+        before,
+    )
+
+
+def _until(match: re.Match[str], rest: str, zone: timezone | None) -> datetime | None:
+    groups = match.groupdict()
+    month = _MONTHS.get(groups["name"].lower(), 0) if groups.get("name") else int(groups["m"])
+    day = int(groups["d"])
+    clock = _THEN_CLOCK.match(rest, match.end())
+    if clock is None:
+        return _moment(int(groups["y"]), month, day, ("23", "59", "59"), zone or UTC)
+    said = _zone_of(clock.groups()[3:])
+    return _moment(int(groups["y"]), month, day, clock.groups()[:3], said or zone or UTC)
+
+
+def _moments(
+    line: str, zone: timezone | None, sent: datetime | None
+) -> Iterable[tuple[datetime, bool]]:
+    for year, month, day, clock, said in _parts(line, sent):
+        moment = _moment(year, month, day, clock, said or zone or UTC)
+        if moment is not None:
+            yield moment, (said or zone) is not None
+    for match in _EPOCH.finditer(line):
+        yield datetime.fromtimestamp(int(match[1]), UTC), True
+
+
+_Parts = tuple[int, int, int, tuple[str | None, ...], timezone | None]
+
+
+def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
+    if not re.search(r"\d[:時时]", line):
+        return
+    for match in _ISO.finditer(line):
+        g = match.groups()
+        yield int(g[0]), int(g[1]), int(g[2]), g[3:6], _zone_of(g[6:])
+    for match in _EUROPEAN.finditer(line):
+        g = match.groups()
+        day, month = int(g[0]), int(g[2])
+        if g[1] == "/" and month > 12:
+            day, month = month, day
+        yield int(g[3]), month, day, g[4:7], _zone_of(g[7:])
+    for match in _NAMED.finditer(line):
+        g = match.groups()
+        yield int(g[2]), _MONTHS.get(g[1].lower(), 0), int(g[0]), g[3:6], _zone_of(g[6:])
+    for match in _ENGLISH.finditer(line):
+        g = match.groups()
+        yield int(g[2]), _MONTHS.get(g[0].lower(), 0), int(g[1]), g[3:6], _zone_of(g[6:])
+    for match in _CTIME.finditer(line):
+        g = match.groups()
+        yield int(g[8]), _MONTHS.get(g[0].lower(), 0), int(g[1]), g[2:5], _zone_of(g[5:8])
+    for match in _CJK.finditer(line):
+        g = match.groups()
+        yield int(g[0]), int(g[1]), int(g[2]), (g[3], g[4] or "0", g[5]), None
+    if sent is not None and (syslog := _SYSLOG.search(line)):
+        g = syslog.groups()
+        month = _MONTHS.get(g[0].lower(), 0)
+        # Syslog names no year: a month that is still to come was last year's.
+        yield sent.year - (month > sent.month), month, int(g[1]), g[2:5], None
+
+
+def _moment(
+    year: int, month: int, day: int, clock: tuple[str | None, ...], zone: timezone
+) -> datetime | None:
+    hour, minute, second = (int(text or 0) for text in clock)
+    if not 1990 <= year <= 2100:
+        return None
+    try:
+        return datetime(year, month, day, hour, minute, second, tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _zone_of(groups: tuple[str | None, ...]) -> timezone | None:
+    text = next((group for group in groups if group), None)
+    minutes = _minutes(text) if text else None
+    return None if minutes is None else timezone(timedelta(minutes=minutes))
+
+
+def _minutes(text: str) -> int | None:
+    """Return the minutes east of UTC that a zone names."""
+    text = text.strip().lower().replace(" ", "")
+    if text in _ZONES:
+        return _ZONES[text]
+    match = re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?", text)
+    if match is None:
+        return None
+    minutes = int(match[2]) * 60 + int(match[3] or 0)
+    return (minutes if match[1] == "+" else -minutes) if minutes < 24 * 60 else None

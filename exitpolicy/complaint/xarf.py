@@ -1,0 +1,190 @@
+"""Formal reports: X-ARF v0.2 (`Key: value` YAML), XARF v3 and v4 (JSON), ARF (RFC 5965).
+
+Each becomes plain lines in the reader's own words (`Destination: A port N`), so that there is one
+place where evidence is weighed, and a few facts that need no weighing. The YAML of X-ARF v0.2 is
+flat, one key a line, and is read as that; a YAML library would be a larger risk than a help.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from exitpolicy.complaint.model import Kind
+
+MAX_JSON: Final = 2_000_000
+"""Longer JSON is read as text: as objects it would take many times its size."""
+MAX_ITEMS: Final = 20_000
+MAX_NESTING: Final = 40
+MAX_PORTS_NAMED: Final = 20
+
+_FLAT: Final = re.compile(
+    r"^\s{0,2}['\"]?([A-Za-z][A-Za-z0-9_-]{1,40})['\"]?\s{0,4}:(?:\s+(.{0,2000}))?$"
+)
+_TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+_KINDS: Final = (
+    (r"login|auth.?fail|brute|credential|sql.?login", Kind.BRUTE_FORCE),
+    (r"port.?scan|port.?probe|recon|netscan", Kind.PORT_SCAN),
+    (r"ddos|dos\b|flood|amplification|ip.?spoof", Kind.DDOS),
+    ((r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web"
+    r"|hack"), Kind.WEB_ATTACK),
+    (r"copyright|trademark|dmca|infring|p2p", Kind.COPYRIGHT),
+    (r"malware|botnet|infect|c2|compromis|trojan", Kind.MALWARE),
+    (r"phish|fraud|scam|brand", Kind.FRAUD),
+    (r"spam|bulk|messaging|abuse.?mail", Kind.SPAM),
+    (r"threat(?!.?intel)|harass|stalk|csam|childabuse", Kind.THREATS),
+)  # fmt: skip
+_KIND_PATTERNS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Formal:
+    """What a formal report says in its fields."""
+
+    lines: tuple[str, ...]
+    """Its addresses and times, as lines for the general reader."""
+    reporter: str | None = None
+    reference: str | None = None
+    kind: Kind | None = None
+    source_stated: bool = False
+
+
+def read_formal(text: str, media: str) -> Formal | None:
+    """Read a part as a formal report; None where it is none."""
+    start = text[:200].lstrip()
+    if start.startswith(("{", "[")) and len(text) <= MAX_JSON:
+        return _read_json(text)
+    if media in {"message/feedback-report", "text/rfc822-headers"} or _looks_flat(text):
+        return _read_flat(text)
+    return None
+
+
+def kind_named(name: str) -> Kind | None:
+    """Return the kind that a report type names."""
+    name = name.lower()
+    for pattern, kind in _KIND_PATTERNS:
+        if pattern.search(name):
+            return kind
+    return None
+
+
+def _looks_flat(text: str) -> bool:
+    keys = {match[1].lower() for line in text[:6000].split("\n") if (match := _FLAT.match(line))}
+    return len(keys & {"reported-from", "report-type", "source", "source-type", "report-id",
+                       "schema-url", "category", "feedback-type", "source-ip"}) >= 3  # fmt: skip
+
+
+def _read_flat(text: str) -> Formal:
+    """Read X-ARF v0.2 or the fields of a feedback report."""
+    values: dict[str, str] = {}
+    for line in text[:20_000].split("\n"):
+        match = _FLAT.match(line.rstrip())
+        if match and len(values) < 200:
+            values.setdefault(match[1].lower(), (match[2] or "").strip().strip("'\""))
+    port = values.get("destination-port") or values.get("port") or ""
+    with_port = f" port {port}" if port.isdigit() else ""
+    source = values.get("source") or values.get("source-ip") or ""
+    lines = [
+        f"{name}: {values[key]}{end}"
+        for name, end, keys in (
+            ("Source", "", ("source", "source-ip")),
+            ("Destination", with_port, ("destination", "destination-ip", "target")),
+            ("Date", "", ("date", "arrival-date", "received-date")),
+        )
+        for key in keys
+        if values.get(key)
+    ]
+    kind = kind_named(values.get("report-type", "") or values.get("category", ""))
+    if "feedback-type" in values:
+        feedback = values["feedback-type"].lower()
+        kind = {"fraud": Kind.FRAUD, "virus": Kind.MALWARE, "abuse": Kind.SPAM}.get(feedback, kind)
+    return Formal(
+        tuple(lines),
+        values.get("reported-from") or None,
+        values.get("report-id") or None,
+        kind,
+        bool(source),
+    )
+
+
+def _read_json(text: str) -> Formal | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    items: list[tuple[tuple[str, ...], str]] = []
+    for path, scalar in _walk(value):
+        items.append((path, scalar))
+        if len(items) >= MAX_ITEMS:
+            break
+    lines: list[str] = []
+    flat = {path[-1].lower(): scalar for path, scalar in reversed(items) if path}
+    ports = _destination_port(items)
+    for path, scalar in items:
+        if path and path[-1].lower() in {"payload", "data"} and len(scalar) > 16:
+            lines.extend(_payload(scalar))
+        elif not path or not (path[0].startswith("_") or "ports_scanned" in path):
+            lines.append(_line(path, scalar, ports))
+    reporter = (
+        flat.get("reportercontactemail") or flat.get("reporterorgemail") or flat.get("contact")
+        or flat.get("reporter_email")
+    )  # fmt: skip
+    name = flat.get("reporterorg") or flat.get("org")
+    kind = kind_named(flat.get("type", "") if "xarf_version" in flat else "") or kind_named(
+        flat.get("reporttype", "") or flat.get("report_type", "") or flat.get("category", "")
+    )
+    return Formal(
+        tuple(lines),
+        f"{name} <{reporter}>" if name and reporter else reporter or name,
+        flat.get("report_id") or flat.get("reportid"),
+        kind,
+        "source_identifier" in flat or "xarf_version" in flat,
+    )
+
+
+def _walk(value: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the scalars of a JSON value with their keys, in order and without recursion."""
+    pending: list[tuple[tuple[str, ...], object]] = [((), value)]
+    while pending:
+        path, item = pending.pop()
+        if isinstance(item, dict):
+            if len(path) < MAX_NESTING:
+                pending.extend(((*path, str(k)), v) for k, v in reversed(item.items()))
+        elif isinstance(item, list):
+            pending.extend((path, v) for v in reversed(item))
+        elif item is not None:
+            yield path, str(item)
+
+
+def _destination_port(items: list[tuple[tuple[str, ...], str]]) -> str:
+    ports: dict[str, None] = {}
+    for path, scalar in items:
+        key = "".join(path[-2:]).lower().replace("_", "")
+        if "port" in key and _TARGET.search(key) and re.fullmatch(r"\d{1,5}", scalar):
+            ports[scalar] = None
+    return f" port {', '.join(list(ports)[:MAX_PORTS_NAMED])}" if ports else ""
+
+
+def _line(path: tuple[str, ...], scalar: str, port: str) -> str:
+    key = " ".join(_CAMEL.sub(" ", part).replace("_", " ") for part in path[-2:])
+    scalar = " ".join(scalar.split())[:1500]
+    if re.search("(?i)dest|dst|target|victim", key) and re.fullmatch(
+        r"[0-9A-Fa-f.:]{7,45}", scalar
+    ):
+        return f"{key}: [{scalar}]{port}" if ":" in scalar else f"{key}: {scalar}{port}"
+    return f"{key}: {scalar}"
+
+
+def _payload(scalar: str) -> list[str]:
+    """Decode the base64 of an attachment inside a report, if it is text."""
+    try:
+        data = base64.b64decode(scalar[:400_000], validate=True)
+    except (binascii.Error, ValueError):
+        return scalar[:100_000].split("\n")
+    text = data.decode("utf-8", "replace")
+    return text.split("\n") if text.isprintable() or "\n" in text[:2000] else []

@@ -1,0 +1,187 @@
+"""Connections that a Tor has open to destinations, seen and closed with ss(8) of iproute2.
+
+A Tor that has taken up a new exit policy leaves the streams alone that it already has, and its
+control port neither lists nor closes those of an exit. The kernel does both.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from exitpolicy.destination import BITS, Destination, Family, Ports
+from exitpolicy.errors import ExitCode, ExitpolError
+from exitpolicy.tor import process
+
+_SECONDS: Final = 30.0
+"""How long ss is waited for; 50,000 connections take it a fraction of one."""
+_BATCH: Final = 200
+"""Connections closed by one filter: the kernel takes 64 KiB of it (INET_DIAG_REQ_BYTECODE)."""
+_STATES: Final = (
+    "established",
+    "syn-sent",
+    "close-wait",
+    "fin-wait-1",
+    "fin-wait-2",
+    "listening",
+)
+_LISTENING: Final = "LISTEN"
+
+Address = tuple[Family, int, int]
+"""Family, address and port, as numbers."""
+
+
+class StreamsUnknownError(ExitpolError):
+    """Which connections Tor has open cannot be seen, or they cannot be closed."""
+
+    exit_code = ExitCode.ATTENTION
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One connection that a Tor has made."""
+
+    local: str
+    """`ADDRESS:PORT` as ss writes it."""
+    peer: str
+
+
+def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> list[Stream]:
+    """Return the connections that the processes have made to the destinations.
+
+    Those that they have accepted are none. Raises StreamsUnknownError.
+    """
+    owned: dict[str, int] = {}
+    try:
+        for pid in pids:
+            if not process.same_network(pid):
+                raise StreamsUnknownError(
+                    f"Tor (process {pid}) is in another network namespace",
+                    hint="run exitpol where Tor runs",
+                )
+            owned |= dict.fromkeys(process.socket_inodes(pid), pid)
+    except PermissionError:
+        raise StreamsUnknownError(
+            "only root may see which connections are Tor's", hint="run exitpol as root"
+        ) from None
+    except OSError as error:
+        raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from None
+    states = [word for state in _STATES for word in ("state", state)]
+    return _chosen(_ss(["-Htne", *states]), owned, _Within(destinations))
+
+
+def apart_from(streams: Iterable[Stream], relays: Collection[Address]) -> list[Stream]:
+    """Return the streams that do not go to other relays.
+
+    `relays` are the ORPorts of all relays. Tor connects to none of them for a client (tor:
+    connection_exit_connect in src/core/or/connection_edge.c).
+    """
+    return [stream for stream in streams if address(stream.peer) not in relays]
+
+
+def cut(streams: Sequence[Stream]) -> None:
+    """Close connections from our side; both ends see them end. Raises StreamsUnknownError.
+
+    What the kernel leaves open it leaves without a word: look again.
+    """
+    for start in range(0, len(streams), _BATCH):
+        wanted = "\nor ".join(
+            f"( src {stream.local} and dst {stream.peer} )"
+            for stream in streams[start : start + _BATCH]
+        )
+        _ss(["-HtnK", "-F", "-"], wanted)
+
+
+def _chosen(output: str, owned: dict[str, int], within: "_Within") -> list[Stream]:
+    """Return what of the output of `ss -Htne` is a connection that Tor has made to there."""
+    listening: set[tuple[int, str]] = set()
+    found: list[tuple[int, str, str]] = []
+    for line in output.splitlines():
+        # State, two queues, both ends, then `ino:N` among others.
+        pid = owned.get(line.partition(" ino:")[2].partition(" ")[0])
+        if pid is None:
+            continue
+        words = line.split(maxsplit=5)
+        if words[0] == _LISTENING:
+            listening.add((pid, words[3].rpartition(":")[2]))
+        else:
+            found.append((pid, words[3], words[4]))
+    return [
+        Stream(local, peer)
+        for pid, local, peer in found
+        if (pid, local.rpartition(":")[2]) not in listening
+        and (there := address(peer)) is not None
+        and there in within
+    ]
+
+
+def address(text: str) -> Address | None:
+    """Read `192.0.2.1:80`, `[2001:db8::1]:80`, also with a zone; None if it is neither."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]").partition("%")[0]
+    try:
+        if ":" not in host:
+            return 4, int.from_bytes(socket.inet_aton(host), "big"), int(port)
+        packed = socket.inet_pton(socket.AF_INET6, host)
+    except (OSError, ValueError):
+        return None
+    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
+        return 4, int.from_bytes(packed[12:], "big"), int(port)
+    return 6, int.from_bytes(packed, "big"), int(port)
+
+
+class _Within:
+    """Whether any of the destinations holds an address: a step for each prefix length of theirs."""
+
+    def __init__(self, destinations: Iterable[Destination]) -> None:
+        self._ports: dict[tuple[Family, int], dict[int, list[Ports]]] = {}
+        for destination in destinations:
+            for network, length in destination.prefixes():
+                shift = BITS[destination.family] - length
+                networks = self._ports.setdefault((destination.family, shift), {})
+                networks.setdefault(network >> shift, []).append(destination.ports)
+
+    def __contains__(self, address: Address) -> bool:
+        family, number, port = address
+        return any(
+            low <= port <= high
+            for (other, shift), networks in self._ports.items()
+            if other == family
+            for ports in networks.get(number >> shift, ())
+            for low, high in ports
+        )
+
+
+def _ss(arguments: Sequence[str], text: str = "") -> str:
+    program = shutil.which("ss") or shutil.which("ss", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if program is None:
+        raise StreamsUnknownError(
+            "there is no ss program to see Tor's connections with", hint="apt install iproute2"
+        )
+    try:
+        result = subprocess.run(
+            [program, *arguments],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        raise StreamsUnknownError(f"ss has not answered within {_SECONDS:g} s") from None
+    except OSError as error:
+        raise StreamsUnknownError(f"{program} cannot be run: {error.strerror}") from None
+    if "not permitted" in result.stderr:
+        raise StreamsUnknownError(
+            "the kernel does not let us close connections: that needs root with CAP_NET_ADMIN",
+            hint="run exitpol as root",
+        )
+    if result.returncode != 0 or result.stderr:
+        said = " / ".join(result.stderr.splitlines()[:2]) or f"exit code {result.returncode}"
+        raise StreamsUnknownError(f"ss cannot do what it is told: {said}")
+    return result.stdout

@@ -1,0 +1,174 @@
+"""What the commands cost, against the interpreter, Tor and a YAML parser, side by side in one run.
+
+They take turns, and the shortest time of each counts, as the one that other work on the machine
+disturbed least.
+"""
+
+import gc
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from exitpolicy import tick
+from exitpolicy.block import Block, Blocks
+from exitpolicy.destination import ALL_PORTS, Destination
+from exitpolicy.ledger import blocks_file
+from exitpolicy.ledger.blocks_file import Ledger
+from exitpolicy.tor import binary
+from exitpolicy.tor.control import connect
+from tests.exit_host import ExitHost, TorExit, host_maker
+
+TURNS = 15
+PYTHON = sys.executable
+
+
+def main() -> int:
+    """Measure, print a table, and return 1 if a target was missed."""
+    missed = 0
+    with _host() as host:
+        bare = [PYTHON, "-c", "pass"]
+        ticking = [PYTHON, "-I", "-S", str(tick.__file__), str(host.state), "--", "/bin/false"]
+        command = str(Path(PYTHON).with_name("exitpol"))
+        listing = [command, "--config", str(host.config), "list"]
+        plain, ticked, listed = _in_turn(bare, ticking, listing)
+        missed += _row("tick with nothing to do, 1,000 blocks / python3 -c pass", ticked / plain, 2)
+        missed += _row("exitpol list, 1,000 blocks / python3 -c pass", listed / plain, 12)
+        over, memory = _block(host, command)
+        missed += _row("exitpol block at 1,000 blocks, seconds over what Tor needs", over, 1.0)
+        missed += _row("its memory, MB", memory, 80)
+    missed += _row("ledger of 10,000 blocks: ours / yaml.load with CSafeLoader", _load(), 1.0)
+    return int(missed > 0)
+
+
+def _row(what: str, measured: float, target: float) -> bool:
+    met = measured <= target
+    print(f"{what:<62} {measured:7.2f}   at most {target:g}   {'met' if met else 'MISSED'}")
+    return not met
+
+
+def _in_turn(*commands: list[str]) -> list[float]:
+    best = [float("inf")] * len(commands)
+    for _ in range(TURNS):
+        for number, command in enumerate(commands):
+            began = time.perf_counter()
+            subprocess.run(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+            )
+            best[number] = min(best[number], time.perf_counter() - began)
+    return best
+
+
+def _blocks(count: int, *, ipv4: int) -> Blocks:
+    chance = random.Random(1)  # noqa: S311 - the same ledger each time
+    now = datetime.now(UTC).replace(microsecond=0)
+    numbers = chance.sample(range(1 << 28, 1 << 31), count)
+    return Blocks.of(
+        Block(
+            Destination(4, n, n, ALL_PORTS)
+            if place < ipv4
+            else Destination(6, 0x2001 << 112 | n, 0x2001 << 112 | n, ((22, 22),)),
+            now,
+            now + timedelta(days=30),
+            "SSH brute force",
+            f"T#{place}",
+        )
+        for place, n in enumerate(numbers)
+    )
+
+
+@contextmanager
+def _host() -> Iterator[ExitHost]:
+    """Give a host with a real exit that enforces 1,000 blocks.
+
+    400 of them are IPv4: 1,000 addresses of that do not fit into a descriptor.
+    """
+    with tempfile.TemporaryDirectory() as folder, host_maker(Path(folder)) as make:
+        host = make(("ExitRelay 1", "IPv6Exit 1"))
+        blocks_file.save(host.ledger, Ledger(_blocks(1000, ipv4=400)))
+        applied = host.run("apply")
+        if applied.code != 0:
+            raise SystemExit(applied.err)
+        yield host
+
+
+def _block(host: ExitHost, command: str) -> tuple[float, float]:
+    """Return the seconds of a block over those that Tor itself needs, and its memory in MB."""
+    ours, theirs, memory = [], [], 0.0
+    for number in range(5):
+        time.sleep(1.2)
+        began = time.perf_counter()
+        pid = os.posix_spawn(
+            command,
+            [
+                command,
+                "--config",
+                str(host.config),
+                "block",
+                f"203.0.113.{number}",
+                "--until",
+                "1d",
+            ],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+        )
+        _, status, usage = os.wait4(pid, 0)
+        ours.append(time.perf_counter() - began)
+        if status != 0:
+            raise SystemExit(f"exitpol block ended with {os.waitstatus_to_exitcode(status)}")
+        memory = max(memory, usage.ru_maxrss / 1000)
+        theirs.append(_tor_alone(host.tor, host.fragment, f"203.0.114.{number}"))
+    return min(ours) - min(theirs), memory
+
+
+def _tor_alone(tor: TorExit, fragment: Path, address: str) -> float:
+    """Return the seconds of one verification, the reload, and the wait until it is enforced."""
+    time.sleep(1.2)
+    text = fragment.read_text()
+    invocation = binary.of_host(None)
+    with connect(tor.relay, 60) as control:
+        before = control.get_info("exit-policy/full")
+        began = time.perf_counter()
+        fragment.write_text(f"{text}ExitPolicy reject {address}:*\n")
+        binary.verify(invocation, tor.torrc.read_text())
+        control.reload(60)
+        control.within(60)
+        while control.get_info("exit-policy/full") == before:
+            time.sleep(0.002)
+        took = time.perf_counter() - began
+    time.sleep(1.2)
+    fragment.write_text(text)
+    with connect(tor.relay, 60) as control:
+        control.reload(60)
+    return took
+
+
+def _load() -> float:
+    """Return how long our loader takes for 10,000 blocks, as a part of CSafeLoader's time."""
+    content = blocks_file.render(Ledger(_blocks(10_000, ipv4=10_000)))
+
+    def best(action: Callable[[], object]) -> float:
+        # As commands run, and as it is quickest for both: no cycles are looked for.
+        gc.disable()
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            action()
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    ours = best(lambda: blocks_file.parse("ledger", content))
+    theirs = best(lambda: yaml.load(content, Loader=yaml.CSafeLoader))
+    return ours / theirs
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+# ruff: noqa: S311
+# Randomness that is the same each time, and no secret.
+"""How well and how fast complaints are read: the corpus against its answers, and hostile input.
+
+Run it from anywhere: `python scripts/benches/complaint.py`. Exit code 1 if a target is missed.
+"""
+
+import base64
+import io
+import json
+import random
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from exitpolicy.complaint import Complaint, as_json, read_complaint  # noqa: E402 -- the path first
+from exitpolicy.destination import Destination, parse_destination  # noqa: E402
+
+MEGABYTE = 1 << 20
+HEAD = b"From: a@b.example\nTo: c@d.example\nSubject: x\nDate: Sun, 22 Nov 2026 10:00:00 +0100\n"
+OWN = [parse_destination("185.220.101.4")]
+
+# Run in a process of its own: how much memory reading adds to what the input takes.
+CHILD = """
+import pathlib, sys, time
+sys.path.insert(0, {root!r})
+from exitpolicy.complaint import read_complaint
+from exitpolicy.destination import parse_destination
+data = pathlib.Path({path!r}).read_bytes()
+def high():
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+base = high() - len(data)
+started = time.process_time()
+read_complaint(data, own=[parse_destination("185.220.101.4")])
+print(time.process_time() - started, high() - base)
+"""
+
+
+def mixed(body: bytes) -> bytes:
+    """Return a multipart mail."""
+    return HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + body
+
+
+def log(size: int) -> bytes:
+    """Return a mail with a firewall log of about this size."""
+    chance = random.Random(1)
+    line = (
+        b"2026-11-22T10:00:00Z DROP SRC=185.220.101.4 DST=93.%d.%d.%d PROTO=TCP SPT=4 DPT=%d SYN\n"
+    )
+    count = size // 88
+    return HEAD + b"\n" + b"".join(
+        line % (chance.randrange(256), chance.randrange(256), chance.randrange(256), 22)
+        for _ in range(count)
+    )  # fmt: skip
+
+
+def bomb() -> bytes:
+    """Return a mail with a zip that unpacks to 1 GB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(10):
+            archive.writestr(f"{index}.log", b"0" * (100 * MEGABYTE))
+    head = b"--b\nContent-Type: application/zip; name=a.zip\nContent-Transfer-Encoding: base64\n\n"
+    return mixed(head + base64.encodebytes(file.getvalue()) + b"--b--\n")
+
+
+def nested() -> bytes:
+    """Return 10,000 multiparts in each other."""
+    parts = (
+        b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n) for n in range(10_000)
+    )
+    return HEAD + b"".join(parts) + b"\n\nhello\n"
+
+
+def million() -> bytes:
+    """Return a million different addresses."""
+    numbers = random.Random(1).sample(range(1 << 24, 223 << 24), 1_000_000)
+    lines = (b"%d.%d.%d.%d" % (n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255) for n in numbers)
+    return HEAD + b"\n" + b"\n".join(lines)
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "50 MB firewall log": lambda: log(50 * MEGABYTE),
+    "50 MB in one line": lambda: HEAD + b"\n" + b"x" * (50 * MEGABYTE),
+    "50 MB base64 attachment": lambda: mixed(
+        b"--b\nContent-Transfer-Encoding: base64\n\n"
+        + base64.encodebytes(b"185.220.101.4 -> 1.2.3.4\n" * (36 * MEGABYTE // 25))
+    ),
+    "50 MB HTML of unclosed tags": lambda: HEAD + b"Content-Type: text/html\n\n<td"
+    + b"<a" * (25 * MEGABYTE),
+    "10,000 nested parts": nested,
+    "100,000 parts side by side": lambda: mixed(b"--b\n\n185.220.101.4 -> 1.2.3.4\n" * 100_000),
+    "zip bomb, 1 GB": bomb,
+    "1,000,000 addresses": million,
+    "4 MB of addresses in a line": lambda: million()[: 4 * MEGABYTE].replace(b"\n", b" "),
+    "4 MB of short lines": lambda: HEAD + b"\n" + b"a b\n" * MEGABYTE,
+    "4 MB of telling words": lambda: HEAD + b"\n" + b"attack source target from to " * 145_000,
+    "4 MB of times": lambda: HEAD + b"\n" + b"2026-11-22 10:00:00 1.2.3.4 Nov 22 10:00 " * 100_000,
+    "4 MB of noise": lambda: random.Random(2).randbytes(4 * MEGABYTE),
+}  # fmt: skip
+
+
+def same_address(one: Destination, other: str) -> bool:
+    """Compare without ports."""
+    wanted = parse_destination(other)
+    return (one.family, one.first, one.last) == (wanted.family, wanted.first, wanted.last)
+
+
+def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
+    """Say for each question that the answer settles whether it was answered rightly."""
+    found = [candidate.destination for candidate in complaint.candidates]
+    own = [parse_destination(address) for address in answer["own"]]
+    right = {
+        "own address not offered": not any(d.overlaps(mine) for d in found for mine in own),
+        "kind": complaint.kind == answer["kind"],
+        "deadline": as_json(complaint)["deadline"] == answer["deadline"],
+    }
+    if answer["none"]:
+        right["no destination is said"] = not found
+    else:
+        right["destination first"] = any(
+            same_address(d, w) for d in found[:1] for w in answer["first"]
+        )
+        right["destination among the candidates"] = all(
+            any(same_address(d, wanted) for d in found) for wanted in answer["all"]
+        )
+        right["ports of the first"] = bool(found) and str(found[0]) in answer["first"]
+    if answer["language"]:
+        right["language"] = complaint.language == answer["language"]
+    if answer["references"]:
+        right["references"] = set(answer["references"]) <= set(complaint.references)
+    if answer["reporter"]:
+        right["reporter"] = answer["reporter"] in (complaint.reporter or "")
+    return right
+
+
+TARGETS = {
+    "destination first": 0.95,
+    "destination among the candidates": 0.99,
+    "own address not offered": 1.0,
+    "no destination is said": 1.0,
+}
+
+
+def accuracy(corpus: Path) -> bool:
+    """Print the shares of right answers; return whether the targets are met."""
+    totals: dict[str, list[bool]] = {}
+    wrong: list[str] = []
+    paths = sorted(corpus.glob("*.answer.json"))
+    started = time.process_time()
+    for path in paths:
+        name = path.name.removesuffix(".answer.json")
+        data = next(
+            p for p in corpus.glob(f"{name}.*") if not p.name.endswith(".answer.json")
+        ).read_bytes()
+        answer = json.loads(path.read_text("utf-8"))
+        complaint = read_complaint(data, own=[parse_destination(a) for a in answer["own"]])
+        for question, right in judge(complaint, answer).items():
+            totals.setdefault(question, []).append(right)
+            if not right:
+                wrong.append(f"{name}: {question}")
+    milliseconds = (time.process_time() - started) * 1000 / len(paths)
+    print(f"{len(paths)} complaints in {corpus}, {milliseconds:.0f} ms each")
+    met = True
+    for question, results in sorted(totals.items(), key=lambda item: item[0] not in TARGETS):
+        share = sum(results) / len(results)
+        target = TARGETS.get(question)
+        met &= target is None or share >= target
+        goal = f"  target {target:.0%}" if target else ""
+        print(f"  {question:34} {sum(results):4}/{len(results):<4} {share:7.1%}{goal}")
+    for line in wrong:
+        print(f"    wrong: {line}")
+    return met
+
+
+def bounds(folder: Path) -> bool:
+    """Print time and memory on hostile input, as shares of what is allowed."""
+    print("hostile input: processor time of 2 s/MB, memory of 4 x input + 100 MB")
+    met = True
+    for name, build in HOSTILE.items():
+        data = build()
+        path = folder / "hostile.eml"
+        path.write_bytes(data)
+        megabytes = len(data) / MEGABYTE
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD.format(root=str(ROOT), path=str(path))],
+            capture_output=True, check=True, text=True,
+        )  # fmt: skip
+        seconds, memory = (float(word) for word in done.stdout.split())
+        time_share = seconds / (2 * max(1, megabytes))
+        memory_share = memory / (4 * len(data) + 100 * MEGABYTE)
+        met &= time_share <= 1 and memory_share <= 1
+        print(
+            f"  {name:30} {megabytes:6.2f} MB  {seconds:6.2f} s = {time_share:5.2f} of the limit,"
+            f"  {memory / MEGABYTE:6.1f} MB = {memory_share:4.2f} of the limit"
+        )
+        path.unlink()
+    return met
+
+
+def main() -> int:
+    """Measure; a folder as the argument is read instead of the corpus, without the bounds."""
+    if len(sys.argv) > 1:
+        return 0 if accuracy(Path(sys.argv[1])) else 1
+    import tempfile  # noqa: PLC0415 -- only here
+
+    right = accuracy(ROOT / "tests" / "corpus")
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if bounds(Path(folder)) and right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Runs inside a booted Debian: the timer that `exitpol init --timer` installs lifts a real block.
+
+Started by a unit as /proof/bin/python in_container.py; needs the standard library and exitpol.
+Writes what it saw to /proof/result.json, and then ends the machine.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SHORT, LONG = "203.0.113.7", "203.0.113.9"
+WAIT_SECONDS = 150
+RESULT = Path("/proof/result.json")
+
+
+def run(*command: str) -> dict[str, Any]:
+    """Run a command and return what it came to."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+
+
+def exitpol(*arguments: str) -> dict[str, Any]:
+    """Run exitpol as root would."""
+    return run(sys.executable, "-m", "exitpolicy", *arguments)
+
+
+def enforced() -> str:
+    """Return the policy that Tor enforces."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(10)
+        control.connect("/run/tor/control")
+        cookie = Path("/run/tor/control.authcookie").read_bytes().hex()
+        control.sendall(f"AUTHENTICATE {cookie}\r\nGETINFO exit-policy/full\r\nQUIT\r\n".encode())
+        answer = b""
+        while chunk := control.recv(65536):
+            answer += chunk
+    return answer.decode()
+
+
+def wait_for_tor() -> None:
+    """Wait until Tor has made its policy."""
+    deadline = time.time() + 30
+    while time.time() < deadline:
+        try:
+            if "accept *:*" in enforced():
+                return
+        except OSError:
+            pass  # It has not opened its control port yet.
+        time.sleep(0.2)
+
+
+def main() -> dict[str, Any]:
+    """Go through it and return what was seen."""
+    RESULT.write_text('{"started": true}')
+    seen: dict[str, Any] = {"started": True}
+    wait_for_tor()
+    seen["tor"] = run("systemctl", "is-active", "tor@default")
+    seen["init"] = exitpol("init")
+    seen["timer"] = exitpol("init", "--timer")
+    seen["timer active"] = run("systemctl", "is-active", "exitpol-expire.timer")
+    ends = time.time() + 12
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
+    seen["block"] = exitpol("block", SHORT, "--until", until)
+    seen["block another"] = exitpol("block", LONG, "--until", "30d")
+    seen["enforced before"] = enforced()
+    while f"reject {SHORT}:*" in enforced() and time.time() < ends + WAIT_SECONDS:
+        time.sleep(0.2)
+    seen["seconds after its end"] = time.time() - ends
+    seen["enforced after"] = enforced()
+    time.sleep(1)
+    seen["history"] = exitpol("history", "--json")
+    seen["status"] = exitpol("status", "--check")
+    seen["service"] = run("systemctl", "show", "-P", "Result", "exitpol-expire.service")
+    seen["journal"] = run("journalctl", "--no-pager", "-o", "cat", "-u", "exitpol-expire")
+    seen["failed units"] = run("systemctl", "--failed", "--no-legend", "--plain")
+    return seen
+
+
+if __name__ == "__main__":
+    try:
+        RESULT.write_text(json.dumps(main(), indent=1))
+    finally:
+        subprocess.run(["/usr/bin/systemctl", "exit", "0"], check=False)

@@ -1,0 +1,151 @@
+"""The command line itself: what holds for every command, without any Tor."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.cli.app import COMMANDS, run
+from exitpolicy.errors import ExitCode
+
+LEDGER = (
+    "version: 1\nblocks:\n"
+    '- {destination: "203.0.113.7", since: "2026-01-01", until: never, reference: "T#1"}\n'
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Write a config whose one relay is not there."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "ledger: blocks.yaml\nfragment: exitpol.conf\nrelays:\n"
+        "- {name: gone, torrc: torrc, control: control}\n"
+    )
+    (tmp_path / "blocks.yaml").write_text(LEDGER)
+    return path
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """`exitpol` alone says what there is, and ends with the code for usage."""
+    assert run([]) == ExitCode.USAGE
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+def test_with_json_an_error_is_an_object_too(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stdout holds one object with the schema, the message, the hint and the code."""
+    code = run(["--config", str(config), "lift", "203.0.113.9", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert code == said["error"]["exit_code"] == ExitCode.NO_SUCH_BLOCK
+    assert said["schema"] == 1
+    assert said["error"]["hint"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["history"], ["policy", "list"], ["policy", "show", "web"], ["list", "--all"]],
+)
+def test_json_of_every_command_that_needs_no_tor_has_the_schema(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """One object, `"schema": 1`."""
+    assert run(["--config", str(config), *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == 1
+
+
+def test_list_says_unknown_where_no_tor_listens(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said to be live that nobody can have seen."""
+    run(["--config", str(config), "list", "--json"])
+    (block,) = json.loads(capsys.readouterr().out)["blocks"]
+    assert block["state"] == "unknown"
+    assert block["until"] is None
+
+
+def test_a_block_without_an_end_never_expires_soon(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`list --expiring` leaves out what never ends."""
+    assert run(["--config", str(config), "list", "--expiring", "9y"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_control_character_in_the_ledger_does_nothing_to_a_terminal(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What would move the cursor is written as an escape."""
+    config.with_name("blocks.yaml").write_text(LEDGER.replace("T#1", r"\x1b[2J"))
+    run(["--config", str(config), "list"])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown
+
+
+def test_colours_are_for_terminals_only(config: Path) -> None:
+    """In a pipe there is no escape sequence."""
+    command = [sys.executable, "-m", "exitpolicy", "--config", str(config), "list"]
+    assert b"\x1b" not in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(config: Path) -> None:
+    """`exitpol list | head -0` ends quietly."""
+    rows = "".join(
+        LEDGER.splitlines(keepends=True)[2].replace("113.7", f"113.{n}") for n in range(250)
+    )
+    config.with_name("blocks.yaml").write_text(f"version: 1\nblocks:\n{rows}")
+    command = f"{sys.executable} -m exitpolicy --config {config} list --json | head -c 10"
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command], capture_output=True, check=False
+    )
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["history"], ["policy", "list"], ["--help"]])
+def test_what_does_not_talk_to_tor_does_not_load_stem(config: Path, arguments: list[str]) -> None:
+    """Stem costs more than all that these commands do."""
+    code = (
+        "import sys; from exitpolicy.cli.app import run; "
+        f"run(['--config', {str(config)!r}, *{arguments!r}]); "
+        "sys.exit('stem' in sys.modules or 'filelock' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize("name", ["EXITPOL_CONFIG"])
+def test_the_config_may_be_named_by_the_environment(config: Path, name: str) -> None:
+    """EXITPOL_CONFIG serves as --config does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "exitpolicy", "list", "--json"],
+        capture_output=True,
+        check=True,
+        env={name: str(config), "PATH": "/usr/bin"},
+    )
+    assert len(json.loads(done.stdout)["blocks"]) == 1
+
+
+def test_a_config_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A named config must exist (8); only the default one may be missing."""
+    assert run(["--config", "/nowhere/config.yaml", "list"]) == ExitCode.INVALID_FILE
+    assert "/nowhere/config.yaml" in capsys.readouterr().err
+
+
+def test_completion_is_offered_for_bash_zsh_and_fish() -> None:
+    """--show-completion prints a script for the shell."""
+    for shell in ("bash", "zsh", "fish"):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("exitpol")],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"_EXITPOL_COMPLETE": f"source_{shell}", "PATH": "/usr/bin"},
+        )
+        assert "_EXITPOL_COMPLETE" in done.stdout, shell

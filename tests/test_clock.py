@@ -1,0 +1,114 @@
+"""Clocks that jump by days and by years: no mass expiry, no block lost, and it is said."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from tests.evidence import record
+from tests.network import TOR, LoneExit
+from tests.test_crash import CC, build_shim
+
+pytestmark = [
+    pytest.mark.skipif(not TOR, reason="tor is missing"),
+    pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with"),
+]
+
+SHORT, LONG, FOREVER = "203.0.113.1", "203.0.113.3", "203.0.113.5"
+ALL = {f"{destination}:*" for destination in (SHORT, LONG, FOREVER)}
+
+
+@pytest.fixture(scope="module")
+def exit_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
+    """Set up an exit for exitpol, and build the shim that sets clocks wrong."""
+    folder = tmp_path_factory.mktemp("clock")
+    build_shim(folder)
+    with LoneExit(folder) as host:
+        assert host.run("init").returncode == 0
+        yield host
+
+
+@pytest.fixture
+def host(exit_host: LoneExit) -> LoneExit:
+    """Block one for 12 hours, one for 20 days and one for ever, by a clock that is right."""
+    (exit_host.ledger.parent / "state").unlink(missing_ok=True)
+    exit_host.ledger.write_text("version: 1\nblocks: []\n")
+    for destination, until in ((SHORT, "12h"), (LONG, "20d"), (FOREVER, "never")):
+        done = exit_host.run("block", destination, "--until", until, "--no-wait")
+        assert done.returncode in (0, 3), done.stderr
+    assert exit_host.run("expire").returncode == 0
+    assert exit_host.rejected() == ALL
+    return exit_host
+
+
+def at(host: LoneExit, offset: str, *command: str) -> tuple[int, str]:
+    """Run exitpol with a clock that is wrong by `offset`; return its code and messages."""
+    units = {"h": 3600, "d": 86_400, "y": 365 * 86_400}
+    seconds = sum(int(n) * units[unit] for n, unit in re.findall(r"([+-]\d+)([hdy])", offset))
+    shim = {"LD_PRELOAD": str(host.folder / "crash.so"), "CLOCK_OFFSET": str(seconds)}
+    done = host.run(*command, environment=shim)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+def in_ledger(host: LoneExit) -> set[str]:
+    """Read the ledger with another reader than exitpol's."""
+    return {block["destination"] for block in yaml.safe_load(host.ledger.read_text())["blocks"]}
+
+
+@pytest.mark.parametrize("offset", ["+60d", "+20y"])
+def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
+    host: LoneExit, offset: str
+) -> None:
+    """A tick that finds itself months later doubts the clock: all stays blocked, with a warning."""
+    _, said = at(host, offset, "expire")
+    assert "clock" in said
+    assert host.rejected() == ALL
+    assert in_ledger(host) == {SHORT, LONG, FOREVER}
+    done = host.run("expire")
+    assert done.returncode == 0, done.stderr
+    assert host.rejected() == ALL
+
+
+@pytest.mark.parametrize("offset", ["-2d", "-10y"])
+def test_leap_back_lifts_nothing(host: LoneExit, offset: str) -> None:
+    """A tick before the blocks began keeps them, though they are not in force by that clock."""
+    at(host, offset, "expire")
+    assert host.rejected() == ALL
+    assert in_ledger(host) == {SHORT, LONG, FOREVER}
+    assert host.run("expire").returncode == 0
+    assert host.rejected() == ALL
+
+
+def test_days_that_do_pass_lift_what_has_ended(host: LoneExit) -> None:
+    """A day and three weeks later, in steps that a clock may take, blocks end as promised."""
+    code, said = at(host, "+1d", "expire")
+    assert code == 0, said
+    assert host.rejected() == ALL - {f"{SHORT}:*"}
+    code, said = at(host, "+22d", "expire")
+    assert code == 0, said
+    assert host.rejected() == {f"{FOREVER}:*"}
+
+
+def test_clock_that_stays_leapt_is_believed_after_an_hour(host: LoneExit) -> None:
+    """A machine that was off for a year: held for an hour, then lifted."""
+    at(host, "+365d", "expire")
+    assert host.rejected() == ALL
+    at(host, "+365d", "expire")
+    assert host.rejected() == ALL
+    code, said = at(host, "+365d+3h", "expire")
+    assert code == 0, said
+    assert host.rejected() == {f"{FOREVER}:*"}
+
+
+def test_clock_that_swings_to_and_fro_loses_nothing(host: LoneExit) -> None:
+    """Ticks by a clock that is now years ahead, now years behind: all blocks live to the end."""
+    offsets = ["+50d", "-50d", "+2y", "-1d", "+90d", "-3y"]
+    for offset in offsets:
+        at(host, offset, "expire", "--quiet")
+        assert host.rejected() == ALL, offset
+        assert in_ledger(host) == {SHORT, LONG, FOREVER}, offset
+    assert host.run("expire").returncode == 0
+    assert host.rejected() == ALL
+    record("ticks with a clock that is wrong by 1 day to 3 years", len(offsets), 0)

@@ -1,0 +1,191 @@
+# ruff: noqa: S311
+# Randomness that is the same each time, and no secret.
+"""Hostile reports: bounded time and memory, and never another exception than ours."""
+
+import base64
+import io
+import random
+import time
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy.complaint import Warn, as_json, read_complaint
+from exitpolicy.destination import parse_destination
+
+MEGABYTE = 1 << 20
+OWN = [parse_destination("185.220.101.4")]
+HEAD = b"From: a@b.example\nTo: c@d.example\nSubject: x\nDate: Sun, 22 Nov 2026 10:00:00 +0100\n"
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def nested(depth: int) -> bytes:
+    """Return multiparts in multiparts."""
+    parts = (
+        b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n) for n in range(depth)
+    )
+    return HEAD + b"".join(parts) + b"Content-Type: text/plain\n\nhello\n"
+
+
+def messages(depth: int) -> bytes:
+    """Return messages in messages."""
+    return (HEAD + b"Content-Type: message/rfc822\n\n") * depth + HEAD + b"\nhello\n"
+
+
+def wide(count: int) -> bytes:
+    """Return a multipart with this many parts."""
+    part = b"--b\nContent-Type: text/plain\n\nSource: 185.220.101.4\n"
+    return HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + part * count
+
+
+def bomb(size: int) -> bytes:
+    """Return a mail with a zip that unpacks to 20 times this size."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for index in range(20):
+            archive.writestr(f"{index}.log", b"0" * size)
+    head = (
+        HEAD + b'Content-Type: application/zip; name="a.zip"\nContent-Transfer-Encoding: base64\n\n'
+    )
+    return head + base64.encodebytes(file.getvalue())
+
+
+def addresses(count: int) -> bytes:
+    """Return a list of different addresses."""
+    numbers = random.Random(1).sample(range(1 << 24, 223 << 24), count)
+    lines = (b"%d.%d.%d.%d" % (n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255) for n in numbers)
+    return HEAD + b"\n" + b"\n".join(lines)
+
+
+def html(text: bytes) -> bytes:
+    """Return an HTML mail."""
+    return HEAD + b"Content-Type: text/html\n\n" + text
+
+
+SIZE = 300_000
+"""Of most of these; `scripts/benches/complaint.py` has them large."""
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "nested multiparts": lambda: nested(10_000),
+    "nested messages": lambda: messages(10_000),
+    "many parts": lambda: wide(5_000),
+    "zip bomb": lambda: bomb(10 * MEGABYTE),
+    "addresses": lambda: addresses(25_000),
+    "addresses in one line": lambda: addresses(15_000).replace(b"\n", b" ").replace(b"  ", b"\n\n"),
+    "unclosed tags": lambda: html(b"<a" * (SIZE // 2)),
+    "unclosed comments": lambda: html(b"<!--" * (SIZE // 4)),
+    "unclosed scripts": lambda: html(b"<script><" * (SIZE // 9)),
+    "brackets": lambda: HEAD + b"\n" + b"[" * SIZE,
+    "deep JSON": lambda: b'{"a":' * (SIZE // 5),
+    "quotation marks": lambda: HEAD + b"\n" + b"> " * (SIZE // 2),
+    "short lines": lambda: HEAD + b"\n" + b"a b\n" * (SIZE // 4),
+    "one long word": lambda: HEAD + b"\n" + b"a" * SIZE,
+    "digits and dots": lambda: HEAD + b"\n" + b"1." * (SIZE // 2),
+    "colons": lambda: HEAD + b"\n" + b"a:" * (SIZE // 2),
+    "telling words": lambda: HEAD + b"\n" + b"attack source target from to " * (SIZE // 29),
+    "times": lambda: HEAD + b"\n" + b"2026-11-22 10:00:00 1.2.3.4 Nov 22 10:00:00 " * 5_000,
+    "headers": lambda: HEAD + b"X: y\n" * (SIZE // 5) + b"\n",
+    "one long header": lambda: HEAD + b"X: " + b"y" * SIZE + b"\n\n",
+    "boundaries": lambda: (
+        HEAD + b'Content-Type: multipart/mixed; boundary="-"\n\n' + b"---\n" * (SIZE // 4)
+    ),
+    "table": lambda: HEAD + b"\nsource,target,port\n" + b"1.2.3.4,5.6.7.8,22\n" * 15_000,
+    "noise": lambda: random.Random(2).randbytes(SIZE),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_time_and_memory_are_bounded(name: str) -> None:
+    """Two seconds of processor a megabyte are enough; half of one counts as the least."""
+    data = HOSTILE[name]()
+    started = time.process_time()
+    read_complaint(data, own=OWN)
+    seconds = time.process_time() - started
+    assert seconds <= 2 * max(0.5, len(data) / MEGABYTE)
+
+
+@pytest.mark.parametrize(
+    "name", ["nested multiparts", "zip bomb", "addresses", "deep JSON", "table"]
+)
+def test_memory_is_bounded(name: str) -> None:
+    """What is allocated at any time stays below four times the input and 100 MB."""
+    data = HOSTILE[name]()
+    tracemalloc.start()
+    try:
+        read_complaint(data, own=OWN)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= 4 * len(data) + 100 * MEGABYTE
+    assert peak <= 40 * MEGABYTE, "the constant of small inputs is far below the limit"
+
+
+@pytest.mark.parametrize("name", ["nested multiparts", "many parts", "zip bomb", "addresses"])
+def test_what_was_not_read_is_said(name: str) -> None:
+    """A caution tells that a report was not read to its end."""
+    complaint = read_complaint(HOSTILE[name](), own=OWN)
+    assert Warn.CUT in {caution.why for caution in complaint.cautions}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "utf-7",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "zlib",
+        "rot13",
+        "x-nothing",
+        "undefined",
+        "\x00",
+    ],
+)
+def test_odd_charsets_are_read_somehow(charset: str) -> None:
+    """A charset that is none, or unknown, does not keep the text from being read."""
+    head = HEAD + f'Content-Type: text/plain; charset="{charset}"\n\n'.encode()
+    complaint = read_complaint(head + b"185.220.101.4 attacks our server 93.184.216.34\n", own=OWN)
+    assert [str(c.destination) for c in complaint.candidates] == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00", b"\n", b"PK\x03\x04", b"\x1f\x8b", b"\xff\xfe", b"{", b"From ", b"=?utf-8?b?!?=",
+     HEAD + b"Content-Type: multipart/mixed\n\nx", HEAD + b"Content-Transfer-Encoding: base64\n\n!",
+     HEAD + b'Content-Type: multipart/mixed; boundary=""\n\n--\n'],
+)  # fmt: skip
+def test_broken_input_is_a_complaint_without_destination(data: bytes) -> None:
+    """What says nothing gives a complaint that asks for everything."""
+    complaint = read_complaint(data, own=OWN)
+    assert complaint.candidates == ()
+    assert complaint.ask
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_read(data: bytes) -> None:
+    """No bytes make reading fail."""
+    as_json(read_complaint(data, own=OWN))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    name=st.sampled_from(sorted(p.name for p in CORPUS.iterdir() if p.suffix in {".eml", ".txt"})),
+    cuts=st.lists(
+        st.tuples(st.floats(0, 1), st.binary(max_size=30), st.integers(0, 60)), max_size=8
+    ),
+)
+def test_damaged_mails_are_read(name: str, cuts: list[tuple[float, bytes, int]]) -> None:
+    """A mail of the corpus with pieces cut out and bytes put in is read."""
+    data = (CORPUS / name).read_bytes()
+    for where, inserted, removed in cuts:
+        at = int(where * len(data))
+        data = data[:at] + inserted + data[at + removed :]
+    complaint = read_complaint(data, own=OWN)
+    as_json(complaint)
+    assert not any(c.destination.overlaps(OWN[0]) for c in complaint.candidates)

@@ -1,0 +1,233 @@
+"""Disks that are full, read-only or broken, and permissions taken away: no file is truncated."""
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.evidence import record
+from tests.network import EXITPOL, TOR, LoneExit
+from tests.test_crash import CC, build_shim
+
+pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+
+FIRST, SECOND = "203.0.113.7", "203.0.113.9"
+INVALID_FILE = 8
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[LoneExit]:
+    """Set up an exit with one block, its ledger below `disk` and its fragment below `torrc.d`."""
+    with LoneExit(tmp_path) as host:
+        assert host.run("init").returncode == 0
+        done = host.run("block", FIRST, "--until", "30d")
+        assert done.returncode == 0, done.stderr
+        yield host
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 256 kB; skip where this may not be done."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount") or "/bin/mount"
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", disk],
+        check=False, capture_output=True,
+    )  # fmt: skip
+    if mounted.returncode != 0:
+        pytest.skip("a tmpfs may not be mounted here: this needs root")
+    try:
+        yield disk
+    finally:
+        subprocess.run([shutil.which("umount") or "/bin/umount", "-l", disk], check=True)
+
+
+def fill(disk: Path, pages: int) -> None:
+    """Leave so many pages of 4 kB on a disk free."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC  # noqa: PT017 - this is how the disk is filled
+            os.ftruncate(file.fileno(), max(0, file.seek(0, os.SEEK_END) // 4096 - pages) * 4096)
+
+
+def destinations(ledger: Path) -> set[str]:
+    """Read the ledger with another reader than exitpol's."""
+    return {block["destination"] for block in yaml.safe_load(ledger.read_text())["blocks"]}
+
+
+def see_whole(host: LoneExit) -> None:
+    """See that ledger and fragment are whole, and Tor alive and willing to read them."""
+    assert FIRST in destinations(host.ledger)
+    assert f"ExitPolicy reject {FIRST}:*" in host.fragment.read_text().splitlines()
+    assert host.exit.alive()
+    assert host.exit.verifies().returncode == 0
+
+
+def see_healed(host: LoneExit) -> None:
+    """See that one tick makes wanted, installed and enforced equal."""
+    tick = host.run("expire")
+    assert tick.returncode == 0, tick.stderr
+    wanted = {f"{destination}:*" for destination in destinations(host.ledger)}
+    installed = re.findall(r"(?m)^ExitPolicy reject (\S+)$", host.fragment.read_text())
+    assert set(installed) == wanted == host.rejected()
+
+
+def see_failed(done: subprocess.CompletedProcess[str], code: int = INVALID_FILE) -> None:
+    """See that an error was said as one."""
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, done.stderr
+    assert "exitpol: error:" in done.stderr
+
+
+def test_full_disk_under_the_ledger_leaves_it_as_it_was(tmp_path: Path, small_disk: Path) -> None:
+    """ENOSPC with 0 to 6 pages left: code 8 and the old ledger, or 0 and the new one."""
+    with LoneExit(tmp_path) as host:
+        (tmp_path / "ledger").symlink_to(small_disk)
+        assert host.run("init").returncode == 0
+        blocks = [f"198.18.0.{2 * number + 1}" for number in range(100)]
+        assert host.run("block", FIRST, *blocks, "--until", "30d").returncode == 0
+        outcomes = []
+        for pages in range(7):
+            before = destinations(host.ledger)
+            fill(small_disk, pages)
+            new = f"198.18.1.{2 * pages + 1}"
+            done = host.run("block", new, "--until", "30d")
+            outcomes.append(done.returncode)
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.returncode in (0, INVALID_FILE), done.stderr
+            see_whole(host)
+            assert before <= destinations(host.ledger) <= before | {new}
+            if done.returncode == 0:
+                assert new in destinations(host.ledger)
+        assert outcomes[0] == INVALID_FILE
+        fill(small_disk, 40)
+        see_healed(host)
+        record("ENOSPC under the ledger, 0 to 6 pages left", len(outcomes), 0)
+
+
+def test_full_disk_under_the_fragment_leaves_tor_with_the_old_one(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """ENOSPC beside the torrc: the block is recorded, the old fragment stays, a tick mends it."""
+    with LoneExit(tmp_path) as host:
+        real = small_disk / host.fragment.name
+        real.write_text("")
+        host.exit.torrc_text = host.exit.torrc_text.replace(str(host.fragment), str(real))
+        host.exit.stop()
+        host.fragment = real
+        with host:
+            assert host.run("init").returncode == 0
+            assert host.run("block", FIRST, "--until", "30d").returncode == 0
+            for pages in (0, 1):
+                fill(small_disk, pages)
+                done = host.run("block", f"198.18.2.{2 * pages + 1}", "--until", "30d")
+                assert done.returncode in (0, INVALID_FILE), done.stderr
+                assert "Traceback" not in done.stderr
+                see_whole(host)
+            fill(small_disk, 40)
+            see_healed(host)
+            record("ENOSPC under the fragment", 2, 0)
+
+
+def test_read_only_disk_is_named_and_changes_nothing(tmp_path: Path, small_disk: Path) -> None:
+    """A ledger on a file system that went read-only: code 8, and Tor is left alone."""
+    with LoneExit(tmp_path) as host:
+        (tmp_path / "ledger").symlink_to(small_disk)
+        assert host.run("init").returncode == 0
+        assert host.run("block", FIRST, "--until", "30d").returncode == 0
+        mount = shutil.which("mount") or "/bin/mount"
+        subprocess.run([mount, "-o", "remount,ro", small_disk], check=True)
+        for command in (("block", SECOND, "--until", "1d"), ("lift", FIRST)):
+            see_failed(host.run(*command))
+        assert host.run("list").returncode == 0
+        see_whole(host)
+        subprocess.run([mount, "-o", "remount,rw", small_disk], check=True)
+        see_healed(host)
+
+
+PERMISSIONS = {
+    "ledger unreadable": ("ledger/blocks.yaml", 0o000),
+    "ledger's folder read-only": ("ledger", 0o500),
+    "ledger's folder closed": ("ledger", 0o000),
+    "config unreadable": ("config.yaml", 0o000),
+}
+
+
+@pytest.mark.parametrize("what", PERMISSIONS)
+def test_missing_permissions_are_named_and_change_nothing(host: LoneExit, what: str) -> None:
+    """Files that may not be read or written: code 8 with a hint, everything as before."""
+    name, mode = PERMISSIONS[what]
+    path = host.folder / name
+    before = path.stat().st_mode
+    path.chmod(mode)
+    try:
+        see_failed(as_anybody(host, "block", SECOND, "--until", "1d"))
+    finally:
+        path.chmod(before)
+    see_whole(host)
+    see_healed(host)
+
+
+def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: LoneExit) -> None:
+    """No right to write beside the fragment: code 8; the tick of one who has it mends it."""
+    host.folder.chmod(0o500)
+    try:
+        done = as_anybody(host, "block", SECOND, "--until", "1d")
+    finally:
+        host.folder.chmod(0o700)
+    see_failed(done)
+    see_whole(host)
+    see_healed(host)
+
+
+def as_anybody(host: LoneExit, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run exitpol bound by permissions, also where the tests run as root."""
+    command = [*EXITPOL, *arguments]
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("setpriv (util-linux) is missing: root would pass all permissions")
+        command = [setpriv, "--bounding-set", "-dac_override,-dac_read_search", *command]
+    return subprocess.run(
+        command, env=host.environment, check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with")
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, error: int) -> None:
+    """Every call of `block`, in turn, fails with EIO, ENOSPC or EDQUOT: nothing is lost."""
+    environment = {"LD_PRELOAD": str(build_shim(tmp_path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = tmp_path / "calls"
+    done = host.run(
+        "block", "198.18.9.1", "--until", "1d", environment=environment | {"CRASH_COUNT": str(log)}
+    )
+    assert done.returncode == 0
+    steps = len(log.read_text().splitlines())
+    for step in range(1, steps + 1):
+        before = destinations(host.ledger)
+        new = f"198.19.{step // 100}.{step % 100 * 2 + 1}"
+        fault = {"CRASH_AT": str(step), "CRASH_ERRNO": str(error)}
+        done = host.run("block", new, "--until", "30d", environment=environment | fault)
+        what = (step, log.read_text().splitlines()[step - 1], done)
+        assert "Traceback" not in done.stderr, what
+        assert done.returncode in (0, 3, 5, 6, 7, 8), what
+        assert before <= destinations(host.ledger) <= before | {new}, what
+        if done.returncode == 0:
+            assert new in destinations(host.ledger), what
+        see_whole(host)
+        see_healed(host)
+    record(f"`exitpol block` with {errno.errorcode[error]} at each of its calls", steps, 0)

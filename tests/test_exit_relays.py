@@ -1,0 +1,190 @@
+"""More than one relay, relays that are no exits, relays that are down or broken."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.exit_host import HostMaker
+from tests.tor_process import wait_until
+
+
+def test_all_relays_of_a_host_enforce_the_same_blocks(make_host: HostMaker) -> None:
+    """One fragment, several relays: all are reloaded at the same time and all reject."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), ("ExitRelay 1",))
+    began = time.monotonic()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    took = time.monotonic() - began
+    assert all(tor.rejects("203.0.113.7") for tor in host.relays)
+    # Each takes its second to enforce; one after another would be more than three.
+    assert took < 3
+
+
+def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> None:
+    """The others are live, the command says what is missing (6), and a later tick completes it."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.relays[1].stop()
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert done.code == 6
+    assert done.json["blocks"][0]["state"] == "unknown"
+    assert "second" in done.err
+    assert host.tor.rejects("203.0.113.7")
+    host.relays[1].start()
+    assert host.relays[1].rejects("203.0.113.7"), "it reads the fragment when it starts"
+    assert host.tick().code == 0
+    assert host.run("list", "--json").json["blocks"][0]["state"] == "live"
+
+
+def test_with_tor_down_the_block_is_recorded_and_pending(make_host: HostMaker) -> None:
+    """Exit code 6, the block in the ledger and in the fragment; live once Tor is up."""
+    host = make_host()
+    host.tor.stop()
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 6
+    assert "cannot be reached" in done.err
+    assert [b["state"] for b in host.run("list", "--json").json["blocks"]] == ["unknown"]
+    assert "203.0.113.7" in host.fragment.read_text()
+    host.tor.start()
+    assert host.tick().code == 0
+    assert host.run("list", "--json").json["blocks"][0]["state"] == "live"
+
+
+def test_a_tor_that_never_answers_is_known_within_ten_seconds(make_host: HostMaker) -> None:
+    """A stopped process accepts the connection and says nothing: recorded, 6, in bounded time."""
+    host = make_host()
+    host.tor.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    done = host.run("status", "--check")
+    assert time.monotonic() - began < 10
+    assert done.code == 6
+    assert "does not answer" in done.err
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 6
+    assert "203.0.113.7" in host.ledger.read_text()
+    host.tor.signal(signal.SIGCONT)
+    assert host.tick().code == 0
+    assert host.tor.rejects("203.0.113.7")
+
+
+@pytest.mark.parametrize("command", ["init", "block"])
+def test_a_middle_relay_never_becomes_an_exit(make_host: HostMaker, command: str) -> None:
+    """With ExitRelay auto and no exit option both refuse (4); nothing is changed on disk."""
+    host = make_host((), init=False)
+    if command == "block":
+        host.ledger.parent.mkdir()
+        host.ledger.write_text("version: 1\nblocks: []\n")
+        host.fragment.write_text("")
+        host.tor.add(f"%include {host.fragment}")
+        host.tor.signal(signal.SIGHUP)
+    before = host.snapshot()
+    arguments = ["init"] if command == "init" else ["block", "203.0.113.7", "--until", "1d"]
+    done = host.run(*arguments)
+    assert done.code == 4
+    assert "no exit" in done.err
+    assert "ExitRelay 1" in done.err
+    assert host.snapshot() == before
+    time.sleep(1.2)
+    assert host.tor.policy_text() == "reject *:*"
+
+
+@pytest.mark.parametrize(
+    "options", [("ReducedExitPolicy 1",), ("IPv6Exit 1",), ("ExitPolicy reject *:25",)]
+)
+def test_lifting_the_last_block_leaves_an_exit_an_exit(
+    make_host: HostMaker, options: tuple[str, ...]
+) -> None:
+    """A relay that is an exit by an option of its own is the same exit before and after."""
+    host = make_host(options)
+    before = host.tor.policy()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tor.rejects("203.0.113.7")
+    assert host.run("lift", "203.0.113.7").code == 0
+    assert host.tor.policy() == before
+
+
+def test_an_exit_that_is_one_by_our_lines_alone_is_not_touched(make_host: HostMaker) -> None:
+    """If the operator's own exit options are gone even lifting is refused: it would end it."""
+    host = make_host(("ExitPolicy reject *:25",))
+    host.run("block", "203.0.113.7", "--until", "1d")
+    text = host.tor.torrc.read_text().replace("ExitPolicy reject *:25\n", "")
+    host.tor.torrc.write_text(text)
+    before = host.fragment.read_text()
+    done = host.run("lift", "203.0.113.7")
+    assert done.code == 4
+    assert host.fragment.read_text() == before
+
+
+def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker) -> None:
+    """Where the operator said no, a block does nothing and is said to be moot."""
+    host = make_host(("ExitRelay 0",))
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert (done.code, done.json["blocks"][0]["state"]) == (0, "moot")
+    assert host.tor.policy_text() == "reject *:*"
+
+
+def test_a_torrc_broken_by_the_operator_is_never_reloaded(make_host: HostMaker) -> None:
+    """Tor's own words are shown (5), nothing is changed, Tor lives; mended, the block goes out."""
+    host = make_host()
+    good = host.tor.torrc.read_text()
+    host.tor.add("ExitPolicy reject 1.2.3.999:*")
+    before = host.snapshot()
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 5
+    assert "1.2.3.999" in done.err
+    assert host.snapshot() == before
+    assert host.tick().code == 5
+    assert host.tor.alive
+    assert "Received reload signal" not in host.tor.log()
+    host.tor.torrc.write_text(good)
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+
+
+def test_one_broken_torrc_does_not_stop_the_other_relay(make_host: HostMaker) -> None:
+    """The good relay enforces; the broken one is named, and is not reloaded."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.relays[1].add("Nonsense 1")
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 5
+    assert "Nonsense" in done.err
+    assert host.tor.rejects("203.0.113.7")
+    assert host.relays[1].alive
+    assert not host.relays[1].rejects("203.0.113.7")
+
+
+def test_a_tor_that_dies_in_the_reload_gets_the_former_fragment_back(make_host: HostMaker) -> None:
+    """First the file with which Tor starts again is in place, then the truth is told (5)."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "--until", "1d")
+    former = host.fragment.read_text()
+    # A port that --verify-config does not try, and at which a running Tor exits: it is taken.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host.tor.add(f"ORPort 127.0.0.1:{taken.getsockname()[1]}")
+        done = host.run("block", "203.0.113.8", "--until", "1d")
+    assert done.code == 5, done
+    assert "again as it was" in done.err
+    assert "recorded" in done.err
+    assert host.fragment.read_text() == former
+    wait_until(lambda: not host.tor.alive)
+
+
+def test_a_tor_that_reads_nothing_at_a_reload_is_not_said_to_block(make_host: HostMaker) -> None:
+    """With __ReloadTorrcOnSIGHUP 0 the block stays pending and the reason is said."""
+    host = make_host(("ExitRelay 1", "__ReloadTorrcOnSIGHUP 0"))
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert done.code == 5
+    assert done.json["blocks"][0]["state"] == "pending"
+    assert "__ReloadTorrcOnSIGHUP" in done.err
+    assert not host.tor.rejects("203.0.113.7")
+
+
+def test_a_tor_off_the_network_is_pending(make_host: HostMaker) -> None:
+    """With DisableNetwork Tor has no policy, and nobody is told that the block is live."""
+    host = make_host(("ExitRelay 1", "DisableNetwork 1"), start=False, init=False)
+    host.tor.start(until_it_exits=False)
+    host.run("init")
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--no-wait", "--json")
+    assert done.json["blocks"][0]["state"] == "pending"
+    status = host.run("status", "--check", "--json")
+    assert status.code == 3
+    assert any("DisableNetwork" in line for line in status.json["relays"][0]["drift"])

@@ -1,0 +1,226 @@
+"""A control port that is broken or means harm costs bounded time and memory, and is called so."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.evidence import record
+from tests.hostile import BEHAVIOURS, Behaviour, HostileControl
+from tests.network import EXITPOL, TOR
+
+pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+
+SECONDS = 25
+"""The most that one command may take: three conversations of 8 s, on a busy machine."""
+MEGABYTES = 150
+DESTINATION = "203.0.113.7"
+STAGES = ("", "PROTOCOLINFO", "AUTHENTICATE", "GETINFO", "GETCONF", "SIGNAL")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run of exitpol came to."""
+
+    code: int
+    output: str
+    seconds: float
+    megabytes: float
+    """The most memory that it, or the tor that it let verify, had at a time."""
+
+
+class Bystander:
+    """A host whose Tor is whatever listens at `control`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
+        self.folder = folder
+        self.control = f"{folder}/control"
+        self.ledger = folder / "blocks.yaml"
+        self.ledger.write_text("version: 1\nblocks: []\n")
+        self.fragment = folder / "exitpol.conf"
+        self.fragment.write_text("")
+        self.torrc = folder / "torrc"
+        self.torrc.write_text(
+            f"DataDirectory {folder}/data\nORPort 127.0.0.1:9001\nExitRelay 1\nSocksPort 0\n"
+            f"%include {self.fragment}\nExitPolicy accept *:*\n"
+        )
+
+    def run(self, *command: str, control: str = "") -> Result:
+        """Run exitpol and measure it."""
+        config = self.folder / "config.yaml"
+        config.write_text(
+            f"ledger: {self.ledger}\nfragment: {self.fragment}\nrelays:\n- {{name: r,"
+            f' torrc: {self.torrc}, control: "{control or self.control}"}}\n'
+        )
+        begun = time.monotonic()
+        with (self.folder / "output").open("w+b") as output:
+            process = subprocess.Popen(
+                [*EXITPOL, *command], env={**os.environ, "EXITPOL_CONFIG": str(config)},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+            killer = threading.Timer(2 * SECONDS, process.kill)
+            killer.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            killer.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            text = output.read().decode("utf-8", "replace")
+        seconds = time.monotonic() - begun
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        return Result(process.returncode, text, seconds, usage.ru_maxrss / scale)
+
+
+def check(result: Result, host: Bystander, codes: Iterable[int] = (5, 6)) -> None:
+    """See that time and memory were bounded, the error plain, and the block recorded."""
+    assert "Traceback" not in result.output, result
+    assert result.code in codes, result
+    assert "exitpol: error:" in result.output or "exitpol: hint:" in result.output, result
+    assert "\x1b" not in result.output, result
+    assert result.seconds < SECONDS, result
+    assert result.megabytes < MEGABYTES, result
+    assert DESTINATION in host.ledger.read_text(), result
+
+
+def misbehave(folder: Path, behaviour: Behaviour, at: str) -> tuple[Result, Bystander]:
+    """Run `exitpol block` against one behaviour."""
+    host = Bystander(folder)
+    with HostileControl(behaviour, at, host.control, str(host.torrc)):
+        # Without --no-wait, a port that answers as a Tor that is still busy is given its 75 s.
+        return host.run("block", DESTINATION, "--until", "1d", "--no-wait"), host
+
+
+def try_all(tmp_path: Path, cases: list[tuple[str, str]]) -> list[Result]:
+    """Run many cases at a time, most of which only wait; check each."""
+
+    def one(number: int) -> Result | str:
+        name, at = cases[number]
+        result, host = misbehave(tmp_path / str(number), BEHAVIOURS[name], at)
+        try:
+            check(result, host)
+        except AssertionError as error:
+            return f"{name}, at {at or 'the beginning'}: {error}"
+        return result
+
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(one, range(len(cases))))
+    failures = [result for result in results if isinstance(result, str)]
+    assert not failures, "\n".join(failures)
+    return [result for result in results if isinstance(result, Result)]
+
+
+def note(what: str, results: list[Result]) -> None:
+    """Keep what was measured."""
+    slowest = max(result.seconds for result in results)
+    largest = max(result.megabytes for result in results)
+    record(what, len(results), 0, f"at most {slowest:.1f} s and {largest:.0f} MB")
+
+
+def test_hostile_answers_to_queries_are_survived(tmp_path: Path) -> None:
+    """Whatever comes instead of the first answer: exit 5 or 6, in time, the block recorded."""
+    note(
+        "quick: hostile control ports",
+        try_all(tmp_path, [(name, "GETINFO") for name in BEHAVIOURS]),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [stage for stage in STAGES if stage != "GETINFO"])
+def test_hostile_answers_at_any_stage_are_survived(tmp_path: Path, at: str) -> None:
+    """The same at the beginning, at authentication, and when Tor is told to reload."""
+    results = try_all(tmp_path, [(name, at) for name in BEHAVIOURS])
+    note(f"hostile control ports, from {at or 'the beginning'} on", results)
+
+
+def test_silence_is_known_within_ten_seconds(tmp_path: Path) -> None:
+    """A control port that accepts and never answers is called unreachable within 10 s: exit 6."""
+    result, host = misbehave(tmp_path / "host", BEHAVIOURS["never answers"], "")
+    check(result, host, {6})
+    assert result.seconds < 10
+
+
+def test_silence_at_a_tcp_port_is_known_as_well(tmp_path: Path) -> None:
+    """The same over TCP."""
+    host = Bystander(tmp_path / "host")
+    with HostileControl(BEHAVIOURS["never answers"], "", "tcp", str(host.torrc)) as control:
+        check(host.run("block", DESTINATION, "--until", "1d", control=control.address), host, {6})
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _socket_without_listener(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unused:
+        unused.bind(str(path))
+
+
+NO_SOCKETS: dict[str, Callable[[Path], None]] = {
+    "nothing": lambda _path: None,
+    "a file": Path.touch,
+    "a folder": Path.mkdir,
+    "a FIFO": os.mkfifo,
+    "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "a link to itself": _loop,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a socket that nobody listens at": _socket_without_listener,
+}
+
+
+@pytest.mark.parametrize("what", NO_SOCKETS)
+def test_what_is_no_socket_is_called_unreachable(tmp_path: Path, what: str) -> None:
+    """Anything at the socket's path that is none: exit 6, at once."""
+    host = Bystander(tmp_path / "host")
+    NO_SOCKETS[what](Path(host.control))
+    result = host.run("block", DESTINATION, "--until", "1d")
+    check(result, host, {6})
+    assert result.seconds < 5
+
+
+def test_socket_behind_a_link_is_as_bounded_as_any(tmp_path: Path) -> None:
+    """A socket path that is a symbolic link leads to no other treatment."""
+    host = Bystander(tmp_path / "host")
+    target = str(tmp_path / "target")
+    with HostileControl(BEHAVIOURS["endless lines"], "", target, str(host.torrc)):
+        Path(host.control).symlink_to(target)
+        check(host.run("block", DESTINATION, "--until", "1d"), host)
+
+
+def _of_size(path: Path, size: int) -> None:
+    path.touch()
+    os.truncate(path, size)
+
+
+COOKIES: dict[str, Callable[[Path], None]] = {
+    "missing": lambda _path: None,
+    "empty": Path.touch,
+    "of 31 bytes": lambda path: _of_size(path, 31),
+    "of 33 bytes": lambda path: _of_size(path, 33),
+    "of 100 MB": lambda path: _of_size(path, 100_000_000),
+    "a folder": Path.mkdir,
+    "a FIFO": os.mkfifo,
+    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to itself": _loop,
+}
+
+
+@pytest.mark.parametrize("what", COOKIES)
+@pytest.mark.parametrize("method", ["COOKIE", "SAFECOOKIE"])
+def test_cookie_that_is_none_is_called_so(tmp_path: Path, what: str, method: str) -> None:
+    """A cookie file of the wrong size or kind: exit 6 or 5, no reading without end."""
+    host = Bystander(tmp_path / "host")
+    cookie = host.folder / "cookie"
+    COOKIES[what](cookie)
+    auth = f'{method} COOKIEFILE="{cookie}"'
+    with HostileControl(
+        BEHAVIOURS["authentication required"], "AUTHENTICATE", host.control, str(host.torrc), auth
+    ):
+        check(host.run("block", DESTINATION, "--until", "1d"), host)

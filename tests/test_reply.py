@@ -1,0 +1,863 @@
+"""Letters: complete in every language, true, and harmless whatever the facts are."""
+
+import email.policy
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from email import message_from_bytes
+from email.message import EmailMessage
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy.errors import InvalidFileError
+from exitpolicy.reply.facts import (
+    EXONERATOR,
+    KINDS,
+    LANGUAGES,
+    MAX_TEXT,
+    RECIPIENTS,
+    BlockFact,
+    Kind,
+    Language,
+    Operator,
+    Original,
+    Recipient,
+    Relay,
+    ReplyFacts,
+    clean,
+    exonerator_urls,
+    time_text,
+)
+from exitpolicy.reply.letter import Letter, choose_kind, choose_language, mailbox, render
+from exitpolicy.reply.mail import as_eml
+from exitpolicy.reply.template import Template
+from exitpolicy.reply.templates import MAX_BYTES, load_template
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+MONTH = timedelta(days=30)
+FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
+
+LIVE = BlockFact(destination="203.0.113.7:22", since=NOON, until=NOON + MONTH, live=True)
+FOREVER = BlockFact(destination="2001:db8:7::/48", since=NOON, until=None, live=True)
+PENDING = BlockFact(destination="192.0.2.9:443", since=NOON, until=NOON + MONTH, live=False)
+ENDED = BlockFact(destination="192.0.2.77", since=NOON - MONTH, until=NOON, live=False)
+STILL = BlockFact(destination="192.0.2.78", since=NOON - MONTH, until=NOON, live=True)
+
+FULL = ReplyFacts(
+    recipient="reporter",
+    operator=Operator(
+        name="Ada Rossi", contact="abuse@exit.example", relay_name="lampo", address="198.51.100.4"
+    ),
+    relay=Relay(nickname="lampo1", fingerprint=FINGERPRINT, address="198.51.100.5"),
+    blocks=(LIVE,),
+    references=("KZ-CERT#4711",),
+    incidents=(NOON - timedelta(days=3),),
+    deadline=NOON + timedelta(days=2),
+    original=Original(
+        subject="Abuse report [KZ-CERT#4711]",
+        message_id="<one@cert.example>",
+        references=("<zero@cert.example>",),
+        reply_to="CERT <info@cert.example>",
+    ),
+)
+BARE = ReplyFacts(recipient="reporter")
+
+VARIANTS = {
+    "everything known": FULL,
+    "nothing known": BARE,
+    "no end": replace(FULL, blocks=(FOREVER,)),
+    "live and pending": replace(FULL, blocks=(LIVE, FOREVER, PENDING)),
+    "only pending": replace(FULL, blocks=(PENDING,)),
+    "no block": replace(FULL, blocks=()),
+    "lifted": replace(FULL, blocks=(), lifted=(ENDED, replace(ENDED, until=None))),
+    "lifted and live": replace(FULL, blocks=(LIVE,), lifted=(ENDED,)),
+    "no operator": replace(FULL, operator=Operator()),
+    "no relay": replace(FULL, relay=Relay(), operator=Operator(name="Ada")),
+    "long IPv6": replace(
+        FULL,
+        operator=replace(FULL.operator, address="2001:db8:1111:2222:3333:4444:5555:6666"),
+        incidents=(NOON - MONTH, NOON),
+    ),
+}
+
+BLOCKED_WORDS = {
+    "en": "I have blocked",
+    "it": "ho bloccato",
+    "de": "habe ich gesperrt",
+    "fr": "J'ai bloqué",
+    "es": "he bloqueado",
+}
+"""How each language claims a block. The test below makes sure that it is what letters say."""
+
+LIFTED_WORDS = {
+    "en": "has been lifted",
+    "it": "è stato rimosso",
+    "de": "aufgehoben:",
+    "fr": "est levé",
+    "es": "se ha levantado",
+}
+
+
+@cache
+def template(kind: Kind, language: Language) -> Template:
+    """Return a template as it comes with exitpol."""
+    return load_template(kind, language)
+
+
+def flat(letter: Letter) -> str:
+    """Return the body as one line, because a phrase may be wrapped anywhere."""
+    return " ".join(letter.body.split())
+
+
+def every_letter() -> list[tuple[Kind, Language, Recipient]]:
+    """Return all kinds in all languages to all recipients."""
+    return [(k, lang, to) for k in KINDS for lang in LANGUAGES for to in RECIPIENTS]
+
+
+def assert_tidy(letter: Letter) -> None:
+    """Check the form of a letter, whatever it says."""
+    assert len(letter.subject.splitlines()) == 1
+    assert letter.subject == letter.subject.strip()
+    assert letter.body.endswith("\n")
+    assert not letter.body.startswith("\n") or letter.body == "\n"
+    assert "\n\n\n" not in letter.body
+    for line in letter.body.split("\n"):
+        assert line == line.rstrip()
+        assert len(line) <= 76 or "://" in line
+        # What matters to a terminal and a mail program: no control characters at all.
+        assert all(c.isprintable() or c == "\u00a0" for c in line)
+
+
+# --- every letter ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_letter_is_complete_and_tidy(variant: str) -> None:
+    """Every kind, language and recipient renders, whichever facts are there, nothing unfilled."""
+    for kind, language, recipient in every_letter():
+        letter = render(template(kind, language), replace(VARIANTS[variant], recipient=recipient))
+        assert_tidy(letter)
+        for left in ("$", "@if", "@end", "@else", "@each", "@include", "None", "|", "{", "}"):
+            assert left not in letter.body, (kind, language, recipient, left)
+        assert len(letter.body.split()) >= 20
+
+
+def test_letters_are_short() -> None:
+    """With one block and everything known, a body has at most 200 words."""
+    for kind, language, recipient in every_letter():
+        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        words = re.findall(r"\w\S*", letter.body)
+        assert len(words) <= 200, (kind, language, recipient, len(words))
+
+
+def test_every_letter_names_the_relay() -> None:
+    """Whoever reads a letter about abuse sees which address is the Tor exit."""
+    for kind, language, recipient in every_letter():
+        if kind not in {"lifted", "unblock"}:
+            letter = render(template(kind, language), replace(FULL, recipient=recipient))
+            assert "198.51.100.4" in flat(letter)
+            assert " Tor" in flat(letter)
+
+
+def test_every_letter_says_whom_to_write_to() -> None:
+    """A reporter always learns how to reach the operator."""
+    for kind, language, _ in every_letter():
+        assert "abuse@exit.example" in render(template(kind, language), FULL).body
+
+
+def test_reporters_learn_how_to_block_tor_themselves() -> None:
+    """Where filtering Tor would help, the reporter is told of the lists; the provider is not."""
+    kinds: tuple[Kind, ...] = (
+        "brute-force", "port-scan", "web-attack", "spam", "ddos", "malware", "fraud", "unknown",
+        "cert",
+    )  # fmt: skip
+    for kind in kinds:
+        for language in LANGUAGES:
+            text = template(kind, language)
+            reporter, isp = render(text, FULL), render(text, replace(FULL, recipient="isp"))
+            assert "https://check.torproject.org/torbulkexitlist" in reporter.body
+            assert "dnsel.torproject.org" in reporter.body
+            assert "torbulkexitlist" not in isp.body
+
+
+def test_letters_point_to_exonerator_on_the_day() -> None:
+    """The link holds the day of the incident in UTC and the relay's address, on its own line."""
+    line = f"  {EXONERATOR}?ip=198.51.100.4&timestamp=2026-11-19"
+    for kind, language, recipient in every_letter():
+        if kind not in {"lifted", "unblock", "no-detail"}:
+            letter = render(template(kind, language), replace(FULL, recipient=recipient))
+            assert line in letter.body.split("\n")
+
+
+def test_the_provider_is_asked_to_close_the_ticket() -> None:
+    """To the provider the tone is another: the same facts, and a request to close the ticket."""
+    for kind, language, _ in every_letter():
+        text = template(kind, language)
+        reporter, isp = render(text, FULL), render(text, replace(FULL, recipient="isp"))
+        assert not re.search(r"\bticket", flat(reporter), re.IGNORECASE)
+        if kind not in {"lifted", "unblock", "no-detail", "law-enforcement"}:
+            assert re.search(r"\bticket", flat(isp), re.IGNORECASE), (kind, language)
+
+
+def test_united_states_law_is_only_in_the_english_copyright_letter() -> None:
+    """17 U.S.C. 512(a) is mentioned where it may apply, and nowhere else."""
+    for kind, language, recipient in every_letter():
+        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        assert ("512(a)" in letter.body) == (kind == "copyright" and language == "en")
+
+
+def test_the_deadline_is_named() -> None:
+    """The answer to a deadline says which one it answers."""
+    for language in LANGUAGES:
+        letter = render(template("deadline", language), replace(FULL, recipient="isp"))
+        assert "2026-11-24 12:00 UTC" in flat(letter)
+
+
+# --- the truth ------------------------------------------------------------------------------
+
+
+def test_live_blocks_are_claimed_with_their_end() -> None:
+    """What Tor enforces is named, with the day on which it ends."""
+    for kind, language, recipient in every_letter():
+        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        assert "203.0.113.7:22" in flat(letter), (kind, language, recipient)
+        assert "2026-12-22 12:00 UTC" in flat(letter)
+        if kind not in {"lifted", "unblock"}:
+            assert BLOCKED_WORDS[language] in flat(letter), (kind, language, recipient)
+
+
+@pytest.mark.parametrize("blocks", [(), (PENDING,), (PENDING, ENDED)])
+def test_nothing_is_claimed_that_is_not_live(blocks: tuple[BlockFact, ...]) -> None:
+    """A block that is merely recorded is never said to be in force."""
+    for kind, language, recipient in every_letter():
+        facts = replace(FULL, recipient=recipient, blocks=blocks)
+        assert BLOCKED_WORDS[language] not in flat(render(template(kind, language), facts))
+
+
+def test_a_pending_block_stands_apart_from_a_live_one() -> None:
+    """With both, the claim is followed by the live one only, the caveat by the pending one only."""
+    for language in LANGUAGES:
+        text = template("brute-force", language)
+        body = render(text, replace(FULL, blocks=(PENDING, LIVE))).body
+        paragraphs = body.split("\n\n")
+        claim = next(p for p in paragraphs if BLOCKED_WORDS[language] in p)
+        caveat = next(p for p in paragraphs if PENDING.destination in p)
+        assert LIVE.destination in claim
+        assert PENDING.destination not in claim
+        assert LIVE.destination not in caveat
+
+
+def test_an_automatic_end_is_promised_only_if_every_block_has_one() -> None:
+    """A block without an end takes the sentence about the end away."""
+    for language in LANGUAGES:
+        text = template("brute-force", language)
+        ending = flat(render(text, FULL))
+        without = flat(render(text, replace(FULL, blocks=(LIVE, FOREVER))))
+        word = re.search(r"autom[aá]ti\w+", ending)
+        assert word is not None
+        assert word[0] not in without
+
+
+def test_a_lift_is_announced_only_if_tor_lets_through_again() -> None:
+    """What has ended in the ledger but is still rejected is not said to be lifted."""
+    kinds: tuple[Kind, ...] = ("lifted", "unblock")
+    for kind in kinds:
+        for language in LANGUAGES:
+            text = template(kind, language)
+            done = flat(render(text, replace(FULL, lifted=(ENDED, STILL))))
+            assert LIFTED_WORDS[language] in done, (kind, language)
+            assert ENDED.destination in done
+            assert STILL.destination not in done
+            for lifted in ((), (STILL,)):
+                letter = flat(render(text, replace(FULL, blocks=(), lifted=lifted)))
+                assert LIFTED_WORDS[language] not in letter, (kind, language)
+
+
+# --- the languages --------------------------------------------------------------------------
+
+
+def _shipped(language: str) -> dict[str, str]:
+    folder = files("exitpolicy.reply") / "templates" / language
+    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_languages_have_the_same_templates(language: str) -> None:
+    """Each language has the same files; each file the same facts, conditions and includes."""
+    english, other = _shipped("en"), _shipped(language)
+    assert {f"{kind}.txt" for kind in KINDS} <= english.keys() == other.keys()
+    for name, text in english.items():
+        skeleton = re.compile(r"^@.*$|\$\w+", re.MULTILINE)
+        assert skeleton.findall(other[name]) == skeleton.findall(text), name
+
+
+def test_template_files_are_tidy() -> None:
+    """No tabs, no trailing blanks, no overlong line, one final newline, no lonely typography."""
+    for language in LANGUAGES:
+        for name, text in _shipped(language).items():
+            assert text.endswith("\n"), name
+            assert "\n\n\n" not in text, name
+            for line in text.split("\n"):
+                assert line == line.rstrip()
+                assert "\t" not in line
+                assert len(line) <= 100, (language, name)
+
+
+def test_what_belongs_together_is_not_torn_apart() -> None:
+    """A line never starts with the colon that French parts from its word, nor with `UTC`."""
+    for kind in KINDS:
+        for variant in VARIANTS.values():
+            for line in render(template(kind, "fr"), variant).body.split("\n"):
+                assert not re.match(r"\s*([:;?!»]|UTC)", line), (kind, line)
+
+
+# --- overrides ------------------------------------------------------------------------------
+
+
+def _override(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_operator_overrides_a_letter(tmp_path: Path) -> None:
+    """A file of the same name replaces the letter; the other letters stay."""
+    _override(tmp_path, "it/spam.txt", "Subject: Mio\nCiao, costa 5 $$.\n@include signature\n")
+    letter = render(load_template("spam", "it", tmp_path), replace(FULL, original=None))
+    assert letter.subject == "Mio [KZ-CERT#4711]"
+    assert letter.body.startswith("Ciao, costa 5 $. Per qualsiasi")
+    assert load_template("ddos", "it", tmp_path) == template("ddos", "it")
+    assert load_template("spam", "de", tmp_path) == template("spam", "de")
+
+
+def test_the_operator_overrides_a_shared_paragraph(tmp_path: Path) -> None:
+    """A shared paragraph is replaced in every letter that includes it."""
+    _override(tmp_path, "en/greeting.txt", "\ufeffDear all,\r\n")
+    for kind in ("spam", "fraud"):
+        assert render(load_template(kind, "en", tmp_path), FULL).body.startswith("Dear all,\n\n")
+
+
+def test_no_folder_is_no_override(tmp_path: Path) -> None:
+    """A folder that does not exist, or is empty, changes nothing."""
+    assert load_template("spam", "en", tmp_path / "missing") == template("spam", "en")
+    assert load_template("spam", "en", tmp_path) == template("spam", "en")
+    _override(tmp_path, "README", "notes of the operator")
+    _override(tmp_path, "en/spam.txt~", "@broken")
+    _override(tmp_path, ".git/config", "[core]")
+    (tmp_path / "en" / ".#spam.txt").symlink_to("user@host.1")
+    assert load_template("spam", "en", tmp_path) == template("spam", "en")
+
+
+BROKEN = {
+    "unknown placeholder": ("Subject: a\n\nHello $nmae\n", 3, r"unknown placeholder \$nmae"),
+    "unknown in braces": ("Subject: a\n${a-b}\n", 2, "unknown placeholder"),
+    "unclosed braces": ("Subject: a\n${name\n", 2, "without a name"),
+    "lone dollar": ("Subject: a\n\ncosts 5 $\n", 3, r"write \$\$|without a name"),
+    "unguarded": ("Subject: a\n\n\nby $deadline\n", 4, "may be missing"),
+    "guarded elsewhere": (
+        "Subject: a\n@if deadline\n@else\n$deadline\n@end\n",
+        4,
+        "may be missing",
+    ),
+    "outside its list": ("Subject: a\n$url\n", 2, "inside the @each"),
+    "field unguarded": ("Subject: a\n@each live\n$until\n@end\n", 3, "may be missing"),
+    "unknown condition": ("Subject: a\n@if nothing\n@end\n", 2, "no such fact"),
+    "unknown list": ("Subject: a\n@each blocks\n@end\n", 2, "no such list"),
+    "nested lists": ("Subject: a\n@each live\n@each live\n@end\n@end\n", 3, "inside another"),
+    "no end": ("Subject: a\n@if live\nx\n", 3, r"@if live of line 2 needs"),
+    "no end, nothing": ("Subject: a\n@if live", 2, r"@if live of line 2 needs"),
+    "two elses": ("Subject: a\n@if live\n@else\n@else\n@end\n", 4, "needs one @end"),
+    "else in each": ("Subject: a\n@each live\n@else\n@end\n", 3, "needs one @end"),
+    "lone end": ("Subject: a\nx\n@end\n", 3, "without an @if"),
+    "unknown directive": ("Subject: a\n@import os\n", 2, "no directive"),
+    "missing include": ("Subject: a\n@include ../../passwd\n", 2, "no template"),
+    "includes a letter": ("Subject: a\n@include spam\n", 2, "includes itself"),
+    "includes another letter": ("Subject: a\n@include ddos\n", 2, "is a letter"),
+    "no subject": ("Hello\n", 1, "starts with its subject"),
+    "empty subject": ("Subject:  \nHello\n", 1, "starts with its subject"),
+    "subject with a fact": ("Subject: $operator\nHello\n", 1, "plain text"),
+    "empty": ("", 1, "starts with its subject"),
+    "control character": ("Subject: a\n\nx\x1b[2J\n", 3, "control character"),
+    "too deep": ("Subject: a\n" + "@if live\n" * 5000, 15, "deeper"),
+    "too long": ("Subject: a\n" + "x\n" * 3000, 2002, "more than 2000 lines"),
+    "too big": ("x" * (MAX_BYTES + 1), 1, "bytes"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_override_names_file_and_line(tmp_path: Path, case: str) -> None:
+    """What is wrong with a template is said with file and line, before a letter is written."""
+    text, line, message = BROKEN[case]
+    path = _override(tmp_path, "en/spam.txt", text)
+    with pytest.raises(InvalidFileError, match=message) as caught:
+        load_template("spam", "en", tmp_path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+def test_a_broken_override_is_found_from_any_letter(tmp_path: Path) -> None:
+    """A mistake in a letter that is not needed today is reported today."""
+    path = _override(tmp_path, "en/spam.txt", "Subject: a\n$nonsense\n")
+    with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: ")):
+        load_template("ddos", "en", tmp_path)
+
+
+def test_a_mistake_in_a_paragraph_is_found_in_its_own_file(tmp_path: Path) -> None:
+    """The file named is the included one; and paragraphs that include each other are refused."""
+    path = _override(tmp_path, "en/closing.txt", "fine\n$nonsense\n")
+    with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: ")):
+        load_template("spam", "en", tmp_path)
+    path = _override(tmp_path, "en/closing.txt", "@include signature\n")
+    _override(tmp_path, "en/signature.txt", "@include closing\n")
+    with pytest.raises(InvalidFileError, match="includes itself"):
+        load_template("spam", "en", tmp_path)
+
+
+def test_includes_do_not_explode(tmp_path: Path) -> None:
+    """Paragraphs that include others many times over are refused, quickly."""
+    chain = ["closing", "exonerator", "your-side", "item", "tor-exit", "greeting", "reference"]
+    for name, inner in pairwise(chain):
+        _override(tmp_path, f"en/{name}.txt", f"@include {inner}\n" * 30)
+    with pytest.raises(InvalidFileError, match="more than 2000 lines"):
+        load_template("spam", "en", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["en/portscan.txt", "english/spam.txt", "spam.txt"])
+def test_a_misnamed_override_is_an_error(tmp_path: Path, name: str) -> None:
+    """A file that would never be used is not passed over in silence."""
+    _override(tmp_path, name, "Subject: a\n")
+    with pytest.raises(InvalidFileError, match=r":1: "):
+        load_template("spam", "en", tmp_path)
+
+
+def test_an_override_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    """Latin-1, a folder, or a file where the folder should be: the error names the place."""
+    path = _override(tmp_path, "en/spam.txt", "")
+    path.write_bytes(b"Subject: a\nperch\xe9\n")
+    with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: not UTF-8")):
+        load_template("spam", "en", tmp_path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InvalidFileError, match="not a file"):
+        load_template("spam", "en", tmp_path)
+    with pytest.raises(InvalidFileError, match="cannot be read"):
+        load_template("spam", "en", _override(tmp_path, "file", "x"))
+    path.rmdir()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidFileError, match="not a file"):
+        load_template("spam", "en", tmp_path)
+    path.unlink()
+    (tmp_path / "en").rmdir()
+    _override(tmp_path, "en", "a file, not a folder")
+    with pytest.raises(InvalidFileError, match="cannot be read"):
+        load_template("spam", "en", tmp_path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["@if live", "@if operator", "@else", "@end", "@each live", "@each exonerator", "",
+             "@include signature", "@include item", "$operator", "$destination", "$until", "$url",
+             "| $contact", "text $$", "@if until", "@if isp", "| "]
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(sorted(VARIANTS)),
+)  # fmt: skip
+def test_a_template_that_compiles_always_renders(lines: list[str], variant: str) -> None:
+    """Either a template is refused when it is read, or it renders whatever the facts are."""
+    from exitpolicy.reply.template import Source, compile_letter  # noqa: PLC0415 - used only here
+
+    sources = {
+        name.removesuffix(".txt"): Source(name, text) for name, text in _shipped("en").items()
+    }
+    sources["spam"] = Source("spam", "\n".join(["Subject: a", *lines]))
+    try:
+        compiled = compile_letter("spam", sources)
+    except InvalidFileError as error:
+        assert re.match(r"\S+:\d+: ", str(error))  # noqa: PT017 - either outcome is right
+        return
+    letter = render(compiled, VARIANTS[variant])
+    assert "None" not in letter.body
+    assert_tidy(letter)
+
+
+# --- choosing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("complaint", "destination", "expected"),
+    [
+        ("brute-force", True, "brute-force"),
+        ("Brute Force", False, "brute-force"),
+        ("port_scan", True, "port-scan"),
+        ("copyright", False, "copyright"),
+        ("unknown", True, "unknown"),
+        ("unknown", False, "no-detail"),
+        ("anything else", True, "unknown"),
+        ("", False, "no-detail"),
+    ],
+)
+def test_the_kind_follows_the_complaint(complaint: str, destination: bool, expected: str) -> None:
+    """What the complaint is about decides; without it, whether there is anything to act on."""
+    assert choose_kind(complaint, recipient="isp", has_destination=destination) == expected
+
+
+def test_without_a_kind_the_sender_decides() -> None:
+    """A provider's deadline comes before a CERT, and only a provider sets one that matters."""
+    unknown = {"has_destination": True, "has_deadline": True, "from_cert": True}
+    assert choose_kind("unknown", recipient="isp", **unknown) == "deadline"
+    assert choose_kind("unknown", recipient="reporter", **unknown) == "cert"
+    assert choose_kind("spam", recipient="isp", **unknown) == "spam"
+
+
+@pytest.mark.parametrize(
+    ("tag", "language"),
+    [("it", "it"), ("de-AT", "de"), ("fr_CH.UTF-8", "fr"), ("ES", "es"), ("kk", "en"),
+     ("deutsch", "en"), ("", "en"), (None, "en"), ("-", "en")],
+)  # fmt: skip
+def test_the_language_falls_back_to_english(tag: str | None, language: str) -> None:
+    """A language that we do not write is answered in English."""
+    assert choose_language(tag) == language
+
+
+# --- subject, mail --------------------------------------------------------------------------
+
+
+def subject(original: str | None, *references: str) -> str:
+    """Return the subject of an answer to a mail."""
+    facts = ReplyFacts(recipient="isp", references=references, original=Original(subject=original))
+    return render(template("unknown", "en"), facts).subject
+
+
+@pytest.mark.parametrize(
+    ("original", "references", "expected"),
+    [
+        ("Abuse", ("T#1",), "Re: Abuse [T#1]"),
+        ("Abuse [T#1]", ("T#1",), "Re: Abuse [T#1]"),
+        ("Abuse [T#1]", ("[T#1]",), "Re: Abuse [T#1]"),
+        ("Abuse T#1", ("[T#1]",), "Re: Abuse T#1"),
+        ("x[T#1]", ("[T#1]",), "Re: x[T#1]"),
+        ("Re: RE: AW: R: Re[2]: Abuse", (), "Re: Abuse"),
+        ("Re : Abuse", (), "Re: Abuse"),
+        ("Fwd: Abuse", (), "Re: Fwd: Abuse"),
+        ("Report: abuse", (), "Re: Report: abuse"),
+        ("[T#1] Re: Abuse [T#1] t#1", ("T#1",), "Re: [T#1] Re: Abuse"),
+        ("Ticket 47110", ("4711",), "Re: Ticket 47110 [4711]"),
+        ("Abuse", ("4711", "KZ-CERT#4711", "kz-cert#4711"), "Re: Abuse [KZ-CERT#4711]"),
+        ("Abuse [A-1]", ("A-1", "B-2"), "Re: Abuse [A-1] [B-2]"),
+        ("Re: ", ("A-1",), "Your report about a Tor exit [A-1]"),
+        (None, ("A-1",), "Your report about a Tor exit [A-1]"),
+        ("  ", (), "Your report about a Tor exit"),
+        ("a\r\nBcc: victim@example.org", (), "Re: a Bcc: victim@example.org"),
+        ("a b a b b", ("a b",), "Re: a b b"),
+        ("=?utf-8?q?=0ABcc:_x?=", (), "Re: = ?utf-8?q?=0ABcc:_x?="),
+        ("T =T?utf-8?q?=0ABcc:_x?=", ("T",), "Re: T = ?utf-8?q?=0ABcc:_x?="),
+    ],
+)
+def test_the_subject_of_an_answer(
+    original: str | None, references: tuple[str, ...], expected: str
+) -> None:
+    """One `Re:`, each ticket once, the original's words; where there are none, the template's."""
+    assert subject(original, *references) == expected
+
+
+def parse(letter: Letter) -> EmailMessage:
+    """Read the .eml back as a mail program would."""
+    raw = as_eml(letter)
+    assert raw.isascii()
+    assert b"\r" not in raw
+    assert max(map(len, raw.split(b"\n"))) <= 998
+    message = message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return message
+
+
+def test_an_eml_reads_back() -> None:
+    """The mail threads, carries the ticket and the text, in every kind and language."""
+    for kind, language, recipient in every_letter():
+        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        message = parse(letter)
+        assert message["Subject"] == "Re: Abuse report [KZ-CERT#4711]"
+        assert message["From"] == "Ada Rossi <abuse@exit.example>"
+        assert message["To"] == "info@cert.example"
+        assert message["In-Reply-To"] == "<one@cert.example>"
+        assert message["References"] == "<zero@cert.example> <one@cert.example>"
+        assert message["Date"] is None
+        assert message["Message-ID"] is None
+        assert message.get_content_charset() == "utf-8"
+        assert message.get_content() == letter.body
+
+
+def test_date_and_message_id_are_given_from_outside() -> None:
+    """There is no clock and no host name in here."""
+    letter = render(template("spam", "en"), FULL)
+    message = message_from_bytes(
+        as_eml(letter, date=NOON, message_id="<two@exit.example>"), policy=email.policy.default
+    )
+    assert message["Date"] == "Sun, 22 Nov 2026 12:00:00 +0000"
+    assert message["Message-ID"] == "<two@exit.example>"
+
+
+def test_long_message_ids_stay_whole() -> None:
+    """Ids longer than a line are folded between, never within or as encoded words."""
+    ids = [f"<{letter * 300}@mail.example>" for letter in "abcd"]
+    original = Original(message_id=ids[3], references=tuple(ids[:3]))
+    raw = as_eml(render(template("spam", "en"), replace(FULL, original=original))).decode()
+    assert f"In-Reply-To: {ids[3]}\n" in raw
+    assert f"References: {ids[0]}\n {ids[1]}\n {ids[2]}\n {ids[3]}\n" in raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 38 + "end",
+        "x" * 150,
+        "Überlastung durch Anfragen über einen Tor-Exit, länger als eine Zeile",
+        "Password guessing through a Tor exit [x a: victim@example.org] [[31mred]",
+        "日本語の件名 " * 20,
+    ],
+)
+def test_long_subjects_are_folded_without_loss(text: str) -> None:
+    """Every word and blank survives, the ticket too, and no line is empty."""
+    facts = replace(FULL, original=Original(subject=text), references=("A-1",))
+    letter = render(template("spam", "en"), facts)
+    raw = as_eml(letter).decode().split("\n\n", 1)[0]
+    assert parse(letter)["Subject"] == f"Re: {text.strip()} [A-1]"
+    assert not re.search(r"^\S+:\s*$|^\s*$", raw, re.MULTILINE)
+    assert max(map(len, raw.split("\n"))) <= 78 or text.startswith("xx")
+
+
+def test_many_references_are_cut_in_the_middle() -> None:
+    """Of an endless thread the first and the last ids remain."""
+    ids = tuple(f"<{n}@mail.example>" for n in range(1000))
+    original = Original(message_id=ids[-1], references=(*ids, *ids))
+    message = parse(render(template("spam", "en"), replace(FULL, original=original)))
+    kept = str(message["References"]).split()
+    assert kept == [ids[0], *ids[-19:]]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "<a@b>\r\nBcc: x@y",
+        "<a b@c>",
+        "a@b",
+        "<a@b><c@d>",
+        "<>",
+        "<é@b>",
+        "<a@b>\x00",
+        "",
+        "<a\n@b>",
+    ],
+)
+def test_invalid_message_ids_are_left_out(bad: str) -> None:
+    """What is no message id is not written into a header."""
+    original = Original(message_id=bad, references=(bad, "<ok@b>"))
+    message = parse(render(template("spam", "en"), replace(FULL, original=original)))
+    assert message["In-Reply-To"] is None
+    assert message["References"] == "<ok@b>"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a@example.org", "a@example.org"),
+        ("Ada <a@example.org>", "a@example.org"),
+        ('"x <evil@example.org>" <a@example.org>', "a@example.org"),
+        ("a@example.org, b@example.org", None),
+        ("a@example.org\r\nBcc: b@example.org", None),
+        ("Ada <a@example.org\nBcc: c@example.org>", None),
+        ("a..b@example.org", None),
+        (".@example.org", None),
+        ("a@.", None),
+        ("a" * 65 + "@example.org", None),
+        ("a@", None),
+        ("@", None),
+        ("https://exit.example/abuse", None),
+        ("abuse AT exit DOT example", None),
+        ("ä@example.org", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_only_a_plain_mail_address_becomes_a_header(text: str | None, expected: str | None) -> None:
+    """A contact that is no mail address stays in the letter and out of the headers."""
+    assert mailbox(text) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("aB9.!#$%&'*+/=?^_`{|}~-@<>()\"\\ ,:;", min_size=1, max_size=12),
+    st.text("aB9.-_[]:<> ", min_size=1, max_size=12),
+)
+def test_every_mailbox_survives_as_a_header(local: str, domain: str) -> None:
+    """Whatever passes as a mail address is written and read back as just that address."""
+    address = mailbox(f"{local}@{domain}")
+    if address is not None:
+        message = parse(Letter("s", "b\n", (("From", address), ("To", address))))
+        for name in ("From", "To"):
+            assert [a.addr_spec for a in message[name].addresses] == [address]
+            assert not message[name].defects
+
+
+# --- hostile facts --------------------------------------------------------------------------
+
+HOSTILE = [
+    "x\r\nBcc: victim@example.org", "x\n\nNew paragraph", "\x00\x1b[31mred", "\u202egnp.exe",
+    "a\u200bb\ufeffc", "\u2028line", "é" * 5000, "x" * 5000, "word " * 2000, "$operator ${contact}",
+    "@include signature", "| bar", "\ud800", "=?utf-8?q?=0ABcc:_x?=", "Re: " * 1000,
+    "<script>", '"; \\', "a@b\r\n c@d", "שלום", "  ", "", ",", "@", "<>", "[", "[]",
+]  # fmt: skip
+
+hostile = st.one_of(
+    st.none(),
+    st.sampled_from(HOSTILE),
+    st.text(max_size=60),
+    st.text("Re: []#1a\n\u202e", max_size=20),
+)
+times = st.datetimes(
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))])
+)
+block_facts = st.builds(
+    BlockFact,
+    destination=st.one_of(st.sampled_from(HOSTILE), st.just("203.0.113.7:22")),
+    since=times,
+    until=st.one_of(st.none(), times),
+    live=st.booleans(),
+)
+texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
+reply_facts = st.builds(
+    ReplyFacts,
+    recipient=st.sampled_from(RECIPIENTS),
+    operator=st.builds(
+        Operator,
+        name=hostile,
+        contact=st.one_of(hostile, st.just("me@exit.example")),
+        relay_name=hostile,
+        address=hostile,
+    ),
+    relay=st.builds(Relay, nickname=hostile, fingerprint=hostile, address=hostile),
+    blocks=st.lists(block_facts, max_size=3).map(tuple),
+    lifted=st.lists(block_facts, max_size=2).map(tuple),
+    references=st.lists(texts, max_size=7).map(tuple),
+    incidents=st.lists(times, max_size=4).map(tuple),
+    deadline=st.one_of(st.none(), times),
+    original=st.one_of(
+        st.none(),
+        st.builds(
+            Original,
+            subject=hostile,
+            message_id=hostile,
+            references=st.lists(texts, max_size=4).map(tuple),
+            reply_to=st.one_of(hostile, st.just("You <you@cert.example>")),
+        ),
+    ),
+)
+ALLOWED_HEADERS = {
+    "from", "to", "subject", "in-reply-to", "references", "content-type", "mime-version",
+    "content-transfer-encoding",
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(reply_facts, st.sampled_from(KINDS), st.sampled_from(LANGUAGES))
+def test_hostile_facts_do_no_harm(facts: ReplyFacts, kind: Kind, language: Language) -> None:
+    """Whatever strangers' mails hold: a tidy letter, no new header, no hidden character."""
+    letter = render(template(kind, language), facts)
+    assert_tidy(letter)
+    message = parse(letter)
+    assert {name.lower() for name in message.keys()} <= ALLOWED_HEADERS  # noqa: SIM118 - no dict
+    assert len(message.keys()) == len(set(message.keys()))
+    assert message.get_content() == letter.body
+    assert message["Subject"] == letter.subject
+    for name, wanted in (("From", "me@exit.example"), ("To", "you@cert.example")):
+        if name in message:
+            assert [address.addr_spec for address in message[name].addresses] == [wanted]
+    if not any(block.live for block in facts.blocks):
+        hidden = {BLOCKED_WORDS[language]} - {f.destination for f in (*facts.blocks, *facts.lifted)}
+        assert not any(words in flat(letter) for words in hidden)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text("Re: []#1-aB\t", max_size=30),
+    st.text("#1-aB", min_size=1, max_size=6).filter(lambda text: clean(text) is not None),
+)
+def test_the_ticket_is_in_the_subject_exactly_once(original: str, reference: str) -> None:
+    """However often the original names the ticket, the answer names it once."""
+    edge = [
+        r"(?<!\w)" if reference[0].isalnum() else "",
+        r"(?!\w)" if reference[-1].isalnum() else "",
+    ]
+    whole = re.compile(edge[0] + re.escape(reference) + edge[1], re.IGNORECASE)
+    assert len(whole.findall(subject(original, reference))) == 1
+
+
+@given(st.text(max_size=300))
+def test_clean_text_is_one_printable_line(text: str) -> None:
+    """What is left is one line that shows all it holds; cleaning it again changes nothing."""
+    line = clean(text)
+    if line is not None:
+        assert line.isprintable()
+        assert len(line) <= MAX_TEXT
+        assert line.encode()
+        assert clean(line) == line
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    """A naive time could mean another day: the caller must say which zone it is in."""
+    naive = NOON.replace(tzinfo=None)
+    for change in (
+        {"incidents": (naive,)},
+        {"deadline": naive},
+        {"blocks": (replace(LIVE, until=naive),)},
+        {"lifted": (replace(LIVE, since=naive),)},
+    ):
+        with pytest.raises(ValueError, match="zone"):
+            replace(FULL, **change)
+
+
+def test_times_are_written_one_way() -> None:
+    """ISO date, minutes and UTC, whatever zone they came in; what UTC cannot express is missing."""
+    assert time_text(datetime(2026, 12, 22, 1, 5, tzinfo=timezone(timedelta(hours=5)))) == (
+        "2026-12-21 20:05 UTC"
+    )
+    assert time_text(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))) is None
+    assert time_text(datetime(9, 1, 1, tzinfo=UTC)) == "0009-01-01 00:00 UTC"
+
+
+def test_exonerator_is_asked_for_the_first_and_the_last_day() -> None:
+    """Many incidents make two links; without an address or a day it is the front page."""
+    days = [NOON + timedelta(days=n) for n in (5, 1, 3)]
+    assert exonerator_urls("198.51.100.4", days) == (
+        f"{EXONERATOR}?ip=198.51.100.4&timestamp=2026-11-23",
+        f"{EXONERATOR}?ip=198.51.100.4&timestamp=2026-11-27",
+    )
+    assert exonerator_urls(None, days) == exonerator_urls("198.51.100.4", ()) == (EXONERATOR,)
+
+
+def test_what_the_operator_wrote_comes_before_what_tor_says() -> None:
+    """The config names relay and address; Tor fills in what it leaves out or gets wrong."""
+    assert FULL.address == "198.51.100.4"
+    assert replace(FULL, operator=Operator()).address == "198.51.100.5"
+    assert replace(FULL, operator=Operator(address="exit.example")).address == "198.51.100.5"
+    assert replace(FULL, operator=Operator(address="[2001:DB8::1]")).address == "2001:db8::1"
+    body = render(template("spam", "en"), FULL).body
+    assert body.endswith("Tor exit relay lampo\n")
+    nameless = replace(FULL, operator=Operator())
+    assert render(template("spam", "en"), nameless).body.endswith("Tor exit relay lampo1\n")
+
+
+def test_a_letter_prints_with_its_subject() -> None:
+    """On stdout the subject comes first, to be pasted apart."""
+    letter = render(template("spam", "en"), BARE)
+    assert str(letter).startswith("Subject: Spam through a Tor exit\n\nHello,\n\nThank you")

@@ -1,0 +1,87 @@
+"""A reload that would end Tor is not sent: Tor has to be restarted once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.tor import process
+from tests.network import TOR, LoneExit, NetworkError, wait_until
+
+pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+
+OPTIONS = "ExitRelay 1\nIPv6Exit 1\n"
+
+
+def without_include(exit_: LoneExit) -> None:
+    """Take the include out of the torrc before Tor is started."""
+    lines = exit_.exit.torrc_text.splitlines(keepends=True)
+    exit_.exit.torrc_text = "".join(line for line in lines if not line.startswith("%include"))
+
+
+def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: Path) -> None:
+    """Tor lives on, the block is recorded, and all commands say that Tor must be restarted."""
+    exit_ = LoneExit(tmp_path, f"{OPTIONS}Sandbox 1\n")
+    without_include(exit_)
+    with exit_:
+        done = exit_.run("init")
+        assert done.returncode == 5, done.stderr
+        assert "Sandbox 1" in done.stderr
+        blocked = exit_.run("block", "203.0.113.7", "--until", "1d")
+        assert blocked.returncode == 5
+        assert "pending" in blocked.stdout
+        assert "restart Tor (exit) once" in blocked.stderr
+        assert exit_.run("status", "--check").returncode == 5
+        assert exit_.exit.alive()
+        exit_.exit.stop()
+        exit_.exit.start()
+        wait_until(exit_._answers, 15, "a policy")
+        assert exit_.run("apply").returncode == 0
+        assert "203.0.113.7:*" in exit_.rejected()
+
+
+def test_sandboxed_tor_that_knows_the_include_is_reloaded(tmp_path: Path) -> None:
+    """Sandbox 1 alone is no reason for a restart, nor is another change of the torrc later."""
+    with LoneExit(tmp_path, f"{OPTIONS}Sandbox 1\n") as exit_:
+        assert exit_.run("init").returncode == 0
+        assert exit_.run("block", "203.0.113.7", "--until", "1d").returncode == 0
+        assert "203.0.113.7:*" in exit_.rejected()
+        exit_.exit.torrc.write_text(exit_.exit.torrc_text + "# changed\n")
+        done = exit_.run("block", "203.0.113.8", "--until", "1d")
+        assert done.returncode == 0, done.stderr
+        assert "203.0.113.8:*" in exit_.rejected()
+        assert exit_.exit.alive()
+
+
+@pytest.mark.parametrize("line", ["Sandbox 1", "DisableAllSwap 1", "PidFile {folder}/other"])
+def test_changed_option_that_a_running_tor_refuses_is_not_reloaded(
+    tmp_path: Path, line: str
+) -> None:
+    """Tor would end at the reload of an option that it cannot change while it runs."""
+    option = line.partition(" ")[0]
+    with LoneExit(tmp_path, OPTIONS) as exit_:
+        assert exit_.run("init").returncode == 0
+        changed = f"{line.format(folder=tmp_path)}\n"
+        text = exit_.exit.torrc.read_text()
+        kept = [one for one in text.splitlines(keepends=True) if not one.startswith(option)]
+        exit_.exit.torrc.write_text(changed + "".join(kept))
+        done = exit_.run("block", "203.0.113.7", "--until", "1d", "--json")
+        assert done.returncode == 5, done.stderr
+        (problem,) = json.loads(done.stdout)["problems"]
+        assert problem["message"].startswith(f"restart Tor (exit) once: {option} was changed")
+        assert exit_.exit.alive()
+        with pytest.raises(NetworkError, match="closed the control connection"):
+            exit_.exit.reload()
+        assert exit_.exit.process is not None
+        assert exit_.exit.process.wait(10) != 0, "Tor has survived what we kept from it"
+
+
+def test_start_of_a_process_is_known_to_a_fraction_of_a_second(tmp_path: Path) -> None:
+    """A Tor restarted in the same second as its torrc was written is seen as newer than it."""
+    exit_ = LoneExit(tmp_path)
+    before = (tmp_path / "exitpol.conf").stat().st_mtime
+    with exit_:
+        assert exit_.exit.process is not None
+        begun = process.started(exit_.exit.process.pid)
+        assert begun is not None
+        assert before - 0.02 <= begun <= exit_.exit.torrc.stat().st_mtime + 0.5

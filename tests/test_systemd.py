@@ -1,0 +1,201 @@
+"""The timer: its units are sound and locked down, and in a real systemd it lifts a real block."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import exitpolicy
+from exitpolicy.ledger.config import Config, Relay
+from exitpolicy.operations import timer
+from exitpolicy.operations.host import Host
+from tests.evidence import record
+
+ANALYZE = shutil.which("systemd-analyze")
+MAX_EXPOSURE = 2.5
+BOOT_SECONDS = 300
+
+TORRC = """\
+Address 127.0.0.1
+ORPort 127.0.0.1:9001 IPv4Only
+DirAuthority fake 127.0.0.1:9 0123456789012345678901234567890123456789
+TestingTorNetwork 1
+AssumeReachable 1
+PublishServerDescriptor 0
+ShutdownWaitLength 0
+SocksPort 0
+ExitRelay 1
+ExitPolicy accept *:*
+"""
+
+UNIT = """\
+[Unit]
+After=tor@default.service multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/proof/venv/bin/python3 /proof/in_container.py
+StandardOutput=file:/proof/output
+StandardError=file:/proof/output
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+ENTER = """\
+mount -t tmpfs tmpfs /run &&
+exec systemd-nspawn --quiet --register=no --keep-unit --private-network --boot --console=pipe \
+  --machine=exitpol-proof --directory="$1" --bind-ro="$2" --bind-ro="$3"
+"""
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> dict[str, Path]:
+    """Write the units as `exitpol init --timer` would, for a python and files as on Debian."""
+    ledger, fragment = tmp_path / "lib" / "blocks.yaml", tmp_path / "tor" / "exitpol.conf"
+    config = Config(ledger=ledger, fragment=fragment)
+    relay = Relay("default", Path("/etc/tor/torrc"), "/run/tor/control")
+    host = Host(config, (relay,), "root", lambda: datetime.now(UTC))
+    written = {}
+    for name, text in timer.units(host).items():
+        written[name] = tmp_path / name
+        written[name].write_text(text)
+    return written
+
+
+def test_every_placeholder_is_filled_in(units: dict[str, Path]) -> None:
+    """No @NAME@ is left, and only the folders of ledger and fragment may be written."""
+    service = units["exitpol-expire.service"].read_text()
+    assert not re.findall(r"@[A-Z_]+@", "".join(path.read_text() for path in units.values()))
+    folder = units["exitpol-expire.service"].parent
+    assert f"\nReadWritePaths={folder}/lib {folder}/tor\n" in service
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is missing")
+def test_units_are_verified_by_systemd(units: dict[str, Path]) -> None:
+    """`systemd-analyze verify` finds nothing to say about service and timer."""
+    assert ANALYZE is not None
+    done = subprocess.run(
+        [ANALYZE, "verify", "--man=no", *units.values()],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if "exitpol" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+@pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is missing")
+def test_service_is_exposed_at_most_to_two_and_a_half(units: dict[str, Path]) -> None:
+    """`systemd-analyze security` scores the service 2.5 or better, where nothing lies in a home."""
+    assert ANALYZE is not None
+    service = units["exitpol-expire.service"]
+    # The Python of these tests may lie in a home, which costs 0.1.
+    service.write_text(service.read_text().replace("ProtectHome=read-only", "ProtectHome=yes"))
+    done = subprocess.run(
+        [ANALYZE, "security", "--offline=true", "--no-pager", service],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    level = re.search(r"Overall exposure level for \S+ ([0-9.]+)", done.stdout)
+    assert level is not None, done.stderr
+    assert float(level[1]) <= MAX_EXPOSURE
+    record(
+        "`systemd-analyze verify` and `security` of the timer's units", 2, 0, f"exposure {level[1]}"
+    )
+
+
+def needed_programs() -> str | None:
+    """Return why no Debian can be booted here, None if one can."""
+    if os.geteuid() != 0:
+        return "booting a container needs root"
+    missing = [p for p in ("mmdebstrap", "systemd-nspawn", "unshare") if not shutil.which(p)]
+    return f"missing: {', '.join(missing)}" if missing else None
+
+
+@pytest.mark.slow
+def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path) -> None:
+    """In a Debian of its own, systemd's timer lifts an expired block on a real Tor; others stay."""
+    if reason := needed_programs():
+        pytest.skip(reason)
+    root = debian(tmp_path)
+    try:
+        boot_and_see(root, tmp_path)
+    finally:
+        shutil.rmtree(root)
+
+
+def boot_and_see(root: Path, tmp_path: Path) -> None:
+    """Boot it, wait until it has ended by itself, and read what was observed in it."""
+    command = [
+        shutil.which("unshare") or "unshare", "--mount", "--propagation", "private",
+        "sh", "-c", ENTER, "sh", str(root), f"{Path(exitpolicy.__file__).parents[1]}:/proof/source",
+        f"{sysconfig.get_paths()['purelib']}:/proof/packages",
+    ]  # fmt: skip
+    with (tmp_path / "boot").open("w+b") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            process.wait(BOOT_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+    result = root / "proof" / "result.json"
+    if not result.exists():
+        log_text = (tmp_path / "boot").read_text(errors="replace")
+        pytest.skip(f"a container does not boot here: {log_text[-300:]}")
+    output = root / "proof" / "output"
+    seen = json.loads(result.read_text())
+    check(seen, output.read_text() if output.exists() else "")
+
+
+def check(seen: dict[str, Any], output: str) -> None:
+    """See in what was observed that the timer, and nobody else, lifted the block in time."""
+    what = json.dumps(seen, indent=1) + output
+    assert seen["tor"]["stdout"] == "active\n", what
+    for step in ("init", "timer", "timer active", "block", "block another", "status"):
+        assert seen[step]["code"] == 0, f"{step}: {what}"
+    assert "reject 203.0.113.7:*" in seen["enforced before"], what
+    assert "reject 203.0.113.7:*" not in seen["enforced after"], what
+    assert "reject 203.0.113.9:*" in seen["enforced after"], what
+    # A tick a minute, then Tor's own second.
+    assert 0 < seen["seconds after its end"] < 75, what
+    assert "timer" in seen["history"]["stdout"], what
+    assert seen["service"]["stdout"] == "success\n", what
+    assert seen["failed units"]["stdout"] == "", what
+    late = f"{seen['seconds after its end']:.0f} s after its end"
+    record("a real systemd timer lifts a real block on a real Tor", 1, 0, late)
+
+
+def debian(folder: Path) -> Path:
+    """Make a Debian with systemd, Tor and exitpol; skip where none can be had."""
+    root = folder / "debian"
+    made = subprocess.run(
+        [
+            shutil.which("mmdebstrap") or "mmdebstrap", "--variant=minbase", "--mode=root",
+            "bookworm", str(root),
+            "--include=systemd,systemd-sysv,dbus,python3,tor",
+            "--aptopt=Apt::Install-Recommends false",
+        ],
+        check=False, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    if made.returncode != 0:
+        pytest.skip(f"mmdebstrap found no Debian: {made.stderr[-300:]}")
+    proof = root / "proof"
+    proof.mkdir()
+    (root / "etc/tor/torrc").write_text(TORRC)
+    shutil.copy(Path(__file__).with_name("in_container.py"), proof)
+    unit = root / "etc/systemd/system/proof.service"
+    unit.write_text(UNIT)
+    wants = unit.parent / "multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / unit.name).symlink_to(f"../{unit.name}")
+    chroot = shutil.which("chroot") or "/usr/sbin/chroot"
+    venv = [chroot, str(root), "python3", "-m", "venv", "--without-pip", "/proof/venv"]
+    subprocess.run(venv, check=True, capture_output=True)
+    (packages,) = (proof / "venv/lib").glob("python3.*/site-packages")
+    (packages / "exitpol.pth").write_text("/proof/source\n/proof/packages\n")
+    return root
