@@ -179,8 +179,10 @@ def test_drift_is_said_in_sentences() -> None:
     assert UNREACHABLE.drift == ()
     many = options(*(f"reject *:{port}" for port in range(1, 6)))
     assert drift(running(many)) == (
-        "Tor does not run 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
-        " which its files say",
+        (
+            "Tor does not run 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
+            " which its files say"
+        ),
         "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, which its files do not say",
     )
     assert drift(running(options("accept *:80", *RULES))) == (
