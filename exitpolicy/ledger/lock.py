@@ -1,5 +1,6 @@
 """Two locks: one to change the ledger, held for milliseconds; one to change what Tor enforces."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ def lock(path: Path, *, seconds: float, doing: str) -> Iterator[None]:
     It is flock(2): the kernel lets it go when its holder dies, and the file itself stays. Raises
     LockTimeoutError, InvalidFileError.
     """
+    # FileLock would make the folder; a command that finds nothing set up is to leave no trace.
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir may raise
+        raise InvalidFileError(
+            f"{path} cannot be locked: there is no folder {path.parent}", hint="exitpol init"
+        )
     try:
         held = FileLock(path, timeout=seconds, mode=0o600)
         held.acquire(poll_interval=0.02)

@@ -94,10 +94,9 @@ def options(
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
     if result.returncode != 0:
-        messages = [
-            match[2] for line in result.stdout.splitlines() if (match := _MESSAGE.match(line))
-        ]
-        raise TorRefusesError(_complaint(messages, result))
+        # Dumping, tor ends without a word about what is wrong: let it say so.
+        verify(invocation, torrc)
+        raise TorRefusesError(_complaint(_messages(result.stdout), result))
     found: dict[str, list[str]] = {}
     for line in result.stdout.splitlines():
         name, _, value = line.partition(" ")

@@ -1,0 +1,100 @@
+"""`lock`: one at a time, no longer than it takes, and free when its holder dies."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.errors import ExitCode, InvalidFileError, LockTimeoutError
+from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
+
+HOLDER = (
+    "import sys, time\nfrom pathlib import Path\nfrom exitpolicy.ledger.lock import lock\n"
+    "with lock(Path(sys.argv[1]), seconds=1, doing='x'):\n"
+    "    print('held', flush=True)\n    time.sleep(60)\n"
+)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Let another process hold the lock."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, held: "subprocess.Popen[str]") -> None:
+    """Who waits in vain learns it in time, with exit code 7; when the holder dies it is free."""
+    start = time.monotonic()
+    with (
+        pytest.raises(
+            LockTimeoutError, match=r"another exitpol has been writing for more than 0.2 s"
+        ) as caught,
+        lock(tmp_path / "lock", seconds=0.2, doing="writing"),
+    ):
+        pytest.fail("two hold it")
+    assert 0.2 <= time.monotonic() - start < 2
+    assert caught.value.hint == f"see which one holds it: fuser -v {tmp_path}/lock"
+    assert caught.value.exit_code is ExitCode.LOCK_TIMEOUT
+    held.kill()
+    held.wait()
+    with lock(tmp_path / "lock", seconds=2, doing="writing"):
+        pass
+
+
+def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
+    """Whatever ends the work ends the lock; its file stays, for nobody else to read."""
+    path = tmp_path / "lock"
+    for _ in range(2):
+        with pytest.raises(ValueError, match="work"), lock(path, seconds=0.1, doing="x"):
+            raise ValueError("work")
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Path.mkdir, "cannot be locked"),
+        (lambda path: path.symlink_to(path), "cannot be locked"),
+    ],
+)
+def test_what_cannot_be_locked_is_an_error(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    """A folder or a link in place of the lock is named; nothing waits."""
+    make(tmp_path / "lock")
+    start = time.monotonic()
+    with (
+        pytest.raises(InvalidFileError, match=message),
+        lock(tmp_path / "lock", seconds=5, doing="x"),
+    ):
+        pytest.fail("nothing was locked")
+    assert time.monotonic() - start < 1
+
+
+def test_without_its_folder_the_hint_is_init(tmp_path: Path) -> None:
+    """A folder that is not there yet is made by init."""
+    ledger = tmp_path / "a" / "b" / "blocks.yaml"
+    path = ledger_lock_path(ledger)
+    with pytest.raises(InvalidFileError) as caught, lock(path, seconds=1, doing="x"):
+        pytest.fail("nothing was locked")
+    assert caught.value.hint == "exitpol init"
+    assert list(tmp_path.iterdir()) == []
+    lock_folder(ledger)
+    lock_folder(ledger)
+    with lock(path, seconds=1, doing="x"), lock(apply_lock_path(ledger), seconds=1, doing="x"):
+        assert sorted(os.listdir(ledger.parent)) == [".apply.lock", ".blocks.yaml.lock"]  # noqa: PTH208
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """A file in the way is named."""
+    (tmp_path / "a").write_text("")
+    with pytest.raises(InvalidFileError, match="b cannot be made: Not a directory"):
+        lock_folder(tmp_path / "a" / "b" / "blocks.yaml")

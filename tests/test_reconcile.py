@@ -1,0 +1,212 @@
+"""`reconcile`: what has to be done, and what has become of each block."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exitpolicy.block import Block
+from exitpolicy.destination import parse_destination
+from exitpolicy.errors import TorRefusesError, TorUnreachableError
+from exitpolicy.options import ExitOptions
+from exitpolicy.policy import Decisions
+from exitpolicy.reconcile import (
+    Configured,
+    Plan,
+    Running,
+    State,
+    View,
+    block_states,
+    plan,
+    same_options,
+    shadowing,
+)
+from exitpolicy.rule import parse_policy
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+RULES = ("reject 203.0.113.7:*", "reject 203.0.113.9:22")
+DEFAULT = parse_policy(["reject *:25", "accept *:*"])
+BLOCKED = parse_destination("203.0.113.7")
+BLOCK = Block(BLOCKED, NOW, None)
+
+
+def options(*lines: str) -> ExitOptions:
+    """Return the options of an exit with these ExitPolicy lines."""
+    return ExitOptions(exit_policy=lines, exit_relay=True)
+
+
+def running(ran: ExitOptions, *enforced: str) -> Running:
+    """Return a Tor that runs with options; it enforces what they say, unless told otherwise."""
+    rules = parse_policy(enforced) if enforced else ran.policy(default=DEFAULT, local=())
+    return Running("0.4.9.11", "/etc/tor/torrc", ran, rules, None, default=DEFAULT)
+
+
+def view(name: str = "a", ran: ExitOptions | None = None, *enforced: str) -> View:
+    """Return a relay whose files hold our rules, above one line of the operator's."""
+    files = options(*RULES, "accept *:80")
+    return View(name, running(ran or files, *enforced), Configured(files, RULES))
+
+
+UNREACHABLE = replace(view(), running=None, unreachable=TorUnreachableError("gone"))
+BROKEN = replace(view(), configured=None, broken=TorRefusesError("broken"))
+
+
+def state(*views: View, block: Block = BLOCK) -> State:
+    """Return the state of one block."""
+    return block_states([block], RULES, views)[block.destination]
+
+
+def test_what_is_enforced_as_wanted_is_left_alone() -> None:
+    """Where all is as it should be there is nothing to do, and nothing to say."""
+    same = plan("text", "text", [view()])
+    assert same == Plan(install=False, reload=())
+    assert same.nothing
+    assert view().in_sync
+    assert view().drift == ()
+
+
+@pytest.mark.parametrize("installed", [None, "", "other"])
+def test_a_fragment_that_is_not_as_wanted_is_installed(installed: str | None) -> None:
+    """Missing, empty or changed, it is replaced; a relay that runs the rules is not reloaded."""
+    assert plan("text", installed, [view()]) == Plan(install=True, reload=())
+
+
+def test_only_relays_that_run_something_else_are_reloaded() -> None:
+    """Not those that cannot be reached, and never one whose files are not good: it would exit."""
+    stale = view("stale", options("accept *:80"))
+    broken = replace(BROKEN, name="broken", running=stale.running)
+    views = [view("good"), stale, UNREACHABLE, broken]
+    assert plan("text", "text", views) == Plan(install=False, reload=("stale",))
+
+
+def test_the_order_of_the_rules_is_part_of_the_options() -> None:
+    """First match wins, so other order is other options."""
+    assert not same_options(options("a", "b"), options("b", "a"))
+    assert same_options(options("a"), options("a"))
+    assert not same_options(options("a"), replace(options("a"), ipv6_exit=True))
+
+
+def test_a_block_that_our_rules_reject_is_live() -> None:
+    """Seen in the enforced policy, by a rule of ours: that is live."""
+    assert state(view()) is State.LIVE
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        view("a", options("accept *:80")),
+        view("a", options(*RULES, "accept *:80"), "accept *:*"),
+        replace(view(), running=replace(running(options()), enforced=None, problem="not yet")),
+        replace(view(), running=replace(view().running or pytest.fail("?"), network_disabled=True)),
+    ],
+    ids=["not reloaded", "not settled", "no policy", "network disabled"],
+)
+def test_a_block_that_is_not_enforced_yet_is_pending(seen: View) -> None:
+    """Until Tor runs our rules, has settled, and is on the network, nothing is promised."""
+    assert state(seen) is State.PENDING
+
+
+def test_a_block_behind_an_accept_is_shadowed() -> None:
+    """Once Tor has settled, an accept that wins will go on winning."""
+    files = options("accept 203.0.113.0/24:80", *RULES)
+    seen = View("a", running(files), Configured(files, RULES))
+    assert seen.in_sync
+    assert state(seen) is State.SHADOWED
+    decisions = Decisions(seen.running.enforced or ()) if seen.running else Decisions([])
+    assert str(shadowing(BLOCKED, decisions)) == "accept 203.0.113.0/24:80"
+    assert shadowing(parse_destination("203.0.113.7:22"), decisions) is None
+
+
+@pytest.mark.parametrize("text", ["2001:db8::1", "10.0.0.1"])
+def test_a_block_where_the_relay_would_not_exit_is_moot(text: str) -> None:
+    """What Tor itself rejects before our rules needs none of them."""
+    block = Block(parse_destination(text), NOW, None)
+    rules = (f"reject {'[2001:db8::1]' if ':' in text else text}:*",)
+    files = options(*rules)
+    seen = View("a", running(files), Configured(files, rules))
+    assert block_states([block], rules, [seen]) == {block.destination: State.MOOT}
+
+
+def test_without_a_tor_the_state_is_unknown() -> None:
+    """Nobody says anything about a block on a relay that cannot be reached, or without relays."""
+    assert state(UNREACHABLE) is State.UNKNOWN
+    assert state() is State.UNKNOWN
+
+
+VIEWS = {
+    State.SHADOWED: View(
+        "s",
+        running(options("accept *:80", *RULES)),
+        Configured(options("accept *:80", *RULES), RULES),
+    ),
+    State.PENDING: view("p", options("accept *:80")),
+    State.UNKNOWN: UNREACHABLE,
+    State.LIVE: view("l"),
+    State.MOOT: View("m", running(ExitOptions(exit_relay=False)), None),
+}
+
+
+@given(st.lists(st.sampled_from(list(VIEWS)), min_size=1))
+def test_of_several_relays_the_gravest_state_counts(states: list[State]) -> None:
+    """A block is live only where it is so on every relay that would exit there."""
+    gravest_first = list(VIEWS)
+    assert [state(VIEWS[one]) for one in gravest_first] == gravest_first
+    assert state(*(VIEWS[one] for one in states)) is min(states, key=gravest_first.index)
+
+
+def test_the_operators_own_options_are_without_ours() -> None:
+    """The fragment's run of lines is taken out, and another one put in its place."""
+    files = options("reject *:1", *RULES, "accept *:80")
+    configured = Configured(files, RULES)
+    assert configured.own == options("reject *:1", "accept *:80")
+    other = configured.with_fragment(("reject *:9",))
+    assert other.options == options("reject *:1", "reject *:9", "accept *:80")
+    assert other.with_fragment(RULES) == configured
+    assert configured.with_fragment(()).options == configured.own
+
+
+def drift(changed: Running) -> tuple[str, ...]:
+    """Return what is said of a relay whose Tor is not as its files say."""
+    return replace(view(), running=changed).drift
+
+
+def test_drift_is_said_in_sentences() -> None:
+    """Whatever differs between files, options and enforced policy is named."""
+    good = view().running
+    assert good is not None
+    assert UNREACHABLE.drift == ()
+    many = options(*(f"reject *:{port}" for port in range(1, 6)))
+    assert drift(running(many)) == (
+        (
+            "Tor does not run 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
+            " which its files say"
+        ),
+        "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, which its files do not say",
+    )
+    assert drift(running(options("accept *:80", *RULES))) == (
+        "Tor runs the ExitPolicy lines of its files in another order or number",
+    )
+    assert drift(running(replace(good.options, ipv6_exit=True))) == (
+        "Tor runs with ipv6_exit True, its files say False",
+    )
+    assert drift(running(good.options, "accept *:*")) == (
+        "the enforced policy is not what Tor's own options say",
+    )
+    assert drift(replace(good, enforced=None, problem="not yet")) == (
+        "Tor has no exit policy: not yet",
+    )
+    assert drift(replace(good, network_disabled=True)) == (
+        "DisableNetwork is 1: Tor is not on the network and its policy is stale",
+    )
+    assert drift(replace(good, reload_ignored=True)) == (
+        "__ReloadTorrcOnSIGHUP is 0: a reload changes nothing",
+    )
+
+
+def test_options_that_cannot_be_read_are_not_settled() -> None:
+    """A line that only Tor understands leaves open what it is to enforce; that is no crash."""
+    odd = Running("0.4.9.11", "", options("opt reject *:80"), DEFAULT, None, default=DEFAULT)
+    assert odd.expected is None
+    assert not odd.settled
