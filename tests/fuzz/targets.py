@@ -44,11 +44,12 @@ def destination(data: bytes) -> None:
 def when(data: bytes) -> None:
     """Read the three kinds of times."""
     text = _text(data)
-    for parse in (
+    parsers: tuple[Callable[[], object], ...] = (
         lambda: parse_until(text, _NOW),
         lambda: parse_end(text),
         lambda: parse_start(text),
-    ):
+    )
+    for parse in parsers:
         try:
             parse()
         except ExitpolError:
@@ -69,11 +70,12 @@ def torrc_file(data: bytes) -> None:
         path, fragment = folder / "torrc", folder / "exitpol.conf"
         path.write_bytes(data.replace(b"FRAGMENT", str(fragment).encode()))
         fragment.write_text("ExitPolicy reject 192.0.2.1:*\n")
-        for use in (
+        uses: tuple[Callable[[], object], ...] = (
             lambda: torrc.include_place(path, fragment, folder),
             lambda: torrc.redirected(path, fragment, "", folder),
             lambda: torrc.with_include(path, fragment, folder),
-        ):
+        )
+        for use in uses:
             try:
                 use()
             except ExitpolError:
@@ -123,7 +125,7 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "torrc": (
         b"ORPort 9001\n%include FRAGMENT\nExitPolicy accept *:*\n",
         b'%include "FRAGMENT" # x\nExitPolicy \\\n reject *:25\n',
-        b"%include torrc\n%include *\n", b"ExitPolicy\\\n" * 50,
+        b"%include torrc\n", b"ExitPolicy\\\n" * 50,
     ),
 }  # fmt: skip
 """Where the fuzzing begins; what it found once stands here too."""
