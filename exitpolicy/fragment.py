@@ -39,9 +39,11 @@ def read(path: Path) -> str | None:
     except OSError as error:
         raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from None
     if stat.S_ISLNK(found.st_mode):
+        # Not resolve(), which has an error of its own for links that go round.
+        target = os.path.realpath(path)
         raise InvalidFileError(
             f"{path} is a symbolic link; exitpol replaces its fragment by rename",
-            hint=f"make it a file of its own: cp --remove-destination {path.resolve()} {path}",
+            hint=f"make it a file of its own: cp --remove-destination {target} {path}",
         )
     content = files.read(path, "fragment", limit=MAX_BYTES)
     return content.decode("utf-8", "surrogateescape")

@@ -17,10 +17,14 @@ from exitpolicy import files
 from exitpolicy.errors import InvalidFileError
 
 MAX_BYTES: Final = 16_000_000
-MAX_DEPTH: Final = 31
-"""MAX_INCLUDE_RECURSION_LEVEL of Tor."""
+MAX_DEPTH: Final = 30
+"""How deep Tor follows includes: MAX_INCLUDE_RECURSION_LEVEL, less one for the torrc itself."""
 
-_LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL)
+_SPACE: Final = " \t\n\v\f\r"
+# ASCII: to Tor, no other character is a space.
+_LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Line:
     keyword: str
     """In lower case; empty for comments, blank lines and continuations."""
     value: str
+    goes_on: bool = False
+    """Whether the next line continues it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +69,20 @@ def lines(text: str) -> Iterator[Line]:
     for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
         raw = f"{part}\n"
         match = None if continued else _LINE.match(raw)
-        if match is None:
-            yield Line(number, raw, "", "")
+        keyword = "" if match is None else match["keyword"].lower()
+        value = "" if match is None else match["value"].strip(_SPACE)
+        if continued:
+            # A comment in the midst of a value hides its own line end.
+            goes_on = "#" in raw or raw.endswith("\\\n")
         else:
-            yield Line(number, raw, match["keyword"].lower(), match["value"].strip())
-        comment = not continued and raw.lstrip().startswith("#")
-        continued = not comment and raw.rstrip("\r\n").endswith("\\")
+            goes_on = (
+                match is not None
+                and raw.endswith("\\\n")
+                and "#" not in raw
+                and not value.startswith('"')
+            )
+        yield Line(number, raw, keyword, value, goes_on)
+        continued = goes_on
 
 
 def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:
@@ -97,31 +111,26 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     text = read_text(torrc)
     result: list[str] = []
     ours = f"%include {fragment}\n"
-    placed = False
+    placed = goes_on = False
     for line in lines(text):
-        if not placed and _has_exit_policy(line, folder, MAX_DEPTH):
+        goes_on = line.goes_on
+        if not placed and _has_exit_policy(torrc, line, folder, MAX_DEPTH):
             result.append(ours)
             placed = True
         result.append(line.text)
     if not placed:
-        result.append(ours)
+        # The end of a file ends a value that was to go on.
+        result.append(f"\n{ours}" if goes_on else ours)
     return "".join(result)
 
 
 def first_exit_policy(
-    torrc: Path, wanted: str, folder: Path = Path("/"), depth: int = MAX_DEPTH
+    torrc: Path, fragment: Path, wanted: str, folder: Path = Path("/")
 ) -> Place | None:
     """Return the place of the ExitPolicy line that holds the rule `wanted`; None if not found."""
-    for line in lines(read_text(torrc)):
-        if line.keyword.lstrip("+/") == "exitpolicy":
-            if wanted.split() in (item.split() for item in line.value.partition("#")[0].split(",")):
-                return Place(torrc, line.number)
-        elif line.keyword == "%include" and depth:
-            for path in _included(line.value, folder):
-                if path.is_file():
-                    place = first_exit_policy(path, wanted, folder, depth - 1)
-                    if place is not None:
-                        return place
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is not None and rule.split() == wanted.split():
+            return place
     return None
 
 
@@ -149,25 +158,18 @@ def _policy(
         if line.keyword.lstrip("+") == "exitpolicy":
             for rule in line.value.partition("#")[0].split(","):
                 yield place, rule.strip().strip('"')
-        elif line.keyword == "%include" and depth:
+        elif line.keyword == "%include":
+            _check_depth(torrc, line, depth)
             for path in _included(line.value, folder):
                 if _same(path, fragment):
                     yield place, None
-                elif path.is_file():
+                elif _is_file(path):
                     yield from _policy(path, fragment, folder, depth - 1)
 
 
 def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
-    for line in lines(read_text(torrc)):
-        if line.keyword == "%include" and depth:
-            for path in _included(line.value, folder):
-                if _same(path, fragment):
-                    return Place(torrc, line.number)
-                if path.is_file():
-                    place = _include_place(path, fragment, folder, depth - 1)
-                    if place is not None:
-                        return place
-    return None
+    policy = _policy(torrc, fragment, folder, depth)
+    return next((place for place, rule in policy if rule is None), None)
 
 
 def _redirected(
@@ -175,12 +177,15 @@ def _redirected(
 ) -> str:
     result: list[str] = []
     for line in lines(read_text(torrc)):
-        paths = _included(line.value, folder) if line.keyword == "%include" and depth else []
+        paths = []
+        if line.keyword == "%include":
+            _check_depth(torrc, line, depth)
+            paths = _included(line.value, folder)
         leading = [
             path
             for path in paths
             if _same(path, fragment)
-            or (path.is_file() and _include_place(path, fragment, folder, depth - 1))
+            or (_is_file(path) and _include_place(path, fragment, folder, depth - 1))
         ]
         if not leading:
             result.append(line.text)
@@ -192,41 +197,81 @@ def _redirected(
                 )
             elif path in leading:
                 inner = _redirected(path, fragment, candidate, folder, depth - 1)
-                result.append(inner)
+                # The blank line ends a value that was to go on.
+                result.append(f"{inner}\n")
             else:
                 result.append(f'%include "{path}"\n')
     return "".join(result)
 
 
-def _has_exit_policy(line: Line, folder: Path, depth: int) -> bool:
-    if line.keyword == "%include" and depth:
+def _check_depth(torrc: Path, line: Line, depth: int) -> None:
+    """Refuse a chain of includes that is too long for Tor, such as a file that includes itself."""
+    if depth == 0:
+        raise InvalidFileError(
+            f"{Place(torrc, line.number)}: an include that is more than {MAX_DEPTH} levels deep"
+        )
+
+
+def _has_exit_policy(torrc: Path, line: Line, folder: Path, depth: int) -> bool:
+    if line.keyword == "%include":
+        _check_depth(torrc, line, depth)
         return any(
-            _has_exit_policy(inner, folder, depth - 1)
+            _has_exit_policy(path, inner, folder, depth - 1)
             for path in _included(line.value, folder)
-            if path.is_file()
+            if _is_file(path)
             for inner in lines(read_text(path))
         )
     return line.keyword.lstrip("+/") == "exitpolicy"
 
 
+def _is_file(path: Path) -> bool:
+    # Path.is_file raises where a name is too long or a folder may not be entered.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def _included(value: str, folder: Path) -> list[Path]:
     """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
     quoted = re.match(r'"((?:[^"\\]|\\.)*)"', value)
-    pattern = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value.partition("#")[0].strip()
+    pattern = _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(_SPACE)
+    if not pattern:
+        return []
     pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs
     if "\0" in pattern:
         return []
     found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
     result: list[Path] = []
     for name in found:
-        path = Path(name)
-        if path.is_dir():
-            entries = sorted(path.iterdir(), key=lambda entry: entry.name)
-            result += [e for e in entries if not e.name.startswith(".") and e.is_file()]
+        # os.path, because a Path raises what is not "no" (a name that is too long, a folder that
+        # may not be entered).
+        if os.path.isdir(name):  # noqa: PTH112
+            try:
+                entries = sorted(os.listdir(name))  # noqa: PTH208
+            except OSError as error:
+                raise InvalidFileError(
+                    f"{name}: the folder cannot be read: {error.strerror}",
+                    hint="run exitpol as root" if isinstance(error, PermissionError) else None,
+                ) from None
+            inside = [Path(name, entry) for entry in entries if not entry.startswith(".")]
+            result += [path for path in inside if _is_file(path)]
         else:
-            result.append(path)
+            result.append(Path(name))
     return result
 
 
+def _unescaped(text: str) -> str:
+    """Return what stands in quotes without its escapes (tor: unescape_string)."""
+
+    def character(match: re.Match[bytes]) -> bytes:
+        code: bytes = match[1]
+        if len(code) > 1 and code[:1] == b"x":
+            return bytes([int(code[1:], 16)])
+        if code[:1].isdigit():
+            return bytes([int(code, 8) & 0xFF])
+        return _LETTERS.get(code, code)
+
+    return os.fsdecode(_ESCAPE.sub(character, text.encode("utf-8", "surrogateescape")))
+
+
 def _same(path: Path, fragment: Path) -> bool:
-    return path == fragment or path.resolve() == fragment.resolve()
+    # Not resolve(), which has an error of its own for links that go round.
+    return path == fragment or os.path.realpath(path) == os.path.realpath(fragment)

@@ -421,3 +421,59 @@ def test_control_port_that_lets_in_everybody_is_found(tmp_path: Path) -> None:
         control.ask("SETCONF CookieAuthentication=0")
         found = bad(examine(exit_, 3), "exit: control port", "warn")
         assert "lets in everybody" in found["seen"]
+
+
+def as_fifo(path: Path) -> None:
+    """Put something in place of a file that is never read to its end."""
+    os.mkfifo(path)
+
+
+def as_folder(path: Path) -> None:
+    """Put a folder in place of a file."""
+    path.mkdir()
+
+
+def as_noise(path: Path) -> None:
+    """Put bytes in place of a file that mean nothing."""
+    path.write_bytes(bytes(range(256)) * 40)
+
+
+def as_loop(path: Path) -> None:
+    """Put a torrc in place of a file that includes itself twice."""
+    path.write_text(f"%include {path}\n" * 2)
+
+
+def as_link(path: Path) -> None:
+    """Put a link in place of a file that leads to itself."""
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [as_fifo, as_folder, as_noise, as_loop, as_link])
+@pytest.mark.parametrize("what", ["config", "ledger", "fragment", "torrc", "state"])
+def test_doctor_survives_whatever_stands_in_place_of_a_file(
+    tmp_path: Path, what: str, make: Callable[[Path], None]
+) -> None:
+    """It ends soon, with findings and no traceback. No Tor runs here."""
+    places = {
+        name: tmp_path / name for name in ("config", "blocks.yaml", "fragment", "torrc", "state")
+    }
+    places["config"].write_text(
+        f"ledger: {places['blocks.yaml']}\nfragment: {places['fragment']}\nrelays:\n"
+        f"- {{name: exit, torrc: {places['torrc']}, control: {tmp_path}/control}}\n"
+    )
+    places["blocks.yaml"].write_text("version: 1\nblocks: []\n")
+    places["fragment"].write_text("")
+    places["torrc"].write_text(
+        f"DataDirectory {tmp_path}\nORPort 127.0.0.1:9001\nExitRelay 1\nSocksPort 0\n"
+        f"%include {places['fragment']}\n"
+    )
+    chosen = places["blocks.yaml" if what == "ledger" else what]
+    chosen.unlink(missing_ok=True)
+    make(chosen)
+    done = subprocess.run(
+        [*EXITPOL, "--config", str(places["config"]), "doctor", "--json"],
+        capture_output=True, text=True, check=False, timeout=30, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.returncode in (5, 6, 8)
+    assert json.loads(done.stdout)["findings"]

@@ -1,6 +1,7 @@
 """More than one relay, relays that are no exits, relays that are down or broken."""
 
 import signal
+import socket
 import time
 
 import pytest
@@ -156,14 +157,10 @@ def test_a_tor_that_dies_in_the_reload_gets_the_former_fragment_back(make_host: 
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "1d")
     former = host.fragment.read_text()
-    # An option that --verify-config takes and a running Tor does not change: it exits.
-    other = host.tor.folder / "elsewhere"
-    other.mkdir(mode=0o700)
-    text = host.tor.torrc.read_text()
-    host.tor.torrc.write_text(
-        text.replace(f"DataDirectory {host.tor.folder}/data", f"DataDirectory {other}")
-    )
-    done = host.run("block", "203.0.113.8", "--until", "1d")
+    # A port that --verify-config does not try, and at which a running Tor exits: it is taken.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        host.tor.add(f"ORPort 127.0.0.1:{taken.getsockname()[1]}")
+        done = host.run("block", "203.0.113.8", "--until", "1d")
     assert done.code == 5, done
     assert "again as it was" in done.err
     assert "recorded" in done.err

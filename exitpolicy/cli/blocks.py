@@ -22,6 +22,7 @@ from exitpolicy.cli.common import (
 from exitpolicy.cli.output import note, say, say_json
 from exitpolicy.destination import Destination, parse_destination
 from exitpolicy.errors import ExitCode, UsageError
+from exitpolicy.operations.host import Host
 from exitpolicy.when import parse_until, remaining_text, until_text
 
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
@@ -53,7 +54,7 @@ def block(
 
     Example: exitpol block 203.0.113.7 --until 30d --reference 'KZ-CERT#4711'
     """
-    from exitpolicy.operations import change, remaining
+    from exitpolicy.operations import change
 
     host = the_host()
     destinations = read_destinations(dest)
@@ -66,14 +67,7 @@ def block(
         reference=checked_text("reference", reference),
         options=change.Options(dry_run, force, not no_wait),
     )
-    streams = remaining.Remaining(None)
-    if changed.applied is not None and not dry_run:
-        streams = remaining.look_for(host, changed.applied, destinations, cut=cut)
-    code = say_changed(
-        changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, streams=streams
-    )
-    _say_streams(streams)
-    return code
+    return say_blocked(host, changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, cut=cut)
 
 
 def renew(
@@ -251,6 +245,21 @@ def _say_streams(streams: "Remaining") -> None:
 
 def _count(streams: int) -> str:
     return f"{streams} open stream{'' if streams == 1 else 's'}"
+
+
+def say_blocked(
+    host: Host, changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, cut: bool
+) -> int:
+    """Write what became of a block, and of the streams that were open to it."""
+    from exitpolicy.operations import remaining
+
+    streams = remaining.Remaining(None)
+    if changed.applied is not None and not dry_run:
+        destinations = [block_.destination for block_ in changed.blocks]
+        streams = remaining.look_for(host, changed.applied, destinations, cut=cut)
+    code = say_changed(changed, dry_run=dry_run, waited=waited, as_json=as_json, streams=streams)
+    _say_streams(streams)
+    return code
 
 
 def say_changed(

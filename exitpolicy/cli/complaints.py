@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from exitpolicy.cli import output
-from exitpolicy.cli.blocks import say_changed
+from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.common import Force, Json, read_destinations, the_host
 from exitpolicy.cli.output import note, printable, say, say_json
 from exitpolicy.destination import Destination
@@ -64,6 +64,9 @@ def complaint(
         bool, typer.Option("--yes", help="Block although the report may be spoofed.")
     ] = False,
     force: Force = False,
+    cut: Annotated[
+        bool, typer.Option("--cut", help="Also close the streams that are open to it (as root).")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Read an abuse complaint: who complains, about what, and which destination to block.
@@ -110,7 +113,7 @@ def complaint(
         reference=checked_text("reference", kept),
         options=change.Options(force=force),
     )
-    code = say_changed(changed, dry_run=False, waited=True, as_json=as_json)
+    code = say_blocked(host, changed, dry_run=False, waited=True, as_json=as_json, cut=cut)
     if not as_json:
         note(f"for the answer: exitpol reply {files[0]}")
     return code

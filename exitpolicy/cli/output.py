@@ -32,7 +32,7 @@ _COLOURS: Final = {
 
 def say(text: str = "") -> None:
     """Write a line that was asked for."""
-    sys.stdout.write(f"{text}\n")
+    _write(f"{text}\n")
 
 
 def note(text: str) -> None:
@@ -54,7 +54,13 @@ def report(error: ExitpolError) -> None:
 
 def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
     """Write the one object of a --json run."""
-    say(json.dumps({"schema": SCHEMA, **values}, indent=2, ensure_ascii=False, default=_json))
+    whole = {"schema": SCHEMA, **values}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, default=_json)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        text = json.dumps(whole, indent=2, default=_json)
+    say(text)
 
 
 def error_json(error: ExitpolError) -> dict[str, Any]:
@@ -123,11 +129,17 @@ def say_diff(old: str, new: str, name: str) -> None:
     import difflib
 
     before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    diff = "".join(difflib.unified_diff(before, after, name, f"{name} (new)", n=2))
-    if diff:
-        sys.stdout.write(diff)
-    else:
+    diff = list(difflib.unified_diff(before, after, name, f"{name} (new)", n=2))
+    for line in diff:
+        _write(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+    if not diff:
         note(f"{name} would not change")
+
+
+def _write(text: str) -> None:
+    # A torrc may hold bytes that are no UTF-8, and a terminal may know fewer characters than we.
+    encoding = sys.stdout.encoding
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _json(value: object) -> object:

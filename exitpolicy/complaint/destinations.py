@@ -30,6 +30,7 @@ from exitpolicy.complaint.model import Candidate
 from exitpolicy.complaint.roles import (
     COMPANION,
     LINK,
+    URL,
     Finding,
     positional_ports,
     roles_in,
@@ -79,11 +80,17 @@ _IRRELEVANT: Final = re.compile(
     r"|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\."
     r"|whitelist|allow-?list|allow list"
     r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
-    r"|system|ticket|relay)"
+    r"|system|ticket|relay|sensor|manager)"
     r"|outgoing mail|mail ?gateway of|(?:this|diese|questa) (?:e-?mail|message|nachricht"
     r"|mail|notification|notice|report) (?:was|wurde|is|has been) (?:sent|generated"
     r"|versandt|submitted)"
-    r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b",
+    r"|office network|pgp|fingerprint|\bversion\b|\bfirmware\b|\brelease\b"
+    r"|\bmirrors?\b|\btracker\b|info.?hash|torrent hash|look-?up\b|\b(?:vat|ust-?id|tax"
+    r"|p\.?\s?iva)\b",
+    re.IGNORECASE,
+)
+_MASKED: Final = re.compile(
+    r"\*{2,}|(?<!\w)x{1,3}\.|\.x{1,3}(?!\w)|redacted|masked|removed|hidden|anonymi|withheld",
     re.IGNORECASE,
 )
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
@@ -145,7 +152,13 @@ _PORT_SAID: Final = re.compile(
     r"|포트)\s(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )
-_ALLOCATION: Final = re.compile(r"(?<!\w)ASN?\s?\d{3,6}(?!\w)")
+_BYSTANDER: Final = re.compile(
+    r"(?<!\w)ASN?\s?\d{3,6}(?!\w)|\bgateway\b|\bconsole\b|looking glass|redirect"
+    r"|weiterleit|\bother ip|\bandere ip"
+    r"|\baltr[oi] ip|\botr[ao]s? ip|\bautre ip|zugestellt|delivered|\bheader\b|\bproxy\b"
+    r"|\bproxies\b",
+    re.IGNORECASE,
+)
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
@@ -185,6 +198,8 @@ class Evidence:
     records: list[Record] = field(default_factory=list)
     sightings: int = 0
     context: int = 0
+    masked: bool = False
+    """Whether the report says that it does not name the destination."""
     full: bool = False
     """Whether there were more lines than are weighed."""
 
@@ -241,6 +256,9 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
         evidence.full = True
         return
     mentions = mentions_in(line) if _may_hold_address(line) else []
+    if not evidence.masked and _MASKED.search(line):
+        senses = (label_of(word) for word in words_of(line[:300]))
+        evidence.masked = any(s is not None and s.role is Role.DESTINATION for s in senses)
     place.last_age += 1
     place.port_age += 1
     if not mentions:
@@ -249,6 +267,8 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
             _read_context(line, place)
         return
     sightings = _sightings(line, mentions, place, subject=subject)
+    if line.rstrip().endswith(":"):
+        place.heading, place.heading_age = _heading_role(words_of(line[mentions[-1].end :])), 0
     if sightings:
         evidence.sightings += len(sightings)
         loglike = _LOGLIKE.search(line) is not None
@@ -516,16 +536,26 @@ class Verdict:
 
 
 def weigh(
-    evidence: Evidence, own: Collection[Destination], protected: Collection[Destination]
+    evidence: Evidence,
+    own: Collection[Destination],
+    protected: Collection[Destination],
+    *,
+    attack: bool = True,
 ) -> Verdict:
-    """Decide which addresses are destinations."""
+    """Decide which addresses are destinations.
+
+    `attack`: whether the complaint is of a kind that has a host as its victim. A phishing site or
+    a threat has none, so that an address or a link that is only mentioned is no guess.
+    """
     weights = _weights(evidence, own)
     own_keys = {key for key in weights if _is_among(key, own)}
     sources = _sources(weights, own_keys)
     _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
-    ranked = _ranked(weights, sources, own_keys | guarded, known=bool(own_keys))
+    guess = attack and not evidence.masked and bool(sources)
+    ranked = _ranked(weights, sources, own_keys | guarded, guess=guess)
+    ranked = [key for key in ranked if attack or weights[key].destination > URL]
     ranked, odd = _without_odd(ranked, weights, sources)
     accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
@@ -630,7 +660,8 @@ def _add_companions(
                 continue
             # A packet to the relay is an answer: who sent it is the one that was attacked.
             reply = answered and sighting.role is Role.SOURCE
-            if (sighting.role is None and sighting.key not in sources and record.loglike) or reply:
+            unsaid = sighting.role is None and sighting.key not in sources and record.loglike
+            if (unsaid and not _BYSTANDER.search(record.line)) or reply:
                 weight = weights[sighting.key]
                 if reply:
                     weight.source = 0
@@ -639,7 +670,7 @@ def _add_companions(
 
 
 def _ranked(
-    weights: dict[Key, _Weight], sources: set[Key], barred: set[Key], *, known: bool
+    weights: dict[Key, _Weight], sources: set[Key], barred: set[Key], *, guess: bool
 ) -> list[Key]:
     def strength(key: Key) -> tuple[int, int, int]:
         weight = weights[key]
@@ -652,14 +683,21 @@ def _ranked(
     named = [key for key, w in weights.items() if w.destination >= _SURE and eligible(key)]
     if named:
         return sorted(named, key=strength)
-    if not sources and not known:
+    if not guess:
         return []
+    nearby = {_neighbourhood(source) for source in sources}
     for key, weight in weights.items():
         # A network that is only named is somebody's allocation.
-        single = key[1] == key[2] and not _ALLOCATION.search(weight.line)
+        single = key[1] == key[2] and not _BYSTANDER.search(weight.line)
+        single = single and _neighbourhood(key) not in nearby
         if single and not weight.destination and not weight.source and weight.loud:
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
+
+
+def _neighbourhood(key: Key) -> tuple[int, int]:
+    """Return the /24 (or /48) of an address: its neighbours are likely one operator's."""
+    return key[0], key[1] >> (8 if key[0] == 4 else 80)
 
 
 def _without_odd(

@@ -60,7 +60,9 @@ _PATTERNS: Final = (
         r"|balayage de ports|scan de ports"
         r"|escaneo de puertos|varredura de portas|poortscan|skanowan\w+ port|сканирован\w+ "
         r"порт|skenov\w+ port|portskan|portscann"
-        r"|ポートスキャン|端口扫描|端口掃描|syn scan|port probe|scansione porte|host ?scan"
+        r"|ポートスキャン|端口扫描|端口掃描"
+        r"|syn scan|port probe|scansion\w+ (?:di|delle|dei|su)\b|scansione "
+        r"porte|host ?scan"
         r"|horizontal scan"
         r"|vertical scan|service probing"
         r"|scanning (?:of )?(?:our|multiple|ports)|portscanning|scanning activity|ポート探索"
@@ -94,7 +96,7 @@ _PATTERNS: Final = (
         r"|sqlインジェクション|sql注入|脆弱性スキャン|漏洞扫描|scraping"
         r"|crawling|webbattack|atak na (?:stronę|aplikac)|union(?:\+|%20| )select"
         r"|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit|xmlrpc\.php.{0,40}pingback"
-        r"|webaanval|kwetsbaarheid|vulnerab|http-prob|web-?сайт|schwachstellenscan",
+        r"|webaanval|kwetsbaarheid|scann?\w* for /|vulnerab|http-prob|web-?сайт|schwachstellenscan",
     ),
     _words(
         Kind.WEB_ATTACK,

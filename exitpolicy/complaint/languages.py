@@ -8,7 +8,8 @@ from typing import Final
 _WORDS: Final = {
     "en": "the and of to is from you your this that we have has our with for are been please "
     "was not "
-    "will be on address it by if at as an or any which on were by from time regards hello "
+    "will be on address it by if at as an or any which on were by from time received see "
+    "says regards hello "
     "dear attack attempts "
     "abuse server",
     "de": "der die das und ist von sie ihre ihr wir haben unser unsere mit für nicht wurde "

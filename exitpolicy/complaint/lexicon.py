@@ -224,7 +224,7 @@ _VERBAL: Final = re.compile(
     "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus"
     "|attack|scann|prob|target|angegriff|betroff|attackiert|attaccat|colpit|visé|ciblé|attaqu|atacad"
     "|afectad|aangevallen|zaatak|atakowan|napaden|drabbad|utsatt|подверг|атакован|against|signal"
-    "|zgłoszon|denunci|auffäll"
+    "|sensor|honeypot|zgłoszon|denunci|auffäll"
 )
 
 WORD: Final = re.compile(r"[^\W_]+")
@@ -262,6 +262,9 @@ def label_of(word: str) -> Sense | None:
     return _cjk_sense(word) if _CJK.search(word) else None
 
 
+_SYSTEM: Final = re.compile(r"asn?\d{3,6}\Z")
+
+
 def breaks_off(word: str) -> bool:
     """Tell whether a word separates an address from what was said before it.
 
@@ -277,7 +280,13 @@ def is_ours(word: str) -> bool:
 
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
-    return word in _FILLERS or word in _TWOFOLD or word.isdigit() or len(word) == 1
+    return (
+        word in _FILLERS
+        or word in _TWOFOLD
+        or word.isdigit()
+        or len(word) == 1
+        or bool(_SYSTEM.match(word))
+    )
 
 
 def sense_after(text: str) -> Role | None:

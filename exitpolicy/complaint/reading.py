@@ -26,6 +26,7 @@ from exitpolicy.destination import Destination, address_text
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
 
+_NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 _ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
 _FROM: Final = re.compile(
     r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
@@ -88,12 +89,12 @@ def read_complaint(
         else:
             formals.append(formal)
             collect("\n".join(formal.lines), evidence)
-    verdict = weigh(evidence, own, protected)
     prose = _prose(kept)
     written = "\n".join(prose)
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
     kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
+    verdict = weigh(evidence, own, protected, attack=kind not in _NO_VICTIM)
     reporter = next((f.reporter for f in formals if f.reporter), None) or inner or envelope.sender
     names = () if verdict.candidates else host_names(written)
     incidents = _incidents(written, formals, evidence, envelope.date or _stated_date(kept))

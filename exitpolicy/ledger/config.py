@@ -1,6 +1,7 @@
 """The config file: where things are, and what the operator never wants to happen."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -79,16 +80,12 @@ def parse(path: Path, content: bytes) -> Config:
     # Not resolve(): a path may go through links that are swapped later.
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100
 
-    def file(node: Node, what: str) -> Path:
-        text = document.text(node, what)
-        if not text or "\0" in text or "\n" in text:
-            raise document.error(node.line, f"{what}: {text!r} is no path")
-        return base / text
-
     default = Config()
     return Config(
-        ledger=file(top["ledger"], "ledger") if "ledger" in top else default.ledger,
-        fragment=_fragment(document, top, file(top["fragment"], "fragment"))
+        ledger=_file(document, top["ledger"], "ledger", base)
+        if "ledger" in top
+        else default.ledger,
+        fragment=_fragment(document, top, _file(document, top["fragment"], "fragment", base))
         if "fragment" in top
         else default.fragment,
         relays=_relays(document, top["relays"], base) if "relays" in top else (),
@@ -104,6 +101,21 @@ def parse(path: Path, content: bytes) -> Config:
         operator=_operator(document, top["operator"]) if "operator" in top else Operator(),
         source=path,
     )
+
+
+def _file(document: Document, node: Node, what: str, base: Path) -> Path:
+    return base / document.parsed(node, what, _path)
+
+
+def _path(text: str) -> str:
+    """Return a path as it can be given to the kernel and written on one line."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        text = ""
+    if not text or "\0" in text or "\n" in text:
+        raise UsageError(f"{text!r} is no path")
+    return text
 
 
 def _fragment(document: Document, top: dict[str, Node], path: Path) -> Path:
@@ -130,9 +142,9 @@ def _relays(document: Document, node: Node, base: Path) -> tuple[Relay, ...]:
         relays.append(
             Relay(
                 name,
-                base / document.text(fields["torrc"], "torrc"),
+                _file(document, fields["torrc"], "torrc", base),
                 document.parsed(fields["control"], "control", lambda text: _control(text, base)),
-                None if password is None else base / document.text(password, "password_file"),
+                None if password is None else _file(document, password, "password_file", base),
             )
         )
     return tuple(relays)
@@ -142,12 +154,12 @@ def _control(text: str, base: Path) -> str:
     """Return a control address in full: a path, or HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
-        if host and port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536:
-            return text
+        if host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536:
+            return _path(text)
         raise UsageError(
             f"{text!r} is no control port", hint="write a socket's path or 127.0.0.1:9051"
         )
-    return str(base / text.removeprefix("unix:"))
+    return str(base / _path(text.removeprefix("unix:")))
 
 
 def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
@@ -155,7 +167,7 @@ def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
     names: dict[str, Family] = {"ipv4": 4, "ipv6": 6}
     for name, value in document.fields(node, "max_prefix", tuple(names)).items():
         text = document.text(value, name)
-        if not (text.isascii() and text.isdigit() and int(text[:4]) <= BITS[names[name]]):
+        if not re.fullmatch("[0-9]{1,3}", text) or int(text) > BITS[names[name]]:
             raise document.error(
                 value.line, f"max_prefix: {name} is 0 to {BITS[names[name]]}, not {text!r}"
             )

@@ -5,6 +5,7 @@ reader. Plain YAML would turn `1:2:3:4:5:6:7:8` into an integer and a date into 
 it would crash on deep input; and it forgets the line of what it read, which errors are to name.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar, Union
 
@@ -16,6 +17,9 @@ from exitpolicy.errors import ExitpolError, InvalidFileError
 _Loader: Any = getattr(yaml, "CLoader", yaml.Loader)
 
 MAX_DEPTH: Final = 8
+
+# The C parser refuses them itself.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -62,9 +66,13 @@ class Document:
             mark = error.problem_mark or error.context_mark
             line = 1 if mark is None else mark.line + 1
             raise self.error(line, f"broken YAML: {error.problem or error.context}") from None
-        except yaml.YAMLError as error:
+        except yaml.reader.ReaderError as error:
+            # The C parser counts bytes, the one in Python characters.
+            text = content.decode("utf-8-sig")
+            before = text if error.encoding == "unicode" else text.encode().decode("latin-1")
+            line = before.count("\n", 0, error.position) + 1
             what = str(error).splitlines()[0]
-            raise self.error(1, f"broken YAML: {what}") from None
+            raise self.error(line, f"broken YAML: {what}") from None
 
     def error(self, line: int, message: str, hint: str | None = None) -> InvalidFileError:
         """Return the error that names file and line."""
@@ -118,6 +126,8 @@ class Document:
         if kind is yaml.ScalarEvent:
             if event.anchor is not None or event.tag is not None:
                 self._refuse(event, "anchors and tags have no meaning here")
+            if not event.value.isascii() and _SURROGATE.search(event.value):
+                self._refuse(event, "an escape that stands for no character")
             return Text(event.value, line)
         if kind is yaml.AliasEvent:
             self._refuse(event, "aliases have no meaning here; write the value out")
@@ -135,8 +145,8 @@ class Document:
     def _mapping(self, line: int, depth: int) -> Fields:
         values: dict[str, Node] = {}
         while type(inner := self._next()) is not yaml.MappingEndEvent:
-            if type(inner) is not yaml.ScalarEvent:
-                self._refuse(inner, "a key must be a single word")
+            if type(inner) is not yaml.ScalarEvent or inner.anchor or inner.tag:
+                self._refuse(inner, "a key must be a single word, without anchor or tag")
             if inner.value in values:
                 self._refuse(inner, f"the key {inner.value!r} stands here twice")
             values[inner.value] = self._node(self._next(), depth - 1)

@@ -82,7 +82,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
 
 
 def read(path: Path) -> Iterator[Change]:
-    """Yield the changes, oldest first; lines that were cut short are passed over."""
+    """Yield the changes, oldest first; lines that are none are passed over."""
     try:
         content = files.read(path, "history", limit=MAX_BYTES)
     except FileNotFoundError:
@@ -91,7 +91,15 @@ def read(path: Path) -> Iterator[Change]:
     for line in content.splitlines():
         try:
             entry = json.loads(line)
-        except ValueError:
+            if not isinstance(entry, dict) or not entry.keys() >= names.keys():
+                continue
+            values = {name: str(entry[name]) for name in names}
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and entry.keys() >= names.keys():
-            yield Change(**{name: str(entry[name]) for name in names})
+        # A login name, or a stranger's line, may hold what no terminal and no JSON can take.
+        yield Change(
+            **{
+                name: value.encode("utf-8", "backslashreplace").decode()
+                for name, value in values.items()
+            }
+        )

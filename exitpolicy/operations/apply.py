@@ -11,26 +11,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, fragment, limits, reconcile, state, torrc
+from exitpolicy import files, fragment, reconcile, state
 from exitpolicy.destination import Destination
 from exitpolicy.errors import (
     ExitpolError,
-    InvalidFileError,
-    RefusedError,
     TorRefusesError,
     TorUnreachableError,
 )
 from exitpolicy.leap import Time
-from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import check, former_rules
 from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, present, wanted
-from exitpolicy.options import ExitOptions, first_catch_all
 from exitpolicy.reconcile import Plan, State, View
-from exitpolicy.rule import parse_policy
 from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
@@ -82,7 +78,7 @@ def preview(
     """
     result = observe(host, ledger)
     former = former_rules(result.former)
-    _check(
+    check(
         host,
         result.views,
         result.wanted,
@@ -133,7 +129,7 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
         rules = former_rules(former)
-        _check(host, views, want, rules, baseline=rules, force=True)
+        check(host, views, want, rules, baseline=rules, force=True)
     except ExitpolError:
         if changed:
             files.discard(staged)
@@ -168,13 +164,16 @@ def _settle(host: Host, result: Applied) -> Applied:
 
     So it is in the second after another exitpol's reload, and after a start of Tor.
     """
-    views = []
-    for relay, view in zip(host.relays, result.views, strict=True):
-        seen = view
+    by_name = {view.name: view for view in result.views}
+
+    def one(relay: Relay) -> View:
+        view = by_name[relay.name]
         if view.nearly_in_sync:
             with contextlib.suppress(TorUnreachableError):
-                seen = look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
-        views.append(seen)
+                return look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+        return view
+
+    views = at_once(one, host.relays)
     return _applied(result.time, result.wanted, result.former, tuple(views), plan=result.plan)
 
 
@@ -248,85 +247,6 @@ def _not_reloadable(view: View) -> ExitpolError | None:
             hint="remove that option and restart Tor",
         )
     return None
-
-
-def former_rules(former: str | None) -> tuple[str, ...]:
-    """Return the rules that the fragment held."""
-    return () if former is None else fragment.rules_of(former)
-
-
-def _check(
-    host: Host,
-    views: Sequence[View],
-    want: Wanted,
-    former: tuple[str, ...],
-    *,
-    baseline: tuple[str, ...],
-    force: bool,
-) -> None:
-    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
-    for relay, view in zip(host.relays, views, strict=True):
-        # A fragment that has had no rules and gets none does nothing.
-        if view.configured is None or not (want.rules or former):
-            continue
-        if not view.configured.own.exits and view.configured.own.exit_relay is None:
-            raise no_exit(relay)
-        above = _above(view)
-        if above is not None:
-            place = torrc.first_exit_policy(relay.torrc, above)
-            raise InvalidFileError(
-                f"{place or relay.torrc}: {above!r} stands above the include of"
-                f" {host.config.fragment}, so that no block has any effect",
-                hint=f"move the line %include {host.config.fragment} above it",
-            )
-        _check_limits(view, baseline, force=force)
-    broken = [view.broken for view in views if view.broken is not None]
-    if len(broken) == len(views):
-        raise broken[0]
-
-
-def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None:
-    """Refuse what would break a limit of Tor's that `baseline` keeps. Raises RefusedError."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    if view.configured.fragment == baseline or not view.configured.options.exits:
-        return
-    default = parse_policy(base_policies.load("default").rules)
-    running = view.running
-    descriptor = None if running is None else running.descriptor
-
-    def measured(options: ExitOptions) -> limits.Limits:
-        policy = options.policy(
-            default=default,
-            local=() if running is None else running.local,
-            enforced=() if running is None else running.enforced or (),
-        )
-        return limits.measure(policy, descriptor)
-
-    before = measured(view.configured.with_fragment(baseline).options)
-    for problem in limits.assess(before, measured(view.configured.options)):
-        if not (problem.forcible and force):
-            more = "; or add --force, if you accept that" if problem.forcible else ""
-            raise RefusedError(
-                f"relay {view.name!r}: {problem.message}", hint=f"{problem.hint}{more}"
-            )
-
-
-def no_exit(relay: Relay) -> RefusedError:
-    """Return the refusal for a relay that one reject line would turn into an exit."""
-    return RefusedError(
-        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit option,"
-        " and one reject line would make it exit to everywhere",
-        hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc}; if not, ExitRelay 0",
-    )
-
-
-def _above(view: View) -> str | None:
-    """Return the catch-all of the operator above our rules; None if there is none."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    position = view.configured.options.position(view.configured.fragment)
-    if position is None:
-        return None
-    return first_catch_all(view.configured.options.exit_policy[:position])
 
 
 def _leave_time(reloaded: float, now: float) -> None:

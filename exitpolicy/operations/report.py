@@ -11,6 +11,7 @@ from exitpolicy.destination import Destination
 from exitpolicy.errors import TorUnreachableError
 from exitpolicy.operations import apply
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import former_rules
 from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import present, wanted
 from exitpolicy.policy import Decisions
@@ -55,7 +56,7 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
     time = present(host)
     want = wanted(host.ledger(), time)
     installed = fragment.read(host.config.fragment) or ""
-    candidate = Candidate(host.config.fragment, installed, apply.former_rules(installed))
+    candidate = Candidate(host.config.fragment, installed, former_rules(installed))
     views = at_once(lambda relay: look.at(relay, candidate), host.some_relays())
     return [result for view in views for result in _checked(view, destinations, want.blocks)]
 

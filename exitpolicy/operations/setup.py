@@ -12,7 +12,7 @@ from exitpolicy.ledger import blocks_file
 from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import DEFAULT_PATH, Config, Relay
 from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
-from exitpolicy.operations import apply
+from exitpolicy.operations import apply, refusals
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.options import OPTION_NAMES, ExitOptions
@@ -109,7 +109,7 @@ def _edit(relay: Relay, path: Path) -> str | None:
     binary.verify(invocation, own)
     options = ExitOptions.read(binary.options(invocation, own, OPTION_NAMES))
     if not options.exits and options.exit_relay is None:
-        raise apply.no_exit(relay)
+        raise refusals.no_exit(relay)
     if torrc.include_place(relay.torrc, path) is not None:
         return None
     if any(character in str(path) for character in '"\\#*?[ \t\n'):

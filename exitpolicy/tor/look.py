@@ -1,5 +1,6 @@
 """A look at one relay: what it runs, what it enforces, and what its files would make of it."""
 
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -261,7 +262,7 @@ def _started(control: Control, pid: int) -> restart.Started:
 def _torrc_of(relay: Relay, running: Running | None) -> Path:
     if running is not None and running.torrc:
         told = Path(running.torrc)
-        if told != relay.torrc and told.resolve() != relay.torrc.resolve():
+        if os.path.realpath(told) != os.path.realpath(relay.torrc):
             raise InvalidFileError(
                 f"the Tor at {relay.control} reads {told}, not {relay.torrc}",
                 hint=f"correct the relay {relay.name!r} in the config",

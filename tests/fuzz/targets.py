@@ -1,5 +1,6 @@
 """What is fuzzed: whatever bytes come, each reader ends in a value or in a documented error."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -44,16 +45,12 @@ def destination(data: bytes) -> None:
 def when(data: bytes) -> None:
     """Read the three kinds of times."""
     text = _text(data)
-    parsers: tuple[Callable[[], object], ...] = (
-        lambda: parse_until(text, _NOW),
-        lambda: parse_end(text),
-        lambda: parse_start(text),
-    )
-    for parse in parsers:
-        try:
-            parse()
-        except ExitpolError:
-            continue
+    with contextlib.suppress(ExitpolError):
+        parse_until(text, _NOW)
+    with contextlib.suppress(ExitpolError):
+        parse_end(text)
+    with contextlib.suppress(ExitpolError):
+        parse_start(text)
 
 
 def policy(data: bytes) -> None:
@@ -70,12 +67,11 @@ def torrc_file(data: bytes) -> None:
         path, fragment = folder / "torrc", folder / "exitpol.conf"
         path.write_bytes(data.replace(b"FRAGMENT", str(fragment).encode()))
         fragment.write_text("ExitPolicy reject 192.0.2.1:*\n")
-        uses: tuple[Callable[[], object], ...] = (
+        for use in (
             lambda: torrc.include_place(path, fragment, folder),
             lambda: torrc.redirected(path, fragment, "", folder),
             lambda: torrc.with_include(path, fragment, folder),
-        )
-        for use in uses:
+        ):
             try:
                 use()
             except ExitpolError:
@@ -125,7 +121,7 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
     "torrc": (
         b"ORPort 9001\n%include FRAGMENT\nExitPolicy accept *:*\n",
         b'%include "FRAGMENT" # x\nExitPolicy \\\n reject *:25\n',
-        b"%include torrc\n", b"ExitPolicy\\\n" * 50,
+        b"%include torrc\n%include *\n", b"ExitPolicy\\\n" * 50,
     ),
 }  # fmt: skip
 """Where the fuzzing begins; what it found once stands here too."""

@@ -28,8 +28,12 @@ def config(host: Host) -> Iterator[Finding]:
 
 
 def ledger(host: Host) -> Iterator[Finding]:
-    """Yield what is to be said about the ledger. Raises InvalidFileError if it is none."""
-    count = len(host.ledger().blocks)
+    """Yield what is to be said about the ledger."""
+    try:
+        count = len(host.ledger().blocks)
+    except InvalidFileError as error:
+        yield failed("ledger", error, why="it says what is blocked: without it nothing changes")
+        return
     yield from guarded("ledger", host.config.ledger, f", {count} block{'s' * (count != 1)}")
     folder = host.config.ledger.parent
     if not os.access(folder, os.W_OK):
@@ -74,7 +78,7 @@ def guarded(point: str, path: Path, more: str = "") -> Iterator[Finding]:
 
     Raises OSError.
     """
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     found = path.stat()
     chain = list(dict.fromkeys([path, real, *path.absolute().parents, *real.parents]))
     faults = [fault for place in chain for fault in _faults(point, place)]

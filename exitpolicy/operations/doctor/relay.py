@@ -15,9 +15,9 @@ from exitpolicy import fragment, torrc
 from exitpolicy.errors import ExitCode, ExitpolError, InvalidFileError
 from exitpolicy.ledger.config import Relay
 from exitpolicy.operations import setup
-from exitpolicy.operations.apply import no_exit
 from exitpolicy.operations.doctor.finding import Finding, attempt, fail, failed, ok, warn
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import no_exit
 from exitpolicy.operations.wanted import Wanted
 from exitpolicy.reconcile import Running, View
 from exitpolicy.rule import RuleError, parse_rule
@@ -147,16 +147,18 @@ def _start(seen: _Seen) -> str:
     relay = seen.relay
     try:
         invocation = binary.of_host(discover.defaults_torrc(relay))
-        options = binary.options(invocation, torrc.read_text(relay.torrc), setup.CONTROL_NAMES)
+        text = torrc.redirected(relay.torrc, seen.fragment, "")
+        options = binary.options(invocation, text, setup.CONTROL_NAMES)
     except ExitpolError:
         return f"systemctl status {seen.unit}"
     opened = setup.control_address(options)
-    if opened is None:
+    # What the packager's defaults say is not among them (tor: options_dump).
+    if opened is None and discover.defaults_torrc(relay) is None:
         return (
             f"write into {relay.torrc}, and systemctl restart {seen.unit}:\n"
             "ControlSocket /run/tor/control\nCookieAuthentication 1"
         )
-    if opened != relay.control:
+    if opened is not None and opened != relay.control:
         return f"{relay.torrc} opens {opened}: write control: {opened} into the config"
     return f"systemctl status {seen.unit}; systemctl restart {seen.unit}"
 
@@ -166,7 +168,7 @@ def _torrc(seen: _Seen, point: str) -> Iterator[Finding]:
     if running is None or not running.torrc:
         return
     told, named = Path(running.torrc), seen.relay.torrc
-    if told == named or told.resolve() == named.resolve():
+    if os.path.realpath(told) == os.path.realpath(named):
         yield ok(point, f"{named} is what the Tor at {seen.relay.control} reads")
         return
     yield fail(
@@ -286,7 +288,7 @@ def _readable(seen: _Seen, point: str) -> Iterator[Finding]:
     closed = next(
         (
             folder
-            for folder in reversed(seen.fragment.resolve().parents)
+            for folder in reversed(Path(os.path.realpath(seen.fragment)).parents)
             if not stat.S_IMODE(folder.stat().st_mode) & 0o001
         ),
         None,

@@ -1,0 +1,171 @@
+"""`config`: where things are, and what is wrong with a config that says nonsense."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy.destination import parse_destination
+from exitpolicy.errors import InvalidFileError
+from exitpolicy.ledger import config
+from exitpolicy.ledger.config import Config, Operator, Relay
+
+PATH = Path("/etc/exitpol/config.yaml")
+FULL = b"""\
+ledger: blocks.yaml
+fragment: ../tor/exitpol.conf
+relays:
+- {name: one, torrc: /etc/tor/torrc, control: /run/tor/control, password_file: pw}
+- {name: two, torrc: torrc2, control: "127.0.0.1:9051"}
+- {name: three, torrc: torrc3, control: "unix:/run/three"}
+- {name: four, torrc: torrc4, control: "[::1]:9051"}
+protected: [198.51.100.0/24, "[2001:db8::1]:22"]
+max_prefix: {ipv4: 24}
+operator: {name: A B, contact: abuse@example.org, relay_name: r, address: 192.0.2.1}
+"""
+
+
+def parse(text: str) -> Config:
+    """Read a config that lies at the usual place."""
+    return config.parse(PATH, text.encode())
+
+
+def test_everything_it_says_is_read() -> None:
+    """Relative paths are relative to the config file; what it does not say has its default."""
+    read = config.parse(PATH, FULL)
+    base = PATH.parent
+    assert read == Config(
+        ledger=base / "blocks.yaml",
+        fragment=base / "../tor/exitpol.conf",
+        relays=(
+            Relay("one", Path("/etc/tor/torrc"), "/run/tor/control", base / "pw"),
+            Relay("two", base / "torrc2", "127.0.0.1:9051"),
+            Relay("three", base / "torrc3", "/run/three"),
+            Relay("four", base / "torrc4", "[::1]:9051"),
+        ),
+        protected=(parse_destination("198.51.100.0/24"), parse_destination("[2001:db8::1]:22")),
+        max_prefix={4: 24, 6: 32},
+        operator=Operator("A B", "abuse@example.org", "r", "192.0.2.1"),
+        source=PATH,
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", b"{}\n"])
+def test_a_config_may_say_nothing(content: bytes) -> None:
+    """An empty config has every default."""
+    assert config.parse(PATH, content) == Config(source=PATH)
+
+
+def test_without_a_config_the_defaults_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default config may be missing; one that was asked for may not."""
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "none")
+    assert config.load(None) == Config()
+    with pytest.raises(InvalidFileError, match="there is no such config"):
+        config.load(tmp_path / "none")
+    (tmp_path / "none").write_bytes(FULL)
+    assert config.load(None).source == tmp_path / "none"
+
+
+def test_a_relative_path_of_the_config_counts_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies beside the config is found however the config was named."""
+    monkeypatch.chdir(tmp_path)
+    assert config.parse(Path("c.yaml"), b"ledger: b\n").ledger == tmp_path / "b"
+
+
+RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("- 1\n", ":1: the config must be a mapping", None),
+        ("\nlegder: x\n", ":2: unknown key 'legder' in the config", "known are: ledger"),
+        ("ledger:\n", ":1: ledger: '' is no path", None),
+        ("ledger: [a]\n", ":1: ledger must be a single value", None),
+        ('ledger: "a\\0b"\n', ":1: ledger: 'a\\x00b' is no path", None),
+        ('fragment: "a\\nb"\n', ":1: fragment: 'a\\nb' is no path", None),
+        ("fragment: /etc/tor/*.conf\n", ":1: fragment: /etc/tor/*.conf has characters", "plain"),
+        ("fragment: 'a\"b'\n", ":1: fragment: ", "choose a plain name"),
+        ("fragment: a#b\n", ":1: fragment: ", "choose a plain name"),
+        ("relays:\n", ":1: relays must be a list", None),
+        ("relays:\n- a\n", ":2: a relay must be a mapping", None),
+        ("relays:\n- {name: a, torrc: t}\n", ":2: a relay without 'control'", None),
+        ("relays:\n- {name: a, control: c}\n", ":2: a relay without 'torrc'", None),
+        ("relays:\n- {name: '', torrc: t, control: c}\n", ":2: a relay without 'name'", None),
+        ("relays:\n- {port: 9051}\n", ":2: unknown key 'port' in a relay", "known are: name"),
+        (
+            "relays:\n- {name: a, torrc: t, control: c}\n- {name: a, torrc: t, control: c}\n",
+            ":3: a second relay named 'a'",
+            None,
+        ),
+        (RELAY.format("9051:x"), ":2: control: '9051:x' is no control port", "127.0.0.1:9051"),
+        (RELAY.format('":9051"'), ":2: control: ':9051' is no control port", "127.0.0.1:9051"),
+        (RELAY.format('"h:0"'), ":2: control: 'h:0' is no control port", "127.0.0.1:9051"),
+        (RELAY.format('"h:65536"'), ":2: control: 'h:65536' is no control port", None),
+        (RELAY.format('"h:0000019051"'), ":2: control: 'h:0000019051' is no control port", None),
+        (RELAY.format('"h:00000170000"'), ":2: control: ", "127.0.0.1:9051"),
+        (RELAY.format('"a\\0b"'), ":2: control: 'a\\x00b' is no path", None),
+        (RELAY.format('"a\\0b:9051"'), ":2: control: 'a\\x00b:9051' is no path", None),
+        ('relays:\n- {name: a, torrc: "a\\0b", control: c}\n', ":2: torrc: 'a\\x00b' is", None),
+        (
+            'relays:\n- {name: a, torrc: t, control: c, password_file: "a\\0b"}\n',
+            ":2: password_file: 'a\\x00b' is no path",
+            None,
+        ),
+        ("protected: 1.2.3.4\n", ":1: protected must be a list", None),
+        ("protected:\n- 1.2.3.4\n- x.org\n", ":3: protected: 'x.org' is no address", "not names"),
+        ("max_prefix: {ipv4: 33}\n", ":1: max_prefix: ipv4 is 0 to 32, not '33'", None),
+        ("max_prefix: {ipv6: 129}\n", ":1: max_prefix: ipv6 is 0 to 128, not '129'", None),
+        ("max_prefix: {ipv4: -1}\n", ":1: max_prefix: ipv4 is 0 to 32, not '-1'", None),
+        ("max_prefix: {ipv4: 00000099}\n", ":1: max_prefix: ipv4 is 0 to 32", None),
+        (f"max_prefix: {{ipv4: {'0' * 5000}}}\n", ":1: max_prefix: ipv4 is 0 to 32", None),
+        ("max_prefix: {ipv4: ４}\n", ":1: max_prefix: ipv4 is 0 to 32", None),  # noqa: RUF001
+        ("max_prefix: {ipv5: 4}\n", ":1: unknown key 'ipv5' in max_prefix", "ipv4, ipv6"),
+        ("operator:\n  mail: x\n", ":2: unknown key 'mail' in operator", "known are: name"),
+        ("operator: {name: [x]}\n", ":1: name must be a single value", None),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_line_and_mend(
+    text: str, message: str, hint: str | None
+) -> None:
+    """A config that means nothing is an error that says where, and what to write."""
+    with pytest.raises(InvalidFileError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"{PATH}{message}")
+    assert hint is None or hint in (caught.value.hint or "")
+
+
+_WORDS = "ledger: |fragment: |relays:\n|- |name: a|torrc: |control: |{|}|, |[|]|\n|ipv4: |0|9|:"
+_WORDS += '|127.0.0.1|/|unix:|max_prefix: |protected: |operator: |\'\\0\'|"\\0"|  |"\\ud800"'
+_words = st.sampled_from(_WORDS.split("|"))
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60) | st.lists(_words, max_size=14).map(lambda w: "".join(w).encode()))
+def test_any_bytes_are_a_config_or_an_error(content: bytes) -> None:
+    """Nothing that can stand in the file ends in another exception."""
+    try:
+        read = config.parse(PATH, content)
+    except InvalidFileError:
+        return
+    for path in (read.ledger, read.fragment, *(relay.torrc for relay in read.relays)):
+        assert not path.is_file() or path.is_absolute()
+
+
+@given(
+    st.lists(st.from_regex(r"[a-z][a-z0-9._-]{0,8}", fullmatch=True), unique=True, max_size=4),
+    st.integers(0, 32),
+    st.integers(0, 128),
+)
+def test_what_is_written_is_read_back_as_the_same(names: list[str], four: int, six: int) -> None:
+    """A config that names relays and limits is read as it says."""
+    lines = [f'- {{name: "{n}", torrc: "/{n}", control: "/run/{n}"}}\n' for n in names]
+    text = "relays:" + ("\n" if names else " []\n") + "".join(lines)
+    read = parse(f"{text}max_prefix: {{ipv4: {four}, ipv6: {six}}}\n")
+    assert read.relays == tuple(Relay(n, Path(f"/{n}"), f"/run/{n}") for n in names)
+    assert read.max_prefix == {4: four, 6: six}

@@ -1,0 +1,129 @@
+"""`history`: every change is appended as one line, and no line can spoil the others."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exitpolicy.block import Block
+from exitpolicy.destination import parse_destination
+from exitpolicy.errors import InvalidFileError
+from exitpolicy.ledger import history
+from exitpolicy.ledger.history import Change
+from exitpolicy.when import until_text
+from tests.strategies import blocks
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+BLOCK = Block(parse_destination("203.0.113.7"), NOW, None, 'a "b"\n\u2028', "KZ#1")
+CHANGE = Change(
+    "2026-11-22T10:00:00Z", "block", "203.0.113.7", "never", BLOCK.reason, "KZ#1", "root"
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a history may be written."""
+    return history.path_beside(tmp_path / "blocks.yaml")
+
+
+@settings(max_examples=50)
+@given(many=st.lists(blocks(), min_size=1, max_size=4))
+def test_what_is_appended_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, many: list[Block]
+) -> None:
+    """Each block is a change of its own, in order, with its words as they were."""
+    path = tmp_path_factory.mktemp("history") / "history.jsonl"
+    history.append(path, "renew", many, NOW, "timer")
+    assert [(c.destination, c.until, c.reason, c.reference) for c in history.read(path)] == [
+        (str(b.destination), until_text(b.until), b.reason, b.reference) for b in many
+    ]
+    assert path.read_bytes().count(b"\n") == len(many)
+
+
+def test_changes_are_added_at_the_end(path: Path) -> None:
+    """What was remembered stays as it is; nothing to remember makes no file."""
+    history.append(path, "lift", [], NOW, "root")
+    assert not path.exists()
+    assert list(history.read(path)) == []
+    history.append(path, "block", [BLOCK], NOW, "root")
+    before = path.read_bytes()
+    history.append(path, "expire", [BLOCK], NOW, "timer")
+    assert path.read_bytes().startswith(before)
+    assert [(c.action, c.who) for c in history.read(path)] == [
+        ("block", "root"),
+        ("expire", "timer"),
+    ]
+    assert next(history.read(path)) == CHANGE
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert path.name == "history.jsonl"
+
+
+@pytest.mark.parametrize("rest", ['{"time": "2026', '{"time": "caf\udcc3', "\0"])
+def test_a_line_that_was_cut_short_swallows_no_other(path: Path, rest: str) -> None:
+    """After a crash in the middle of a line the next change starts a new one."""
+    path.write_bytes(rest.encode("utf-8", "surrogateescape"))
+    history.append(path, "block", [BLOCK], NOW, "root")
+    assert list(history.read(path)) == [CHANGE]
+
+
+GOOD = json.dumps({name: getattr(CHANGE, name) for name in Change.__dataclass_fields__})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"nonsense",
+        b"\xff\xfe",
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        GOOD.replace("time", "when").encode(),
+        GOOD.encode()[:-1],
+    ],
+)
+def test_a_line_that_is_none_is_passed_over(path: Path, line: bytes) -> None:
+    """Whatever stands between two changes, both are read."""
+    path.write_bytes(b"\n".join([GOOD.encode(), line, GOOD.encode()]) + b"\n")
+    assert list(history.read(path)) == [CHANGE, CHANGE]
+
+
+def test_every_value_can_be_written_to_a_terminal(path: Path) -> None:
+    """A login name of undecodable bytes, or an odd value, is read as text that has an encoding."""
+    history.append(path, "block", [BLOCK], NOW, "caf\udce9")
+    path.write_text(path.read_text() + GOOD.replace('"KZ#1"', '{"\\ud800": [1, null]}') + "\n")
+    one, other = history.read(path)
+    assert one.who == "caf\\udce9"
+    assert other.reference.encode()
+
+
+@settings(max_examples=100)
+@given(
+    content=st.binary(max_size=60)
+    | st.lists(st.sampled_from(GOOD)).map(lambda c: "".join(c).encode())
+)
+def test_any_bytes_are_changes_or_nothing(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """Nothing that can stand in the file ends in an exception."""
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_bytes(content)
+    assert all(isinstance(change, Change) for change in history.read(path))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_an_error(path: Path, make: Callable[[Path], None]) -> None:
+    """A folder or FIFO in its place is named at once; the error says what stands where."""
+    make(path)
+    with pytest.raises(InvalidFileError, match="the history"):
+        list(history.read(path))
+    with pytest.raises(InvalidFileError, match="stands in the ledger but not in the history"):
+        history.append(path, "block", [BLOCK], NOW, "root")

@@ -1,0 +1,372 @@
+"""`torrc`: includes are read as the tor program reads them."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exitpolicy import torrc
+from exitpolicy.errors import InvalidFileError, TorRefusesError
+from exitpolicy.tor import binary
+from tests.tor_process import TOR
+
+OURS = "ExitPolicy reject 203.0.113.7:*\n"
+CANDIDATE = "ExitPolicy reject 198.51.100.9:*\nExitPolicy reject *:25\n"
+NAMES = ("ExitPolicy", "ContactInfo", "Nickname")
+
+
+class Host:
+    """A folder with a torrc, our fragment and whatever else is included."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.torrc = folder / "torrc"
+        self.fragment = folder / "exitpol.conf"
+        self.write("exitpol.conf", OURS)
+        self.write("candidate", CANDIDATE)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """Write a file below the folder; @ in its text stands for the folder."""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        raw = text if isinstance(text, bytes) else text.encode()
+        path.write_bytes(raw.replace(b"@", os.fsencode(self.folder)))
+        return path
+
+    def read(self, text: str) -> dict[str, list[str]] | None:
+        """Return what the tor program makes of a torrc; None if it refuses it."""
+        data = f"SocksPort 0\nExitRelay 1\nDataDirectory {self.folder}/data\n"
+        invocation = binary.Invocation((TOR, "--defaults-torrc", "/dev/null"), self.folder)
+        try:
+            found = binary.options(invocation, data + text, NAMES)
+        except TorRefusesError:
+            return None
+        return {name: list(values) for name, values in found.items()}
+
+    def original(self) -> str:
+        """Return the torrc as it is."""
+        return torrc.read_text(self.torrc)
+
+    def redirected(self, candidate: Path | str) -> str:
+        """Return the torrc with a candidate."""
+        return torrc.redirected(self.torrc, self.fragment, candidate, self.folder)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """Return a host of its own."""
+    return Host(tmp_path)
+
+
+LAYOUTS: dict[str, dict[str, str]] = {
+    "plain": {"torrc": "Nickname a\n%include @/exitpol.conf\nExitPolicy accept *:80\n"},
+    "no line end": {"torrc": "ExitPolicy accept *:1\n%include @/exitpol.conf"},
+    "CRLF": {"torrc": "Nickname a\r\n%include @/exitpol.conf\r\nExitPolicy accept *:80\r\n"},
+    "indented, with a comment": {"torrc": " \t%include  @/exitpol.conf  # ours\nNickname a\n"},
+    "comment without blank": {"torrc": "%include @/exitpol.conf#ours\nNickname a\n"},
+    "quoted": {"torrc": '%include "@/exitpol.conf" # ours\nNickname a\n'},
+    "quoted with escapes": {"torrc": '%include "@/e\\x78it\\160ol.conf"\nNickname a\n'},
+    "relative": {"torrc": "%include exitpol.conf\nNickname a\n"},
+    "glob": {
+        "torrc": "ExitPolicy accept *:1\n%include @/*.conf\nExitPolicy accept *:2\n",
+        "a.conf": "ExitPolicy accept *:3\n",
+        "z.conf": "ExitPolicy accept *:4\n",
+        ".hidden.conf": "ExitPolicy accept *:5\n",
+    },
+    "glob with a set": {"torrc": "%include @/[d-f]x?tpol.conf\nNickname a\n"},
+    "folder": {
+        "torrc": "%include @/d\nExitPolicy accept *:1\n",
+        "d/10": "ExitPolicy accept *:2\n",
+        "d/20": "%include @/exitpol.conf\n",
+        "d/9": "ExitPolicy accept *:4",
+        "d/.x": "ExitPolicy accept *:5\n",
+        "d/sub/x": "ExitPolicy accept *:6\n",
+    },
+    "folder and slash": {"torrc": "%include @/d/\n", "d/a": "%include @/exitpol.conf\nNickname a"},
+    "glob of folders": {
+        "torrc": "%include @/d*\n",
+        "d1/x": "ExitPolicy accept *:1\n",
+        "d2/x": "ExitPolicy accept *:2\n%include @/exitpol.conf\nExitPolicy accept *:3\n",
+        "d2/y": "ExitPolicy accept *:4\n",
+    },
+    "nested": {
+        "torrc": "ExitPolicy accept *:1\n%include @/one\nExitPolicy accept *:2\n",
+        "one": "ExitPolicy accept *:3\n%include @/two\nExitPolicy accept *:4",
+        "two": "%include @/empty\n%include @/exitpol.conf\nExitPolicy accept *:5\n",
+        "empty": "",
+    },
+    "twice": {"torrc": "%include @/exitpol.conf\nExitPolicy accept *:1\n%include @/exitpol.conf\n"},
+    "another include stays": {
+        "torrc": "%include @/other\n%include @/exitpol.conf\n",
+        "other": "ContactInfo x\nExitPolicy accept *:1",
+    },
+    "no match of a glob": {"torrc": "%include @/none*\n%include @/exitpol.conf\n"},
+    "continued value": {
+        "torrc": "ExitPolicy accept *:1, \\\n accept *:2\n%include @/exitpol.conf\nNickname a\n"
+    },
+    "an include in a value is none": {
+        "torrc": "ContactInfo a \\\n%include @/exitpol.conf\n%include @/exitpol.conf\n"
+    },
+    "backslash in a comment": {
+        "torrc": "# a \\\n%include @/exitpol.conf\nContactInfo b # c \\\nNickname a\n"
+    },
+    "backslash in a comment behind a value": {
+        "torrc": "ContactInfo b # c \\\n%include @/exitpol.conf\nNickname a\n"
+    },
+    "comment in a continued value": {
+        "torrc": "ContactInfo a \\\n# b\n%include @/exitpol.conf\n\n%include @/exitpol.conf\n"
+    },
+    "comments and continuations": {
+        "torrc": "ContactInfo a \\\n# b \\\n c # d\n e\n%include @/exitpol.conf\nNickname a\n"
+    },
+    "backslash and CRLF": {
+        "torrc": "ContactInfo a \\\r\n%include @/exitpol.conf\r\nNickname a\r\n"
+    },
+    "quoted value with a backslash": {
+        "torrc": 'ContactInfo "a \\" # b" # c \\\n%include @/exitpol.conf\nNickname a\n'
+    },
+    "a value that goes on at the end of a file": {
+        "torrc": "%include @/one\nNickname a\n",
+        "one": "%include @/exitpol.conf\nContactInfo b \\\n",
+    },
+    "a comment that goes on at the end of a file": {
+        "torrc": "%include @/one\nNickname a\n",
+        "one": "%include @/exitpol.conf\nContactInfo b \\\n# c\n",
+    },
+    "keyword and comment": {"torrc": "%include# x\n%include @/exitpol.conf\nNickname#a\n"},
+    "odd blanks": {"torrc": "\v\f%include @/exitpol.conf\v\nNickname a\n"},
+    "no-break space": {"torrc": "ContactInfo a\u00a0\n%include @/exitpol.conf\n"},
+}
+
+
+def lay_out(host: Host, layout: str) -> None:
+    """Write the files of a layout."""
+    for name, text in LAYOUTS[layout].items():
+        host.write(name, text)
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_the_candidate_is_read_as_the_fragment_will_be(host: Host, layout: str) -> None:
+    """Tor makes of the copy exactly what it makes of the torrc once the candidate is installed.
+
+    That holds for a candidate that is included and for one that stands there itself.
+    """
+    lay_out(host, layout)
+    copies = [host.redirected(host.folder / "candidate"), host.redirected(CANDIDATE)]
+    before = host.read(host.original())
+    host.write("exitpol.conf", CANDIDATE)
+    after = host.read(host.original())
+    assert [host.read(copy) for copy in copies] == [after, after]
+    if after is not None:
+        assert before != after
+        assert "reject 198.51.100.9:*" in after["ExitPolicy"]
+        assert torrc.include_place(host.torrc, host.fragment, host.folder) is not None
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_the_place_of_the_include_is_one(host: Host, layout: str) -> None:
+    """At the place that is named there stands an include, and without it Tor reads another."""
+    lay_out(host, layout)
+    place = torrc.include_place(host.torrc, host.fragment, host.folder)
+    assert place is not None
+    lines = place.file.read_bytes().split(b"\n")
+    assert b"%include" in lines[place.line - 1]
+    assert str(place) == f"{place.file}:{place.line}"
+    before = host.read(host.original())
+    del lines[place.line - 1]
+    place.file.write_bytes(b"\n".join(lines))
+    assert before is None or host.read(host.original()) != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Nickname a\n",
+        "# %include @/exitpol.conf\n",
+        "%include @/other.conf\n",
+        "ContactInfo x \\\n%include @/exitpol.conf\n",
+        '%include "@/exitpol.conf\n',
+        "%include @/none\n",
+        "%include @/a\0b\n",
+        "%include @/" + "x" * 300 + "\n",
+        "%include @/loop\n",
+        "%include\n",
+    ],
+)
+def test_without_an_include_there_is_no_place(host: Host, text: str) -> None:
+    """Comments, values and other files, however odd, are no include of ours."""
+    host.write("other.conf", "Nickname b\n")
+    (host.folder / "loop").symlink_to("loop")
+    host.write("torrc", text)
+    assert torrc.include_place(host.torrc, host.fragment, host.folder) is None
+    assert host.redirected(CANDIDATE).removesuffix("\n") == host.original().removesuffix("\n")
+
+
+def test_a_link_to_the_fragment_is_the_fragment(host: Host) -> None:
+    """A torrc may include it by another name."""
+    (host.folder / "link").symlink_to(host.fragment)
+    host.write("torrc", "%include @/link\n")
+    assert host.redirected("x\n") == "x\n"
+
+
+@pytest.mark.parametrize("text", ["%include @/torrc\n" * 2, "%include @/one\n" * 2])
+def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) -> None:
+    """Tor refuses more than 30 levels; we do so too, and do not try every way down."""
+    host.write("torrc", text)
+    host.write("one", "%include @/torrc\n%include @/one\n")
+    start = time.monotonic()
+    for look in (
+        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
+        lambda: host.redirected(""),
+        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
+        lambda: torrc.first_exit_policy(host.torrc, host.fragment, "reject *:*", host.folder),
+    ):
+        with pytest.raises(InvalidFileError, match=r":\d+: an include that is more than 30 levels"):
+            look()
+    assert time.monotonic() - start < 2
+    assert host.read(host.original()) is None
+
+
+@pytest.mark.parametrize("levels", [torrc.MAX_DEPTH, torrc.MAX_DEPTH + 1])
+def test_a_chain_of_includes_is_followed_as_deep_as_tor_does(host: Host, levels: int) -> None:
+    """Thirty levels are the most that the tor program follows, and so do we."""
+    host.write("torrc", "%include @/1\n")
+    for level in range(1, levels - 1):
+        host.write(str(level), f"%include @/{level + 1}\n")
+    host.write(str(levels - 1), "%include @/exitpol.conf\n%include @/after\n")
+    # Not empty: Tor does not open an empty file.
+    host.write("exitpol.conf", "# x\n")
+    host.write("after", "# x\n")
+    if levels > torrc.MAX_DEPTH:
+        assert host.read(host.original()) is None
+        with pytest.raises(InvalidFileError, match="more than 30 levels"):
+            host.redirected(CANDIDATE)
+    else:
+        assert host.read(host.original()) == {}
+        assert host.read(host.redirected(CANDIDATE)) == host.read(CANDIDATE)
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({"torrc": "Nickname a\nExitPolicy accept *:1\n"}, 2),
+        ({"torrc": "Nickname a\n"}, 2),
+        ({"torrc": "Nickname a"}, 2),
+        ({"torrc": ""}, 2),
+        ({"torrc": "exitpolicy accept *:1\nNickname a\n"}, 1),
+        ({"torrc": "+ExitPolicy accept *:1\n"}, 1),
+        ({"torrc": "# ExitPolicy reject *:*\nNickname a\nExitPolicy accept *:1\n"}, 3),
+        ({"torrc": "ContactInfo \\\nExitPolicy\n# x\n\nNickname a\nExitPolicy accept *:1\n"}, 6),
+        ({"torrc": "Nickname a\n%include @/one\n", "one": "ExitPolicy accept *:1\n"}, 2),
+        ({"torrc": "Nickname a\n%include @/d\n", "d/x": "# \nExitPolicy accept *:1\n"}, 2),
+        ({"torrc": "Nickname a\n%include @/one\n", "one": "ContactInfo x\n"}, 3),
+        ({"torrc": "ContactInfo b \\\n"}, 3),
+        ({"torrc": "ContactInfo b \\\n# c\n"}, 4),
+    ],
+)
+def test_our_include_goes_above_the_first_exit_policy(
+    host: Host, files: dict[str, str], line: int
+) -> None:
+    """That is where Tor reads our rules first, and all that was there before stays the same."""
+    for name, text in files.items():
+        host.write(name, text)
+    before = host.read(host.original())
+    host.write("torrc", torrc.with_include(host.torrc, host.fragment, host.folder))
+    assert torrc.include_place(host.torrc, host.fragment, host.folder) == torrc.Place(
+        host.torrc, line
+    )
+    after = host.read(host.original())
+    if before is not None:
+        assert after is not None
+        assert after["ExitPolicy"] == ["reject 203.0.113.7:*", *before.pop("ExitPolicy", [])]
+        assert {k: v for k, v in after.items() if k != "ExitPolicy"} == before
+
+
+def test_bytes_that_are_no_text_stay_as_they_are(host: Host) -> None:
+    """A torrc in Latin-1 is copied byte for byte."""
+    host.write("torrc", b"ContactInfo Andr\xe9\n%include @/exitpol.conf\n")
+    copy = host.redirected(CANDIDATE).encode("utf-8", "surrogateescape")
+    assert copy == b"ContactInfo Andr\xe9\n" + CANDIDATE.encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"torrc": "Nickname a\nExitPolicy reject *:25, accept  *:*\n"}, "torrc:2"),
+        (
+            {"torrc": "%include @/one\nExitPolicy accept *:*\n", "one": "ExitPolicy accept *:*"},
+            "one:1",
+        ),
+        ({"torrc": "ExitPolicy reject *:25 # accept *:*\n"}, None),
+        ({"torrc": "%include @/none\n"}, None),
+    ],
+)
+def test_a_rule_is_found_where_it_stands(
+    host: Host, files: dict[str, str], place: str | None
+) -> None:
+    """The first line that holds the rule is named, in whichever file."""
+    for name, text in files.items():
+        host.write(name, text)
+    found = torrc.first_exit_policy(host.torrc, host.fragment, "accept *:*", host.folder)
+    assert (found and str(found)) == (place and f"{host.folder}/{place}")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "there is no such torrc"),  # noqa: ARG005
+        (Path.mkdir, "the torrc cannot be read: Is a directory"),
+        (os.mkfifo, "the torrc is not a regular file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_torrc_is_an_error(
+    host: Host, make: Callable[[Path], object], message: str
+) -> None:
+    """A missing torrc, a folder, a FIFO, a link to itself: an error that names it, at once."""
+    make(host.torrc)
+    with pytest.raises(InvalidFileError, match=message):
+        torrc.include_place(host.torrc, host.fragment)
+
+
+_PARTS = (
+    '%include |@/exitpol.conf|@/*|@/d|\n|\\\n|\\|#|"| |\r\n|ExitPolicy |accept *:1|ContactInfo '
+)
+_PARTS += "|x|\t|ExitPolicy accept *:2\n|%include @/exitpol.conf\n|%include @/one\n"
+_parts = st.sampled_from(_PARTS.split("|"))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.lists(_parts, max_size=12).map("".join), inner=st.lists(_parts, max_size=4).map("".join)
+)
+def test_whatever_tor_takes_the_copy_means_the_same(host: Host, text: str, inner: str) -> None:
+    """However lines, comments, quotes and continuations follow each other, Tor reads them alike."""
+    host.write("one", inner.replace("@/*", "@/d").replace("@/one", "@/d"))
+    host.write("d/x", "ExitPolicy accept *:9\n")
+    host.write("torrc", text.replace("@/*", "@/exitpol*"))
+    host.write("exitpol.conf", OURS)
+    try:
+        copy = host.redirected(CANDIDATE)
+    except InvalidFileError:
+        return
+    host.write("exitpol.conf", CANDIDATE)
+    after = host.read(host.original())
+    place = torrc.include_place(host.torrc, host.fragment, host.folder)
+    if after is not None and place is not None:
+        assert host.read(copy) == after
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=80))
+def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
+    """Nothing that can stand in a torrc ends in another exception, and every byte is kept."""
+    host.torrc.write_bytes(content)
+    copy = host.redirected("").encode("utf-8", "surrogateescape")
+    assert copy.removesuffix(b"\n") == content.removesuffix(b"\n") or b"%include" in content
+    torrc.with_include(host.torrc, host.fragment, host.folder)
