@@ -58,7 +58,7 @@ class Worker:
                 self.wanted.update(dict.fromkeys(some[::2], "2098-01-01"))
             if self._run("lift", *some[::3]):
                 for lifted in some[::3]:
-                    self.wanted.pop(lifted)
+                    self.wanted.pop(lifted, None)
         if self._run("block", *self.mine[::6], "--until", "2097-01-01", "--reason", "again"):
             self.wanted.update(dict.fromkeys(self.mine[::6], "2097-01-01"))
 

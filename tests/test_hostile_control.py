@@ -21,6 +21,8 @@ pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
 SECONDS = 25
 """The most that one command may take: three conversations of 8 s, on a busy machine."""
+RELOAD_SECONDS = 150
+"""The same where a reload is under way: 100,000 rules take Tor more than two minutes."""
 MEGABYTES = 150
 DESTINATION = "203.0.113.7"
 STAGES = ("", "PROTOCOLINFO", "AUTHENTICATE", "GETINFO", "GETCONF", "SIGNAL")
@@ -67,7 +69,7 @@ class Bystander:
                 [*EXITPOL, *command], env={**os.environ, "EXITPOL_CONFIG": str(config)},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
-            killer = threading.Timer(2 * SECONDS, process.kill)
+            killer = threading.Timer(2 * RELOAD_SECONDS, process.kill)
             killer.start()
             _, status, usage = os.wait4(process.pid, 0)
             killer.cancel()
@@ -79,13 +81,18 @@ class Bystander:
         return Result(process.returncode, text, seconds, usage.ru_maxrss / scale)
 
 
-def check(result: Result, host: Bystander, codes: Iterable[int] = (5, 6)) -> None:
+def check(
+    result: Result, host: Bystander, codes: Iterable[int] = (5, 6), seconds: float = SECONDS
+) -> None:
     """See that time and memory were bounded, the error plain, and the block recorded."""
     assert "Traceback" not in result.output, result
-    assert result.code in codes, result
-    assert "exitpol: error:" in result.output or "exitpol: hint:" in result.output, result
+    # Answers that make sense but say nothing of a policy leave the block pending, and it is said.
+    pending = result.code in (0, 3) and "pending" in result.output and "live" not in result.output
+    if not pending:
+        assert result.code in codes, result
+        assert "exitpol: error:" in result.output or "exitpol: hint:" in result.output, result
     assert "\x1b" not in result.output, result
-    assert result.seconds < SECONDS, result
+    assert result.seconds < seconds, result
     assert result.megabytes < MEGABYTES, result
     assert DESTINATION in host.ledger.read_text(), result
 
@@ -105,7 +112,7 @@ def try_all(tmp_path: Path, cases: list[tuple[str, str]]) -> list[Result]:
         name, at = cases[number]
         result, host = misbehave(tmp_path / str(number), BEHAVIOURS[name], at)
         try:
-            check(result, host)
+            check(result, host, seconds=RELOAD_SECONDS if at == "SIGNAL" else SECONDS)
         except AssertionError as error:
             return f"{name}, at {at or 'the beginning'}: {error}"
         return result

@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing with atheris: python -m tests.fuzz.guided TARGET SECONDS."""
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -32,6 +33,7 @@ def main() -> None:
         tried += 1
         if time.monotonic() - begun > seconds:
             record(f"fuzzing with coverage: {name}", tried, 0)
+            shutil.rmtree(corpus)
             # libFuzzer has no way to be told to stop from inside.
             os._exit(0)
 

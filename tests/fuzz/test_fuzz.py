@@ -1,5 +1,7 @@
 """Whatever is read, from whomever: a value or a documented error, in bounded time."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -64,3 +66,14 @@ def test_a_megabyte_of_the_same_is_bounded(target: str, piece: bytes) -> None:
     begun = time.monotonic()
     try_one(target, piece * (1_000_000 // len(piece)))
     assert time.monotonic() - begun < 6 * SECONDS
+
+
+@pytest.mark.xfail(strict=False, reason="the walk through nested includes has no end yet")
+def test_torrc_that_includes_itself_twice_is_no_endless_walk() -> None:
+    """Found by fuzzing: two includes of itself at each of 31 levels make 2^31 files to read."""
+    code = (
+        "from tests.fuzz.targets import try_one; import sys; try_one('torrc', sys.argv[1].encode())"
+    )
+    command = [sys.executable, "-c", code, "%include torrc\n%include *\n"]
+    done = subprocess.run(command, check=False, capture_output=True, timeout=10)
+    assert done.returncode == 0, done.stderr
