@@ -57,7 +57,7 @@ def in_ledger(host: LoneExit) -> set[str]:
     return {block["destination"] for block in yaml.safe_load(host.ledger.read_text())["blocks"]}
 
 
-@pytest.mark.parametrize("offset", ["+60d", "+20y"])
+@pytest.mark.parametrize("offset", ["+60d", pytest.param("+20y", marks=pytest.mark.slow)])
 def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     host: LoneExit, offset: str
 ) -> None:
@@ -71,7 +71,7 @@ def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     assert host.rejected() == ALL
 
 
-@pytest.mark.parametrize("offset", ["-2d", "-10y"])
+@pytest.mark.parametrize("offset", ["-10y", pytest.param("-2d", marks=pytest.mark.slow)])
 def test_leap_back_lifts_nothing(host: LoneExit, offset: str) -> None:
     """A tick before the blocks began keeps them, though they are not in force by that clock."""
     at(host, offset, "expire")

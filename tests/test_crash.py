@@ -165,7 +165,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_shim(tmp_path_factory.mktemp("crash"))
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture
 def victim(request: pytest.FixtureRequest, tmp_path: Path, shim: Path) -> Iterator[Victim]:
     """One exit for each of the commands."""
     with LoneExit(tmp_path) as host:
@@ -175,6 +175,7 @@ def victim(request: pytest.FixtureRequest, tmp_path: Path, shim: Path) -> Iterat
         yield victim
 
 
+@pytest.mark.parametrize("victim", ["block", "expire"], indirect=True)
 def test_command_killed_where_it_puts_things_in_place_loses_nothing(
     victim: Victim, request: pytest.FixtureRequest
 ) -> None:
@@ -196,6 +197,7 @@ def test_command_killed_where_it_puts_things_in_place_loses_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("victim", COMMANDS, indirect=True)
 def test_command_killed_at_every_step_loses_nothing(
     victim: Victim, request: pytest.FixtureRequest
 ) -> None:
