@@ -93,13 +93,19 @@ class ExitOptions:
         return None
 
     def policy(
-        self, *, default: Sequence[Rule], local: Sequence[Rule], enforced: Sequence[Rule] = ()
+        self,
+        *,
+        default: Sequence[Rule],
+        local: Sequence[Rule],
+        reduced: Sequence[Rule] = (),
+        enforced: Sequence[Rule] = (),
     ) -> tuple[Rule, ...]:
         """Return the rules that Tor makes of these options; redundant ones are still there.
 
         `default` is `GETINFO exit-policy/default`, `local` is `GETINFO
         exit-policy/reject-private/relay`. The reduced policy differs between versions of Tor and
-        cannot be asked for, so it is read off the end of `enforced`. Raises RuleError.
+        cannot be asked for: `reduced` is that of this version if it is known, and if it is empty
+        the policy is read off the end of `enforced`. Raises RuleError.
         """
         if not self.exits:
             return _REJECT_ALL
@@ -112,6 +118,8 @@ class ExitOptions:
         rules += parse_policy(self.exit_policy)
         if self.bridge:
             rules += _REJECT_ALL
+        elif self.reduced and reduced:
+            rules += reduced
         elif self.reduced:
             tail = takewhile(lambda rule: rule.prefix == 0, reversed(enforced))
             rules += reversed(list(tail))

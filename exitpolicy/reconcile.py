@@ -52,6 +52,8 @@ class Running:
     """GETINFO exit-policy/default."""
     local: tuple[Rule, ...] = ()
     """GETINFO exit-policy/reject-private/relay."""
+    reduced: tuple[Rule, ...] = ()
+    """What ReducedExitPolicy means in this version of Tor; empty where we do not know."""
     descriptor: bytes | None = None
     """GETINFO dir/server/authority: the relay's own descriptor; None while there is none."""
     network_disabled: bool = False
@@ -66,7 +68,10 @@ class Running:
         """What Tor is to enforce with its running options; None if that cannot be said."""
         try:
             return self.options.policy(
-                default=self.default, local=self.local, enforced=self.enforced or ()
+                default=self.default,
+                local=self.local,
+                reduced=self.reduced,
+                enforced=self.enforced or (),
             )
         except RuleError:
             return None

@@ -148,3 +148,18 @@ def test_a_tor_that_does_not_run_is_found_on_the_host(
     assert len(binary.of_host(None).command) == 1
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Path(binary.of_host(None).command[0]).name == "tor"
+
+
+def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path) -> None:
+    """They hold where the torrc says nothing, give way where it does, and are added to by `+`."""
+    defaults = tmp_path / "defaults"
+    defaults.write_text("ExitRelay 1\nExitPolicy reject *:25\n")
+    invocation = binary.Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
+    torrc = f"DataDirectory {tmp_path}\nORPort 127.0.0.1:9999\nSocksPort 0\n"
+    for own, policy, relay in (
+        ("", ["reject *:25"], "1"),
+        ("ExitPolicy accept *:80\n", ["accept *:80"], "1"),
+        ("+ExitPolicy accept *:80\nExitRelay auto\n", ["reject *:25", "accept *:80"], "auto"),
+    ):
+        options = binary.options(invocation, torrc + own, ("ExitRelay", "ExitPolicy"))
+        assert options == {"ExitRelay": [relay], "ExitPolicy": policy}

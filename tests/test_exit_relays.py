@@ -188,3 +188,15 @@ def test_a_tor_off_the_network_is_pending(make_host: HostMaker) -> None:
     status = host.run("status", "--check", "--json")
     assert status.code == 3
     assert any("DisableNetwork" in line for line in status.json["relays"][0]["drift"])
+
+
+def test_many_at_once_go_out_together(make_host: HostMaker) -> None:
+    """Twelve blocks at the same moment are all live in the end, with fewer reloads than blocks."""
+    host = make_host()
+    running = [host.spawn("block", f"203.0.113.{n}", "--until", "1d") for n in range(12)]
+    for process in running:
+        said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        assert "live" in said[0]
+    assert all(host.tor.rejects(f"203.0.113.{n}") for n in range(12))
+    assert 1 <= host.tor.log().count("Received reload signal") < 12

@@ -65,7 +65,7 @@ def block(
         until=end,
         reason=checked_text("reason", reason),
         reference=checked_text("reference", reference),
-        options=change.Options(dry_run, force, not no_wait),
+        options=change.Options(dry_run, force, not no_wait, look=cut),
     )
     return say_blocked(host, changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, cut=cut)
 

@@ -113,7 +113,7 @@ def complaint(
         until=parse_until(until, host.clock()),
         reason=checked_text("reason", reason),
         reference=checked_text("reference", kept),
-        options=change.Options(force=force),
+        options=change.Options(force=force, look=cut),
     )
     code = say_blocked(host, changed, dry_run=False, waited=True, as_json=as_json, cut=cut)
     if not as_json:

@@ -49,7 +49,7 @@ class Applied:
     """The fragment's text before."""
     plan: Plan
     views: tuple[View, ...]
-    """Each relay as it was seen last."""
+    """Each relay as it was seen last; none where another apply has looked instead."""
     states: dict[Destination, State]
     """The state of each block in force."""
     problems: tuple[ExitpolError, ...] = field(default=())
@@ -103,15 +103,34 @@ def apply(
     host: Host,
     *,
     settle_seconds: float | None = look.SETTLE_SECONDS,
-    lock_seconds: float = LOCK_SECONDS,
+    recorded: float | None = None,
 ) -> Applied:
     """Install what is wanted and reload the relays that do not run it; return what is enforced.
 
-    Waits for Tor at most `settle_seconds`, or not at all (None). Raises RefusedError,
+    Waits for Tor at most `settle_seconds`, or not at all (None). Where many commands wait for each
+    other, the first applies the changes of all: with `recorded`, the Unix time of the change that
+    is to be applied, what another has seen since then is enough. Raises RefusedError,
     TorRefusesError, InvalidFileError and LockTimeoutError; the fragment is then as it was.
     """
-    with lock(apply_lock_path(host.config.ledger), seconds=lock_seconds, doing="talking to Tor"):
-        return _apply(host, settle_seconds)
+    with lock(apply_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="talking to Tor"):
+        seen = None if recorded is None else _seen_since(host, recorded)
+        return seen or _apply(host, settle_seconds)
+
+
+def _seen_since(host: Host, recorded: float) -> Applied | None:
+    """Return what another apply has seen that began after a moment; None if that is not enough."""
+    last = state.load(host.state_path)
+    # The state has milliseconds.
+    if last is None or not last.settled or last.applied <= recorded + 0.001:
+        return None
+    if state.fingerprints(_watched(host)) != last.watched:
+        return None
+    time = present(host)
+    want = wanted(host.ledger(), time)
+    if not all(str(block.destination) in last.states for block in want.blocks):
+        return None
+    states = {b.destination: State(last.states[str(b.destination)]) for b in want.blocks}
+    return Applied(time, want, want.text, Plan(install=False, reload=()), (), states)
 
 
 def _apply(host: Host, settle_seconds: float | None) -> Applied:

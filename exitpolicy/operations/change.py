@@ -33,6 +33,8 @@ class Options:
     """Go beyond the limits that are the operator's own choice."""
     wait: bool = True
     """Wait until Tor enforces it."""
+    look: bool = False
+    """Look at Tor, even if another exitpol has just done so with this change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,13 @@ def _change(
         if altered != ledger.blocks:
             blocks_file.save(host.config.ledger, replace(ledger, blocks=altered))
             history.append(host.history_path, action, changed, host.clock(), host.who)
+        recorded = host.clock().timestamp()
     try:
-        applied = apply.apply(host, settle_seconds=SETTLE_SECONDS if options.wait else None)
+        applied = apply.apply(
+            host,
+            settle_seconds=SETTLE_SECONDS if options.wait else None,
+            recorded=None if options.look else recorded,
+        )
     except ExitpolError as error:
         # From here on the promise is on record: whatever fails now is healed by a later apply.
         return Changed(changed, None, error)

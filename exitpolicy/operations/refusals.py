@@ -48,7 +48,9 @@ def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None
     assert view.configured is not None  # noqa: S101 - the caller has looked
     if view.configured.fragment == baseline or not view.configured.options.exits:
         return
-    default = parse_policy(base_policies.load("default").rules)
+    default, reduced = (
+        parse_policy(base_policies.load(name).rules) for name in ("default", "reduced")
+    )
     running = view.running
     descriptor = None if running is None else running.descriptor
 
@@ -56,7 +58,7 @@ def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None
         policy = options.policy(
             default=default,
             local=() if running is None else running.local,
-            enforced=() if running is None else running.enforced or (),
+            reduced=reduced,
         )
         return limits.measure(policy, descriptor)
 

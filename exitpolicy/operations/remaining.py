@@ -39,6 +39,9 @@ def look_for(
     if not enforced:
         early = "streams are only closed once the block is live; then give the same command again"
         return Remaining(None, None, StreamsUnknownError(early) if cut else None)
+    if not applied.views:
+        # Another exitpol has looked at Tor with this change; it counts its own.
+        return Remaining(None)
     silent = [view.name for view in applied.views if view.running is None or not view.running.pid]
     if silent:
         return Remaining(

@@ -89,8 +89,30 @@ def options(
 ) -> Mapping[str, Sequence[str]]:
     """Return the values of the named options in a torrc's text, as tor reads it.
 
-    Only those that are not at their default are there. Raises TorRefusesError.
+    Only those that are not at Tor's own default are there. Raises TorRefusesError.
     """
+    found = _dumped(invocation, torrc, names)
+    defaults = _defaults_text(invocation)
+    if any(name.lower() in defaults.lower() for name in names):
+        # The dump leaves out what is as the defaults-torrc has it.
+        program, *_ = invocation.command
+        bare = Invocation((program, "--defaults-torrc", "/dev/null"), invocation.folder)
+        found = {**_dumped(bare, defaults, names), **found}
+    return found
+
+
+def _defaults_text(invocation: Invocation) -> str:
+    """Return what stands in the defaults-torrc of an invocation; empty if there is none."""
+    words = invocation.command
+    place = words.index("--defaults-torrc") + 1 if "--defaults-torrc" in words else len(words)
+    path = Path(words[place]) if place < len(words) else Path("/etc/tor/torrc-defaults")
+    try:
+        return (invocation.folder / path).read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def _dumped(invocation: Invocation, torrc: str, names: Collection[str]) -> dict[str, list[str]]:
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
     if result.returncode != 0:

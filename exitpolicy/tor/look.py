@@ -10,6 +10,7 @@ from typing import Final
 
 from exitpolicy import torrc as torrc_file
 from exitpolicy.errors import ExitpolError, InvalidFileError, TorRefusesError, TorUnreachableError
+from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.config import Relay
 from exitpolicy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.reconcile import Configured, Running, View
@@ -24,6 +25,8 @@ SETTLE_SECONDS: Final = 75.0
 _POLL_SECONDS: Final = 0.03
 
 
+_REDUCED_OF: Final = "0.4.9."
+"""The versions of Tor whose ReducedExitPolicy is our base policy `reduced`."""
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -205,6 +208,7 @@ def _running(control: Control) -> Running:
         enforced=enforced,
         problem=problem,
         default=_default(control),
+        reduced=_reduced(_info(control, "version")),
         local=_local(control),
         descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
         or None,
@@ -223,6 +227,13 @@ def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
         return parse_descriptor(text), None
     except RuleError as error:
         return None, f"its policy is not understood: {error}"
+
+
+def _reduced(version: str) -> tuple[Rule, ...]:
+    """Return the reduced policy of a version of Tor; empty if it may be another than ours."""
+    if not version.startswith(_REDUCED_OF):
+        return ()
+    return parse_policy(base_policies.load("reduced").rules)
 
 
 def _default(control: Control) -> tuple[Rule, ...]:
