@@ -17,6 +17,7 @@ from tests.network import TOR, LoneExit
 
 pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
+LOCK_TIMEOUT = 7
 TICK_SECONDS = 150
 """No tick may take longer, whatever goes on: exitpol waits 120 s for another one."""
 
@@ -47,6 +48,8 @@ class Worker:
     commands: int = 0
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    late: int = 0
+    """How many commands were recorded but not seen to be enforced."""
 
     def work(self) -> None:
         """Do it all, a few destinations at a time."""
@@ -67,9 +70,12 @@ class Worker:
         done = self.host.run(*command, seconds=400)
         self.commands += 1
         self.slowest = max(self.slowest, time.monotonic() - begun)
-        if done.returncode != 0:
+        # Waiting for Tor is given up after 120 s; the change stands, and the next tick enforces it.
+        late = done.returncode == LOCK_TIMEOUT and "is recorded in the ledger" in done.stderr
+        self.late += late
+        if done.returncode != 0 and not late:
             self.failures.append(f"{command[0]}: {done.returncode} {done.stderr}")
-        return done.returncode == 0
+        return done.returncode == 0 or late
 
 
 def disturb(host: LoneExit, ended: threading.Event, ticks: list[float]) -> None:
@@ -79,7 +85,7 @@ def disturb(host: LoneExit, ended: threading.Event, ticks: list[float]) -> None:
         begun = time.monotonic()
         tick = host.run("expire", "--quiet", seconds=400)
         ticks.append(time.monotonic() - begun)
-        assert tick.returncode in (0, 3), tick.stderr
+        assert tick.returncode in (0, 3, LOCK_TIMEOUT), tick.stderr
         ended.wait(0.5)
 
 
@@ -119,7 +125,8 @@ def all_at_once(host: LoneExit, processes: int, destinations: int) -> None:
         f"commands by {processes} processes at once on {destinations} destinations",
         sum(worker.commands for worker in workers), 0,
         f"{len(ticks)} ticks and foreign reloads meanwhile, the longest tick {max(ticks):.1f} s,"
-        f" the longest command {max(worker.slowest for worker in workers):.1f} s",
+        f" the longest command {max(worker.slowest for worker in workers):.1f} s,"
+        f" {sum(worker.late for worker in workers)} recorded only and enforced by a later tick",
     )  # fmt: skip
 
 
