@@ -11,7 +11,9 @@ from typing import Final
 from exitpolicy.block import Block, Blocks
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError, RefusedError
+from exitpolicy.leap import Time
 from exitpolicy.ledger import base_policies, blocks_file, history
+from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.lock import ledger_lock_path, lock
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
@@ -90,11 +92,7 @@ def lift(
 def expire(host: Host, options: Options) -> Changed:
     """Take the blocks that are over out of the ledger, and apply."""
     time = present(host)
-    over = [
-        block
-        for block in host.ledger().blocks
-        if block.has_ended(time.now) and not time.wants(block)
-    ]
+    over = _over(host.ledger(), time)
     if options.dry_run:
         return Changed(tuple(over), apply.preview(host, host.ledger()))
     ended: list[Block] = []
@@ -104,16 +102,17 @@ def expire(host: Host, options: Options) -> Changed:
         ):
             ledger = host.ledger()
             # Again, because someone may have renewed one in between.
-            ended = [
-                block
-                for block in ledger.blocks
-                if block.has_ended(time.now) and not time.wants(block)
-            ]
+            ended = _over(ledger, time)
             if ended:
                 rest = ledger.blocks.lifted(block.destination for block in ended)
                 blocks_file.save(host.config.ledger, replace(ledger, blocks=rest))
                 history.append(host.history_path, "expire", ended, time.now, host.who)
     return Changed(tuple(ended), apply.apply(host))
+
+
+def _over(ledger: Ledger, time: Time) -> list[Block]:
+    """Return the blocks that have ended, as far as the clock can be believed."""
+    return [block for block in ledger.blocks if block.has_ended(time.now) and not time.wants(block)]
 
 
 @dataclass(frozen=True, slots=True)
