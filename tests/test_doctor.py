@@ -54,10 +54,7 @@ def bad(found: Findings, point: str, verdict: str = "fail") -> Mapping[str, str]
 
 def set_up(folder: Path, options: str = OPTIONS) -> LoneExit:
     """Return an exit whose torrc has no fault of its own; it does not run yet."""
-    exit_ = LoneExit(folder, options)
-    text = exit_.exit.torrc_text.replace("ExitPolicyRejectPrivate 0", "ExitPolicyRejectPrivate 1")
-    exit_.exit.torrc_text = text
-    return exit_
+    return LoneExit(folder, f"{options}ExitPolicyRejectPrivate 1\n")
 
 
 @pytest.fixture(scope="module")
