@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from exitpolicy.destination import Destination
@@ -17,6 +18,21 @@ MAX_TEXT: Final = 1000
 """The most characters that a reason or a reference may have."""
 
 _UNDECODABLE = re.compile("[\ud800-\udfff]")
+
+
+class State(StrEnum):
+    """What has become of a block that is in force."""
+
+    LIVE = "live"
+    """Rejected in the enforced policy, by rules of ours."""
+    PENDING = "pending"
+    """Wanted, not yet enforced."""
+    SHADOWED = "shadowed"
+    """An earlier accept wins."""
+    MOOT = "moot"
+    """The relay would not exit there anyway."""
+    UNKNOWN = "unknown"
+    """No Tor says anything about it."""
 
 
 @dataclass(frozen=True, slots=True)

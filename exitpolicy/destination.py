@@ -26,9 +26,9 @@ MAX_TEXT: Final = 2000
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ONE_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-_NUMBER = re.compile(r"[0-9]{1,5}")
-_DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}")
-_LOOKS_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+# Patterns for what is rare are compiled when it comes: `list` is over before they all are.
+_DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
+_LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 _MAPPED_FIRST: Final = 0xFFFF << 32
 _MAPPED_LAST: Final = _MAPPED_FIRST | 0xFFFFFFFF
 
@@ -99,15 +99,17 @@ def address_text(family: Family, number: int) -> str:
 
 def address_range_text(family: Family, first: int, last: int, *, brackets: bool = False) -> str:
     """Return `A`, `A/LEN` or `A-B`; with `brackets`, each address as Tor wants IPv6: `[A]`."""
-    start, end = (address_text(family, number) for number in (first, last))
-    if brackets:
-        start, end = f"[{start}]", f"[{end}]"
-    if first == last:
-        return start
+
+    def text(number: int) -> str:
+        address = address_text(family, number)
+        return f"[{address}]" if brackets else address
+
     size = last - first + 1
+    if size == 1:
+        return text(first)
     if size & (size - 1) == 0 and first % size == 0:
-        return f"{start}/{BITS[family] - size.bit_length() + 1}"
-    return f"{start}-{end}"
+        return f"{text(first)}/{BITS[family] - size.bit_length() + 1}"
+    return f"{text(first)}-{text(last)}"
 
 
 def ports_text(ports: Ports) -> str:
@@ -248,7 +250,7 @@ def _parse_network(address: str, length: str, whole: str) -> tuple[Family, int, 
 def _parse_address(text: str, whole: str) -> tuple[Family, int]:
     if _ONE_IPV4.fullmatch(text):
         return 4, _ipv4(text)
-    if _DOTTED.fullmatch(text):
+    if re.fullmatch(_DOTTED, text):
         plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
         if _ONE_IPV4.fullmatch(plain):
             raise UsageError(
@@ -259,7 +261,7 @@ def _parse_address(text: str, whole: str) -> tuple[Family, int]:
             f"{whole!r} is no IPv4 address: an octet is above 255",
             hint="each of the four numbers is 0 to 255",
         )
-    if _LOOKS_IPV6.fullmatch(text):
+    if re.fullmatch(_LOOKS_IPV6, text):
         try:
             return 6, int(IPv6Address(text))
         except AddressValueError:
@@ -301,7 +303,7 @@ def _parse_ports(text: str) -> Ports:
 
 def _parse_port_range(item: str) -> tuple[int, int]:
     low, dash, high = item.partition("-")
-    if not _NUMBER.fullmatch(low) or (dash and not _NUMBER.fullmatch(high)):
+    if not re.fullmatch(r"[0-9]{1,5}", low) or (dash and not re.fullmatch(r"[0-9]{1,5}", high)):
         raise UsageError(
             f"{item!r} is no port", hint="write ports as :22, :80,443 or :6000-6010; none means all"
         )

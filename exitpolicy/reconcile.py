@@ -6,31 +6,14 @@ live policy of a running Tor. All of it is compared by meaning; nothing is done 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from typing import Final
 
-from exitpolicy.block import Block
+from exitpolicy.block import Block, State
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError
 from exitpolicy.options import ExitOptions
 from exitpolicy.policy import Decisions, same_meaning
 from exitpolicy.rule import Rule, RuleError, parse_policy
-
-
-class State(StrEnum):
-    """What has become of a block that is in force."""
-
-    LIVE = "live"
-    """Rejected in the enforced policy, by rules of ours."""
-    PENDING = "pending"
-    """Wanted, not yet enforced."""
-    SHADOWED = "shadowed"
-    """An earlier accept wins."""
-    MOOT = "moot"
-    """The relay would not exit there anyway."""
-    UNKNOWN = "unknown"
-    """No Tor says anything about it."""
-
 
 _GRAVEST_FIRST: Final = (State.SHADOWED, State.PENDING, State.UNKNOWN, State.LIVE, State.MOOT)
 

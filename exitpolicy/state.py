@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import files, tick
+from exitpolicy.block import State
 from exitpolicy.errors import InvalidFileError
-from exitpolicy.reconcile import State
 
 MAX_BYTES: Final = 64_000_000
 

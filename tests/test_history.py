@@ -28,7 +28,7 @@ CHANGE = Change(
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return where a history may be written."""
-    return history.path_beside(tmp_path / "blocks.yaml")
+    return tmp_path / "history.jsonl"
 
 
 @settings(max_examples=50)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.cli.app import COMMANDS, run
+from exitpolicy.block import State
+from exitpolicy.cli.app import COMMANDS, function_of, run
 from exitpolicy.errors import ExitCode
 from exitpolicy.ledger import config
-from exitpolicy.reconcile import State
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -18,7 +18,7 @@ def test_every_command_stands_in_the_readme_with_its_own_first_sentence() -> Non
     table = README.split("<!-- commands")[1].split("<!-- end of commands -->")[0]
     rows = dict(re.findall(r"^\| `exitpol (\w+)[^|]*\| (.*) \|$", table, re.MULTILINE))
     assert rows.pop("policy") == "Base policies, to stand below the blocks."
-    assert rows == {name: str(f.__doc__).splitlines()[0] for name, f in COMMANDS.items()}
+    assert rows == {name: str(function_of(name).__doc__).splitlines()[0] for name in COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block
+from exitpolicy.block import Block, State
 from exitpolicy.destination import parse_destination
 from exitpolicy.errors import TorRefusesError, TorUnreachableError
 from exitpolicy.options import ExitOptions
@@ -16,7 +16,6 @@ from exitpolicy.reconcile import (
     Configured,
     Plan,
     Running,
-    State,
     View,
     block_states,
     plan,

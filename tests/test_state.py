@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy import state
+from exitpolicy.block import State
 from exitpolicy.errors import InvalidFileError
-from exitpolicy.reconcile import State
 from exitpolicy.state import Observation
 from tests.strategies import destinations
 

@@ -1,60 +1,89 @@
 """The command line as a whole: which commands there are, and what every failure ends in."""
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from exitpolicy import __version__
-from exitpolicy.cli import blocks, complaints, doctor, output, policies, relays
-from exitpolicy.cli.common import Session
+from exitpolicy.cli import output
+from exitpolicy.cli.common import Session, with_ask
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.errors import ExitCode, ExitpolError, UsageError
 from exitpolicy.ledger import config as config_file
 
-app = typer.Typer(
-    name="exitpol",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-COMMANDS: Final[dict[str, Callable[..., int]]] = {
-    "init": relays.init,
-    "block": blocks.block,
-    "renew": blocks.renew,
-    "lift": blocks.lift,
-    "list": blocks.list_,
-    "check": relays.check,
-    "status": relays.status,
-    "doctor": doctor.doctor,
-    "apply": relays.apply,
-    "expire": relays.expire,
-    "history": blocks.history,
-    "complaint": complaints.complaint,
-    "reply": complaints.reply,
+COMMANDS: Final = {
+    "init": "relays.init",
+    "block": "blocks.block",
+    "renew": "blocks.renew",
+    "lift": "blocks.lift",
+    "list": "blocks.list_",
+    "check": "relays.check",
+    "status": "relays.status",
+    "doctor": "doctor.doctor",
+    "apply": "relays.apply",
+    "expire": "relays.expire",
+    "history": "blocks.history",
+    "complaint": "complaints.complaint",
+    "reply": "complaints.reply",
 }
-for name, function in COMMANDS.items():
-    app.command(name)(function)
+"""Where each command is: a module beside this one, and the function in it."""
 
-policy_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-policy_app.command("list")(policies.list_)
-policy_app.command()(policies.show)
-policy_app.command()(policies.use)
-app.add_typer(policy_app, name="policy", help="Base policies, to stand below the blocks.")
+
+def function_of(name: str) -> Callable[..., int]:
+    """Return the function of a command."""
+    module, function = COMMANDS[name].split(".")
+    found: Callable[..., int] = getattr(import_module(f"exitpolicy.cli.{module}"), function)
+    return found
+
+
+def program(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line with the command that is called, or with all if none is.
+
+    Typer takes longer to look at the options of all commands than `list` takes for its work.
+    """
+    app = typer.Typer(
+        name="exitpol",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    called = _called(arguments)
+    for name in COMMANDS if called is None else [called]:
+        app.command(name)(function_of(name))
+    if called is None:
+        policies = import_module("exitpolicy.cli.policies")
+        policy_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+        policy_app.command("list")(policies.list_)
+        policy_app.command()(policies.show)
+        policy_app.command()(policies.use)
+        app.add_typer(policy_app, name="policy", help="Base policies, to stand below the blocks.")
+    return app
+
+
+def _called(arguments: Sequence[str]) -> str | None:
+    """Return the command that is called, where that is plain; None for all other uses."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("--config="):
+            return word if word in COMMANDS else None
+    return None
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; nothing escapes but its output."""
-    # A short life that makes many small objects and no cycles worth finding.
-    gc.disable()
     wants_json = "--json" in arguments
     try:
-        code = app(args=complaints.with_ask(arguments), prog_name="exitpol", standalone_mode=False)
+        given = with_ask(arguments)
+        code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
         sys.stdout.flush()
         return int(code or 0)
     except typer.TyperException as error:
@@ -91,7 +120,6 @@ def _help_hint(arguments: Sequence[str]) -> str:
     return f"exitpol {command} --help" if command else "exitpol --help"
 
 
-@app.callback()
 def options(
     config: Annotated[
         Path | None,

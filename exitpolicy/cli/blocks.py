@@ -175,10 +175,10 @@ def history(
 
     Example: exitpol history 203.0.113.7
     """
-    from exitpolicy.operations import listing
+    from exitpolicy.operations.past import past
 
     destination = None if dest is None else parse_destination(dest)
-    changes = list(listing.past(the_host(), destination))
+    changes = list(past(the_host(), destination))
     if as_json:
         names = ("time", "action", "destination", "until", "reason", "reference", "who")
         say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
@@ -200,7 +200,7 @@ def history(
 def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
     block_ = entry.block
     return (
-        str(block_.destination),
+        entry.destination,
         str(entry.state),
         until_text(block_.until),
         remaining_text(block_.until, now),

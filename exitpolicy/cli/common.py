@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -33,6 +33,10 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor e
 Force = Annotated[
     bool, typer.Option("--force", help="Go beyond the limits that are your own choice.")
 ]
+
+
+ASK: Final = "ask"
+"""What --block has for its value where none is given."""
 
 
 class Session:
@@ -82,3 +86,20 @@ def read_destinations(texts: Sequence[str]) -> list[Destination]:
     if texts and not found:
         raise UsageError("no destination was given", hint="write one a line")
     return list(found)
+
+
+def with_ask(arguments: Sequence[str]) -> list[str]:
+    """Give `complaint --block` the value `ask` where no destination follows it.
+
+    Typer has no options with an optional value.
+    """
+    given = list(arguments)
+    if "complaint" not in given or "--block" not in given:
+        return given
+    place = given.index("--block")
+    try:
+        read_destinations(given[place + 1 : place + 2])
+        alone = place + 1 == len(given)
+    except UsageError:
+        alone = True
+    return [*given[:place], f"--block={ASK}", *given[place + 1 :]] if alone else given

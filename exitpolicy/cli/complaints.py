@@ -10,7 +10,7 @@ import typer
 
 from exitpolicy.cli import output
 from exitpolicy.cli.blocks import say_blocked
-from exitpolicy.cli.common import Force, Json, read_destinations, the_host
+from exitpolicy.cli.common import ASK, Force, Json, read_destinations, the_host
 from exitpolicy.cli.output import note, printable, say, say_json
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitCode, RefusedError, UsageError
@@ -20,29 +20,10 @@ if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
     from exitpolicy.operations.host import Host
 
-ASK: Final = "ask"
-"""What --block has for its value where none is given."""
 GUESS: Final = 40
 """A candidate with a lower score has no evidence of its role, only of being named."""
 REPLIES: Final = Path("/etc/exitpol/replies")
 """Where the operator's own letters are."""
-
-
-def with_ask(arguments: Sequence[str]) -> list[str]:
-    """Give `complaint --block` the value `ask` where no destination follows it.
-
-    Typer has no options with an optional value.
-    """
-    given = list(arguments)
-    if "complaint" not in given or "--block" not in given:
-        return given
-    place = given.index("--block")
-    try:
-        read_destinations(given[place + 1 : place + 2])
-        alone = place + 1 == len(given)
-    except UsageError:
-        alone = True
-    return [*given[:place], f"--block={ASK}", *given[place + 1 :]] if alone else given
 
 
 def complaint(

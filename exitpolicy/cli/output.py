@@ -1,6 +1,5 @@
 """How things are written for people and for programs."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -54,6 +53,8 @@ def report(error: ExitpolError) -> None:
 
 def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
     """Write the one object of a --json run."""
+    import json
+
     whole = {"schema": SCHEMA, **values}
     text = json.dumps(whole, indent=2, ensure_ascii=False, default=_json)
     try:
@@ -70,27 +71,31 @@ def error_json(error: ExitpolError) -> dict[str, Any]:
 
 def coloured(word: str, width: int = 0) -> str:
     """Return a state or verdict in its colour, padded to `width`."""
+    colour = _COLOURS.get(word) if _has_colours() else None
     padded = word.ljust(width)
-    colour = _COLOURS.get(word)
-    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return padded
-    return f"\033[{colour}m{padded}\033[0m"
+    return padded if colour is None else f"\033[{colour}m{padded}\033[0m"
+
+
+def _has_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write rows in columns; the last one is as wide as it likes."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in [list(header), *rows]) for i in range(len(header))]
-    for number, row in enumerate([list(header), *rows]):
-        cells = [
-            coloured(cell, width) if number else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        say("  ".join(cells).rstrip())
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # One format for all rows: a ledger may have thousands.
+    line = "  ".join(f"{{:<{width}}}" for width in widths)
+    lines = [line.format(*row).rstrip() for row in cells]
+    if _has_colours():
+        lines[1:] = ["  ".join(map(coloured, row, widths)).rstrip() for row in cells[1:]]
+    say("\n".join(lines))
 
 
 def printable(text: str) -> str:
     """Return text that does nothing to a terminal and stays on its line."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from exitpolicy import limits
+from exitpolicy.block import State
 from exitpolicy.cli import output
 from exitpolicy.cli.output import say, why
 from exitpolicy.errors import ExitCode
 from exitpolicy.operations.report import Status
-from exitpolicy.reconcile import State, View
+from exitpolicy.reconcile import View
 from exitpolicy.when import remaining_text, utc_text
 
 SOON: Final = timedelta(days=3)

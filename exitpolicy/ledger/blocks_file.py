@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,6 @@ _KEYS: Final = ("destination", "since", "until", "reason", "reference")
 _HEADER: Final = (
     "# exitpol's ledger: what is to be blocked. Edit it if you like, then: exitpol apply\n"
 )
-# Printable in YAML and harmless in a terminal; everything else is escaped.
-_SAFE = re.compile(r"[^ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +98,11 @@ def _block(document: Document, node: Node) -> Block:
     for key in ("destination", "since", "until"):
         if key not in fields:
             raise document.error(node.line, f"a block without {key!r}")
-    since = _time(document, fields["since"], "since", parse_start)
+    since = _time(document, fields["since"], "since", _start)
     until = fields["until"]
     end = None
     if document.text(until, "until") != "never":
-        end = _time(document, until, "until", parse_end)
+        end = _time(document, until, "until", _end)
         if end <= since:
             raise document.error(until.line, "a block that ends before it begins")
     return Block(
@@ -113,6 +112,11 @@ def _block(document: Document, node: Node) -> Block:
         _words(document, fields, "reason"),
         _words(document, fields, "reference"),
     )
+
+
+# Blocks that were made together have the same times.
+_start = lru_cache(maxsize=1024)(parse_start)
+_end = lru_cache(maxsize=1024)(parse_end)
 
 
 def _time(
@@ -136,7 +140,9 @@ def _words(document: Document, fields: dict[str, Node], key: str) -> str:
 
 def _quoted(text: str) -> str:
     """Return a YAML double-quoted scalar on one line (YAML 1.1, 5.7 escape sequences)."""
-    return f'"{_SAFE.sub(_escape, text)}"'
+    # Printable in YAML and harmless in a terminal is what stays; everything else is escaped.
+    unsafe = r"[^ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]"
+    return f'"{re.sub(unsafe, _escape, text)}"'
 
 
 def _escape(match: re.Match[str]) -> str:

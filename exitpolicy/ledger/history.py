@@ -33,11 +33,6 @@ class Change:
     """The login name, or `timer`."""
 
 
-def path_beside(ledger: Path) -> Path:
-    """Return the history that belongs to a ledger."""
-    return ledger.with_name("history.jsonl")
-
-
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
     """Remember that `action` was done to each of the blocks. Raises InvalidFileError.
 

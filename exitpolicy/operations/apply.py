@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import files, fragment, reconcile, state
+from exitpolicy.block import State
 from exitpolicy.destination import Destination
 from exitpolicy.errors import (
     ExitpolError,
@@ -23,10 +24,11 @@ from exitpolicy.ledger.blocks_file import Ledger
 from exitpolicy.ledger.config import Relay
 from exitpolicy.ledger.lock import apply_lock_path, lock
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.present import present
 from exitpolicy.operations.refusals import check, former_rules
 from exitpolicy.operations.together import at_once
-from exitpolicy.operations.wanted import Wanted, present, wanted
-from exitpolicy.reconcile import Plan, State, View
+from exitpolicy.operations.wanted import Wanted, wanted
+from exitpolicy.reconcile import Plan, View
 from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0

@@ -18,7 +18,7 @@ from exitpolicy.ledger.lock import ledger_lock_path, lock
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.wanted import present
+from exitpolicy.operations.present import present
 from exitpolicy.tor.look import SETTLE_SECONDS
 
 LOCK_SECONDS: Final = 10.0

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import files, torrc
-from exitpolicy.block import Block, Blocks
+from exitpolicy.block import Block, Blocks, State
 from exitpolicy.complaint import Complaint, read_complaint
 from exitpolicy.destination import Destination, parse_destination
 from exitpolicy.errors import ExitpolError, NoSuchBlockError, UsageError
 from exitpolicy.ledger import history
 from exitpolicy.operations import report
 from exitpolicy.operations.host import Host
-from exitpolicy.reconcile import State
 from exitpolicy.reply.facts import BlockFact, Operator, Original, Recipient, Relay, ReplyFacts
 from exitpolicy.tor import binary, discover, look
 

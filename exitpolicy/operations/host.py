@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exitpolicy import state
 from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger import blocks_file, history
+from exitpolicy.ledger import blocks_file
 from exitpolicy.ledger.config import Config, Relay
 from exitpolicy.tor import discover
 
@@ -36,7 +36,7 @@ class Host:
     @property
     def history_path(self) -> Path:
         """Where the history is kept."""
-        return history.path_beside(self.config.ledger)
+        return self.config.ledger.with_name("history.jsonl")
 
     def ledger(self) -> blocks_file.Ledger:
         """Return the ledger as it stands. Raises InvalidFileError."""

@@ -1,17 +1,13 @@
 """What is blocked and what was: read from our own files, without asking Tor."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from exitpolicy import state
-from exitpolicy.block import Block
-from exitpolicy.destination import Destination
-from exitpolicy.ledger import history
+from exitpolicy.block import Block, State
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.wanted import present
-from exitpolicy.reconcile import State
+from exitpolicy.operations.present import present
 from exitpolicy.tor.probe import answers
 
 
@@ -20,6 +16,8 @@ class Listed:
     """A block of the ledger, and what was last seen of it."""
 
     block: Block
+    destination: str
+    """Its canonical text."""
     state: State | Literal["scheduled", "ended"]
 
 
@@ -47,16 +45,11 @@ def listing(host: Host, *, expiring: timedelta | None, everything: bool) -> List
     for block in host.ledger().blocks:
         if expiring is not None and (block.until is None or block.until > time.now + expiring):
             continue
+        text = str(block.destination)
         if time.wants(block):
-            last = State(known.get(str(block.destination), State.PENDING))
-            listed.append(Listed(block, last if reachable else State.UNKNOWN))
+            last = known.get(text, State.PENDING) if reachable else State.UNKNOWN
+            listed.append(Listed(block, text, State(last)))
         elif everything:
-            listed.append(Listed(block, "ended" if block.has_ended(time.now) else "scheduled"))
+            ended = block.has_ended(time.now)
+            listed.append(Listed(block, text, "ended" if ended else "scheduled"))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
-
-
-def past(host: Host, destination: Destination | None) -> Iterator[history.Change]:
-    """Yield the history, oldest first; of one destination only, if given."""
-    for change in history.read(host.history_path):
-        if destination is None or change.destination == str(destination):
-            yield change

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
+from exitpolicy.block import State
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitCode
 from exitpolicy.operations.apply import Applied
-from exitpolicy.reconcile import State
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN)
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from exitpolicy.block import State
 from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
-from exitpolicy.reconcile import State
 from exitpolicy.tor import look, streams
 from exitpolicy.tor.streams import Address, Stream, StreamsUnknownError
 

@@ -11,9 +11,10 @@ from exitpolicy.destination import Destination
 from exitpolicy.errors import TorUnreachableError
 from exitpolicy.operations import apply
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.present import present
 from exitpolicy.operations.refusals import former_rules
 from exitpolicy.operations.together import at_once
-from exitpolicy.operations.wanted import present, wanted
+from exitpolicy.operations.wanted import wanted
 from exitpolicy.policy import Decisions
 from exitpolicy.reconcile import View
 from exitpolicy.rule import Rule

@@ -1,15 +1,13 @@
 """What the ledger and the clock want of the fragment. Talks to nobody."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from exitpolicy import fragment, state
+from exitpolicy import fragment
 from exitpolicy.block import Blocks
 from exitpolicy.fewest import fewest_rules
-from exitpolicy.leap import Time, believe
+from exitpolicy.leap import Time
 from exitpolicy.ledger import base_policies
 from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.operations.host import Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +23,6 @@ class Wanted:
     def text(self) -> str:
         """The fragment's text."""
         return fragment.render(self.rules)
-
-
-def present(host: Host) -> Time:
-    """Return the time, and what to make of it."""
-    last = state.load(host.state_path)
-    if last is None:
-        return believe(host.clock(), None, None)
-    trusted, leapt = (
-        None if moment is None else datetime.fromtimestamp(moment, UTC)
-        for moment in (last.trusted, last.leapt)
-    )
-    return believe(host.clock(), trusted, leapt)
 
 
 def wanted(ledger: Ledger, time: Time) -> Wanted:

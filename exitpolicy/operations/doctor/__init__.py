@@ -13,8 +13,9 @@ from exitpolicy.ledger.config import Relay
 from exitpolicy.operations.doctor import our_files, relay, surroundings
 from exitpolicy.operations.doctor.finding import Finding, attempt, failed
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.present import present
 from exitpolicy.operations.together import at_once
-from exitpolicy.operations.wanted import Wanted, present, wanted
+from exitpolicy.operations.wanted import Wanted, wanted
 
 
 def examine(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:

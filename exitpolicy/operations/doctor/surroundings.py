@@ -13,7 +13,7 @@ from exitpolicy import state
 from exitpolicy.operations import timer as timer_units
 from exitpolicy.operations.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.wanted import present
+from exitpolicy.operations.present import present
 from exitpolicy.tor import binary
 from exitpolicy.when import remaining_text, utc_text
 
