@@ -11,6 +11,7 @@ what stands opposite to a source is a destination.
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -687,12 +688,19 @@ def _ranked(
         return []
     nearby = {_neighbourhood(source) for source in sources}
     for key, weight in weights.items():
+        if weight.destination or weight.source or not weight.loud:
+            continue
         # A network that is only named is somebody's allocation.
-        single = key[1] == key[2] and not _BYSTANDER.search(weight.line)
-        single = single and _neighbourhood(key) not in nearby
-        if single and not weight.destination and not weight.source and weight.loud:
+        single = key[1] == key[2] and _neighbourhood(key) not in nearby
+        if single and not _is_bystanders(weight.line):
             _speak_for(weight, _ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
     return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
+
+
+@lru_cache(maxsize=64)
+def _is_bystanders(line: str) -> bool:
+    """Tell whether a line speaks of who only stood by; a line may name thousands of addresses."""
+    return _BYSTANDER.search(line) is not None
 
 
 def _neighbourhood(key: Key) -> tuple[int, int]:
