@@ -200,3 +200,18 @@ def test_many_at_once_go_out_together(make_host: HostMaker) -> None:
         assert "live" in said[0]
     assert all(host.tor.rejects(f"203.0.113.{n}") for n in range(12))
     assert 1 <= host.tor.log().count("Received reload signal") < 12
+
+
+def test_a_shadowed_block_names_the_accept_that_wins(make_host: HostMaker) -> None:
+    """An accept of the operator's above the include is named, and nothing is said to be live."""
+    host = make_host(("ExitRelay 1", "ExitPolicy accept 203.0.113.0/24:80"), init=False)
+    host.tor.add(f"%include {host.fragment}")
+    assert host.run("init").code == 0
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert (done.code, done.json["blocks"][0]["state"]) == (3, "shadowed")
+    assert "'accept 203.0.113.0/24:80' stands above it" in done.err
+    status = host.run("status", "--check", "--json")
+    assert (status.code, status.json["shadowed"]) == (
+        3,
+        {"203.0.113.7": "accept 203.0.113.0/24:80"},
+    )

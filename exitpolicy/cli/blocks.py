@@ -306,6 +306,7 @@ def say_changed(
         output.say_diff(applied.former or "", applied.wanted.text, "fragment")
     else:
         _say_blocks(changed.blocks, states, None if gone else applied.time.now)
+    output.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE

@@ -2,13 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exitpolicy.block import Block
+from exitpolicy.destination import Destination
 from exitpolicy.errors import ExitpolError
 from exitpolicy.when import remaining_text, utc_text
+
+if TYPE_CHECKING:
+    from exitpolicy.rule import Rule
 
 SCHEMA: Final = 1
 
@@ -127,6 +131,14 @@ def report_all(problems: Iterable[ExitpolError]) -> None:
     """Write errors that did not stop the rest."""
     for problem in problems:
         report(problem)
+
+
+def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:
+    """Name the accepts that win over blocks."""
+    for destination, rule in shadowed_by.items():
+        warn(f"{destination} is shadowed: {str(rule)!r} stands above it in the policy")
+    if shadowed_by:
+        note("hint: move the %include above those ExitPolicy lines in your torrc")
 
 
 def say_diff(old: str, new: str, name: str) -> None:

@@ -206,6 +206,7 @@ def say_applied(
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
         )
+        output.warn_of_shadows(applied.shadowed_by)
         output.report_all(applied.problems)
         return code
     held = applied.time.held(applied.wanted.blocks)
@@ -221,5 +222,6 @@ def say_applied(
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         done = "nothing to do" if applied.plan.nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
+    output.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     return code

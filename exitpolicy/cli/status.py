@@ -26,6 +26,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "relays": [_relay_json(status, view) for view in status.applied.views],
         "next_expiry": status.next_expiry,
         "blocks": len(status.applied.wanted.blocks),
+        "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
         "problems": [output.error_json(problem) for problem in status.applied.problems],
     }
@@ -45,8 +46,8 @@ def write(status: Status) -> None:
     _say_ending(status)
     if status.fragment_changed:
         output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
-    for problem in status.applied.problems:
-        output.report(problem)
+    output.warn_of_shadows(status.applied.shadowed_by)
+    output.report_all(status.applied.problems)
 
 
 def _say_ending(status: Status) -> None:

@@ -28,7 +28,9 @@ from exitpolicy.operations.present import present
 from exitpolicy.operations.refusals import check, former_rules
 from exitpolicy.operations.together import at_once
 from exitpolicy.operations.wanted import Wanted, wanted
+from exitpolicy.policy import Decisions
 from exitpolicy.reconcile import Plan, View
+from exitpolicy.rule import Rule
 from exitpolicy.tor import look
 
 LOCK_SECONDS: Final = 120.0
@@ -56,6 +58,19 @@ class Applied:
     """The state of each block in force."""
     problems: tuple[ExitpolError, ...] = field(default=())
     """What kept relays from being as they should, the gravest first."""
+
+    @property
+    def shadowed_by(self) -> dict[Destination, Rule]:
+        """For each shadowed block, the accept that wins over it."""
+        found: dict[Destination, Rule] = {}
+        shadowed = [d for d, state in self.states.items() if state is State.SHADOWED]
+        for view in self.views if shadowed else ():
+            if view.running is not None and view.running.enforced is not None:
+                decisions = Decisions(view.running.enforced)
+                for destination in shadowed:
+                    if (rule := reconcile.shadowing(destination, decisions)) is not None:
+                        found.setdefault(destination, rule)
+        return found
 
     @property
     def settled(self) -> bool:
