@@ -63,7 +63,9 @@ class Worker:
                 for lifted in some[::3]:
                     self.wanted.pop(lifted, None)
         if self._run("block", *self.mine[::6], "--until", "2097-01-01", "--reason", "again"):
-            self.wanted.update(dict.fromkeys(self.mine[::6], "2097-01-01"))
+            # Blocking again keeps the later end of the two.
+            for again in self.mine[::6]:
+                self.wanted[again] = max(self.wanted.get(again, ""), "2097-01-01")
 
     def _run(self, *command: str) -> bool:
         begun = time.monotonic()
