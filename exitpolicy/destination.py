@@ -71,15 +71,6 @@ class Destination:
             and any(a <= d and c <= b for a, b in self.ports for c, d in other.ports)
         )
 
-    def covers(self, other: "Destination") -> bool:
-        """Tell whether every address and port of `other` belongs to this one."""
-        return (
-            self.family == other.family
-            and self.first <= other.first
-            and other.last <= self.last
-            and all(any(a <= c and d <= b for a, b in self.ports) for c, d in other.ports)
-        )
-
 
 def prefixes(first: int, last: int, bits: int) -> Iterator[tuple[int, int]]:
     """Yield the fewest CIDR prefixes that make up [first, last]: (network address, length)."""

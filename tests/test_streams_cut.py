@@ -124,7 +124,7 @@ def test_destinations_hold_what_any_of_them_holds(data: st.DataObject) -> None:
     for family in BITS:
         number, port = data.draw(numbers), data.draw(st.integers(1, 9))
         single = Destination(family, number, number, ((port, port),))
-        expected = any(destination.covers(single) for destination in destinations)
+        expected = any(destination.overlaps(single) for destination in destinations)
         assert ((family, number, port) in within) == expected
 
 

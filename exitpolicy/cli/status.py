@@ -131,10 +131,8 @@ def _write_relay(status: Status, view: View) -> None:
         (known.ipv6, "/64s"),
     ):
         if summary.ports:
-            most = max(c.rejected for c in summary.counts if c.accepted)
-            _say_bar(
-                f"rejected IPv{summary.family}", most, limits.REJECTED_LIMIT[summary.family], unit
-            )
+            limit = limits.REJECTED_LIMIT[summary.family]
+            _say_bar(f"rejected IPv{summary.family}", summary.most_rejected, limit, unit)
     free = min(known.free_networks)
     flag = "kept" if known.exit_flag else "NOT given"
     say(f"    Exit flag          {flag}: {free} /8s without any block on ports 80 and 443")

@@ -57,8 +57,7 @@ MAX_PORTS: Final = 16
 
 HEADING: Final = 74
 SUBJECT: Final = 76
-STATED: Final = 95
-"""Forces: the words of a heading above, the subject's accusation, a field of a formal report."""
+"""Forces: the words of a heading above, the subject's accusation."""
 _BARE_LABEL: Final = 30
 _ALONE: Final = 20
 _LOUD: Final = 80

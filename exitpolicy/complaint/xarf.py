@@ -51,7 +51,6 @@ class Formal:
     reporter: str | None = None
     reference: str | None = None
     kind: Kind | None = None
-    source_stated: bool = False
 
 
 def read_formal(text: str, media: str) -> Formal | None:
@@ -88,7 +87,6 @@ def _read_flat(text: str) -> Formal:
             values.setdefault(match[1].lower(), (match[2] or "").strip().strip("'\""))
     port = values.get("destination-port") or values.get("port") or ""
     with_port = f" port {port}" if port.isdigit() else ""
-    source = values.get("source") or values.get("source-ip") or ""
     lines = [
         f"{name}: {values[key]}{end}"
         for name, end, keys in (
@@ -108,7 +106,6 @@ def _read_flat(text: str) -> Formal:
         values.get("reported-from") or None,
         values.get("report-id") or None,
         kind,
-        bool(source),
     )
 
 
@@ -143,7 +140,6 @@ def _read_json(text: str) -> Formal | None:
         f"{name} <{reporter}>" if name and reporter else reporter or name,
         flat.get("report_id") or flat.get("reportid"),
         kind,
-        "source_identifier" in flat or "xarf_version" in flat,
     )
 
 
