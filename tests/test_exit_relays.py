@@ -215,3 +215,28 @@ def test_a_shadowed_block_names_the_accept_that_wins(make_host: HostMaker) -> No
         3,
         {"203.0.113.7": "accept 203.0.113.0/24:80"},
     )
+
+
+def test_the_tightest_relay_decides_for_all(make_host: HostMaker) -> None:
+    """A ledger that fits into one descriptor and not into another is refused (4), by its name."""
+    own = [f"ExitPolicy reject 60.{n // 200}.{n % 200}.1:*" for n in range(740)]
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1", *own))
+    before = host.snapshot()
+    done = host.run("block", *(f"203.{n}.113.7" for n in range(150)), "--until", "1d", "--force")
+    assert done.code == 4
+    assert "relay 'second'" in done.err
+    assert host.snapshot() == before
+
+
+def test_an_include_that_is_gone_or_moved_is_told_to_monitoring(make_host: HostMaker) -> None:
+    """While Tor still enforces the block, `status --check` says what its next reload would do."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "--until", "1d")
+    include, text = f"%include {host.fragment}\n", host.tor.torrc.read_text()
+    host.tor.torrc.write_text(text.replace(include, ""))
+    gone = host.run("status", "--check")
+    assert (gone.code, "does not include" in gone.err) == (8, True)
+    host.tor.torrc.write_text(f"{text.replace(include, '')}ExitPolicy accept *:*\n{include}")
+    moved = host.run("status", "--check")
+    assert (moved.code, "NOT in sync" in moved.out) == (3, True)
+    assert host.tor.rejects("203.0.113.7")
