@@ -189,8 +189,8 @@ def _spoken(read: "Complaint | None", recipient: str) -> str | None:
     """Return the language of who is answered: the provider's own words, or the reporter's."""
     if read is None:
         return None
-    provider = read.sender_language if recipient == "isp" and read.forwarded else None
-    return provider or read.language
+    to_sender = recipient == "isp" or not read.forwarded
+    return read.language if to_sender else read.reporter_language or read.language
 
 
 def _bytes(name: str) -> bytes:

@@ -39,8 +39,7 @@ _BREAKS: Final = frozenset(
 )
 _SPACE: Final = re.compile(r"[ \r\n\f\v\u00a0]+")
 _LOOKS: Final = re.compile(
-    r"<(?:html|body|table|div|p|br|td|span"
-    r"|!doctype)\b[^<>]{0,500}>",
+    r"<(?:html|body|table|div|p|br|td|span|!doctype)\b[^<>]{0,500}>",
     re.IGNORECASE,
 )
 

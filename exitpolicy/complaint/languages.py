@@ -68,6 +68,24 @@ _WORDS: Final = {
     "uk": "і в на з не що по від для це як ми ви ваш наш нашого вашого адреси адреса було до із "
     "про за "
     "повагою вітаємо просимо атака та й є",
+    "id": "yang dan di dari ke untuk dengan ini itu kami anda adalah tidak telah pada terima "
+    "kasih alamat "
+    "mohon segera hormat serangan upaya oleh",
+    "vi": "của và các là có cho không được từ vào chúng tôi địa chỉ quý công ty trân trọng kính "
+    "này đã với",
+    "lt": "ir iš į dėl su yra jūsų mūsų prašome kad adreso adresas gautą sveiki pagarbiai ne per "
+    "buvo tai",
+    "lv": "un no uz par ar ir jūsu mūsu lūdzam ka adreses adrese sveiki cieņu tika šī kas",
+    "et": "ja on ei et see teie meie palun aadressilt aadress tere lugupidamisega oma mis ning kui",
+    "sk": "a v z na do nie sa je že o od pre naše náš vašej vaše prosíme adresa adresy bol bola "
+    "bolo sme "
+    "sú alebo ktorý dobrý deň pozdravom túto zo ku k po s útok servera",
+    "sl": "in v z na do ne se je da o od za naš naša vaš vašega prosimo naslov naslova bil bila "
+    "lep pozdrav "
+    "so ali ki iz",
+    "hr": "i u s na do ne se je da o od za naš naša vaš vaše vašeg molimo adresa adrese bio bila "
+    "poštovani "
+    "pozdrav su ili koji iz",
     "bg": "и в на с не че по от за това как ние вие ваш нашия адрес беше към из се са да моля "
     "атака",
 }  # fmt: skip

@@ -8,29 +8,10 @@ word, so `angegriff` is `angegriffen` and `angegriffene`, and `dst` is `dstip` a
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-
-class Role(Enum):
-    """What an address does in a report."""
-
-    SOURCE = "source"
-    DESTINATION = "destination"
-
-
-class Force(Enum):
-    """How surely a word tells the role of the address after it, by kind of word."""
-
-    LABEL = 90
-    """`destination`, `src`: columns and keys."""
-    OWNER = 78
-    """`our`, `your`."""
-    WORD = 72
-    """`attacked`, `infected`."""
-    PREPOSITION = 60
-    """`from`, `to`, directly before an address."""
+from exitpolicy.complaint.finding import Force, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +22,15 @@ class Sense:
     force: Force
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """Return the words that a text holds, to look one up in."""
     return frozenset(text.split())
 
 
 _SOURCE_STEMS: Final = """
+مبدا مبدأ منبع مهاجم المهاجمة מקור המקור תוקף התוקף
+πηγή επιτιθέμεν δράστη sumber penyerang pelaku източник нападател útočiac izvor napadač užpuolik
+šaltin avots avota allik ründaj nguồn المصدر مصدر المهاجم
 src source sourc attacker attackant offend perpetrat origin abuser abusing intruder malicious
 infected
 compromised hostile client remote rhost peer scanner culprit suspect reported saddr raddr
@@ -63,6 +48,13 @@ käll angripare avsändar
 kilde angriber angriper lähde hyökkääj forrás támadó kaynak saldırgan sursa atacator
 """
 _DESTINATION_STEMS: Final = """
+προορισμ στόχο θύμα tujuan korban sasaran diserang жертва целева cieľ obeť napadnut odrediš cilj
+žrtv
+napadnut taikin nukentėj mērķ upur sihtm ohver rünnat đích الهدف المستهدف الضحية
+perjudicad schaden geschäd
+مقصد هدف قربانی المستهدفة יעד היעד הנתקף הקורבן controller
+affected impacted betroffen touché interessat getroffen gerakte dotčen berört berørt érintett
+затронут постражда локальн local
 dst dest target victim attacked attackee scanned probed targeted daddr laddr honeypot
 honeypots sensor
 ziel opfer angegriff betroffene zielsystem attackiert geschädigt
@@ -75,21 +67,71 @@ docelow atakowan zaatakowan ofiar
 цел жертв назначен получател атакуем атакован целев подверг пострадавш
 cíl cíle cílov obět napaden cilov
 destination målet måladress offer drabbad måltavla utsatt
+lport localport
 ofre impact recipient dirigid dirett palvelime palvelimemme kohde uhri célpont áldozat hedef
 kurban ținta victimă
 """
+LANGUAGES: Final = words(
+    "en de it fr es pt nl pl cs sk sv da no fi hu ro tr ru uk bg el id hr sl lt ja zh ko"
+)
+"""Those whose words are known well enough that a sentence without any of them says nothing."""
+MAX_SENTENCE: Final = 600
+"""Characters of a sentence that are searched for words: what is longer is none."""
+_BYSTANDER_STEMS: Final = """
+resolver konsol console consol consola consolle консол rescue kvm ipmi idrac novnc
+panel pannell panneau панел dashboard webpanel kundenpanel whitelist allowlist freischalt lookup
+looking blacklist blocklist dnsbl delist delisting tracker trackers netmask netzmaske broadcast
+traceroute mirror unsubscribe rezolver резолвер имён имен
+名前解決 リゾルバ コンソール 管理画面 控制台
+"""
+"""Words for hosts that only stand by, whoever acts on whom."""
+_STANDBY: Final = re.compile(
+    r"name-?servers?$|nameserver|(?:mail)?gateways?$|gateway|passerell|puerta$|шлюз|brána$"
+    r"|bramk|relay|relais|smarthost|proxy|proxies|mx\d{0,2}$|mailserver|mailhub|smtp$|dns$"
+    r"|monitor|überwach|sorveglian|surveillan|vigilan|мониторинг|sensor|sond[aey]|office|büro"
+    r"|ufficio|bureau|oficina|escritório|kantoor|biur|офис|kancel|kontor|vpn|ticket|helpdesk"
+    r"|support|assist|portal|intranet|backup|reporter$|report$|scanner|crawler|checker|probe$"
+    r"|probes$|ntp|syslog|log-?host|log-?server|collector|kollektor|siem$|nagios|zabbix|监控"
+    r"|监测|監視|网关|ゲートウェイ|中継"
+)
+"""Hosts that may have been attacked as well as any, and often are named for another reason."""
+_ACTING: Final = re.compile(
+    r"επίθεσ|επιθέσ|σάρωσ|προσπάθ|εισβολ|κωδικ|serang|memindai|pemindai|percobaan|сканир|опит"
+    r"|napad|prijav|skenav|atakav|ründ|tấn công|mật khẩu|\bdò\b|quét|هجوم|هجمات|اختراق|محاول"
+    r"|مسح|מתקפ|התקפ|סריק|โจมตี|attempt|versuch|tentativ|intent[oa]|tentat|poging|prób|попыт"
+    r"|спроб|pokus|försök|forsøg|yrit|kísérl|încerc|denem|試行|尝试|시도|hitting|\btent(?:e|ent"
+    r"|ant|a|ano|ando)\b|devin(?:er|é|ant)|essai|fraud|estafa|betrug|truff|frod|escroq|oszust"
+    r"|мошен|schwind|\bhits?\b|stuffing|explor|unblock|is blocked|gesperrt|bloccat|bloqué"
+    r"|bloquead|заблок|geblokkeerd|zablok|atak|card(?:ing|-test)|attac|attaq|atta[ck]k|angr[ie]"
+    r"|angegr|angrep|ataq|ataca|atak|aanval|aangeval|атак|úto[kč]|támad|hyökk|saldır|攻|공격"
+    r"|scan|\bskan|portskan|скан|sken|escan|varr|balay|brute|brut|hammer|flood|dd?os\b"
+    r"|prob(?:ed|ing)|exploit(?!ation)|exploitation de|inject|iniez|inyec|inje[cç]|log-?ins?\b"
+    r"|logged? in|log(?:ging)? in|anmeld|einlog|inlog|logow|вход|přihl|logg|kirjaut|bejelent"
+    r"|passw|parol|парол|senha|contraseñ|mot de passe|hasł|hesl|lösen|guess|target|victim|opfer"
+    r"|vittim|víctim|vítim|жертв|ofiar|oběť|slachtoff|intru|hack|взлом|break in|einbr"
+    r"|einzudring|intrus|compromis|malicious|hostile|unauthor|unbefug|non autoriz|no autoriz"
+    r"|não autoriz|несанкц|неправомерн|spam|abus|missbrauch|misbruik|desatt|подбор|перебор"
+    r"|ломят|ломит|стуч|долб|connect(?:ed|ing|ion)|verb(?:indung|unden)|conness|connexion"
+    r"|conexi|conexõ|połącz|соединен|подключ|spojení|requests|anfragen|richieste|requêt"
+    r"|peticiones|запрос|żąda|požadav|förfråg|malware|infect|botnet|beacon|talk(?:s|ing)? to"
+    r"|contact(?:s|ed|ing) |sinkhol|trojan|\brat\b|\bc2\b|c&c|swe(?:pt|ep)|pok(?:e|ing)\b"
+    r"|bestook|beslag|dringen|indtræng|trusl|iskorišt|skenir|ranjiv|โจม|บุก|نفوذ|حمله|לפרוץ"
+    r"|ניסיונ|暴力|扫描|スキャン|入侵|ログイン|登录|爆破|不正|침입|로그인|스캔",
+)
 _SOURCE_WORDS: Final = {
-    "rip", "cip", "orig", "attacking", "scanning", "fromip",
+    "foreign",
+    "rip", "cip", "rport", "orig", "attacking", "scanning", "fromip",
     "sip", "helo", "ehlo", "actor", "originator", "sport", "spt",
 }  # fmt: skip
 _DESTINATION_WORDS: Final = {
     "lip", "resp", "dip", "toip", "c2", "cnc",
     "dport", "dpt", "mål", "cel", "local", "listen", "listening",
     "vhost", "encontre", "danni", "confronti", "отношении", "operate", "betreibe", "betreiben",
-    "gestisco",
+    "gestisco", "bị", "nhân", "ресурса", "куда",
 }  # fmt: skip
-_YOUR: Final = _words(
-    """your yours ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
+_YOUR: Final = words(
+    """σας anda вашия вашата вашият вашето vašej vašu vašeg vašoj jūsų jūsu teie quý your yours
+    ihr ihre ihrer ihrem ihren eurer eure eurem dein deine deiner deinem vostro vostra
     vostri vostre suo sua tuo votre vos ton sus vuestro vuestra tu tus vosso vossa seu sua uw
     jullie
     je twój twoja twojego twojej twoim państwa państwem wasz wasza waszego waszej waszym ваш
@@ -99,8 +141,9 @@ _YOUR: Final = _words(
     er ert
     deres jeres teidän sizin dumneavoastră"""
 )
-_OUR: Final = _words(
-    """our ours my mine unser unsere unserer unserem unseren unseres mein meine meiner meinem meinen
+_OUR: Final = words(
+    """μας kami нашия нашата нашият нашето nášho našu našeg mūsų mūsu meie tôi لدينا our ours my
+    mine unser unsere unserer unserem unseren unseres mein meine meiner meinem meinen
     nostro nostra nostri nostre mio mia notre nos mon ma mes nuestro nuestra nuestros nuestras
     mi mis
     nosso nossa nossos nossas meu minha ons onze mijn nasz nasza naszego naszej naszym nasze
@@ -112,12 +155,16 @@ _OUR: Final = _words(
     mitt mina
     vores meidän mienk bizim nostru noastră"""
 )
-_FROM: Final = _words(
-    """from by via von vom aus durch da dal dalla dallo dall dai depuis par desde por van vanaf
+_FROM: Final = words(
+    """oleh από dari zo iz iš từ من from by via von vom aus durch da dal dalla dallo dall dai
+    depuis par desde por van vanaf
     vanuit door od ze z ot от с со из från av fra originating émanant coming"""
 )
-_TO: Final = _words(
-    """to on at against towards toward into onto auf gegen nach zu zum zur către verso contro sul
+_TO: Final = words(
+    """προς στον στην στο στους στις κατά εναντίον ke terhadap pada към срещу prema prieš į vào
+    tới đến
+    إلى ضد على to on at against towards toward into onto auf gegen nach zu zum zur către verso
+    contro sul
     sulla
     sull al alla all ai vers contre sur à au aux hacia contra al en para ao no na naar op
     tegen aan na
@@ -138,11 +185,13 @@ _TWOFOLD: Final = {
 _BREAKS: Final = re.compile(
     "detect|observ|logged|regist|record|saw|seen|notic|found|receiv|block|bann|identif|erkann|erkenn"
     "|festgestell|bemerk|rilev|riscontr|détect|constat|remarqu|bloqu|bloc|recib|wykry|zaobserw|zanotow"
+    "|εντοπίσ|καταγρά|mendeteksi|mencatat|ghi nhận|رصد|открих|zabilj|tuvast"
     "|обнаруж|зафиксир|выявл|заблокир|zaznam|detek|zjist|upptäck|gespe|blockier|respond|reply|contact"
     "|see$|visit|check"
 )
-_FILLERS: Final = _words(
-    """the ip ips address addresses addr host hosts adresse adressen l d der die das dem den des
+_FILLERS: Final = words(
+    """category node nodename elastic sistem sistema sistemi the ip ips address addresses addr
+    host hosts adresse adressen l d der die das dem den des
     server servers serveur servers servidor server's machine system systems systeme router
     ipv4 ipv6 adres adresu adresy adresa adresse adressen indirizzo indirizzi dirección
     direccion
@@ -171,7 +220,7 @@ _PLAIN: Final[tuple[tuple[frozenset[str], Sense | None], ...]] = (
     (_FILLERS, None),
 )
 
-_CJK: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_CJK: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 def _cjk(pattern: str, role: Role, force: Force) -> tuple[re.Pattern[str], Sense]:
@@ -179,15 +228,18 @@ def _cjk(pattern: str, role: Role, force: Force) -> tuple[re.Pattern[str], Sense
 
 
 _CJK_SENSES: Final = (
+    _cjk(r"ปลายทาง|เป้าหมาย|ผู้เสียหาย|เหยื่อ|ถูกโจมตี", Role.DESTINATION, Force.LABEL),
+    _cjk(r"ต้นทาง|ผู้โจมตี|แหล่งที่มา", Role.SOURCE, Force.LABEL),
+    _cjk(r"공격을 ?받|공격받|피해를", Role.DESTINATION, Force.LABEL),
     _cjk(
-        r"送信元|攻撃元|発信元|接続元|発信|アクセス元|ソース|源地址|源IP|来源|攻击者|攻击源|攻击IP"
-        r"|源端口|犯人|不審|발신|출발지|공격자|来源IP|源",
+        r"送信元|攻撃元|発信元|接続元|発信|アクセス元|ソース|源地址|源IP|来源|攻击者|攻击源"
+        r"|攻击IP|源端口|犯人|不審|발신|출발지|공격자|来源IP|源",
         Role.SOURCE,
         Force.LABEL,
     ),
     _cjk(
-        r"宛先|送信先|攻撃先|接続先|被害|ターゲット|対象|あて先|アクセス先|目的|目标|受害|被攻击"
-        r"|被扫描|目標|피해|목적지|대상",
+        r"宛先|送信先|攻撃先|接続先|被害|ターゲット|対象|あて先|アクセス先|目的|目标|受害"
+        r"|被攻击|被扫描|目標|피해|목적지|대상",
         Role.DESTINATION,
         Force.LABEL,
     ),
@@ -197,8 +249,8 @@ _CJK_SENSES: Final = (
         Force.OWNER,
     ),
     _cjk(
-        r"弊社|当社|弊組織|当組織|自社|当サーバ|弊|私の|私ども|我们|我方|我司|本公司|我的|本站|우리"
-        r"|당사",
+        r"弊社|当社|弊組織|当組織|自社|当サーバ|弊|私の|私ども|我们|我方|我司|本公司|我的|本站"
+        r"|우리|당사",
         Role.DESTINATION,
         Force.OWNER,
     ),
@@ -219,6 +271,7 @@ def _stems(text: str) -> re.Pattern[str]:
 
 _SOURCE_STEM: Final = _stems(_SOURCE_STEMS)
 _DESTINATION_STEM: Final = _stems(_DESTINATION_STEMS)
+_BYSTANDER_STEM: Final = _stems(_BYSTANDER_STEMS)
 # Verbs in the stems above, which say less than the names of columns do.
 _VERBAL: Final = re.compile(
     "malicious|infect|infiz|infett|compromis|hostile|reported|segnalat|gemeldet|suspect|offend|abus"
@@ -231,9 +284,16 @@ WORD: Final = re.compile(r"[^\W_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
+_JOINED: Final = re.compile(r"\bname[ -]servers?\b|\bc&c\b|\bcommand (?:and|&) control\b")
+
+
+def _join(found: re.Match[str]) -> str:
+    return "nameserver" if found[0].startswith("name") else "c2"
+
+
 def words_of(text: str) -> list[str]:
     """Split into words in lower case; `dstIp`, `dst_ip` and `dst-ip` are two words each."""
-    return WORD.findall(_CAMEL.sub(" ", text).lower())
+    return WORD.findall(_JOINED.sub(_join, _CAMEL.sub(" ", text).lower()))
 
 
 def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
@@ -244,8 +304,8 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
     if word in _TWOFOLD:
         near, far = _TWOFOLD[word]
         return Sense(near, Force.PREPOSITION) if adjacent else far
-    for words, sense in _PLAIN:
-        if word in words:
+    for plain, sense in _PLAIN:
+        if word in plain:
             return sense
     return _cjk_sense(word) if _CJK.search(word) else label_of(word)
 
@@ -253,11 +313,13 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
 @lru_cache(maxsize=8192)
 def label_of(word: str) -> Sense | None:
     """Return what a word says as the name of a column or a key."""
-    for words, stem, role in (
+    if _BYSTANDER_STEM.match(word):
+        return Sense(Role.BYSTANDER, Force.LABEL)
+    for listed, stem, role in (
         (_DESTINATION_WORDS, _DESTINATION_STEM, Role.DESTINATION),
         (_SOURCE_WORDS, _SOURCE_STEM, Role.SOURCE),
     ):
-        if word in words or stem.match(word):
+        if word in listed or stem.match(word):
             return Sense(role, Force.WORD if _VERBAL.match(word) else Force.LABEL)
     return _cjk_sense(word) if _CJK.search(word) else None
 
@@ -273,9 +335,50 @@ def breaks_off(word: str) -> bool:
     return _BREAKS.match(word) is not None
 
 
+def stands_by(word: str) -> bool:
+    """Tell whether a word is for a host that is often named for another reason than an attack."""
+    return _STANDBY.match(word) is not None
+
+
+def is_about_acting(text: str) -> bool:
+    """Tell whether a sentence speaks of something that was done to somebody."""
+    return _ACTING.search(text[:MAX_SENTENCE].lower()) is not None
+
+
 def is_ours(word: str) -> bool:
     """Tell whether a word calls what follows the reporter's own."""
     return word in _OUR
+
+
+_EXONERATED: Final = re.compile(
+    r"\b(?:not|n't|nor|un)\s?(?:been\s)?(?:affected|touched|involved|attacked|the target"
+    r"|a target|concerned|responsible)|unaffected|nothing to do|(?:are|is|was|were) (?:fine"
+    r"|ok\b|okay|harmless|unrelated|legit)|not? .{0,20}in service|used to be|formerly"
+    r"|previously (?:at|on)|decommission|switched off|turned off|no longer|old (?:server"
+    r"|gateway|host|address|ip)|(?:please |can )?ignore|do(?: not|n't) (?:report|block|mistake"
+    r"|confuse|reply)|for comparison|in case you|so don't|verschont|nicht betroffen|unbeteiligt"
+    r"|nicht beteiligt|nichts (?:damit )?zu tun|in ordnung|ignorier|zum vergleich|falls (?:das"
+    r"|die|sie)|frühere|ehemal|abgeschaltet|non (?:è|sono|era|erano) (?:stat\w )?(?:coinvolt"
+    r"|colpit|interessat|toccat)|nulla a che|niente a che|tutto ok|ignorat|ignorar"
+    r"|per confronto|dismess|spent[oi]|pas (?:concern|touch|visé|affect)|rien à voir|ignorez"
+    r"|ignorer|pour compar|épargn|no (?:ha|han|está|están|fue"
+    r"|fueron) (?:sido )?(?:tenido problemas|afectad|implicad)|nada que ver|não (?:foi|foram"
+    r"|está|estão) (?:afetad|envolvid|atingid)|nada a ver|niet (?:getroffen|betrokken|geraakt)"
+    r"|niets te maken|nie (?:został|są|jest|był)\w* (?:dotk|zaatak|objęt)|nie zgłasz|nie ma nic"
+    r"|не (?:затронут|пострадал|относ|имеет отнош|участв)|ни при чём|nebyl\w* (?:zasaž|dotč"
+    r"|napad)|nesouvis|inte (?:drabbad|berörd|påverk)|ikke (?:berørt|ramt|involver)|ei liity"
+    r"|nem érint|영향이 없|영향은 없|無関係|影響(?:は|を受けて)|关係ありません|未受影响|无关",
+)
+
+
+def is_exonerating(clause: str) -> bool:
+    """Tell whether a clause says that what it names has no part in the matter."""
+    return _EXONERATED.search(clause.lower()) is not None
+
+
+def is_agent(word: str) -> bool:
+    """Tell whether a word says who did something or through whom: `by`, `from`, `via`."""
+    return word in _FROM
 
 
 def is_filler(word: str) -> bool:

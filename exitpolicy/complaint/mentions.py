@@ -22,42 +22,61 @@ _WIDE_DIGITS: Final = str.maketrans("０１２３４５６７８９．：／", "
 
 _OCTET: Final = r"\d{1,3}"
 _IPV4: Final = re.compile(
-    rf"(?<![\w.])(?:(?<![A-Za-z]/)|(?<=side/)|(?<=dmz/)|(?<=wan/)"
+    rf"(?<![\w.])(?:(?<![A-Za-z]/)|(?<=TCP/)|(?<=UDP/)|(?<=TLS/)|(?<=IPV4/)|(?<=side/)|(?<=dmz/)|(?<=wan/)"
     rf"|(?<=lan/))(?<!\d/)(?<!\d-)({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})"
     r"(?![\w])(?!\.[A-Za-z_])(?!\.\d+\.\d)(?!-[A-Za-z])"
 )
 _IPV6: Final = re.compile(
-    r"(?<![\w:.])((?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}|(?<=::)))(?![\w:])(?!\.\d)"
+    r"(?<![\w:.])((?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{1,4}"
+    r"|(?<=::)))(?![\w:])(?!\.\d+[A-Za-z_.])(?!\.\d{6})"
 )
 _RANGE: Final = re.compile(
     rf"\s?(?:-|\u2013|bis|to|until)\s?({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})(?![\w.])"
 )
-_LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?![\w.])")
+_LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?!\w|\.\d)")
 _PORT_AFTER: Final = re.compile(
-    r"\]?(?:"
-    r":(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
-    r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp"
-    r"|udp))?\)"  # (22), (tcp/22)
+    r"\]?(?::(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
+    r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (tcp/22)
     r"|#(\d{1,5})(?!\w)"  # BIND's 203.0.113.7#53
     r"|:\s{1,8}(\d{1,5})\s*$"  # columns: 203.0.113.7:   22
     r")",
     re.IGNORECASE,
 )
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
+_COUNTED: Final = (
+    r"\s(?:hosts?|times|attempts|hours?|min|sec|days?|packets|connections|requests|events|mal\b"
+    r"|malig|versuche|stunden|tage|pakete|rechner|hosts|tentativ|volte|ore|fois|heures|paquets"
+    r"|veces|horas|intentos|vezes|keer|pogingen|razy|prób|раз|попыт|krát|pokus|gånger)"
+)
+"""What follows a number that is no port but counts something."""
 _PORT_WORD: Final = re.compile(
-    r"[\])]?[\s,;(\"']{0,4}(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no"
-    r"|op|på|на)\s)?"
+    r"[\])]?[\s,;(\"']{0,4}(?:(?:each|both|all|jeweils|beide|alle|tutti|entrambi|chacun|tous"
+    r"|ambos|cada uno"
+    r"|todos|beiden|allebei|oba|każdy|оба|все|båda)\s)?(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no"
+    r"|op|på|на|στη|على|qua|trên)\s)?"
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
-    r"(?:ports?(?:nummer|o|a|u|em)?|portas?|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
-    r"|portti\w{0,3}|포트|θύρα|ポート番号|ポート"
-    r"|端口号|端口)(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
+    r"(?:ports?(?:nummer|o|a|u|y|em|ach|ami|cie|ech|ů)?|porcie|portas?|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
+    r"|portti\w{0,3}|포트|θύρα|cổng|(?:ال)?منفذ|prievad\w{0,3}|vrata|portul?u?"
+    r"|bağlantı noktası|ポート番号|ポート"
+    r"|端口号|端口)(?:\s(?:tcp|udp))?(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
     r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d"
-    r"|\.\d)){0,20})(?!\d|\.\d)",
+    rf"|\.\d|{_COUNTED})){{0,20}})(?!\d|\.\d)",
     re.IGNORECASE,
 )
 _PROTO_PORT: Final = re.compile(
     r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.IGNORECASE
 )
+
+_PROTO_THEN_PORTS: Final = re.compile(
+    r"[\s,(]{1,3}(?:(?:udp/)?(?:tcp|udp)(?:/udp|/tcp)?[ /:]\s?(?=\d{1,5}(?:\)|$))|(?:on|over"
+    r"|via|auf|über|su|sur|en|op|na)\s(?:tcp|udp)[ /])(\d{1,5}(?:(?:,\s?|\s(?:and|und|e|et|y|en"
+    r"|i)\s)\d{1,5}){0,16})(?!\w|[.-]\d)",
+    re.IGNORECASE,
+)
+_PORT_BARE: Final = re.compile(
+    r"\s(?:on|auf|sur|sulla|su|en|op|na|på)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)"
+)
+"""`1.2.3.4 on 5900`; a day of the month has two digits at most."""
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _GLOBAL: Final = IPv6Network("2000::/3")
@@ -172,7 +191,7 @@ def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
             mention.key, mention.end = (4, first, last), other.end()
             return mention
     if length := _LENGTH.match(line, match.end()):
-        return _with_slash(mention, int(length[1]), length.end())
+        return _with_slash(line, mention, int(length[1]), length.end())
     if port := _PORT_DOT.match(line, match.end()):
         return _with_ports(mention, (port[1],), port.end())
     if (
@@ -183,14 +202,15 @@ def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
     return _with_written_port(line, mention)
 
 
-def _with_slash(mention: Mention, number: int, end: int) -> Mention:
+def _with_slash(line: str, mention: Mention, number: int, end: int) -> Mention:
     """Read `/24` as a network where no host bits are set, else as Cisco's port."""
     family, first, _ = mention.key
     bits = 32 if family == 4 else 128
     mention.end = end
     if 8 <= number <= bits and first % (1 << bits - number) == 0:
         mention.key = (family, first, first + (1 << bits - number) - 1)
-    elif number > bits or (family == 4 and 0 < number < bits):
+        return _with_written_port(line, mention)
+    if number > bits or (family == 4 and 0 < number < bits):
         return _with_ports(mention, (str(number),), end)
     return mention
 
@@ -210,6 +230,10 @@ def _with_written_port(line: str, mention: Mention) -> Mention:
         return _with_ports(mention, (found[1] or found[2],), found.end())
     if found := _PORT_WORD.match(line, mention.end):
         return _with_ports(mention, ports_in(found[1]), found.end())
+    if found := _PROTO_THEN_PORTS.match(line, mention.end):
+        return _with_ports(mention, ports_in(found[1]), found.end())
+    if (found := _PORT_BARE.match(line, mention.end)) and not 1900 < int(found[1]) < 2100:
+        return _with_ports(mention, (found[1],), found.end())
     return mention
 
 
@@ -239,6 +263,8 @@ def _ipv6s(line: str, limit: int) -> list[Mention]:
             if 16 <= bits <= 128 and number % (1 << 128 - bits) == 0:
                 mention.key = (6, number, number + (1 << 128 - bits) - 1)
                 mention.end = length.end()
+        elif port := _PORT_DOT.match(line, match.end()):
+            mention = _with_ports(mention, (port[1],), port.end())  # tcpdump's `::1.22 >`
         elif (
             line[match.end() : match.end() + 1] == "]"
             or line[match.end() : match.end() + 1] in " ,("

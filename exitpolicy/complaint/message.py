@@ -239,10 +239,17 @@ def _open(result: Unfolded, region: _Region) -> list[_Region]:
         parts = _multipart(result, inside, media, boundary)
         if parts:
             return parts
-    if media in {"message/rfc822", "message/global"}:
+    if media in {"message/rfc822", "message/global"} or _is_attached_mail(headers, parameters):
         return _nested(result, inside, headers)
     _keep(result, inside, headers)
     return []
+
+
+def _is_attached_mail(headers: Headers, parameters: dict[str, str]) -> bool:
+    """Tell whether a part is a mail that someone saved, and attached as a file."""
+    disposition = _content_type(headers.raw("content-disposition"))[1]
+    name = decoded_header(disposition.get("filename") or parameters.get("name") or "")
+    return name.lower().endswith(".eml")
 
 
 def _nested(result: Unfolded, region: _Region, headers: Headers) -> list[_Region]:
@@ -288,12 +295,17 @@ def _multipart(result: Unfolded, region: _Region, media: str, boundary: str) -> 
     return parts
 
 
+_MIN_ALTERNATIVE: Final = 200
+
+
 def _best_alternative(data: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Choose one of the alternatives: plain text if it says anything, or else the last."""
     for start, end in spans:
         headers, body = _split_headers(data, start, end)
+        text = data[body : min(end, body + 2000)].strip()
+        # "This mail is in HTML" is no alternative to it.
         if _content_type(headers.raw("content-type"))[0] == "text/plain" and (
-            len(data[body : min(end, body + 2000)].strip()) > 60
+            len(text) > _MIN_ALTERNATIVE or (len(text) > 60 and text.count(b".") > 2)
         ):
             return [(start, end)]
     return spans[-1:]

@@ -101,9 +101,10 @@ class Complaint:
     """Until when an answer is demanded; aware."""
     kind: Kind
     language: str | None
-    """ISO 639-1 code of the prose; None where there is too little of it."""
-    sender_language: str | None
-    """That of the words of who sent the mail, before what was forwarded begins."""
+    """ISO 639-1 code of the words of who sent the mail; of all of its prose where those are few,
+    and None where that is little as well."""
+    reporter_language: str | None
+    """That of all of its prose: behind a provider that forwards, mostly the reporter's."""
     candidates: tuple[Candidate, ...]
     """The destinations, the likeliest first; never an own or protected one."""
     cautions: tuple[Caution, ...]

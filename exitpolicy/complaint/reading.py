@@ -6,25 +6,25 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from exitpolicy.complaint.destinations import (
-    MAX_CANDIDATES,
-    Evidence,
-    Verdict,
-    collect,
-    host_names,
-    weigh,
-)
+from exitpolicy.complaint.evidence import Evidence
 from exitpolicy.complaint.kinds import kind_of
 from exitpolicy.complaint.languages import language_of
+from exitpolicy.complaint.lexicon import LANGUAGES
+from exitpolicy.complaint.lines import collect, host_names
 from exitpolicy.complaint.message import Headers, Origin, Text, Unfolded, parse_date, unfold
 from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, Kind, Warn
 from exitpolicy.complaint.references import references_in
 from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
+from exitpolicy.complaint.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
 from exitpolicy.complaint.xarf import Formal, read_formal
 from exitpolicy.destination import Destination, address_text
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
+
+MANY_HOSTS: Final = 2
+MIN_SPOKEN: Final = 12
+"""Words of a sender's own, from which on the complaint is in their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 _ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
@@ -36,14 +36,12 @@ _FROM: Final = re.compile(
 )
 _SUBJECT: Final = re.compile(
     r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема"
-    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)"
-    r"\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
+    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
     re.IGNORECASE,
 )
 _WROTE: Final = re.compile(
-    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}"
-    r"(?:wrote|schrieb|scritto|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?"
-    r"|пишет|napsal\w?|skrev|:)\s?:?$",
+    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}(?:wrote|schrieb|scritto"
+    r"|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?|пишет|napsal\w?|skrev|:)\s?:?$",
     re.IGNORECASE,
 )
 _SCAN_IS_REAL: Final = re.compile(
@@ -53,15 +51,14 @@ _SCAN_IS_REAL: Final = re.compile(
 )
 _UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
 _AUTOMATIC: Final = re.compile(
-    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@"
-    r"|abuse-report|autoreport",
+    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report"
+    r"|autoreport",
     re.IGNORECASE,
 )
 _PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
 _RULER: Final = re.compile(r"\s*[-_=*]{3}")
 _LOG_LINE: Final = re.compile(
-    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):"
-    r"|https?://\S{30}",
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}",
     re.IGNORECASE,
 )
 
@@ -81,6 +78,8 @@ def read_complaint(
     formals: list[Formal] = []
     kept = _without_evidence_mail(unfolded)
     subjects = _subjects(unfolded, kept)
+    reporter_language = _language(kept, subjects)
+    evidence.understood = reporter_language is None or reporter_language in LANGUAGES
     for subject in subjects:
         collect(subject, evidence, subject=True)
     for text in kept:
@@ -96,6 +95,8 @@ def read_complaint(
     zone = zone_said(written)
     kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
     verdict = weigh(evidence, own, protected, attack=kind not in _NO_VICTIM)
+    if kind is Kind.UNKNOWN and _is_sweep(verdict):
+        kind = Kind.PORT_SCAN
     reporter = next((f.reporter for f in formals if f.reporter), None) or inner or envelope.sender
     names = () if verdict.candidates else host_names(written)
     incidents = _incidents(written, formals, evidence, envelope.date or _stated_date(kept))
@@ -109,8 +110,8 @@ def read_complaint(
         incidents=incidents,
         deadline=deadline_in(written, zone, envelope.date),
         kind=kind,
-        language=_language(kept, subjects),
-        sender_language=_sender_language(kept),
+        language=_sender_language(kept) or reporter_language,
+        reporter_language=reporter_language,
         candidates=verdict.candidates,
         cautions=(
             *_spoofed(unfolded.messages[0], kind, written),
@@ -120,6 +121,14 @@ def read_complaint(
         host_names=names,
         ask=() if verdict.candidates else _questions(names, incidents, verdict),
     )
+
+
+def _is_sweep(verdict: Verdict) -> bool:
+    """Tell whether the destinations alone say what it was: several hosts, or ports of one."""
+    ports = [
+        sum(last - first + 1 for first, last in c.destination.ports) for c in verdict.candidates
+    ]
+    return len(ports) > MANY_HOSTS or any(1 < count <= MAX_PORTS for count in ports)
 
 
 def _envelope(headers: Headers) -> Envelope:
@@ -227,8 +236,8 @@ def _incidents(
     if found:
         return found
     quoted = re.compile(
-        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am|il "
-        r"giorno)\b.*",
+        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am"
+        r"|il giorno)\b.*",
         re.IGNORECASE,
     )
     rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
@@ -236,13 +245,18 @@ def _incidents(
 
 
 def _sender_language(kept: list[Text]) -> str | None:
-    """Return the language of the first text's beginning, up to what is quoted or forwarded."""
+    """Return the language of the first text's beginning, up to what is quoted or forwarded.
+
+    None where the sender wrote no more than "see below".
+    """
     own: list[str] = []
     for line in kept[0].content[:MAX_PROSE].split("\n") if kept else []:
         if line.startswith(">") or _RULER.match(line) or _FROM.match(line[:350]):
             break
-        own.append(line)
-    return language_of("\n".join(own))
+        if not _LOG_LINE.search(line):
+            own.append(line)
+    spoken = "\n".join(own)
+    return language_of(spoken) if len(_PROSE_WORD.findall(spoken)) >= MIN_SPOKEN else None
 
 
 def _language(kept: list[Text], subjects: list[str]) -> str | None:

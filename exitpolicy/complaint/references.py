@@ -8,6 +8,8 @@ from typing import Final
 
 MAX_REFERENCES: Final = 10
 MAX_READ: Final = 30_000
+MAX_LINE: Final = 300
+"""Longer lines name no ticket."""
 
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._/:-]{1,60}"
 _BRACKETED: Final = re.compile(r"\[([^\[\]\s][^\[\]]{1,60})\]")
@@ -15,9 +17,9 @@ _HASHED: Final = re.compile(
     rf"(?<![\w&#/])((?:[A-Za-z][A-Za-z-]{{1,20}}|[A-Z]{{2,12}}\s)?[#№]\s?(?=[\w-]*\d){_ID})"
 )
 _PREFIXED: Final = re.compile(
-    r"(?<![\w/.-])((?:[A-Z]{2,12}-)?(?:INC|TICKET|CASE|SIR|INCIDENT|ABUSE|CERT|CSIRT|SOC"
-    r"|SR|REQ|TT|RT|SBL|CVR|ABU|AB|NCSC|REF)"
-    r"[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
+    r"(?<![\w/.-])((?:[A-Z]{2,12}-)?(?:INC|TICKET|CASE|SIR|INCIDENT|ABUSE|CERT|CSIRT|SOC|SR|REQ"
+    r"|TT|RT|SBL|CVR|ABU|AB|NCSC"
+    r"|REF)[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
     r"|(?!CVE)[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])"
 )
 _LABELLED: Final = re.compile(
@@ -41,30 +43,65 @@ _IN_SUBJECT: Final = re.compile(
     rf"|no\.?|n[°º])\s((?=[^\s]*\d){_ID})",
     re.IGNORECASE,
 )
-_NO_REFERENCE: Final = re.compile(
-    r"^(?:\d{1,3}(?:\.\d{1,3}){3}.*|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
-    r"|\d{1,2}:\d{2}.*|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,}"
-    r"|\d{1,3}|https?:.*|AS\d+|RFC.?\d+|CVE-.*|port.*)$",
+_SPACED: Final = re.compile(
+    r"(?<![^\W_])(?:ticket|ticketnummer|case|incident|reference|ref\.?|notification(?: id)?"
+    r"|az\.?|aktenzeichens?|vorgang|protocolo|protocollo|pratica|procedimento|dossier"
+    r"|expediente|jegyszám|ügyszám|ärende(?:nummer)?|sag(?:snr\.?)?|sak(?:snr\.?)?|zaak"
+    r"|zgłoszenie|znak|sygn\.|инцидент|обращение|заявк\w|дело|тикет|προτ\.|工单|案件|kenmerk"
+    r"|numéro|nr\.|no\.|n[°º.]"
+    r"|№)\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])",
     re.IGNORECASE,
 )
+_CODE: Final = re.compile(
+    r"(?<![\w/.:#-])((?=[\w/-]*\d{3})(?:[A-Z][A-Z0-9]{0,7}"
+    r"|\d{2,6})(?:[-/][A-Z0-9]{1,12}){1,4})(?![\w/@:-]|\.\w)"
+)
+"""`YC-20260428-15`, `2026/3391`: in a subject, what looks like a number of a case is one."""
+_SET_APART: Final = re.compile(
+    r"[(\[]((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
+)
+_BARE_NUMBER: Final = re.compile(r"(?<=[^\W\d_]\s)(\d{5,12})(?=[)\]\s,;]|$)")
+_NO_CODE: Final = re.compile(
+    r"^(?:\d{1,4}[-/]\d{1,2}[-/]\d{1,4}$|CVE|RFC|ISO|AS|UTF|UTC|GMT|SHA|MD|CWE|KB|EC|SE"
+    r"|HRB)(?:-|$)",
+    re.IGNORECASE,
+)
+_NO_REFERENCE: Final = re.compile(
+    r"^(?:\d{1,3}(?:\.\d{1,3}){3}.*|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
+    r"|\d{1,2}:\d{2}.*|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,}|\d{1,3}|https?:.*|AS\d+|RFC.?\d+"
+    r"|CVE-.*|port.*)$",
+    re.IGNORECASE,
+)
+
+
+_IN_SUBJECTS: Final = (
+    _BRACKETED, _HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT, _SPACED, _CODE,
+)  # fmt: skip
+_IN_TEXT: Final = (_LABELLED, _PREFIXED, _SPACED, _SET_APART)
 
 
 def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> tuple[str, ...]:
     """Return ticket numbers as written: those of the subjects, of formal fields, of the text."""
     found: dict[str, None] = {}
     for subject in subjects:
-        for pattern in (_BRACKETED, _HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT):
-            for match in pattern.finditer(subject):
-                _add(found, match[1])
+        _add_those_of(subject, _IN_SUBJECTS, found)
+        if not found:
+            _add_those_of(subject, (_BARE_NUMBER,), found)
     for reference in stated:
         _add(found, reference)
     for line in text[:MAX_READ].split("\n"):
-        for pattern in (_LABELLED, _PREFIXED) if len(line) < 300 else ():
-            for match in pattern.finditer(line):
-                _add(found, match[1])
+        if len(line) < MAX_LINE:
+            _add_those_of(line, _IN_TEXT, found)
         if len(found) >= MAX_REFERENCES:
             break
     return tuple(found)[:MAX_REFERENCES]
+
+
+def _add_those_of(line: str, patterns: tuple[re.Pattern[str], ...], found: dict[str, None]) -> None:
+    for pattern in patterns:
+        for match in pattern.finditer(line):
+            if pattern is not _CODE or not _NO_CODE.match(match[1]):
+                _add(found, match[1])
 
 
 def _add(found: dict[str, None], reference: str) -> None:

@@ -5,30 +5,26 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.complaint.lexicon import Role, label_of, words_of
+from exitpolicy.complaint.finding import Finding, Force, Role
+from exitpolicy.complaint.lexicon import label_of, words_of
 from exitpolicy.complaint.mentions import Mention
-from exitpolicy.complaint.roles import Finding
-
-COLUMN: Final = 86
-"""How surely the name of a column tells the role of what stands in it."""
 
 _PORT: Final = re.compile(
     r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.IGNORECASE
 )
 _BARE: Final = re.compile(
     r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n"
-    r"|endere[cç]o|adres"
-    r"|adresa|адрес|ip2?)$|アドレス|地址|^IP",
+    r"|endere[cç]o|adres|adresa|адрес|ip2?)$|アドレス|地址|^IP",
     re.IGNORECASE,
 )
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
-_PROSE: Final = re.compile(r"[^\s.]{3}[.!?]\s+[^\W\d_]")
+_PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_]")
 _USUAL: Final = re.compile(
-    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count"
-    r"|type|service|asn|zeit\w*|datum|signatu\w*|action|host\w*"
-    r"|fecha|hora|data|ora|heure|czas|время|čas|method|status|user|url|malware|tcp|utc"
-    r"|event|duration|reason|events?|cc|geo|country|category|severity|id)$"
+    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count|type"
+    r"|service|asn|zeit\w*|datum|signatu\w*|action|host\w*|fecha|hora|data|ora|heure|czas|время"
+    r"|čas|method|status|user|url|malware|tcp|utc|event|duration|reason|events?|cc|geo|country"
+    r"|category|severity|id)$"
 )
 MAX_WORDS: Final = 5
 """Words in the name of a column; what is longer is a sentence."""
@@ -36,6 +32,14 @@ _FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
 
 
 _WORDS: Final = re.compile(r"[^\W\d_]{3,}")
+
+
+_SHORT: Final = {
+    "from": (Role.SOURCE, False), "to": (Role.DESTINATION, False),
+    "sa": (Role.SOURCE, False), "da": (Role.DESTINATION, False),
+    "sp": (Role.SOURCE, True), "dp": (Role.DESTINATION, True),
+}  # fmt: skip
+"""Names of columns that are words of another sense elsewhere, the last four nfdump's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Table:
             if len(cells) == len(self.columns):
                 return self._by_cell(cells, mentions)
         if len(mentions) == len(self.order) and len(_WORDS.findall(line)) <= len(self.columns) + 8:
-            return [Finding(role, COLUMN) if role else None for role in self.order]
+            return [Finding(role, Force.COLUMN) if role else None for role in self.order]
         return None
 
     def _by_cell(self, cells: list[int], mentions: list[Mention]) -> list[Finding | None]:
@@ -72,7 +76,7 @@ class Table:
         for mention in mentions:
             index = sum(start <= mention.start for start in cells) - 1
             role = self.columns[index].role if self.columns[index].is_address else None
-            found.append(Finding(role, COLUMN) if role else None)
+            found.append(Finding(role, Force.COLUMN) if role else None)
         return found
 
     def _cells(self, line: str) -> list[str] | None:
@@ -138,7 +142,10 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
         c.is_address or c.is_port or c.role is not None or any(_USUAL.match(w) for w in words)
         for c, words in zip(columns, cells, strict=True)
     )
-    if delimiter == " " and usual * 2 < len(cells):
+    formal = sum(
+        len(words) > 1 and c.role is not None for c, words in zip(columns, cells, strict=True)
+    )
+    if delimiter == " " and usual * 2 < len(cells) and formal < 2:
         return None
     named = {column.role for column in columns if column.role}
     if not named or sum(c.is_address or c.is_port or c.role is not None for c in columns) < 2:
@@ -191,8 +198,9 @@ def _column(words: list[str]) -> Column:
         return Column(None, is_port=False, is_address=False)
     if role is not None and words and words[-1] == "host" and len(words) > 1:
         return Column(None, is_port=False, is_address=False)
-    if words in (["from"], ["to"]):
-        role = Role.SOURCE if words == ["from"] else Role.DESTINATION
+    if len(words) == 1 and words[0] in _SHORT:
+        role, is_port = _SHORT[words[0]]
+        bare = not is_port
     return Column(role, is_port, is_address=not is_port and (role is not None or bare))
 
 
@@ -204,7 +212,9 @@ def _grouped(words: list[str]) -> list[list[str]]:
         if not parts:
             continue
         follows = bool(cells) and label_of(cells[-1][0]) is not None and len(cells[-1]) == 1
-        if follows and all(_BARE.search(p) or _PORT.search(p) for p in parts):
+        if follows and all(
+            (_BARE.search(p) or _PORT.search(p)) and label_of(p) is None for p in parts
+        ):
             cells[-1].extend(parts)
         else:
             cells.append(parts)

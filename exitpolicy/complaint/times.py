@@ -102,35 +102,39 @@ _EPOCH: Final = re.compile(
     r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
 )
 _ZONE_SAID: Final = re.compile(
-    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel"
-    r"|uhrzeiten|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?"
-    r"|huso horario"
-    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz"
-    r"|dates?|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)"
-    r"[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
-    r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST"
-    r"|EDT|PST|PDT|JST|MSK|МСК|EET|EEST))(?![A-Za-zÀ-ÿ]))",
+    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten"
+    r"|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
+    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz|dates?"
+    r"|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC"
+    r"|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)"
+    r"|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET"
+    r"|EEST))(?![A-Za-zÀ-ÿ]))",
     re.IGNORECASE,
 )
 _ABOUT_ANSWER: Final = (
-    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto|en "
-    r"(?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
+    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto"
+    r"|en (?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
     r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than"
-    r"|no later than|plazo de|bis zu|less than"
+    r"|no later than|plazo de|bis zu|less than|в рамките на|протягом|în(?: termen de)?"
+    r"|dalam(?: waktu)?|trong(?: vòng)?|εντός|inden(?: for)?|inom loppet av|per"
 )
 _RELATIVE: Final = re.compile(
     rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten"
     rf"|prochaines|następnych|ближайших|kommande)\s){{0,2}}"
     r"(?:max(?:imum|\.)?\s)?(\d{1,3}|one|two|three|five|seven|ten|einem|zwei|drei|due|tre"
     r"|deux|trois|dos|tres)\s?(?:\([^)]{1,20}\)\s?)?"
-    r"(hours?|hrs?|h\b|stunden|ore\b|heures?|horas?|uur|godzin\w*|часов|часа|hodin\w*|timmar"
+    r"(hours?|hrs?|h\b|stunden|ore\b|heures?|horas?|uur|godzin\w*|часов|часа|hodin\w*|timmar|timer|jam|giờ|ώρες|годин\w*"
     r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni"
-    r"|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar)|werktagen|weeks?|wochen?)",
+    r"|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar|dage|hari|ngày|ημέρες|дни|днів|zile)|werktagen|weeks?|wochen?)",
     re.IGNORECASE,
 )
 _RELATIVE_CJK: Final = re.compile(
     r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
 )
+_RELATIVE_AFTER: Final = re.compile(
+    r"(\d{1,3})\s(órán|óra|napon|nap|saat|gün)\s(?:belül|içinde|zarfında)", re.IGNORECASE
+)
+"""Hungarian and Turkish say "within" after the number."""
 _NUMBERS: Final = {
     "one": 1,
     "einem": 1,
@@ -149,13 +153,15 @@ _NUMBERS: Final = {
     "ten": 10,
 }
 _HOURS: Final = {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час", "hod",
-          "tim", "時間", "小时"}  # fmt: skip
+          "tim", "時間", "小时", "órá", "óra", "saa", "jam", "giờ", "ώρε"}  # fmt: skip
 _UNTIL: Final = re.compile(
-    r"(?<![^\W_])(?:until|by|before|no later than|not later than|deadline|due(?: date| "
-    r"by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am| bis)?|frist|entro(?: il| e non oltre il)?"
-    r"|scadenza|avant(?: le)?|au plus tard le|date limite|jusqu'au|antes del?|hasta el|a "
-    r"más tardar el|fecha límite|até(?: o dia)?|prazo|uiterlijk|vóór|voor|do dnia|termin|do"
-    r"|najpóźniej|до|не позднее|срок|nejpozději(?: do)?|senast(?: den)?|期限|截止)\s?[:：]?\s{0,2}",
+    r"(?<![^\W_])(?:until|(?:at )?any ?time after(?: the)?|iki|paling lambat|sebelum"
+    r"|trước(?: ngày)?|най-късно до|до|μέχρι(?: τις)?|έως|by|before|no later than"
+    r"|not later than|deadline|due(?: date| by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am"
+    r"| bis)?|frist|entro(?: il| e non oltre il)?|scadenza|avant(?: le)?|au plus tard le"
+    r"|date limite|jusqu'au|antes del?|hasta el|a más tardar el|fecha límite|até(?: o dia)?"
+    r"|prazo|uiterlijk|vóór|voor|do dnia|termin|do|najpóźniej|до|не позднее|срок"
+    r"|nejpozději(?: do)?|senast(?: den)?|期限|截止)\s?[:：]?\s{0,2}",
     re.IGNORECASE,
 )
 _DATE_ONLY: Final = (
@@ -218,7 +224,7 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
                     return moment
     if sent is None:
         return None
-    for pattern in (_RELATIVE, _RELATIVE_CJK):
+    for pattern in (_RELATIVE, _RELATIVE_CJK, _RELATIVE_AFTER):
         for match in pattern.finditer(text):
             amount = _NUMBERS.get(match[1].lower()) or (int(match[1]) if match[1].isdigit() else 0)
             unit = match[2].lower()

@@ -1,0 +1,434 @@
+# ruff: noqa: RUF001
+# The words of reports in other alphabets are part of this module.
+"""Reading a text line by line: what each says of its addresses, and of those of the next ones."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from exitpolicy.complaint.evidence import (
+    LOUD,
+    MAX_RECORDS,
+    MAX_SIGHTINGS,
+    Evidence,
+    Record,
+    Sighting,
+)
+from exitpolicy.complaint.finding import Finding, Force, Role
+from exitpolicy.complaint.lexicon import (
+    is_about_acting,
+    is_filler,
+    label_of,
+    sense_of,
+    words,
+    words_of,
+)
+from exitpolicy.complaint.mentions import Mention, is_nowhere, mentions_in, refanged
+from exitpolicy.complaint.ports import apply_ports, keyed_ports, ports_said, positional_ports
+from exitpolicy.complaint.prose import LINK, scan_back
+from exitpolicy.complaint.roles import roles_in
+from exitpolicy.complaint.sentences import is_row, looks_logged, unwrapped
+from exitpolicy.complaint.tables import Table, is_rule, read_heading
+
+MAX_OTHERS: Final = 4_000
+"""From here on only lines that name an own address are: in a long list, ours may come late."""
+MAX_CONTEXT: Final = 20_000
+"""Lines without addresses that are read for what they say about the next ones."""
+MAX_LINE: Final = 2_000
+"""Longer lines are read in pieces of this length."""
+_HEADER_LINE: Final = re.compile(
+    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
+    r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}|return-path|delivered-to|message-id|in-reply-to"
+    r"|references|mime-version|user-agent|content-[\w-]{1,30}|envelope-[\w-]{1,20}"
+    r"|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s",
+    re.IGNORECASE,
+)
+_IRRELEVANT: Final = re.compile(
+    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum|nethandle"
+    r"|aut-num|network|ip range|allocated to)\s?:|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:"
+    r"|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list|(?:sent|submitted"
+    r"|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse|system|ticket|relay"
+    r"|sensor|manager)|\bautomati\w{0,14}\s(?:\w{1,12}\s){0,2}(?:sent|generated|versandt"
+    r"|gesendet|erstellt|inviat|generat|envoyé|généré|enviado|generado|gerado|verzonden"
+    r"|gegenereerd|wysłan|wygenerowan|отправлен|odeslán|skickat|de pe)|(?:trimis|generat"
+    r"|inviato|enviado|envoyé|sent|gesendet|wysłan\w|verzonden"
+    r"|отправлено)\s(?:\w{1,12}\s){0,1}automat|outgoing mail|mail ?gateway of|(?:this|diese"
+    r"|questa) (?:e-?mail|message|nachricht|mail|notification|notice|report) (?:was|wurde|is"
+    r"|has been) (?:sent|generated|versandt|submitted)|office network|pgp|fingerprint"
+    r"|\bversion\b|\bfirmware\b|\brelease\b|\bmirrors?\b|\btracker\b|info.?hash|torrent hash"
+    r"|look-?up\b|\b(?:vat|ust-?id|tax|p\.?\s?iva)\b",
+    re.IGNORECASE,
+)
+_MASKED: Final = re.compile(
+    r"\*{2,}|(?<!\w)x{1,3}\.|\.x{1,3}(?!\w)|redacted|masked|removed|hidden|anonymi|withheld"
+    r"|confidential|not (?:be )?(?:disclos|public|shown|named)|vertraulich|unkenntlich"
+    r"|nicht (?:genannt|offengelegt|mitgeteilt)|riservat|oscurat|masqu|confidenti|ocult|omitid"
+    r"|zamaskow|скрыт|маскир|伏せ|マスク|匿名|已隐藏|隐去",
+    re.IGNORECASE,
+)
+_TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
+_SIGNATURE: Final = re.compile(r"^(?:--|—)$")
+_RESUMED: Final = re.compile(
+    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings"
+    r"|sehr geehrte|guten tag|hallo|bonjour|madame|monsieur|gentil|buongiorno|salve|estimad"
+    r"|hola|prezad|olá|geachte|beste|szanown|dzień dobry|здравств|уважаем|добрый|dobrý den"
+    r"|vážen|hej|様)\b|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",
+    re.IGNORECASE,
+)
+_CONTACT: Final = re.compile(
+    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat|ust-id"
+    r"|p\.?\s?iva|iban|hotline|zip|street|straße|headquarters|noc)\b\s?[.:]|電話|电话",
+    re.IGNORECASE,
+)
+_CLOSING: Final = re.compile(
+    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely|yours"
+    r"|cheers|thank you|thanks|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße"
+    r"|viele grüße|beste grüße|mfg|gruß|cordiali saluti|distinti saluti|saluti|cordialement"
+    r"|bien à vous|salutations|saludos|un saludo|atentamente|atenciosamente|cumprimentos"
+    r"|met vriendelijke groet|groeten|z poważaniem|pozdrawiam|с уважением|s pozdravem"
+    r"|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上|よろしく|此致"
+    r"|敬上)[\s,.!\w-]{0,30}$",
+    re.IGNORECASE,
+)
+_REFERRING: Final = re.compile(
+    r"\s{0,4}(?:this|that|it|these|the (?:same|attacked|affected)|das|dies|es|diese|questo"
+    r"|si tratta|è|c'est|il s'agit|es|se trata|isto|dit|dat|to|jest to|это|це|det|se on|これ"
+    r"|それ|这|那)(?!\w)",
+    re.IGNORECASE,
+)
+_HOSTS: Final = re.compile(
+    r"server|serve[ur]|servid|host|machine|maschine|macchin|máquina|rechner|system|systém"
+    r"|sistem|asset|instanc|\bnas\b|website|webseite|site\b|sito|shop|negozi|store\b|boutique"
+    r"|tienda|loja|forum|blog|wiki|сервер|сайт|ресурс|хост|машин|stron|serwer|palvelin|szerver"
+    r"|kiszolg|サーバ|サイト|ホスト|主机|服务器|网站|서버|public|öffentlich|pubblic|públic"
+    r"|публичн|внешн|resource|ressource|risors|recurso",
+)
+_BARE: Final = words(
+    "ip ips ipv4 ipv6 addr address adresse indirizzo dirección direccion endereço adres adresa "
+    "adress адрес адреса host the l"
+)
+_ITEM: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
+"""What stands before the address of a list's item."""
+_LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
+"""What leads the eye from a name to its value."""
+_SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
+_SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
+_HOST: Final = re.compile(
+    r"(?<![\w@.-])((?:[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?\.){1,5}[a-z]{2,12})(?![\w@-]|\.\w)",
+    re.IGNORECASE,
+)
+_PUBLIC_RESOLVERS: Final = frozenset(
+    mention.key
+    for mention in mentions_in(
+        "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220 "
+        "77.88.8.8 77.88.8.1"
+    )
+)
+"""Google, Cloudflare, Quad9, OpenDNS and Yandex: everybody's configuration names them."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where in a text the reader is: what the lines above say about the next one."""
+
+    table: Table | None = None
+    table_age: int = 0
+    heading: Finding | None = None
+    heading_age: int = 0
+    in_headers: bool = False
+    signature: int = 0
+    last_age: int = 99
+    listed: list[Sighting] = field(default_factory=list)
+    """The addresses of the lines directly above, all of one role."""
+    said: str = ""
+    """The sentence before; below a list, the one that announced it."""
+    announced: bool = False
+    """Whether that one ends with a colon, so that this one is what it speaks of."""
+    port: tuple[int, ...] = ()
+    port_age: int = 99
+
+    def remember(self, sightings: list[Sighting]) -> None:
+        """Keep the addresses of a line, with those directly above it if they are of one role."""
+        role = sightings[-1].role
+        if self.last_age > 1 or (self.listed and self.listed[-1].role is not role):
+            self.listed = []
+        self.listed.extend(sightings)
+        self.last_age = 0
+
+    def acting(self, line: str) -> bool:
+        """Tell whether a line, or what it refers to, speaks of something done to somebody."""
+        refers = self.announced or _REFERRING.match(line) is not None
+        return is_about_acting(line) or (refers and is_about_acting(self.said))
+
+
+def collect(text: str, evidence: Evidence, *, subject: bool = False) -> None:
+    """Add what the lines of a text say to the evidence."""
+    place = _Place()
+    for whole in unwrapped(map(_unquoted, text.split("\n"))):
+        for line in _pieces(whole):
+            if len(evidence.records) >= MAX_RECORDS or evidence.sightings >= MAX_SIGHTINGS:
+                evidence.full = True
+                return
+            _read_line(line, place, evidence, subject=subject)
+
+
+def _pieces(line: str) -> Iterable[str]:
+    """Cut lines that are too long, where possible between two words."""
+    while len(line) > MAX_LINE:
+        cut = max(line.rfind(mark, MAX_LINE // 2, MAX_LINE) for mark in (" ", ",", "}"))
+        cut = cut + 1 if cut > 0 else MAX_LINE
+        yield line[:cut]
+        line = line[cut:]
+    yield line
+
+
+def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -> None:
+    if not line.strip():
+        place.in_headers = False
+        place.table_age += 1
+        place.heading_age += 1
+        place.last_age += 2
+        return
+    if _skip_header(line, place):
+        return
+    line = _LEADER.sub(": ", refanged(line))
+    if len(evidence.records) >= MAX_OTHERS and not any(text in line for text in evidence.own):
+        evidence.full = True
+        return
+    mentions = mentions_in(line) if _may_hold_address(line) else []
+    if not evidence.masked and _MASKED.search(line):
+        senses = (label_of(word) for word in words_of(line[:300]))
+        evidence.masked = any(s is not None and s.role is Role.DESTINATION for s in senses)
+    place.last_age += 1
+    place.port_age += 1
+    acting = bool(mentions) and place.acting(line)
+    sightings = _sightings(line, mentions, place, acting=acting, subject=subject)
+    listed = mentions and place.announced and _ITEM.match(line[: mentions[0].start])
+    if not listed:
+        place.said, place.announced = line, line.rstrip().endswith((":", "："))
+    if not mentions:
+        evidence.context += 1
+        if evidence.context <= MAX_CONTEXT:
+            _read_context(line, place)
+        return
+    if line.rstrip().endswith(":"):
+        place.heading, place.heading_age = _heading_role(words_of(line[mentions[-1].end :])), 0
+    if sightings:
+        evidence.sightings += len(sightings)
+        loglike = is_row(line) or looks_logged(line)
+        hinting = not evidence.understood or acting or _HOSTS.search(line.lower()) is not None
+        evidence.records.append(Record(line.strip()[:300], sightings, loglike, acting, hinting))
+
+
+def _unquoted(line: str) -> str:
+    """Drop the marks of quotation."""
+    stripped = line.lstrip(" \u00a0")
+    while stripped.startswith(">") and not stripped.startswith(">>>>"):
+        line = stripped[1:].removeprefix(" ")
+        stripped = line.lstrip(" \u00a0")
+    return line
+
+
+def _may_hold_address(line: str) -> bool:
+    return line.count(".") >= 3 or line.count(":") >= 2
+
+
+def _skip_header(line: str, place: _Place) -> bool:
+    """Tell whether the line belongs to a mail header that someone pasted into the text."""
+    if _HEADER_LINE.match(line):
+        place.in_headers = True
+        return True
+    if place.in_headers and line[:1] in " \t":
+        return True
+    place.in_headers = False
+    return False
+
+
+def _read_context(line: str, place: _Place) -> None:
+    """Learn from a line without addresses what it says about those that follow."""
+    if _SIGNATURE.match(line.strip()):
+        place.signature = 40
+    elif _RESUMED.match(line):
+        place.signature = 0
+    elif _CLOSING.match(line):
+        place.signature = 12
+    elif place.signature:
+        place.signature -= 1
+    if is_rule(line):
+        return
+    if line.rstrip().endswith(("->", "=>", "→")):
+        place.heading, place.heading_age = Finding(Role.DESTINATION, Force.HEADING), 0
+    if table := read_heading(line):
+        place.table, place.table_age = table, 0
+    else:
+        place.table_age += 1
+    _read_port_line(line, place)
+    stripped = line.strip()
+    words = words_of(stripped)[-14:]
+    short = len(words) <= 5 and ":" not in stripped
+    heading = _heading_role(words) if stripped.endswith((":", "：")) or short else None
+    if heading is not None or stripped.endswith((":", "：")):
+        place.heading, place.heading_age = heading, 0
+    else:
+        place.heading_age += 1
+
+
+def _heading_role(words: list[str]) -> Finding | None:
+    """Return what a heading says of the addresses below it: its last telling word does."""
+    for word in reversed(words):
+        sense = sense_of(word)
+        if sense is not None and sense.force is not Force.PREPOSITION:
+            return Finding(sense.role, Force.HEADING)
+    return None
+
+
+def _read_port_line(line: str, place: _Place) -> None:
+    """Give `Destination port: 22`, on a line of its own, to the address above or below."""
+    keyed = keyed_ports(line)
+    if not keyed and (said := ports_said(line)):
+        keyed = [(None, said)]
+    for role, ports in keyed:
+        if role is Role.SOURCE:
+            continue
+        named = [s for s in place.listed if s.role is Role.DESTINATION and not s.ports]
+        if not named:
+            named = [s for s in place.listed if s.role is None and not s.ports]
+            # What has a destination port is the destination, whatever it was called.
+            named = named[-1:] if role is Role.DESTINATION else named
+        if place.last_age <= 8 and named:
+            for sighting in named:
+                sighting.ports = ports
+                if sighting.role is None and role is Role.DESTINATION:
+                    sighting.role, sighting.force = Role.DESTINATION, Force.HEADING
+        elif role is Role.DESTINATION or (place.heading and place.heading.role is Role.DESTINATION):
+            place.port, place.port_age = ports, 0
+
+
+def _sightings(
+    line: str, mentions: list[Mention], place: _Place, *, acting: bool, subject: bool
+) -> list[Sighting]:
+    if not mentions:
+        return []
+    found = roles_in(line, mentions, acting=acting)
+    _apply_table(line, mentions, found, place)
+    _apply_heading(line, mentions, found, place)
+    for left, right in pairwise(mentions):
+        positional_ports(line, left, right)
+    quiet = _is_quiet(line, place)
+    sightings = [
+        _sighting(line, mention, finding, quiet=quiet, subject=subject)
+        for mention, finding in zip(mentions, found, strict=True)
+        if not is_nowhere(mention.key)
+    ]
+    apply_ports(line, mentions, sightings)
+    _apply_port_above(sightings, place)
+    if line.rstrip().endswith(("->", "=>", "→")):
+        # A flow that was wrapped: its destination opens the next line.
+        place.heading, place.heading_age = Finding(Role.DESTINATION, Force.HEADING), 0
+    if sightings:
+        place.remember(sightings)
+    return sightings
+
+
+def _sighting(
+    line: str, mention: Mention, finding: Finding | None, *, quiet: bool, subject: bool
+) -> Sighting:
+    before = line[max(0, mention.start - 100) : mention.start]
+    scheme = _SCHEME.search(before)
+    if scheme and not mention.ports:
+        mention.ports = (_SCHEME_PORTS[scheme[1].lower()],)
+    if scheme and (finding is None or LINK.search(before)):
+        quiet = True
+    role, force = (finding.role, finding.force) if finding else (None, 0)
+    if mention.key in _PUBLIC_RESOLVERS and force < LOUD:
+        role = Role.BYSTANDER
+    titled = subject and role is None
+    if titled:
+        role, force = Role.SOURCE, Force.SUBJECT
+    return Sighting(mention.key, mention.ports, role, force, quiet, titled)
+
+
+def _apply_table(
+    line: str, mentions: list[Mention], found: list[Finding | None], place: _Place
+) -> None:
+    if place.table is None or place.table_age > 6:
+        return
+    roles = place.table.roles(line, mentions)
+    if roles is None:
+        return
+    place.table_age = 0
+    for index, finding in enumerate(roles):
+        old = found[index]
+        if finding is not None and (old is None or old.force < finding.force):
+            found[index] = finding
+    port = place.table.port(line)
+    if port is None:
+        return
+    for mention, finding in zip(mentions, found, strict=True):
+        if finding is not None and finding.role is Role.DESTINATION and not mention.ports:
+            mention.ports = (port,)
+
+
+def _apply_heading(
+    line: str, mentions: list[Mention], found: list[Finding | None], place: _Place
+) -> None:
+    """Let lines that hold little but addresses be what the heading above says they are."""
+    rest = line
+    for mention in reversed(mentions):
+        rest = rest[: mention.start] + " " + rest[mention.end :]
+    telling = [word for word in words_of(rest) if not is_filler(word)]
+    if len(telling) > 2 or any(found):
+        if len(telling) > 2:
+            place.heading_age += 3
+        return
+    if place.heading is not None and place.heading_age <= 3:
+        for index in range(len(found)):
+            found[index] = place.heading
+        place.heading_age = 0
+    elif (
+        rest.strip(" \t-*•").endswith(":")
+        and 0 < len(words_of(rest)) <= 3
+        and all(word in _BARE for word in words_of(rest))
+    ):
+        # `IP: A` in a report, with no word more, is the one that is reported.
+        found[0] = Finding(Role.SOURCE, Force.BARE_LABEL)
+
+
+def _apply_port_above(sightings: list[Sighting], place: _Place) -> None:
+    """Give the port that a line above named to the first destination that has none."""
+    for sighting in sightings:
+        if place.port and place.port_age <= 8 and sighting.role is Role.DESTINATION:
+            sighting.ports, place.port = sighting.ports or place.port, ()
+
+
+def _is_quiet(line: str, place: _Place) -> bool:
+    if place.signature:
+        place.signature -= 1
+    return (
+        _IRRELEVANT.search(line) is not None
+        or _TRACE.match(line) is not None
+        or _CONTACT.search(line) is not None
+        or (place.signature > 0 and not looks_logged(line))
+    )
+
+
+def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
+    """Return names of hosts that a text names as the victim's, without an address."""
+    found: dict[str, None] = {}
+    for line in text[:200_000].split("\n"):
+        plain = refanged(_unquoted(line))
+        if "." not in plain or _HEADER_LINE.match(plain) or _IRRELEVANT.search(plain):
+            continue
+        for match in _HOST.finditer(plain[:MAX_LINE]):
+            back = scan_back(plain[max(0, match.start() - 80) : match.start()])
+            if (
+                back is not None
+                and back.role is Role.DESTINATION
+                and not match[1].endswith((".log", ".php"))
+            ):
+                found.setdefault(match[1].lower())
+        if len(found) >= limit:
+            break
+    return tuple(found)[:limit]

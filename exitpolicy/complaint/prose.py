@@ -1,0 +1,234 @@
+# ruff: noqa: RUF001
+# The marks and words of other alphabets are part of this module.
+"""What the words around an address say of it, in a sentence."""
+
+import re
+from typing import Final
+
+from exitpolicy.complaint.finding import BYSTANDER, Finding, Force, Role
+from exitpolicy.complaint.lexicon import (
+    Sense,
+    breaks_off,
+    is_agent,
+    is_filler,
+    is_ours,
+    sense_after,
+    sense_of,
+    stands_by,
+    words_of,
+)
+from exitpolicy.complaint.mentions import Mention
+
+_ASIDE: Final = 22
+"""What "our server" loses in a sentence that speaks of no attack: it may be said in passing."""
+WINDOW: Final = 140
+_MAX_WORDS: Final = 12
+_MAX_STRANGERS: Final = 3
+"""Words of unknown sense that may stand between a telling word and the address."""
+_SENTENCE: Final = re.compile(r"(?:(?<!\.)[.;!?]\s|[。！？])")
+_CLAUSE: Final = re.compile(
+    r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:and (?:is|was|are|the)|but|und (?:ist|war|die|der)|aber"
+    r"|sondern|ed è|ma|et (?:est|la|le)|mais|pero|mas|maar|ale|но|а)\s"
+)
+LIST: Final = re.compile(
+    r"\s{0,3}(?:[,;&/]\s{0,3}(?:and|und|e|y|et|en|i|и|och|og|ve|és|ja|dan|và|a|as well as)?|and"
+    r"|und|et|y|e|en|i|и|і|och|og|ve|és|și|ja|dan|và|και|as well as|sowie|or"
+    r"|oder)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z|\s?[、，和与及とや]\s?\Z",
+    re.IGNORECASE,
+)
+_URL: Final = re.compile(
+    r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
+)
+_DOING: Final = re.compile(
+    r"\b(?:attack|scann|prob|abus)ing[\s_-](?=(?:ip|host|address|source|system|machine|server)\b)",
+    re.IGNORECASE,
+)
+_HOST_NAME: Final = re.compile(
+    r"(?<![\w.@/-])[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,6}(?![\w@/])|[a-z]{2,8}://", re.IGNORECASE
+)
+LINK: Final = re.compile(
+    r"\b(?:you|me|can|please|bitte|können|kunt|potete|puede[ns]?|pouvez)\s.{0,30}(?:log ?in"
+    r"|sign in|einlog|anmeld|inlog|acced|connect)|detail|report|evidence|view|download|ticket"
+    r"|status|\binfo|dashboard|portal|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
+    r"|siehe|mehr|voir|vedi|consult|подробн|詳細|详情",
+    re.IGNORECASE,
+)
+_SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
+_EXAMPLE: Final = re.compile(
+    r"(?:\be\. ?g\.|for (?:example|instance)|such as|z\. ?B\.|zum Beispiel|ad es(?:empio|\.)"
+    r"|par exemple|p\. ?ex\.|por ejemplo|p\. ?ej\.|por exemplo|bijv(?:oorbeeld|\.)|np\."
+    r"|например|např\.|t\. ?ex\.|f\.eks\.)[\s,:(]{0,4}\Z",
+    re.IGNORECASE,
+)
+_HOST_FIELD: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z", re.IGNORECASE)
+_HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
+_ACTIVE: Final = re.compile(
+    r"(?![\])\s,]{0,3}\w{1,12}\s(?:by|from|durch|von|da|par|por)\b)[\])\s,]{0,3}(?:(?:has|have"
+    r"|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?|which\s|that\s)?(?:repeatedly\s"
+    r"|wiederholt\s|again\s)?(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning"
+    r"|ned)?|prob(?:es|ing|ed)|flood|brute|hammer|abus|perform|sen(?:d|t)|launch|generat|made"
+    r"|connect|angegriffen|greift|versucht|scannt|attacca|sta\s(?:attacc|tent|scans|effett)"
+    r"|tent|effettu|essaie|attaqu|tente|scann|ataca|intent|escane|atakuje|próbuj|skanuj|атаку"
+    r"|пыта|скан|útoč|skenu|försök|attacker|probeer|valt\saan)",
+    re.IGNORECASE,
+)
+_PASSIVE: Final = re.compile(
+    r"[\])\s,]{0,3}(?:attacked|scanned|probed|targeted|flooded|hit|hammered)\s(?:by|from)\b"
+    r"|[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird"
+    r"|werden|sind|ist|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi"
+    r"|werd|wordt|został[aoy]?|jest|был[аио]?|är|blev|byl[aoiy]?)\s+)(?:(?:being|the|le|der"
+    r"|das)\s)?(?:\w{1,12}ly\s)?(?:attacked|target|scanned|probed|hit|flooded|under\sattack"
+    r"|victim|angegriffen|attackiert|gescannt|ziel|opfer|attaccat|colpit|bersagli|atacad"
+    r"|objetiv|alvo|attaqué|visé|ciblé|victim|la\scible|aangevallen|zaatakowan|atakowan"
+    r"|атакован|подверг|attackerad|utsatt|napaden)",
+    re.IGNORECASE,
+)
+_PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
+
+
+def scan_back(text: str, *, acting: bool = True) -> Finding | None:
+    """Return what the words before an address say of it, the nearest telling one first.
+
+    `acting`: whether the sentence speaks of something that was done to somebody. Where it does
+    not, "our mail gateway" is named for another reason.
+    """
+    words = _words_before(text)
+    strangers = 0
+    standing_by = False
+    for index in range(len(words) - 1, -1, -1):
+        word, before = words[index], words[:index]
+        sense = None if stands_by(word) else sense_of(word, adjacent=index == len(words) - 1)
+        if stands_by(word):
+            standing_by = True
+        elif sense is not None:
+            if standing_by and _is_aside(word, sense, before, acting=acting):
+                return BYSTANDER
+            if sense.force is not Force.PREPOSITION:
+                return _by_word(sense, before, strangers, acting=acting)
+            if strangers:
+                return None
+            if found := _by_preposition(sense, before, acting=acting):
+                return found
+        elif breaks_off(word):
+            break
+        else:
+            strangers += not is_filler(word)
+        if strangers > _MAX_STRANGERS:
+            break
+    return BYSTANDER if standing_by and not acting else None
+
+
+def _words_before(text: str) -> list[str]:
+    """Return the last words of the sentence, names of hosts left out."""
+    ends = [found.end() for found in _SENTENCE.finditer(text)]
+    text = text[ends[-1] :] if ends else text
+    return words_of(_HOST_NAME.sub(" ", _DOING.sub("attacker ", text)))[-_MAX_WORDS:]
+
+
+def _is_aside(word: str, sense: Sense, before: list[str], *, acting: bool) -> bool:
+    """Tell whether a host that often only stands by does so: `sent by our mail gateway`."""
+    if not is_ours(word) and sense.role is Role.DESTINATION:
+        return False
+    return not acting or any(map(is_agent, before[-2:]))
+
+
+def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -> Finding:
+    """Return what a noun or a possessive says."""
+    ours = sense.role is Role.SOURCE and _owned(before)
+    if ours or sense.force is Force.OWNER:
+        # "Our origin server", "our client": ours in spite of the word.
+        role = Role.DESTINATION if ours else sense.role
+        if not acting and any(map(stands_by, before[-3:])):
+            return BYSTANDER  # where "our" comes last: "the DNS servers of ours"
+        return Finding(role, Force.OWNER - (0 if ours else strangers) - (0 if acting else _ASIDE))
+    return Finding(sense.role, sense.force - strangers)
+
+
+def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Finding | None:
+    """Return what `from` or `to` directly before an address says; without a deed, "on" nothing."""
+    source = sense.role is Role.SOURCE
+    if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
+        return BYSTANDER  # "it was detected by A", "nameservers at A"
+    return Finding(sense.role, sense.force) if source or acting else None
+
+
+def clause_of(line: str, mention: Mention) -> str:
+    """Return the part of the sentence that an address stands in."""
+    start = max(0, mention.start - 2 * WINDOW)
+    opened = [found.end() for found in _CLAUSE.finditer(line, start, mention.start)]
+    # What the last address before it was said to be is over.
+    closed = _CLAUSE.search(line, mention.end, mention.end + 2 * WINDOW)
+    return line[opened[-1] if opened else start : closed.start() if closed else mention.end + 180]
+
+
+def _owned(words: list[str]) -> bool:
+    """Tell whether the words end in "our", or in "our server" and the like."""
+    for word in reversed(words[-3:]):
+        if is_ours(word):
+            return True
+        if not is_filler(word):
+            return False
+    return False
+
+
+def _names_bystander(words: list[str], *, acting: bool) -> bool:
+    """Tell whether the words before a preposition do: `nameservers at`, `the console on`."""
+    for word in reversed(words):
+        sense = sense_of(word)
+        if sense is not None and sense.force is not Force.PREPOSITION:
+            return sense.role is Role.BYSTANDER
+        if stands_by(word) and not acting:
+            return True
+    return False
+
+
+def by_context(before: str, after: str, *, acting: bool) -> Finding | None:
+    """Return what the text before and after an address says of it, up to the next addresses.
+
+    `acting`: whether the sentence speaks of something that was done to somebody.
+    """
+    fixed = _by_phrase(before, after, acting=acting)
+    if fixed is not None:
+        return fixed
+    passive = _PASSIVE.match(after)
+    back = scan_back(before, acting=acting)
+    if passive and back is not None and back.role is Role.BYSTANDER:
+        back = None
+    if back is not None and back.force > Force.PREPOSITION:
+        return back
+    if passive:
+        return Finding(Role.DESTINATION, Force.AFTER)
+    link = back is None and acting and _URL.search(before) and not LINK.search(before)
+    if link or _HOST_HEADER.search(before):
+        return Finding(Role.DESTINATION, Force.URL)
+    inside = _PARENTHESIS.match(after)
+    aside = _first_sense(inside[1]) if inside else None
+    active = Finding(Role.SOURCE, Force.AFTER) if _ACTIVE.match(after) else None
+    return aside or back or active
+
+
+def _by_phrase(before: str, after: str, *, acting: bool) -> Finding | None:
+    """Return what a few letters directly beside an address say."""
+    particle = sense_after(after)
+    if particle is not None:
+        return Finding(particle, Force.AFTER)
+    if _SIP.search(before):
+        # RFC 3261, 19.1: the host of a SIP address is the one that the user wants to be let in by.
+        return Finding(Role.DESTINATION, Force.AFTER)
+    if _HOST_FIELD.search(before):
+        return Finding(Role.DESTINATION, Force.LOG)
+    # `dig @A` names the resolver that is asked.
+    if before.endswith(" @") or (not acting and _EXAMPLE.search(before)):
+        return BYSTANDER
+    return None
+
+
+def _first_sense(text: str) -> Finding | None:
+    """Return the sense of a remark in brackets: `(our mail server)`, `(attacker)`."""
+    for word in words_of(text)[:4]:
+        sense = sense_of(word)
+        if sense is not None:
+            if sense.force is Force.PREPOSITION:
+                return None
+            return Finding(sense.role, Force.AFTER)
+    return None
