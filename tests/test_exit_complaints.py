@@ -92,6 +92,31 @@ def test_what_tor_does_not_enforce_is_not_said_to_be_blocked(make_host: HostMake
     assert "91.201.214.77" in done.err
 
 
+def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
+    blocked: ExitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`reply --template` prints what an operator's own file may begin with, and then changes."""
+    monkeypatch.setattr("exitpolicy.cli.complaints.REPLIES", tmp_path)
+    answer = blocked.run("reply", str(MAIL)).out
+    printed = blocked.run("reply", "--template", "greeting", "--lang", "it")
+    assert (printed.code, printed.err) == (0, "")
+    own = tmp_path / "it" / "greeting.txt"
+    own.parent.mkdir()
+    own.write_text(printed.out)
+    assert blocked.run("reply", str(MAIL)).out == answer
+    own.write_text(printed.out.replace("Buongiorno", "Gentili colleghi"))
+    assert blocked.run("reply", str(MAIL)).out == answer.replace("Buongiorno", "Gentili colleghi")
+    assert "Gentili" in blocked.run("reply", "--template", "greeting", "--lang", "it").out
+
+
+def test_a_template_that_is_not_there_is_named_with_those_that_are(blocked: ExitHost) -> None:
+    """A wrong name, and no name of what to answer, are mistakes of usage with a hint."""
+    done = blocked.run("reply", "--template", "nope")
+    assert done.code == 2
+    assert "law-enforcement" in done.err
+    assert blocked.run("reply").code == 2
+
+
 def test_without_a_terminal_a_destination_must_be_named(blocked: ExitHost) -> None:
     """`--block` alone has nobody to ask; the candidates are in the hint (2)."""
     done = blocked.run("complaint", str(MAIL), "--block", "--until", "30d")

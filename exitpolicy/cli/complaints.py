@@ -104,11 +104,11 @@ def complaint(
 
 def reply(
     about: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FILE|REFERENCE|DEST", help="The complaint, its ticket, or what was blocked."
         ),
-    ],
+    ] = None,
     lang: Annotated[
         str | None, typer.Option(help="en, it, de, fr or es; that of the complaint if left out.")
     ] = None,
@@ -121,6 +121,12 @@ def reply(
     eml: Annotated[
         bool, typer.Option("--eml", help="Write a mail with all headers of an answer.")
     ] = False,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Print this letter or paragraph as it is in use, to change it."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Write the answer to a complaint, ready to send: only what is true is in it.
@@ -138,6 +144,12 @@ def reply(
     _one_of("--lang", lang, LANGUAGES)
     _one_of("--kind", kind, KINDS)
     _one_of("--to", to, RECIPIENTS)
+    if template is not None:
+        return _print_template(template, lang)
+    if about is None:
+        raise UsageError(
+            "what is to be answered is not named", hint="name a FILE, a REFERENCE or a DEST"
+        )
     host = the_host()
     if about == "-" or Path(about).is_file():
         subject = complaints.subject_of(host, complaints.read(host, _bytes(about)))
@@ -182,6 +194,17 @@ def reply(
         output.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )
+    return ExitCode.DONE
+
+
+def _print_template(name: str, lang: str | None) -> int:
+    """Print the source of a letter, for a file of the operator's own."""
+    from exitpolicy.reply.letter import choose_language
+    from exitpolicy.reply.templates import template_texts
+
+    texts = template_texts(choose_language(lang), REPLIES)
+    _one_of("--template", name, tuple(texts))
+    sys.stdout.write(texts[name])
     return ExitCode.DONE
 
 

@@ -31,6 +31,16 @@ def load_template(kind: Kind, language: Language, overrides: Path | None = None)
     return compile_letter(kind, sources)
 
 
+def template_texts(language: Language, overrides: Path | None = None) -> dict[str, str]:
+    """Return the source of every letter and paragraph of a language by name, as it is in use.
+
+    Raises InvalidFileError.
+    """
+    sources = _shipped(language)
+    sources.update(_overriding(language, overrides, sources))
+    return {name: source.text for name, source in sorted(sources.items())}
+
+
 def _shipped(language: Language) -> dict[str, Source]:
     folder = files("exitpolicy.reply") / "templates" / language
     return {
