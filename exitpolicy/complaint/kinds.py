@@ -30,25 +30,29 @@ _PATTERNS: Final = (
     _words(
         Kind.BRUTE_FORCE,
         2,
-        r"failed (?:password|login|logon|auth)|authentication failure|auth(?:entication)? fail"
-        r"|(?:log|sign)[- ]?in attempts?|tr(?:y|ies|ied|ying) (?:to )?(?:log|guess|passwords)"
-        r"|guess\w* .{0,12}passwords?|password(?:s)? guess|authenticator failed"
-        r"|access denied for user|ssh guessing|로그인 시도|무차별|logg\w{0,2} (?:ind|inn|in)\b"
-        r"|kirjautumisyrity|autentificare|kaba kuvvet|oturum açma|log-?in-?versuch"
-        r"|anmeldeversuch|tentativ\w+ di (?:accesso|login)|tentativ\w+ (?:de|d') ?connexion"
-        r"|intentos? de (?:acceso|inicio|login|autenti)|tentativas? de (?:login|acesso)"
-        r"|inlogpoging|próby? (?:logowan|zalogow)|попыт\w+ (?:входа|авторизац|подключ)"
-        r"|pokus\w* o (?:přihlášen|přístup)|inloggningsförsök|ログイン試行|不正ログイン"
-        r"|登录尝试|invalid user|sasl login|pam_unix|ssh (?:attack|abuse|scan)|ssh-?angriff"
-        r"|attacchi? ssh|attaques? ssh|\bsshd\[|event ?id\W{1,12}4625|failed to log ?on"
-        r"|fail(?:ed|ing) log|mislukte aanmeld|nieudan\w+ (?:prób|logow)|innlogging|(?:attack"
-        r"|angri|angreif|attacc|attaqu|ataqu|атак|útok)\w*.{0,60}\b(?:ssh|ftp|imap|pop3|rdp"
-        r"|smtp|telnet|sip|vnc)\b|bejelentkez|(?:wp-login|xmlrpc)\.php|(?:http|ssh|ftp"
-        r"|mail)[-_]bf|[-_/]bf[-_]|logins? attempt|(?:hammer|pound)\w* .{0,60}(?:ssh|rdp|vnc"
-        r"|login|ftp|imap|passw)|pokou\w+ .{0,20}přihl|(?:guess|gætte|gissa|gjette|raten|errat"
-        r"|indovin|devin|adivin|zgad|угад|підб)\w* .{0,20}(?:passw|adgangsk|lösen|passord|kennw"
-        r"|hasł|парол|contras|senh|mot)|lösenordsgiss|неудачн\w+ вход|невдал\w+ (?:вхо|спроб)"
-        r"|撞库|异常登录|mật khẩu|εύρεσης? κωδικ|κωδικ\w+ πρόσβασ|percobaan login|upaya login"
+        r"přihla[šs]\w*|přihlaš|belép\w*|bejelentkez\w*|logga in|minēšan|jelszópr|lösenordsg"
+        r"|remote desktop|entrar (?:no|en el) pa[in]|(?:POST|GET) \S{0,80}(?:log-?in|/auth"
+        r"|sign-?in|inlog|anmeld)|locked? ?out|ausgesperrt|anmeldefehl|log ?in angri"
+        r"|login-angri|failed (?:password|login|logon|auth)|authentication failure"
+        r"|auth(?:entication)? fail|(?:log|sign)[- ]?in attempts?|tr(?:y|ies|ied"
+        r"|ying) (?:to )?(?:log|guess|passwords)|guess\w* .{0,12}passwords?"
+        r"|password(?:s)? guess|authenticator failed|access denied for user|ssh guessing"
+        r"|로그인 시도|무차별|logg\w{0,2} (?:ind|inn|in)\b|kirjautumisyrity|autentificare"
+        r"|kaba kuvvet|oturum açma|log-?in-?versuch|anmeldeversuch|tentativ\w+ di (?:accesso"
+        r"|login)|tentativ\w+ (?:de|d') ?connexion|intentos? de (?:acceso|inicio|login|autenti)"
+        r"|tentativas? de (?:login|acesso)|inlogpoging|próby? (?:logowan|zalogow)"
+        r"|попыт\w+ (?:входа|авторизац|подключ)|pokus\w* o (?:přihlášen|přístup)"
+        r"|inloggningsförsök|ログイン試行|不正ログイン|登录尝试|invalid user|sasl login"
+        r"|pam_unix|ssh (?:attack|abuse|scan)|ssh-?angriff|attacchi? ssh|attaques? ssh|\bsshd\["
+        r"|event ?id\W{1,12}4625|failed to log ?on|fail(?:ed|ing) log|mislukte aanmeld"
+        r"|nieudan\w+ (?:prób|logow)|innlogging|(?:attack|angri|angreif|attacc|attaqu|ataqu"
+        r"|атак|útok)\w*.{0,60}\b(?:ssh|ftp|imap|pop3|rdp|smtp|telnet|sip|vnc)\b|bejelentkez"
+        r"|(?:wp-login|xmlrpc)\.php|(?:http|ssh|ftp|mail)[-_]bf|[-_/]bf[-_]|logins? attempt"
+        r"|(?:hammer|pound)\w* .{0,60}(?:ssh|rdp|vnc|login|ftp|imap|passw)"
+        r"|pokou\w+ .{0,20}přihl|(?:guess|gætte|gissa|gjette|raten|errat|indovin|devin|adivin"
+        r"|zgad|угад|підб)\w* .{0,20}(?:passw|adgangsk|lösen|passord|kennw|hasł|парол|contras"
+        r"|senh|mot)|lösenordsgiss|неудачн\w+ вход|невдал\w+ (?:вхо|спроб)|撞库|异常登录"
+        r"|mật khẩu|εύρεσης? κωδικ|κωδικ\w+ πρόσβασ|percobaan login|upaya login"
         r"|опит\w* за (?:вход|влизане)|login(?:i)? attempts",
     ),
     _words(
@@ -91,15 +95,16 @@ _PATTERNS: Final = (
     _words(
         Kind.WEB_ATTACK,
         3,
-        r"sql[ -]?injection|sqli\b|cross[- ]site|\bxss\b|web (?:attack|application|app attack)"
-        r"|webangriff|directory traversal|path traversal|remote file inclusion|\blfi\b|\brfi\b"
-        r"|web ?shell|exploit attempt|vulnerability scan|mod_?security|\bwaf\b|web scan"
-        r"|explora[cç]\w+ web|log4j|log4shell|shellshock|rce attempt|remote code|attacchi? web"
-        r"|attaque web|ataque web|веб-атак|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack"
-        r"|inyecci[oó]n|injeção|iniezione|sql-?инъекц|sql インジェクション|sqlインジェクション"
-        r"|sql注入|脆弱性スキャン|漏洞扫描|scraping|crawling|webbattack|atak na (?:stronę"
-        r"|aplikac)|union(?:\+|%20| )select|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd"
-        r"|phpunit|xmlrpc\.php.{0,40}pingback|webaanval|kwetsbaarheid|scann?\w* for /|vulnerab"
+        r"эксплуатаци\w+ уязвим|hack\w* .{0,20}(?:web ?site|\bshop)|פריצה ל|sql[ -]?injection"
+        r"|sqli\b|cross[- ]site|\bxss\b|web (?:attack|application|app attack)|webangriff"
+        r"|directory traversal|path traversal|remote file inclusion|\blfi\b|\brfi\b|web ?shell"
+        r"|exploit attempt|vulnerability scan|mod_?security|\bwaf\b|web scan|explora[cç]\w+ web"
+        r"|log4j|log4shell|shellshock|rce attempt|remote code|attacchi? web|attaque web"
+        r"|ataque web|веб-атак|атак\w+ на (?:веб-?)?сайт|webový\w* útok|webattack|inyecci[oó]n"
+        r"|injeção|iniezione|sql-?инъекц|sql インジェクション|sqlインジェクション|sql注入"
+        r"|脆弱性スキャン|漏洞扫描|scraping|crawling|webbattack|atak na (?:stronę|aplikac)"
+        r"|union(?:\+|%20| )select|nikto|wpscan|sqlmap|acunetix|\.env\b|/etc/passwd|phpunit"
+        r"|xmlrpc\.php.{0,40}pingback|webaanval|kwetsbaarheid|scann?\w* for /|vulnerab"
         r"|http-prob|web-?сайт|schwachstellenscan",
     ),
     _words(
@@ -111,16 +116,17 @@ _PATTERNS: Final = (
     _words(
         Kind.SPAM,
         3,
-        r"\bspam(?![ -]?(?:filter|ordner|folder|verdacht|schutz))|relay access denied"
-        r"|relay attempt|unsolicited (?:bulk|commercial|e-?mail)|junk mail|\bube\b|\buce\b|спам"
-        r"|スパム|迷惑メール|垃圾邮件|pourriel|correo no deseado|feedback-type: abuse"
-        r"|forum spam|spamtrap|spam-?trap|spamcop|unerwünschte (?:e-?mail|werbung)"
-        r"|niechcian\w+ poczt|nevyžádan\w+",
+        r"skräpinlägg|reklaminl|宣伝の書き込み|宣伝書き込み|\bspam(?![ -]?(?:filter|ordner"
+        r"|folder|verdacht|schutz))|relay access denied|relay attempt|unsolicited (?:bulk"
+        r"|commercial|e-?mail)|junk mail|\bube\b|\buce\b|спам|スパム|迷惑メール|垃圾邮件"
+        r"|pourriel|correo no deseado|feedback-type: abuse|forum spam|spamtrap|spam-?trap"
+        r"|spamcop|unerwünschte (?:e-?mail|werbung)|niechcian\w+ poczt|nevyžádan\w+",
     ),
     _words(
         Kind.DDOS,
         4,
-        r"\btype\W{1,3}d?dos\b|(?:requests|req|anfragen|richieste|requêtes|peticiones"
+        r"\bflood(?:ed|s| bots)\b|bots? (?:a|per|pro) (?:second|minute|sekunde)"
+        r"|\btype\W{1,3}d?dos\b|(?:requests|req|anfragen|richieste|requêtes|peticiones"
         r"|requisições|verzoeken|zapytań|запросов|požadavků|förfrågningar)\s?(?:/|per|pro|a|al"
         r"|par|por|na|в|za)\s?(?:s\b|sec|sek|second|segund|сек)|\b(?:query|connection|packet"
         r"|request|tcp|http) flood|대량의? .{0,12}접속|디도스|\bd?dos[ -]?(?:attack|angriff"

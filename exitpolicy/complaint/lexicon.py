@@ -86,13 +86,13 @@ traceroute mirror unsubscribe rezolver резолвер имён имен
 """
 """Words for hosts that only stand by, whoever acts on whom."""
 _STANDBY: Final = re.compile(
-    r"name-?servers?$|nameserver|(?:mail)?gateways?$|gateway|passerell|puerta$|шлюз|brána$"
-    r"|bramk|relay|relais|smarthost|proxy|proxies|mx\d{0,2}$|mailserver|mailhub|smtp$|dns$"
-    r"|monitor|überwach|sorveglian|surveillan|vigilan|мониторинг|sensor|sond[aey]|office|büro"
-    r"|ufficio|bureau|oficina|escritório|kantoor|biur|офис|kancel|kontor|vpn|ticket|helpdesk"
-    r"|support|assist|portal|intranet|backup|reporter$|report$|scanner|crawler|checker|probe$"
-    r"|probes$|ntp|syslog|log-?host|log-?server|collector|kollektor|siem$|nagios|zabbix|监控"
-    r"|监测|監視|网关|ゲートウェイ|中継"
+    r"tempor|ersatz|name-?servers?$|nameserver|(?:mail)?gateways?$|gateway|passerell|puerta$"
+    r"|шлюз|brána$|bramk|relay|relais|smarthost|proxy|proxies|mx\d{0,2}$|mailserver|mailhub"
+    r"|smtp$|dns$|monitor|überwach|sorveglian|surveillan|vigilan|мониторинг|sensor|sond[aey]"
+    r"|office|büro|ufficio|bureau|oficina|escritório|kantoor|biur|офис|kancel|kontor|vpn|ticket"
+    r"|helpdesk|support|assist|portal|intranet|backup|reporter$|report$|scanner|crawler|checker"
+    r"|probe$|probes$|ntp|syslog|log-?host|log-?server|collector|kollektor|siem$|nagios|zabbix"
+    r"|监控|监测|監視|网关|ゲートウェイ|中継"
 )
 """Hosts that may have been attacked as well as any, and often are named for another reason."""
 _ACTING: Final = re.compile(
@@ -340,9 +340,12 @@ def stands_by(word: str) -> bool:
     return _STANDBY.match(word) is not None
 
 
+_LINKS: Final = re.compile(r"\bhttps?://[^\d\s]\S*")
+
+
 def is_about_acting(text: str) -> bool:
     """Tell whether a sentence speaks of something that was done to somebody."""
-    return _ACTING.search(text[:MAX_SENTENCE].lower()) is not None
+    return _ACTING.search(_LINKS.sub(" ", text[:MAX_SENTENCE].lower())) is not None
 
 
 def is_ours(word: str) -> bool:

@@ -100,10 +100,12 @@ _REFERRING: Final = re.compile(
 )
 _HOSTS: Final = re.compile(
     r"server|serve[ur]|servid|host|machine|maschine|macchin|máquina|rechner|system|systém"
-    r"|sistem|asset|instanc|\bnas\b|website|webseite|site\b|sito|shop|negozi|store\b|boutique"
-    r"|tienda|loja|forum|blog|wiki|сервер|сайт|ресурс|хост|машин|stron|serwer|palvelin|szerver"
-    r"|kiszolg|サーバ|サイト|ホスト|主机|服务器|网站|서버|public|öffentlich|pubblic|públic"
-    r"|публичн|внешн|resource|ressource|risors|recurso",
+    r"|sistem|asset|instanc|магаз|runs on|works? on|hosted|läuft auf|erreichbar unter|gira su"
+    r"|tourne sur|hébergé|héberge|corre en|funciona en|aloja|roda em|draait op|kör på|działa na"
+    r"|běží na|работает|працює|toimii|fut a|\bnas\b|website|webseite|site\b|sito|shop|negozi"
+    r"|store\b|boutique|tienda|loja|forum|blog|wiki|сервер|сайт|ресурс|хост|машин|stron|serwer"
+    r"|palvelin|szerver|kiszolg|サーバ|サイト|ホスト|主机|服务器|网站|서버|public|öffentlich"
+    r"|pubblic|públic|публичн|внешн|resource|ressource|risors|recurso",
 )
 _BARE: Final = words(
     "ip ips ipv4 ipv6 addr address adresse indirizzo dirección direccion endereço adres adresa "

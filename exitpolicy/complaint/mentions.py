@@ -34,6 +34,10 @@ _RANGE: Final = re.compile(
     rf"\s?(?:-|\u2013|bis|to|until)\s?({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})(?![\w.])"
 )
 _LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?!\w|\.\d)")
+_FIREWALL: Final = re.compile(
+    r"\b(?:tcp|udp|src|dst|deny|denied|permit|permitted)\b", re.IGNORECASE
+)
+"""Words of the lines in which Cisco writes `203.0.113.7/22` for a port."""
 _PORT_AFTER: Final = re.compile(
     r"\]?(?::(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
     r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (tcp/22)
@@ -210,7 +214,7 @@ def _with_slash(line: str, mention: Mention, number: int, end: int) -> Mention:
     if 8 <= number <= bits and first % (1 << bits - number) == 0:
         mention.key = (family, first, first + (1 << bits - number) - 1)
         return _with_written_port(line, mention)
-    if number > bits or (family == 4 and 0 < number < bits):
+    if number > bits or (family == 4 and 0 < number < bits and _FIREWALL.search(line)):
         return _with_ports(mention, (str(number),), end)
     return mention
 

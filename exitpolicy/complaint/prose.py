@@ -106,7 +106,7 @@ def scan_back(text: str, *, acting: bool = True) -> Finding | None:
             if sense.force is not Force.PREPOSITION:
                 return _by_word(sense, before, strangers, acting=acting)
             if strangers:
-                return None
+                break
             if found := _by_preposition(sense, before, acting=acting):
                 return found
         elif breaks_off(word):

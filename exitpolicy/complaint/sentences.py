@@ -58,7 +58,7 @@ def is_prose(line: str) -> bool:
     bare = _ADDRESS.sub("", line)
     words = _WORD.findall(bare)
     letters = sum(map(len, words))
-    spaced = _UNSPACED.search(line) or line.count(" ") * _LONGEST_WORDS >= len(line) - 30
+    spaced = _UNSPACED.search(line) or line.count(" ") * _LONGEST_WORDS >= len(line) - 40
     return bool(spaced) and letters > 0 and letters >= _PROSE_SHARE * len(bare.replace(" ", ""))
 
 
@@ -100,7 +100,14 @@ def _continues(last: str, line: str, width: int) -> bool:
         and len(last) <= _WIDEST
         and len(last.rstrip()) + 1 + len(first) > room
         and (not _ENDS.search(last) or last.count("(") > last.count(")"))
-        and is_prose(line)
+        and (
+            is_prose(line)
+            or (
+                len(line) < _MIN_WRAPPED
+                and _WORD.search(line) is not None
+                and not _STRUCTURED.search(line)
+            )
+        )
     )
 
 

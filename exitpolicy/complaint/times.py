@@ -116,7 +116,7 @@ _ABOUT_ANSWER: Final = (
     r"|en (?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
     r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than"
     r"|no later than|plazo de|bis zu|less than|в рамките на|протягом|în(?: termen de)?"
-    r"|dalam(?: waktu)?|trong(?: vòng)?|εντός|inden(?: for)?|inom loppet av|per"
+    r"|dalam(?: waktu)?|trong(?: vòng)?|εντός|inden(?: for)?|inom loppet av|per|you have"
 )
 _RELATIVE: Final = re.compile(
     rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten"
@@ -166,7 +166,7 @@ _UNTIL: Final = re.compile(
 )
 _DATE_ONLY: Final = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
-    re.compile(r"(?P<d>\d{1,2})[./](?P<m>\d{1,2})[./](?P<y>\d{4})"),
+    re.compile(r"(?:[^\W\d_]{3,10},?\s)?(?P<d>\d{1,2})[./]\s?(?P<m>\d{1,2})[./]\s?(?P<y>\d{4})"),
     re.compile(r"(?P<y>\d{4})[年/](?P<m>\d{1,2})[月/](?P<d>\d{1,2})"),
     re.compile(
         r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from exitpolicy.complaint.evidence import LOUD, Evidence
+from exitpolicy.complaint.evidence import LOUD, Evidence, Sighting
 from exitpolicy.complaint.finding import Force, Role
 from exitpolicy.complaint.mentions import Key, is_documentation, is_private, too_wide
 from exitpolicy.complaint.model import Candidate
@@ -27,9 +27,8 @@ _BY_NAME: Final = 60
 _SURE: Final = 40
 """Evidence from here on is about the address itself, not only about its presence."""
 _BYSTANDER: Final = re.compile(
-    r"(?<!\w)ASN?\s?\d{3,6}(?!\w)|\bgateway\b|\bconsole\b|looking glass|redirect|weiterleit"
-    r"|\bother ip|\bandere ip|\baltr[oi] ip|\botr[ao]s? ip|\bautre ip|zugestellt|delivered"
-    r"|\bheader\b|\bproxy\b|\bproxies\b",
+    r"(?<!\w)ASN?\s?\d{3,6}(?!\w)|looking glass|redirect|weiterleit|\bother ip|\bandere ip"
+    r"|\baltr[oi] ip|\botr[ao]s? ip|\bautre ip|zugestellt|delivered|\bheader\b",
     re.IGNORECASE,
 )
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
@@ -128,9 +127,12 @@ def _weights(evidence: Evidence, own: Collection[Destination]) -> dict[Key, _Wei
                 continue
             if sighting.quiet and sighting.force < LOUD:
                 continue
+            if ours and sighting.key not in ours and _is_your_in_passing(sighting):
+                weight.hinted |= record.hinting
+                continue  # "a server all its own" is "all your own" in Italian
             if sighting.titled and ours and sighting.key not in ours:
                 continue  # a subject may name the victim as well
-            weight.hinted |= record.hinting
+            weight.hinted |= record.hinting or bool(sighting.ports)
             weight.loud += 1
             weight.unsaid.update(sighting.ports)
             if sighting.role is Role.SOURCE:
@@ -140,6 +142,11 @@ def _weights(evidence: Evidence, own: Collection[Destination]) -> dict[Key, _Wei
                 force = min(sighting.force, _SURE - 5) if foreign else sighting.force
                 _speak_for(weight, force, record.line, () if foreign else sighting.ports)
     return weights
+
+
+def _is_your_in_passing(sighting: Sighting) -> bool:
+    """Tell whether no more than a possessive, in a sentence about no attack, accuses."""
+    return sighting.role is Role.SOURCE and Force.URL < sighting.force < Force.PREPOSITION
 
 
 def _speak_for(weight: _Weight, force: int, line: str, ports: tuple[int, ...]) -> None:
