@@ -41,6 +41,23 @@ def test_a_complaint_is_read_into_the_keys_of_the_contract(blocked: ExitHost) ->
     assert {"reporter", "incidents", "deadline", "language", "cautions"} <= read.keys()
 
 
+def test_the_evidence_shows_the_address_however_long_its_sentence_is(
+    blocked: ExitHost, tmp_path: Path
+) -> None:
+    """Of a long sentence the part around the destination is shown, marked where it was cut."""
+    mail = tmp_path / "long.eml"
+    mail.write_text(
+        "From: a@victim.example\nSubject: scan\n\n"
+        f"{'For a good many nights now we see that ' * 4}somebody at 185.220.101.4 scans our "
+        f"server 91.201.214.99 again and again,{' and it does not seem to end' * 9}.\n"
+    )
+    (shown,) = [line for line in blocked.run("complaint", str(mail)).out.split("\n") if "…" in line]
+    assert "our server 91.201.214.99 again" in shown
+    assert shown.strip().startswith("…")
+    assert shown.endswith("…")
+    assert len(shown) <= 80
+
+
 def test_the_block_keeps_the_reference_and_nothing_else_of_the_mail(blocked: ExitHost) -> None:
     """Ledger and history hold the ticket; no name or address of a person, and the torrc nothing."""
     assert blocked.tor.rejects("91.201.214.77")

@@ -12,7 +12,7 @@ from exitpolicy.cli import output
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.common import ASK, Force, Json, read_destinations, the_host
 from exitpolicy.cli.output import note, printable, say, say_json
-from exitpolicy.destination import Destination
+from exitpolicy.destination import Destination, address_range_text
 from exitpolicy.errors import ExitCode, RefusedError, UsageError
 from exitpolicy.when import EXAMPLES, parse_until, utc_text
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GUESS: Final = 40
 """A candidate with a lower score has no evidence of its role, only of being named."""
+GLANCE: Final = 62
+"""Characters of a line of evidence that are shown: with the indent, 80 columns."""
 REPLIES: Final = Path("/etc/exitpol/replies")
 """Where the operator's own letters are."""
 
@@ -259,13 +261,21 @@ def _write(read: "Complaint") -> None:
         )
         say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
         for evidence in candidate.evidence[:2]:
-            say(f"{'':<15}{printable(evidence)[:100]}")
+            say(f"{'':<15}{_excerpt(printable(evidence), candidate.destination)}")
     if not read.candidates:
         say(f"{'candidates':<11} none: the complaint names no destination")
         for question in read.ask:
             say(f"{'ask for':<11} {printable(question)}")
     for caution in read.cautions:
         output.warn(printable(caution.text))
+
+
+def _excerpt(line: str, destination: Destination) -> str:
+    """Return as much of a line as is read at a glance, with the address in it."""
+    at = line.find(address_range_text(destination.family, destination.first, destination.last))
+    start = max(0, min(at - GLANCE // 2, len(line) - GLANCE))
+    end = start + GLANCE
+    return f"{'…' if start else ''}{line[start:end].strip()}{'…' if end < len(line) else ''}"
 
 
 def _chosen(read: "Complaint", block: str, host: "Host", *, yes: bool) -> list[Destination]:

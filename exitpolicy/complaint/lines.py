@@ -36,6 +36,8 @@ MAX_OTHERS: Final = 4_000
 """From here on only lines that name an own address are: in a long list, ours may come late."""
 MAX_CONTEXT: Final = 20_000
 """Lines without addresses that are read for what they say about the next ones."""
+MAX_SHOWN: Final = 400
+"""Characters of a line that are kept as evidence."""
 MAX_LINE: Final = 2_000
 """Longer lines are read in pieces of this length."""
 _HEADER_LINE: Final = re.compile(
@@ -221,7 +223,15 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
         evidence.sightings += len(sightings)
         loglike = is_row(line) or looks_logged(line)
         hinting = not evidence.understood or acting or _HOSTS.search(line.lower()) is not None
-        evidence.records.append(Record(line.strip()[:300], sightings, loglike, acting, hinting))
+        evidence.records.append(
+            Record(_shown(line, mentions[0]), sightings, loglike, acting, hinting)
+        )
+
+
+def _shown(line: str, first: Mention) -> str:
+    """Return what is kept of a line as evidence: all of it, or the part around its addresses."""
+    start = 0 if len(line) <= MAX_SHOWN else max(0, first.start - MAX_SHOWN // 3)
+    return line[start : start + MAX_SHOWN].strip()
 
 
 def _unquoted(line: str) -> str:
