@@ -113,6 +113,9 @@ _BARE: Final = words(
     "ip ips ipv4 ipv6 addr address adresse indirizzo dirección direccion endereço adres adresa "
     "adress адрес адреса host the l"
 )
+_HOST_ABOVE: Final = re.compile(
+    r"\s{0,8}[^\W\d_]{3,12}\s?:\s{1,12}(?:[a-z][\w-]{0,60}\.){1,6}[a-z]{2,20}\.?\s*$", re.IGNORECASE
+)
 _ITEM: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
 """What stands before the address of a list's item."""
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
@@ -209,6 +212,7 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     place.port_age += 1
     acting = bool(mentions) and place.acting(line)
     sightings = _sightings(line, mentions, place, acting=acting, subject=subject)
+    above = place.said
     listed = mentions and place.announced and _ITEM.match(line[: mentions[0].start])
     if not listed:
         place.said, place.announced = line, line.rstrip().endswith((":", "："))
@@ -222,7 +226,8 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     if sightings:
         evidence.sightings += len(sightings)
         loglike = is_row(line) or looks_logged(line)
-        hinting = not evidence.understood or acting or _HOSTS.search(line.lower()) is not None
+        speaking = acting or _HOST_ABOVE.match(above) or _HOSTS.search(line.lower())
+        hinting = not evidence.understood or bool(speaking)
         evidence.records.append(
             Record(_shown(line, mentions[0]), sightings, loglike, acting, hinting)
         )
@@ -399,13 +404,21 @@ def _apply_heading(
         for index in range(len(found)):
             found[index] = place.heading
         place.heading_age = 0
-    elif (
-        rest.strip(" \t-*•").endswith(":")
-        and 0 < len(words_of(rest)) <= 3
-        and all(word in _BARE for word in words_of(rest))
-    ):
-        # `IP: A` in a report, with no word more, is the one that is reported.
-        found[0] = Finding(Role.SOURCE, Force.BARE_LABEL)
+    elif _is_bare_label(rest):
+        # `IP: A` in a report, with no word more, is the one that is reported; below the name of a
+        # host it is that host's, as nslookup writes it.
+        named = _HOST_ABOVE.match(place.said)
+        found[0] = None if named else Finding(Role.SOURCE, Force.BARE_LABEL)
+
+
+def _is_bare_label(text: str) -> bool:
+    """Tell whether what stands beside an address is no more than `IP address:`."""
+    words = words_of(text)
+    return (
+        text.strip(" \t-*•").endswith(":")
+        and 0 < len(words) <= 3
+        and all(w in _BARE for w in words)
+    )
 
 
 def _apply_port_above(sightings: list[Sighting], place: _Place) -> None:

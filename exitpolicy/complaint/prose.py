@@ -44,8 +44,11 @@ _DOING: Final = re.compile(
     re.IGNORECASE,
 )
 _HOST_NAME: Final = re.compile(
-    r"(?<![\w.@/-])[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,6}(?![\w@/])|[a-z]{2,8}://", re.IGNORECASE
+    r"(?<![\w.@/-])[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,6}(?![\w@/])"
+    r"|(?<![\w.@/-])[a-z][\w-]{0,40}/\d[\w.]{0,20}|[a-z]{2,8}://",
+    re.IGNORECASE,
 )
+"""Names of hosts, products with their versions and schemes: none of them is a word."""
 LINK: Final = re.compile(
     r"\b(?:you|me|can|please|bitte|können|kunt|potete|puede[ns]?|pouvez)\s.{0,30}(?:log ?in"
     r"|sign in|einlog|anmeld|inlog|acced|connect)|detail|report|evidence|view|download|ticket"
