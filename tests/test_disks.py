@@ -1,10 +1,12 @@
 """Disks that are full, read-only or broken, and permissions taken away: no file is truncated."""
 
 import errno
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +157,174 @@ def test_read_only_disk_is_named_and_changes_nothing(tmp_path: Path, small_disk:
         see_whole(host)
         subprocess.run([mount, "-o", "remount,rw", small_disk], check=True)
         see_healed(host)
+
+
+class BreakableDisk:
+    """An ext4 on a loop device whose storage, a memory file, fails for ever once it is told to.
+
+    A sealed file refuses what the device wants of it, and the device says EIO for that.
+    """
+
+    def __init__(self, folder: Path, options: str) -> None:
+        self.folder = folder
+        """Where it is mounted."""
+        self._storage = os.memfd_create("disk", os.MFD_ALLOW_SEALING)
+        os.ftruncate(self._storage, 8 << 20)
+        path = f"/proc/self/fd/{self._storage}"
+        make = shutil.which("mkfs.ext4", path="/usr/sbin:/sbin") or "mkfs.ext4"
+        subprocess.run([make, "-q", "-F", path], pass_fds=[self._storage], check=True)
+        with open("/dev/loop-control", "rb") as control:  # noqa: PTH123 - a device
+            number = fcntl.ioctl(control, 0x4C82)  # LOOP_CTL_GET_FREE
+        self._loop = os.open(f"/dev/loop{number}", os.O_RDWR)
+        # Without O_DIRECT, what is beyond the file's end would be read as zeros.
+        direct = os.open(path, os.O_RDWR | os.O_DIRECT)
+        fcntl.ioctl(self._loop, 0x4C00, direct)  # LOOP_SET_FD
+        os.close(direct)
+        mount = shutil.which("mount") or "/bin/mount"
+        command = [mount, "-t", "ext4", "-o", options, f"/dev/loop{number}", str(folder)]
+        if subprocess.run(command, check=False).returncode != 0:
+            self._detach()
+            raise OSError(errno.EPERM, "an ext4 may not be mounted")
+
+    def break_writing(self) -> None:
+        """Let every write of the device fail from now on."""
+        os.sync()
+        fcntl.fcntl(self._storage, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+    def break_reading(self, *paths: Path) -> None:
+        """Lose the blocks in which these files are, and all that follow."""
+        first = 8 << 20
+        for path in paths:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                answer = fcntl.ioctl(file, 1, bytes(4))  # FIBMAP
+                size = os.fstatvfs(file.fileno()).f_bsize
+                first = min(first, int.from_bytes(answer, sys.byteorder) * size)
+        os.sync()
+        os.ftruncate(self._storage, first)
+        fcntl.fcntl(self._storage, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW)
+        for path in paths:
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with pytest.raises(OSError, match="Input/output error"):
+                path.read_bytes()
+
+    def replace_with(self, backup: dict[str, bytes]) -> None:
+        """Take the disk away and put files of its backup where it was."""
+        self.remove()
+        for name, content in backup.items():
+            (self.folder / name).write_bytes(content)
+
+    def remove(self) -> None:
+        """Take the disk away; a second time does nothing."""
+        if self._loop >= 0:
+            umount = shutil.which("umount") or "/bin/umount"
+            subprocess.run([umount, "-l", self.folder], check=True)
+            self._detach()
+
+    def _detach(self) -> None:
+        fcntl.ioctl(self._loop, 0x4C01)  # LOOP_CLR_FD
+        os.close(self._loop)
+        os.close(self._storage)
+        self._loop = -1
+
+
+@pytest.fixture
+def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BreakableDisk]:
+    """Mount a disk that can be broken; skip where this may not be done."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        disk = BreakableDisk(folder, getattr(request, "param", "errors=continue"))
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no disk can be broken here: this needs root and loop devices ({error})")
+    yield disk
+    disk.remove()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read all files of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("breakable", ["errors=continue", "errors=remount-ro"], indirect=True)
+def test_disk_that_no_longer_writes_keeps_the_ledger_it_has(
+    tmp_path: Path, breakable: BreakableDisk
+) -> None:
+    """EIO from a device under the ledger: code 8, the old ledger, Tor left alone."""
+    with LoneExit(tmp_path) as host:
+        (tmp_path / "ledger").symlink_to(breakable.folder)
+        assert host.run("init").returncode == 0
+        assert host.run("block", FIRST, "--until", "30d").returncode == 0
+        backup = contents(breakable.folder)
+        breakable.break_writing()
+        commands = (
+            ("block", SECOND, "--until", "1d"),
+            ("lift", FIRST),
+            ("renew", FIRST, "--until", "2d"),
+        )
+        for command in commands:
+            see_failed(host.run(*command))
+            see_whole(host)
+            assert destinations(host.ledger) == {FIRST}
+        assert FIRST in host.run("list").stdout
+        assert host.rejected() == {f"{FIRST}:*"}
+        breakable.replace_with(backup)
+        see_healed(host)
+        record("EIO from a device: commands", len(commands), 0)
+
+
+def test_ledger_that_cannot_be_read_is_not_an_empty_one(
+    tmp_path: Path, breakable: BreakableDisk
+) -> None:
+    """EIO at reading the ledger: code 8, nothing is lifted, also not by the tick."""
+    with LoneExit(tmp_path) as host:
+        (tmp_path / "ledger").symlink_to(breakable.folder)
+        assert host.run("init").returncode == 0
+        assert host.run("block", FIRST, "--until", "30d").returncode == 0
+        backup = contents(breakable.folder)
+        breakable.break_reading(host.ledger)
+        commands = (("expire",), ("apply",), ("list",), ("block", SECOND, "--until", "1d"))
+        for command in commands:
+            done = host.run(*command)
+            see_failed(done)
+            assert "Input/output error" in done.stderr
+            assert host.rejected() == {f"{FIRST}:*"}
+        breakable.replace_with(backup)
+        see_healed(host)
+        record("EIO from a device: commands", len(commands), 0)
+
+
+@pytest.mark.parametrize("fault", ["writing", "reading"])
+def test_disk_that_breaks_under_the_fragment_does_not_harm_tor(
+    tmp_path: Path, breakable: BreakableDisk, fault: str
+) -> None:
+    """EIO beside the torrc: code 8, Tor lives on with the old rules, a new disk mends it."""
+    with LoneExit(tmp_path) as host:
+        real = breakable.folder / host.fragment.name
+        real.write_text("")
+        host.exit.torrc_text = host.exit.torrc_text.replace(str(host.fragment), str(real))
+        host.exit.stop()
+        host.fragment = real
+        with host:
+            assert host.run("init").returncode == 0
+            assert host.run("block", FIRST, "--until", "30d").returncode == 0
+            backup = contents(breakable.folder)
+            if fault == "writing":
+                breakable.break_writing()
+            else:
+                breakable.break_reading(real)
+            done = host.run("block", SECOND, "--until", "30d")
+            see_failed(done)
+            # What a new block would do to the relay cannot be judged without the present rules.
+            recorded = {FIRST, SECOND} if fault == "writing" else {FIRST}
+            assert destinations(host.ledger) == recorded
+            assert host.exit.alive()
+            assert host.rejected() == {f"{FIRST}:*"}
+            breakable.replace_with(backup)
+            see_whole(host)
+            see_healed(host)
+            record("EIO from a device: commands", 1, 0)
 
 
 PERMISSIONS = {
