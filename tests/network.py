@@ -488,6 +488,8 @@ class PrivateNetwork(Operated):
     client: Tor = field(init=False)
     fragment: Path = field(init=False)
     seconds_to_start: float = field(init=False, default=0)
+    streams: int = field(init=False, default=0)
+    """How many were opened by `stream`."""
     _tors: list[Tor] = field(init=False, default_factory=list)
     _client_control: ControlPort = field(init=False)
     _controls: list[ControlPort] = field(init=False, default_factory=list)
@@ -661,6 +663,7 @@ class PrivateNetwork(Operated):
 
     def stream(self, host: str, port: int, *, seconds: float = 10) -> Outcome:
         """Open one new stream through the exit, ask for a page, and tell what came of it."""
+        self.streams += 1
         control = self._client_control
         deadline = time.monotonic() + seconds
         with _socks_connect(self._socks_port, host, port, seconds) as connection:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from exitpolicy.ledger import history
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.network import TOR, LoneExit
 
 CC = shutil.which("cc") or shutil.which("gcc")
@@ -31,6 +31,7 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's reader, ten times as fast, where there is one."""
 
 DECISIVE = re.compile(r"rename|fsync|send|ftruncate|unlink")
+THING = Thing.KILLS
 PARTS = 2
 """In how many tests each command's steps are divided, so that two workers end together."""
 
@@ -186,7 +187,7 @@ def victim(request: pytest.FixtureRequest, tmp_path: Path, shim: Path) -> Iterat
 
 @pytest.mark.parametrize("victim", ["block", "expire"], indirect=True)
 def test_command_killed_where_it_puts_things_in_place_loses_nothing(
-    victim: Victim, request: pytest.FixtureRequest
+    victim: Victim,
 ) -> None:
     """Killed at a rename, sync or sending: ledger and Tor are whole, one tick mends the rest.
 
@@ -202,20 +203,17 @@ def test_command_killed_where_it_puts_things_in_place_loses_nothing(
         victim.crash_at(step, half=False)
         tried += 1
     assert tried >= 2
-    record(f"quick: {request.node.callspec.id} killed at a decisive call", tried, 0)
+    record(THING, tried)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("victim", COMMANDS, indirect=True)
-def test_command_killed_at_every_step_loses_nothing(
-    victim: Victim, part: int, request: pytest.FixtureRequest
-) -> None:
+def test_command_killed_at_every_step_loses_nothing(victim: Victim, part: int) -> None:
     """Killed before each call, and in the middle of each write: nothing lost, Tor alive, healed."""
     calls = victim.steps()
     steps = [(number, False) for number in range(1, len(calls) + 1)]
     steps += [(n, True) for n, call in enumerate(calls, 1) if re.search(r" (p?write|send)", call)]
     for step, half in steps[part::PARTS]:
         victim.crash_at(step, half=half)
-    command = request.node.callspec.params["victim"]
-    record(f"`exitpol {command}` killed at each of its calls", len(steps[part::PARTS]), 0)
+    record(THING, len(steps[part::PARTS]))

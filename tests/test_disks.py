@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.network import EXITPOL, TOR, LoneExit
 from tests.test_crash import CC, build_shim
 
 pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
+THING = Thing.DISKS
 FIRST, SECOND = "203.0.113.7", "203.0.113.9"
 INVALID_FILE = 8
 
@@ -116,7 +117,7 @@ def test_full_disk_under_the_ledger_leaves_it_as_it_was(tmp_path: Path, small_di
         assert outcomes[0] == INVALID_FILE
         fill(small_disk, 40)
         see_healed(host)
-        record("ENOSPC under the ledger, 0 to 6 pages left", len(outcomes), 0)
+        record(THING, len(outcomes))
 
 
 def test_full_disk_under_the_fragment_leaves_tor_with_the_old_one(
@@ -140,7 +141,7 @@ def test_full_disk_under_the_fragment_leaves_tor_with_the_old_one(
                 see_whole(host)
             fill(small_disk, 40)
             see_healed(host)
-            record("ENOSPC under the fragment", 2, 0)
+            record(THING, 2)
 
 
 def test_read_only_disk_is_named_and_changes_nothing(tmp_path: Path, small_disk: Path) -> None:
@@ -157,6 +158,7 @@ def test_read_only_disk_is_named_and_changes_nothing(tmp_path: Path, small_disk:
         see_whole(host)
         subprocess.run([mount, "-o", "remount,rw", small_disk], check=True)
         see_healed(host)
+        record(THING, 2)
 
 
 class BreakableDisk:
@@ -271,7 +273,7 @@ def test_disk_that_no_longer_writes_keeps_the_ledger_it_has(
         assert host.rejected() == {f"{FIRST}:*"}
         breakable.replace_with(backup)
         see_healed(host)
-        record("EIO from a device: commands", len(commands), 0)
+        record(THING, len(commands))
 
 
 def test_ledger_that_cannot_be_read_is_not_an_empty_one(
@@ -292,7 +294,7 @@ def test_ledger_that_cannot_be_read_is_not_an_empty_one(
             assert host.rejected() == {f"{FIRST}:*"}
         breakable.replace_with(backup)
         see_healed(host)
-        record("EIO from a device: commands", len(commands), 0)
+        record(THING, len(commands))
 
 
 @pytest.mark.parametrize("fault", ["writing", "reading"])
@@ -324,7 +326,7 @@ def test_disk_that_breaks_under_the_fragment_does_not_harm_tor(
             breakable.replace_with(backup)
             see_whole(host)
             see_healed(host)
-            record("EIO from a device: commands", 1, 0)
+            record(THING, 1)
 
 
 PERMISSIONS = {
@@ -348,6 +350,7 @@ def test_missing_permissions_are_named_and_change_nothing(host: LoneExit, what: 
         path.chmod(before)
     see_whole(host)
     see_healed(host)
+    record(THING, 1)
 
 
 def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: LoneExit) -> None:
@@ -360,6 +363,7 @@ def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: Lon
     see_failed(done)
     see_whole(host)
     see_healed(host)
+    record(THING, 1)
 
 
 def as_anybody(host: LoneExit, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -400,4 +404,4 @@ def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, 
             assert new in destinations(host.ledger), what
         see_whole(host)
         see_healed(host)
-    record(f"`exitpol block` with {errno.errorcode[error]} at each of its calls", steps, 0)
+    record(THING, steps)

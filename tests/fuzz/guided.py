@@ -12,7 +12,7 @@ import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 with atheris.instrument_imports(include=["exitpolicy"]):
     from tests.fuzz import targets
 
-from tests.evidence import record
+from tests.evidence import Thing, record
 
 SLOW_SECONDS = 5
 """No input of at most 4,096 bytes may take so much of the processor."""
@@ -35,7 +35,7 @@ def main() -> None:
         assert took < SLOW_SECONDS, f"an input of {len(data)} bytes took {took:.1f} s"
         tried += 1
         if time.monotonic() - begun > seconds:
-            record(f"fuzzing with coverage: {name}", tried, 0)
+            record(Thing.FUZZ, tried)
             shutil.rmtree(corpus)
             # libFuzzer has no way to be told to stop from inside.
             os._exit(0)
