@@ -398,9 +398,11 @@ def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, 
         done = host.run("block", new, "--until", "30d", environment=environment | fault)
         what = (step, log.read_text().splitlines()[step - 1], done)
         assert "Traceback" not in done.stderr, what
-        assert done.returncode in (0, 3, 5, 6, 7, 8), what
+        # The last call of all writes the output: what there was to do is done then.
+        silenced = done.returncode == 1 and "the output cannot be written" in done.stderr
+        assert silenced or done.returncode in (0, 3, 5, 6, 7, 8), what
         assert before <= destinations(host.ledger) <= before | {new}, what
-        if done.returncode == 0:
+        if done.returncode == 0 or silenced:
             assert new in destinations(host.ledger), what
         see_whole(host)
         see_healed(host)
