@@ -407,3 +407,34 @@ def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, 
         see_whole(host)
         see_healed(host)
     record(THING, steps)
+
+
+@pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with")
+def test_failed_replacement_says_rightly_whether_the_file_is_the_old_one(tmp_path: Path) -> None:
+    """EIO at each call of a replacement: old and said to be unchanged, or new and said to be so."""
+    path, log = tmp_path / "file", tmp_path / "calls"
+    code = (
+        "import pathlib, sys; from exitpolicy import errors, files\n"
+        "try: files.replace(pathlib.Path(sys.argv[1]), b'new')\n"
+        "except errors.InvalidFileError as error: print(error)\n"
+    )
+
+    def replace(**more: str) -> str:
+        path.write_text("old")
+        environment = {**os.environ, **more, "LD_PRELOAD": str(build_shim(tmp_path))}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        return subprocess.run(
+            [sys.executable, "-c", code, path],
+            env=environment, check=True, capture_output=True, text=True, timeout=60,
+        ).stdout  # fmt: skip
+
+    assert replace(CRASH_COUNT=str(log)) == ""
+    assert path.read_text() == "new"
+    steps = len(log.read_text().splitlines())
+    said = []
+    for step in range(1, steps + 1):
+        said.append(replace(CRASH_AT=str(step), CRASH_ERRNO=str(errno.EIO)))
+        assert "Input/output error" in said[-1], step
+        assert ("it is unchanged" in said[-1]) == (path.read_text() == "old"), said[-1]
+    assert "is changed, but" in said[-1]
+    record(THING, steps)
