@@ -61,16 +61,25 @@ def stage(path: Path, content: bytes, ownership: Ownership | None = None) -> Pat
 
 
 def commit(path: Path) -> None:
-    """Put the staged content of `path` in its place, for good. Raises InvalidFileError."""
+    """Put the staged content of `path` in its place, for good.
+
+    Raises InvalidFileError, which says whether `path` is unchanged or changed, but not for good.
+    """
     try:
         staged_path(path).rename(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise _unchanged(path, error) from None
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InvalidFileError(
+            f"{path} is changed, but a power cut may bring the old one back:"
+            f" its folder cannot be synced: {error.strerror}",
+        ) from None
 
 
 def replace(path: Path, content: bytes, ownership: Ownership | None = None) -> None:
-    """Replace the content of `path` in one step. Raises InvalidFileError; unchanged then."""
+    """Replace the content of `path` in one step. Raises InvalidFileError as `commit` does."""
     stage(path, content, ownership)
     commit(path)
 

@@ -11,6 +11,7 @@ import http.client
 import http.server
 import os
 import re
+import secrets
 import shutil
 import socket
 import socketserver
@@ -101,10 +102,15 @@ class NetworkError(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment.
+
+    Not one that the kernel gives to outgoing connections: a Tor that starts 10 s later would
+    sometimes find it taken by one.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(probe: Callable[[], T | None], seconds: float, what: str, pause: float = 0.05) -> T:
@@ -357,6 +363,16 @@ class Outcome:
     """The body of the answer, or Tor's last word."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One answer of an exit to a stream; an ordinary client asks again when it is refused."""
+
+    kind: Literal["answered", "refused"]
+    """`refused` means that the exit itself said EXITPOLICY."""
+    path: tuple[str, ...]
+    """The names of the relays of the circuit, the first hop first."""
+
+
 class Operated:
     """An exit, and the operator's side of it: exitpol with a config, a ledger and a fragment."""
 
@@ -472,10 +488,13 @@ class PrivateNetwork(Operated):
     client: Tor = field(init=False)
     fragment: Path = field(init=False)
     seconds_to_start: float = field(init=False, default=0)
+    streams: int = field(init=False, default=0)
+    """How many were opened by `stream`."""
     _tors: list[Tor] = field(init=False, default_factory=list)
     _client_control: ControlPort = field(init=False)
     _controls: list[ControlPort] = field(init=False, default_factory=list)
     _circuit: str = field(init=False, default="")
+    _paths: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     _socks_port: int = field(init=False)
     exit_fingerprint: str = field(init=False)
     directory_port: int = field(init=False)
@@ -568,6 +587,8 @@ class PrivateNetwork(Operated):
         self.write_config()
         if self.middle:
             self.attach_by_hand(yes=False)
+            # Ordinary clients would use it on.
+            self._client_control.ask(f"CLOSECIRCUIT {self._circuit}")
 
     def directory(self, path: str) -> str:
         """Fetch a document such as `/tor/status-vote/current/consensus` from the authority.
@@ -642,6 +663,7 @@ class PrivateNetwork(Operated):
 
     def stream(self, host: str, port: int, *, seconds: float = 10) -> Outcome:
         """Open one new stream through the exit, ask for a page, and tell what came of it."""
+        self.streams += 1
         control = self._client_control
         deadline = time.monotonic() + seconds
         with _socks_connect(self._socks_port, host, port, seconds) as connection:
@@ -669,6 +691,24 @@ class PrivateNetwork(Operated):
         """Fetch a page as any user would, on a path that the client chooses (needs `middle`)."""
         with _socks_connect(self._socks_port, host, port, seconds) as connection:
             return _fetch(connection, time.monotonic() + seconds)
+
+    def attempts(self, host: str, port: int) -> list[Attempt]:
+        """Return the answers that ordinary streams got from there since this was last asked."""
+        control = self._client_control
+        found: list[Attempt] = []
+        # Long enough for what Tor has sent already; streams to elsewhere may never end.
+        deadline = time.monotonic() + 0.3
+        while event := control.event(deadline):
+            words = event.split()
+            if words[1] == "CIRC" and words[3] == "BUILT":
+                self._paths[words[2]] = tuple(re.findall(r"~(\w+)", words[4]))
+            elif words[1] == "STREAM" and words[5] == f"{host}:{port}":
+                path = self._paths.get(words[4], ())
+                if words[3] == "SUCCEEDED":
+                    found.append(Attempt("answered", path))
+                elif "REMOTE_REASON=EXITPOLICY" in words:
+                    found.append(Attempt("refused", path))
+        return found
 
 
 def _socks_connect(socks_port: int, host: str, port: int, seconds: float) -> socket.socket:

@@ -7,7 +7,7 @@ import pytest
 
 from exitpolicy.limits import free_networks, port_summary
 from exitpolicy.rule import parse_policy
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.network import TOR, TOR_GENCERT, NetworkError, PrivateNetwork, wait_until
 
 pytestmark = [
@@ -15,6 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not (TOR and TOR_GENCERT), reason="tor or tor-gencert is missing"),
 ]
 
+THING = Thing.LIMITS
 REFUSED = 4
 CONSENSUS_SECONDS = 40
 """Three times the interval of the private network's consensuses, and some."""
@@ -81,11 +82,8 @@ def test_largest_ledger_is_accepted_and_one_block_more_refused(network: PrivateN
     assert healed.returncode == 0, healed.stderr
     lifted = network.run("lift", *addresses[:fits])
     assert lifted.returncode == 0, lifted.stderr
-    record(
-        "the largest ledger that exitpol accepts is taken by the authority", 1, 0,
-        f"{fits} blocks, descriptor of {size} bytes; one more is refused by exitpol,"
-        " 20,000 bytes by the authority",
-    )  # fmt: skip
+    # Refused by exitpol, and by the authority.
+    record(THING, 3, {"largest ledger {:.0f} blocks": fits, "{:,.0f} bytes": size})
 
 
 def slash_eights(count: int) -> list[str]:
@@ -137,7 +135,7 @@ def test_port_summary_and_exit_flag_are_those_of_the_consensus(
         wait_until(published, CONSENSUS_SECONDS, "a consensus", 0.5)
     except NetworkError:
         assert found == expected
-    record("port summary and Exit flag as predicted, either side of a limit", 1, 0)
+    record(THING, 1)
 
 
 def judged(network: PrivateNetwork) -> tuple[str, str, bool] | None:

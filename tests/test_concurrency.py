@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.network import TOR, LoneExit
 
 pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
+THING = Thing.CROWD
 LOCK_TIMEOUT = 7
 TICK_SECONDS = 150
 """No tick may take longer, whatever goes on: exitpol waits 120 s for another one."""
@@ -124,12 +125,14 @@ def all_at_once(host: LoneExit, processes: int, destinations: int) -> None:
     assert len(json.dumps(history)) > len(wanted)
     assert max(ticks) < TICK_SECONDS
     record(
-        f"commands by {processes} processes at once on {destinations} destinations",
-        sum(worker.commands for worker in workers), 0,
-        f"{len(ticks)} ticks and foreign reloads meanwhile, the longest tick {max(ticks):.1f} s,"
-        f" the longest command {max(worker.slowest for worker in workers):.1f} s,"
-        f" {sum(worker.late for worker in workers)} recorded only and enforced by a later tick",
-    )  # fmt: skip
+        THING,
+        sum(worker.commands for worker in workers),
+        {
+            "{:.0f} ticks between": len(ticks),
+            "the longest {:.0f} s": max(ticks),
+            "{:.0f} commands left to a tick": sum(worker.late for worker in workers),
+        },
+    )
 
 
 def test_no_update_is_lost_when_some_change_the_ledger_at_once(host: LoneExit) -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.hostile import BEHAVIOURS, Behaviour, HostileControl
 from tests.network import EXITPOL, TOR
 
 pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
+THING = Thing.HOSTILE
 SECONDS = 25
 """The most that one command may take: three conversations of 8 s, on a busy machine."""
 RELOAD_SECONDS = 150
@@ -136,27 +137,23 @@ def try_all(tmp_path: Path, cases: list[tuple[str, str]]) -> list[Result]:
     return [result for result in results if isinstance(result, Result)]
 
 
-def note(what: str, results: list[Result]) -> None:
+def note(results: list[Result]) -> None:
     """Keep what was measured."""
     slowest = max(result.seconds for result in results)
     largest = max(result.megabytes for result in results)
-    record(what, len(results), 0, f"at most {slowest:.1f} s and {largest:.0f} MB")
+    record(THING, len(results), {"at most {:.0f} s": slowest, "{:.0f} MB": largest})
 
 
 def test_hostile_answers_to_queries_are_survived(tmp_path: Path) -> None:
     """Whatever comes instead of the first answer: exit 5 or 6, in time, the block recorded."""
-    note(
-        "quick: hostile control ports",
-        try_all(tmp_path, [(name, "GETINFO") for name in BEHAVIOURS]),
-    )
+    note(try_all(tmp_path, [(name, "GETINFO") for name in BEHAVIOURS]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [stage for stage in STAGES if stage != "GETINFO"])
 def test_hostile_answers_at_any_stage_are_survived(tmp_path: Path, at: str) -> None:
     """The same at the beginning, at authentication, and when Tor is told to reload."""
-    results = try_all(tmp_path, [(name, at) for name in BEHAVIOURS])
-    note(f"hostile control ports, from {at or 'the beginning'} on", results)
+    note(try_all(tmp_path, [(name, at) for name in BEHAVIOURS]))
 
 
 def test_silence_is_known_within_ten_seconds(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.evidence import record
+from tests.evidence import Thing, record
 from tests.network import TOR, LoneExit
 
 pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
 
 REFUSED, TOR_REFUSES = 4, 5
 FIRST, SECOND = "203.0.113.7", "203.0.113.9"
+
+THING = Thing.MISTAKES
 
 BROKEN = {
     "an unknown option": "NoSuchOption 1\n",
@@ -51,7 +53,7 @@ def test_broken_torrc_is_never_loaded(host: LoneExit, what: str) -> None:
     # Refused because of the torrc, the second block may or may not have been recorded.
     assert lifted.returncode in (0, 9), lifted.stderr
     assert host.rejected() == {f"{FIRST}:*"}
-    record("a broken torrc while exitpol applies", 2, 0)
+    record(THING, 2)
 
 
 @pytest.mark.parametrize("command", ["init", "block"])
@@ -70,4 +72,4 @@ def test_middle_relay_does_not_become_an_exit(tmp_path: Path, command: str) -> N
         assert host.exit.policy() == ["reject *:*"]
         assert host.run("expire").returncode in (0, REFUSED, 8)
         assert host.exit.policy() == ["reject *:*"]
-    record("a middle relay that is given a block", 1, 0)
+    record(THING, 1)

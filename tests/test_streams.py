@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.evidence import Thing, record
 from tests.network import TOR, TOR_GENCERT, Destination, PrivateNetwork, destinations, wait_until
 
 pytestmark = pytest.mark.skipif(not (TOR and TOR_GENCERT), reason="tor or tor-gencert is missing")
 
+THING = Thing.STREAMS
 A, B, C, SIX = "127.0.1.7", "127.0.1.8", "127.0.2.9", "::1"
 
 
@@ -19,6 +21,7 @@ def network() -> Iterator[PrivateNetwork]:
     with PrivateNetwork() as net:
         assert net.run("init").returncode == 0
         yield net
+        record(THING, net.streams)
 
 
 @pytest.fixture(scope="module")

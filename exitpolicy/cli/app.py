@@ -1,7 +1,5 @@
 """The command line as a whole: which commands there are, and what every failure ends in."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         given = with_ask(arguments)
         code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
-        sys.stdout.flush()
+        output.flush()
         return int(code or 0)
     except typer.TyperException as error:
         return _misused(error.format_message(), arguments, wants_json)
@@ -94,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(ExitpolError("interrupted", hint="exitpol apply finishes it"), wants_json)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.drop()
         return ExitCode.DONE
     except (OSError, MemoryError, RecursionError) as error:
         return _failed(ExitpolError(f"{type(error).__name__}: {error}"), wants_json)
@@ -110,7 +108,13 @@ def _misused(message: str, arguments: Sequence[str], wants_json: bool) -> int:
 
 def _failed(error: ExitpolError, wants_json: bool) -> int:
     if wants_json:
-        say_json(error=output.error_json(error))
+        try:
+            say_json(error=output.error_json(error))
+            output.flush()
+        except (OSError, output.OutputError):
+            output.drop()
+    elif isinstance(error, output.OutputError):
+        output.drop()
     output.report(error)
     return int(error.exit_code)
 

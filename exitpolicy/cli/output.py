@@ -1,5 +1,6 @@
 """How things are written for people and for programs."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,14 +34,26 @@ _COLOURS: Final = {
 }
 
 
+class OutputError(ExitpolError):
+    """What a command has to say cannot be written; it has done then what it was to do."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"the output cannot be written: {error.strerror}",
+            hint="exitpol status shows what is enforced",
+        )
+
+
 def say(text: str = "") -> None:
     """Write a line that was asked for."""
     _write(f"{text}\n")
 
 
 def note(text: str) -> None:
-    """Write a line about what is going on."""
-    sys.stderr.write(f"exitpol: {text}\n")
+    """Write a line about what is going on; where it cannot be written, the rest goes on."""
+    # With a log on a full disk, the exit code is all that is left to say what was wrong.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"exitpol: {text}\n")
 
 
 def warn(text: str) -> None:
@@ -155,7 +168,27 @@ def say_diff(old: str, new: str, name: str) -> None:
 
 def _write(text: str) -> None:
     # A torrc may hold bytes that are no UTF-8, and a terminal may know fewer characters than we.
-    sys.stdout.write(text.encode(_encoding(), "backslashreplace").decode(_encoding()))
+    try:
+        sys.stdout.write(text.encode(_encoding(), "backslashreplace").decode(_encoding()))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error) from None
+
+
+def flush() -> None:
+    """Have all output written; raises OutputError."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error) from None
+
+
+def drop() -> None:
+    """Give up what is not written yet: Python would try once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _encoding() -> str:

@@ -88,7 +88,7 @@ def render(ledger: Ledger) -> bytes:
 
 
 def save(path: Path, ledger: Ledger) -> None:
-    """Replace the ledger file in one step. Raises InvalidFileError; it is unchanged then."""
+    """Replace the ledger file in one step. Raises InvalidFileError as `files.commit` does."""
     # A ledger kept in a git checkout may be a link to it: write there, keep the link.
     files.replace(path.resolve(), render(ledger))
 

@@ -1,6 +1,7 @@
 """What is fuzzed: whatever bytes come, each reader ends in a value or in a documented error."""
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import torrc
+from exitpolicy.complaint import as_json, read_complaint
 from exitpolicy.destination import Destination, parse_destination
 from exitpolicy.errors import ExitpolError
 from exitpolicy.ledger import blocks_file, config
@@ -17,6 +19,9 @@ from exitpolicy.rule import parse_policy
 from exitpolicy.when import parse_end, parse_start, parse_until
 
 _NOW: Final = datetime(2026, 11, 22, 10, tzinfo=UTC)
+_OWN: Final = parse_destination("185.220.101.4")
+_PROTECTED: Final = parse_destination("198.51.100.0/24")
+_CORPUS: Final = Path(__file__).parents[1] / "corpus"
 _ANYWHERE: Final = Destination(4, 0, 2**32 - 1)
 
 
@@ -78,6 +83,18 @@ def torrc_file(data: bytes) -> None:
                 continue
 
 
+def complaint(data: bytes) -> None:
+    """Read a complaint: any bytes give one, and what is said of it can be printed."""
+    try:
+        found = read_complaint(data, own=(_OWN,), protected=(_PROTECTED,))
+    except ExitpolError as error:
+        raise AssertionError("a complaint is never refused") from error
+    json.dumps(as_json(found), ensure_ascii=False).encode()
+    for candidate in found.candidates:
+        assert not candidate.destination.overlaps(_OWN), "the relay itself"
+        assert not candidate.destination.overlaps(_PROTECTED), "what is protected"
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "ledger": ledger,
     "config": configuration,
@@ -85,6 +102,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "when": when,
     "policy": policy,
     "torrc": torrc_file,
+    "complaint": complaint,
 }
 
 SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
@@ -123,6 +141,7 @@ SEEDS: Final[dict[str, tuple[bytes, ...]]] = {
         b'%include "FRAGMENT" # x\nExitPolicy \\\n reject *:25\n',
         b"%include torrc\n%include *\n", b"ExitPolicy\\\n" * 50,
     ),
+    "complaint": tuple(path.read_bytes() for path in sorted(_CORPUS.glob("*.eml"))[::12]),
 }  # fmt: skip
 """Where the fuzzing begins; what it found once stands here too."""
 
