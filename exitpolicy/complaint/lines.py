@@ -48,14 +48,14 @@ _HEADER_LINE: Final = re.compile(
     re.IGNORECASE,
 )
 _IRRELEVANT: Final = re.compile(
-    r"^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range|inetnum|nethandle"
-    r"|aut-num|network|ip range|allocated to)\s?:|name\s?servers?\b.{0,20}:|\bdns-?servers?\s?:"
-    r"|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list|(?:sent|submitted"
-    r"|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse|system|ticket|relay"
-    r"|sensor|manager)|\bautomati\w{0,14}\s(?:\w{1,12}\s){0,2}(?:sent|generated|versandt"
-    r"|gesendet|erstellt|inviat|generat|envoyé|généré|enviado|generado|gerado|verzonden"
-    r"|gegenereerd|wysłan|wygenerowan|отправлен|odeslán|skickat|de pe)|(?:trimis|generat"
-    r"|inviato|enviado|envoyé|sent|gesendet|wysłan\w|verzonden"
+    r"<observer\b|^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range"
+    r"|inetnum|nethandle|aut-num|network|ip range|allocated to)\s?:|name\s?servers?\b.{0,20}:"
+    r"|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list"
+    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
+    r"|system|ticket|relay|sensor|manager)|\bautomati\w{0,14}\s(?:\w{1,12}\s){0,2}(?:sent"
+    r"|generated|versandt|gesendet|erstellt|inviat|generat|envoyé|généré|enviado|generado"
+    r"|gerado|verzonden|gegenereerd|wysłan|wygenerowan|отправлен|odeslán|skickat|de pe)"
+    r"|(?:trimis|generat|inviato|enviado|envoyé|sent|gesendet|wysłan\w|verzonden"
     r"|отправлено)\s(?:\w{1,12}\s){0,1}automat|outgoing mail|mail ?gateway of|(?:this|diese"
     r"|questa) (?:e-?mail|message|nachricht|mail|notification|notice|report) (?:was|wurde|is"
     r"|has been) (?:sent|generated|versandt|submitted)|office network|pgp|fingerprint"
@@ -109,6 +109,11 @@ _HOSTS: Final = re.compile(
     r"|palvelin|szerver|kiszolg|サーバ|サイト|ホスト|主机|服务器|网站|서버|public|öffentlich"
     r"|pubblic|públic|публичн|внешн|resource|ressource|risors|recurso",
 )
+_TARGETS: Final = re.compile(
+    r"\b(?:ziel|cible|visé|bersaglio|obiettivo|objetivo|blanco|alvo|doel(?:wit)?|celem|цель"
+    r"|cílem|mål(?:et|tavla)?|kohde|célpont|hedef|ținta|στόχος|目标|対象|攻撃先|대상)\b"
+)
+"""Nouns by which a sentence says what was attacked."""
 _BARE: Final = words(
     "ip ips ipv4 ipv6 addr address adresse indirizzo dirección direccion endereço adres adresa "
     "adress адрес адреса host the l"
@@ -167,7 +172,15 @@ class _Place:
     def acting(self, line: str) -> bool:
         """Tell whether a line, or what it refers to, speaks of something done to somebody."""
         refers = self.announced or _REFERRING.match(line) is not None
-        return is_about_acting(line) or (refers and is_about_acting(self.said))
+        return (
+            is_about_acting(line)
+            or _TARGETS.search(line.lower()) is not None
+            or (refers and is_about_acting(self.said))
+        )
+
+    def shows_links(self) -> bool:
+        """Tell whether what is announced are links to what was done, not to more about it."""
+        return self.announced and LINK.search(self.said) is None
 
 
 def collect(text: str, evidence: Evidence, *, subject: bool = False) -> None:
@@ -335,7 +348,7 @@ def _sightings(
         positional_ports(line, left, right)
     quiet = _is_quiet(line, place)
     sightings = [
-        _sighting(line, mention, finding, quiet=quiet, subject=subject)
+        _sighting(line, mention, finding, quiet=quiet, subject=subject, shown=place.shows_links())
         for mention, finding in zip(mentions, found, strict=True)
         if not is_nowhere(mention.key)
     ]
@@ -350,13 +363,20 @@ def _sightings(
 
 
 def _sighting(
-    line: str, mention: Mention, finding: Finding | None, *, quiet: bool, subject: bool
+    line: str,
+    mention: Mention,
+    finding: Finding | None,
+    *,
+    quiet: bool,
+    subject: bool,
+    shown: bool,
 ) -> Sighting:
     before = line[max(0, mention.start - 100) : mention.start]
     scheme = _SCHEME.search(before)
     if scheme and not mention.ports:
         mention.ports = (_SCHEME_PORTS[scheme[1].lower()],)
-    if scheme and (finding is None or LINK.search(before)):
+    alone = shown and not before[: scheme.start()].strip(" -*•<") if scheme else False
+    if scheme and ((finding is None and not alone) or LINK.search(before)):
         quiet = True
     role, force = (finding.role, finding.force) if finding else (None, 0)
     if mention.key in _PUBLIC_RESOLVERS and force < LOUD:

@@ -40,8 +40,8 @@ _PORT_BEFORE: Final = re.compile(
 _PORT_SAID: Final = re.compile(
     r"(?<![^\W_])(?:ports?|portit|portami|portach|porcie|portů|portech|porta|puerto|poort|porte"
     r"|порт[а-яё]{0,2}|ポート(?:番号)?は?|端口|포트(?:는|은)?)(?:\s(?:de destination|de destino"
-    r"|di destinazione|destination|docelow\w*))?\s?(?:(?:모두|すべて|全て|均为"
-    r"|都是)\s?)?(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и|i|a|ja|och|og|en|és|ve|și"
+    r"|di destinazione|destination|docelow\w*|is|ist|est|è|es|é|jest|is:))?\s?(?:(?:모두|すべて"
+    r"|全て|均为|都是)\s?)?(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и|i|a|ja|och|og|en|és|ve|și"
     r"|dan)\s)\d{1,5}){0,16})(?![\d.-]\d)",
     re.IGNORECASE,
 )

@@ -19,7 +19,7 @@ _BARE: Final = re.compile(
 )
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
-_PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_]")
+_PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_a-zà-ÿ]")
 _USUAL: Final = re.compile(
     r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count|type"
     r"|service|asn|zeit\w*|datum|signatu\w*|action|host\w*|fecha|hora|data|ora|heure|czas|время"

@@ -90,11 +90,9 @@ def weigh(
     _add_listed(evidence, weights, sources)
     _add_companions(evidence, weights, sources, own_keys)
     guarded = {key for key in weights if _is_among(key, protected)}
-    guess = attack and not evidence.masked and bool(sources)
+    guess = not evidence.masked and bool(sources)
     ranked = _ranked(weights, sources, own_keys | guarded, guess=guess, masked=evidence.masked)
-    ranked = [
-        key for key in ranked if attack or weights[key].destination not in {Force.ALONE, Force.URL}
-    ]
+    ranked = [key for key in ranked if attack or weights[key].destination != Force.URL]
     ranked, odd = _without_odd(ranked, weights, sources)
     accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
@@ -253,7 +251,7 @@ def _ranked(
     for key, weight in weights.items():
         if weight.destination or weight.source or weight.bystander or not weight.hinted:
             continue
-        if is_private(key):
+        if is_private(key) and not weight.unsaid:
             continue
         # A network that is only named is somebody's allocation.
         single = key[1] == key[2] and _neighbourhood(key) not in nearby

@@ -150,11 +150,18 @@ def _walk(value: object) -> Iterator[tuple[tuple[str, ...], str]]:
         path, item = pending.pop()
         if isinstance(item, dict):
             if len(path) < MAX_NESTING:
-                pending.extend(((*path, str(k)), v) for k, v in reversed(item.items()))
+                pairs = _named_value(item) or list(item.items())
+                pending.extend(((*path, str(k)), v) for k, v in reversed(pairs))
         elif isinstance(item, list):
             pending.extend((path, v) for v in reversed(item))
         elif item is not None:
             yield path, str(item)
+
+
+def _named_value(item: dict[str, object]) -> list[tuple[str, object]]:
+    """Return the pair that `{"key": "target_ip", "value": …}` stands for, as many write it."""
+    name = item.get("key", item.get("name"))
+    return [(str(name), item["value"])] if len(item) == 2 and name and "value" in item else []
 
 
 def _destination_port(items: list[tuple[tuple[str, ...], str]]) -> str:
