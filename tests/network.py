@@ -216,6 +216,8 @@ class Tor:
     folder: Path
     torrc_text: str
     process: subprocess.Popen[bytes] | None = None
+    defaults: Path = Path(os.devnull)
+    """The defaults-torrc; Debian's units name one, in which is where the relay lies."""
 
     @property
     def torrc(self) -> Path:
@@ -235,7 +237,7 @@ class Tor:
     @property
     def command(self) -> list[str]:
         """The command line, without the host's own defaults."""
-        return [TOR, "-f", str(self.torrc), "--defaults-torrc", os.devnull, "--hush"]
+        return [TOR, "-f", str(self.torrc), "--defaults-torrc", str(self.defaults), "--hush"]
 
     def prepare(self) -> None:
         """Write the folder and the torrc."""

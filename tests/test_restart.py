@@ -76,6 +76,42 @@ def test_changed_option_that_a_running_tor_refuses_is_not_reloaded(
         assert exit_.exit.process.wait(10) != 0, "Tor has survived what we kept from it"
 
 
+def with_defaults(exit_: LoneExit, *options: str) -> None:
+    """Move these options of the torrc into a defaults-torrc, as Debian's package has them."""
+    lines = exit_.exit.torrc_text.splitlines(keepends=True)
+    moved = [line for line in lines if line.startswith(options)]
+    assert moved
+    exit_.exit.folder.mkdir(mode=0o700, exist_ok=True)
+    exit_.exit.defaults = exit_.exit.folder / "defaults"
+    exit_.exit.defaults.write_text("".join(moved))
+    exit_.exit.torrc_text = "".join(line for line in lines if line not in moved)
+
+
+def test_options_that_stand_in_the_defaults_torrc_are_no_change(tmp_path: Path) -> None:
+    """On Debian DataDirectory, PidFile and User stand there: such a Tor is reloaded as any."""
+    exit_ = LoneExit(tmp_path, OPTIONS)
+    with_defaults(exit_, "DataDirectory", "ControlSocket", "PidFile")
+    with exit_:
+        assert exit_.run("init").returncode == 0
+        done = exit_.run("block", "203.0.113.7", "--until", "1d")
+        assert done.returncode == 0, done.stderr
+        assert "203.0.113.7:*" in exit_.rejected()
+
+
+def test_option_that_overrides_the_defaults_torrc_is_a_change(tmp_path: Path) -> None:
+    """What the torrc says against the defaults-torrc since Tor was started ends it at a reload."""
+    exit_ = LoneExit(tmp_path, OPTIONS)
+    with_defaults(exit_, "DataDirectory", "ControlSocket", "PidFile")
+    with exit_:
+        assert exit_.run("init").returncode == 0
+        text = exit_.exit.torrc.read_text()
+        exit_.exit.torrc.write_text(f"PidFile {tmp_path}/other\n{text}")
+        done = exit_.run("block", "203.0.113.7", "--until", "1d")
+        assert done.returncode == 5
+        assert "PidFile was changed" in done.stderr
+        assert exit_.exit.alive()
+
+
 def test_start_of_a_process_is_known_to_a_fraction_of_a_second(tmp_path: Path) -> None:
     """A Tor restarted in the same second as its torrc was written is seen as newer than it."""
     exit_ = LoneExit(tmp_path)

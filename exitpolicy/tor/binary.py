@@ -91,14 +91,23 @@ def options(
 
     Only those that are not at Tor's own default are there. Raises TorRefusesError.
     """
-    found = _dumped(invocation, torrc, names)
+    return with_defaults(invocation, own_options(invocation, torrc, names), names)
+
+
+def with_defaults(
+    invocation: Invocation, own: Mapping[str, Sequence[str]], names: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """Return the values of the named options: `own` ones, or else those of the defaults-torrc.
+
+    Raises TorRefusesError.
+    """
+    stated = {name: values for name, values in own.items() if name in names}
     defaults = _defaults_text(invocation)
     if any(name.lower() in defaults.lower() for name in names):
-        # The dump leaves out what is as the defaults-torrc has it.
         program, *_ = invocation.command
         bare = Invocation((program, "--defaults-torrc", "/dev/null"), invocation.folder)
-        found = {**_dumped(bare, defaults, names), **found}
-    return found
+        return {**own_options(bare, defaults, names), **stated}
+    return stated
 
 
 def _defaults_text(invocation: Invocation) -> str:
@@ -112,7 +121,14 @@ def _defaults_text(invocation: Invocation) -> str:
         return ""
 
 
-def _dumped(invocation: Invocation, torrc: str, names: Collection[str]) -> dict[str, list[str]]:
+def own_options(
+    invocation: Invocation, torrc: str, names: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """Return the values of the named options as a torrc's text has them against the defaults-torrc.
+
+    What is as the defaults-torrc has it is not there, nor is it in a running Tor's `config-text`.
+    Raises TorRefusesError.
+    """
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
     if result.returncode != 0:

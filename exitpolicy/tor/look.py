@@ -70,13 +70,15 @@ def at(relay: Relay, candidate: Candidate) -> View:
             invocation = binary.of_host(discover.defaults_torrc(relay))
         torrc = _torrc_of(relay, running)
         include = _include(torrc, invocation, candidate)
-        options = _options(torrc, invocation, candidate)
+        own = _own_options(torrc, invocation, candidate)
+        options = binary.with_defaults(invocation, own, {*OPTION_NAMES, "Sandbox"})
         configured = Configured(ExitOptions.read(options), candidate.rules)
         if running is not None and started is not None:
             must_restart = restart.needed(
                 relay.name,
                 started,
-                files=options,
+                files=own,
+                sandboxed=options.get("Sandbox") == ["1"],
                 include=include,
                 own=candidate.fragment,
                 running=running.options,
@@ -291,13 +293,13 @@ def _include(torrc: Path, invocation: binary.Invocation, candidate: Candidate) -
     return place.file
 
 
-def _options(
+def _own_options(
     torrc: Path, invocation: binary.Invocation, candidate: Candidate
 ) -> Mapping[str, Sequence[str]]:
-    """Return what Tor reads in the files with the candidate, once it has verified them."""
+    """Return what the files with the candidate say against the defaults-torrc, once verified."""
     text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
     _verify(torrc, invocation, text, candidate)
-    return binary.options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
+    return binary.own_options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
 
 
 def _verify(torrc: Path, invocation: binary.Invocation, text: str, candidate: Candidate) -> None:

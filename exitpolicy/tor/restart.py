@@ -51,7 +51,7 @@ class Started:
     includes: bool | None
     """Whether it has read any include; None if it does not say."""
     fixed: Mapping[str, Sequence[str]]
-    """The values of the FIXED_OPTIONS that are not at their default."""
+    """The values of the FIXED_OPTIONS that are not as the defaults-torrc, or Tor, has them."""
 
 
 def started(pid: int, *, can_save: str, config_text: str) -> Started:
@@ -74,14 +74,17 @@ def needed(
     seen: Started,
     *,
     files: Mapping[str, Sequence[str]],
+    sandboxed: bool,
     include: Path,
     own: Path,
     running: ExitOptions,
 ) -> TorRefusesError | None:
     """Return why a Tor would end at a reload of its files; None if it would not.
 
-    `name` is the relay's, `files` has the values of the FIXED_OPTIONS in its files, `include` is
-    the file that includes the fragment `own`, and `running` are the options it runs with.
+    `name` is the relay's, `files` has the values of the FIXED_OPTIONS in its files that are not as
+    the defaults-torrc has them (binary.own_options), `sandboxed` tells whether Sandbox is 1,
+    `include` is the file that includes the fragment `own`, and `running` are the options it runs
+    with.
     """
     unit = process.unit(seen.pid)
     hint = f"systemctl restart {unit or 'tor'}"
@@ -92,7 +95,7 @@ def needed(
                 " ends at a reload of such a change",
                 hint=hint,
             )
-    if files.get("Sandbox") == ["1"] and not _knows_include(seen, include, own, running):
+    if sandboxed and not _knows_include(seen, include, own, running):
         return TorRefusesError(
             f"restart Tor ({name}) once: it was started before {include} included {own}, and with"
             " Sandbox 1 it ends at a reload that finds a new file",
