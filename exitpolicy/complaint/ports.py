@@ -14,8 +14,9 @@ from exitpolicy.complaint.prose import LIST
 from exitpolicy.complaint.sentences import is_prose, looks_logged
 
 _PORT_VALUE: Final = re.compile(
-    r"[:=：>\t]\s{0,16}[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and"
-    r"|und|et|e|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
+    r"(?:[:=：>\t]\s{0,16}"
+    r"|\s{3,16})[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e"
+    r"|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
     re.IGNORECASE,
 )
 _KEY: Final = re.compile(r"[^\d:=,;|\t\n\"'{}]{1,42}\Z")
@@ -25,13 +26,13 @@ _HAS_PORT: Final = re.compile(
     re.IGNORECASE,
 )
 _PORT_PART: Final = re.compile(
-    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|porta|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*"
+    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|portas?|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*"
     r"|cổng|θύρα\w*|ال?منفذ|پورت|درگاه|פורט|prievad\w*|vrata|noktası|portu|portul|pord\w*"
-    r"|vrat\w*)$|ポート|端口|포트|พอร",
+    r"|vrat\w*)$|ポート|端口|埠|포트|พอร",
     re.IGNORECASE,
 )
 _PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート"
+    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|portas|포트|ポート"
     r"|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})(?:/(?:tcp"
     r"|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp"
     r"|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",

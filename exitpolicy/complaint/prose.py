@@ -86,6 +86,13 @@ _PASSIVE: Final = re.compile(
     r"|атакован|подверг|attackerad|utsatt|napaden)",
     re.IGNORECASE,
 )
+_OBSERVING: Final = re.compile(
+    r"[)\]\s,]{0,4}(?:(?:has|have|a|hat|haben|ha|han|heeft|har)\s)?(?:observ|detect|saw\b"
+    r"|seen\b|regist|record|logged|notic|found|erkannt|festgestellt|bemerkt|gemeldet|rilevat"
+    r"|riscontrat|détect|constat|enregistr|зафиксир|обнаруж|wykry|zaznam|zachyt|upptäck"
+    r"|gedetect)",
+    re.IGNORECASE,
+)
 _PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
 
 
@@ -193,6 +200,8 @@ def by_context(before: str, after: str, *, acting: bool) -> Finding | None:
     fixed = _by_phrase(before, after, acting=acting)
     if fixed is not None:
         return fixed
+    if _OBSERVING.match(after) and any(map(stands_by, words_of(before)[-6:])):
+        return BYSTANDER  # "our probe A has seen"
     passive = _PASSIVE.match(after)
     back = scan_back(before, acting=acting)
     if passive and back is not None and back.role is Role.BYSTANDER:

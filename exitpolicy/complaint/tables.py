@@ -10,7 +10,7 @@ from exitpolicy.complaint.lexicon import label_of, words_of
 from exitpolicy.complaint.mentions import Mention
 
 _PORT: Final = re.compile(
-    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|port$", re.IGNORECASE
+    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|埠|port$", re.IGNORECASE
 )
 _BARE: Final = re.compile(
     r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n"
