@@ -48,9 +48,10 @@ _PORT_AFTER: Final = re.compile(
 )
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _COUNTED: Final = (
-    r"\s(?:hosts?|times|attempts|hours?|min|sec|days?|packets|connections|requests|events|mal\b"
-    r"|malig|versuche|stunden|tage|pakete|rechner|hosts|tentativ|volte|ore|fois|heures|paquets"
-    r"|veces|horas|intentos|vezes|keer|pogingen|razy|prób|раз|попыт|krát|pokus|gånger)"
+    r"\s(?:hosts?|failed|fehl\w{0,20}|times|attempts|hours?|min|sec|days?|packets|connections"
+    r"|requests|events|mal\b|malig|versuche|stunden|tage|pakete|rechner|hosts|tentativ|volte"
+    r"|ore|fois|heures|paquets|veces|horas|intentos|vezes|keer|pogingen|razy|prób|раз|попыт"
+    r"|krát|pokus|gånger)"
 )
 """What follows a number that is no port but counts something."""
 _PORT_WORD: Final = re.compile(
@@ -68,7 +69,9 @@ _PORT_WORD: Final = re.compile(
     re.IGNORECASE,
 )
 _PROTO_PORT: Final = re.compile(
-    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)", re.IGNORECASE
+    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
+    r"|\s?[的の]\s?(\d{1,5})\s?(?:端口|埠|番ポート)",
+    re.IGNORECASE,
 )
 
 _PROTO_THEN_PORTS: Final = re.compile(
@@ -231,7 +234,7 @@ def _with_written_port(line: str, mention: Mention) -> Mention:
         text = next(group for group in found.groups() if group)
         return _with_ports(mention, (text,), found.end())
     if found := _PROTO_PORT.match(line, mention.end):
-        return _with_ports(mention, (found[1] or found[2],), found.end())
+        return _with_ports(mention, (found[1] or found[2] or found[3],), found.end())
     if found := _PORT_WORD.match(line, mention.end):
         return _with_ports(mention, ports_in(found[1]), found.end())
     if found := _PROTO_THEN_PORTS.match(line, mention.end):
