@@ -40,6 +40,7 @@ _KINDS: Final = frozenset(Kind) - {Kind.UNKNOWN}
 _HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")
 _STARRED: Final = re.compile(r"\*?[^*]+\*")
 _ESCAPE: Final = re.compile(r"\\.")
+_ENDLESS: Final = re.compile(r"(?<!\\)[*+]|,\}")
 _NOTHING: Final = "(?!)"
 _FILE: Final = re.compile(r"(formats|[a-z]{2})\.txt")
 MAX_COLUMNS: Final = 100
@@ -118,6 +119,8 @@ def check(vocabulary: Vocabulary) -> None:
                 pattern = re.compile(entry)
             except re.error as error:
                 vocabulary.refuse(number, f"{entry!r} is no regular expression: {error}")
+            if _ENDLESS.search(entry):
+                vocabulary.refuse(number, f"{entry!r}: * and + have no end, write {{0,20}}")
             if pattern.search(""):
                 vocabulary.refuse(number, f"{entry!r} is found everywhere, even in nothing")
             if pattern.groups:
@@ -183,6 +186,8 @@ def frequent() -> dict[str, tuple[str, ...]]:
 def _lines(vocabulary: Vocabulary, text: str) -> list[tuple[int, str]]:
     """Return the lines with their numbers, without comments and with continuations joined."""
     lines: list[tuple[int, str]] = []
+    of_words = True
+    phrase = False
     for number, line in enumerate(text.splitlines(), 1):
         if len(line) > MAX_COLUMNS:
             vocabulary.refuse(number, f"more than {MAX_COLUMNS} columns")
@@ -191,11 +196,14 @@ def _lines(vocabulary: Vocabulary, text: str) -> list[tuple[int, str]]:
         if line != line.rstrip():
             vocabulary.refuse(number, "a blank at the end, which nobody sees: write [ ]")
         if not line[0].isspace():
+            if found := _HEADER.fullmatch(line):
+                of_words = found[1] in _FORMS
+            phrase = not (found or of_words)
             lines.append((number, line))
-        elif lines and not _HEADER.fullmatch(lines[-1][1]):
-            lines[-1] = (lines[-1][0], lines[-1][1] + line.lstrip())
-        else:
+        elif not phrase:
             vocabulary.refuse(number, "begins with a blank, but there is nothing to continue")
+        else:
+            lines[-1] = (lines[-1][0], lines[-1][1] + line.lstrip())
     return lines
 
 
