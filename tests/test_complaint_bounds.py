@@ -87,6 +87,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "one long word": lambda: HEAD + b"\n" + b"a" * SIZE,
     "digits and dots": lambda: HEAD + b"\n" + b"1." * (SIZE // 2),
     "colons": lambda: HEAD + b"\n" + b"a:" * (SIZE // 2),
+    "one telling word": lambda: HEAD + b"\n" + b"attack" * (SIZE // 6),
     "telling words": lambda: HEAD + b"\n" + b"attack source target from to " * (SIZE // 29),
     "times": lambda: HEAD + b"\n" + b"2026-11-22 10:00:00 1.2.3.4 Nov 22 10:00:00 " * 5_000,
     "headers": lambda: HEAD + b"X: y\n" * (SIZE // 5) + b"\n",

@@ -86,7 +86,10 @@ _AFTER: Final = (
     (vocabulary.phrases("after destination"), Role.DESTINATION),
 )
 
-WORD: Final = re.compile(r"[^\W_]+")
+WORD: Final = re.compile(
+    r"(?:[^\W_]|[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u064b-\u0652\u05b0-\u05c2])+"
+)
+"""Letters and digits; in Thai, Arabic and Hebrew also the vowels that are marks of their own."""
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _JOINED: Final = re.compile(r"\bname[ -]servers?\b|\bc&c\b|\bcommand (?:and|&) control\b")
 
