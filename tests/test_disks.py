@@ -244,9 +244,11 @@ def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Breaka
     disk.remove()
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Read all files of a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+def set_up(host: LoneExit, disk: BreakableDisk) -> dict[str, bytes]:
+    """Set up an exit with one block and return the backup of its disk: all files of its folder."""
+    assert host.run("init").returncode == 0
+    assert host.run("block", FIRST, "--until", "30d").returncode == 0
+    return {path.name: path.read_bytes() for path in disk.folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("breakable", ["errors=continue", "errors=remount-ro"], indirect=True)
@@ -256,9 +258,7 @@ def test_disk_that_no_longer_writes_keeps_the_ledger_it_has(
     """EIO from a device under the ledger: code 8, the old ledger, Tor left alone."""
     with LoneExit(tmp_path) as host:
         (tmp_path / "ledger").symlink_to(breakable.folder)
-        assert host.run("init").returncode == 0
-        assert host.run("block", FIRST, "--until", "30d").returncode == 0
-        backup = contents(breakable.folder)
+        backup = set_up(host, breakable)
         breakable.break_writing()
         commands = (
             ("block", SECOND, "--until", "1d"),
@@ -282,9 +282,7 @@ def test_ledger_that_cannot_be_read_is_not_an_empty_one(
     """EIO at reading the ledger: code 8, nothing is lifted, also not by the tick."""
     with LoneExit(tmp_path) as host:
         (tmp_path / "ledger").symlink_to(breakable.folder)
-        assert host.run("init").returncode == 0
-        assert host.run("block", FIRST, "--until", "30d").returncode == 0
-        backup = contents(breakable.folder)
+        backup = set_up(host, breakable)
         breakable.break_reading(host.ledger)
         commands = (("expire",), ("apply",), ("list",), ("block", SECOND, "--until", "1d"))
         for command in commands:
@@ -309,9 +307,7 @@ def test_disk_that_breaks_under_the_fragment_does_not_harm_tor(
         host.exit.stop()
         host.fragment = real
         with host:
-            assert host.run("init").returncode == 0
-            assert host.run("block", FIRST, "--until", "30d").returncode == 0
-            backup = contents(breakable.folder)
+            backup = set_up(host, breakable)
             if fault == "writing":
                 breakable.break_writing()
             else:

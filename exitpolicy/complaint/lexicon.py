@@ -21,14 +21,10 @@ class Sense:
     force: Force
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the words that a text holds, to look one up in."""
-    return frozenset(text.split())
-
-
-LANGUAGES: Final = words(
-    "en de it fr es pt nl pl cs sk sv da no fi hu ro tr ru uk bg el id hr sl lt ja zh ko"
-)
+LANGUAGES: Final = frozenset(
+    ["en", "de", "it", "fr", "es", "pt", "nl", "pl", "cs", "sk", "sv", "da", "no", "fi", "hu",
+     "ro", "tr", "ru", "uk", "bg", "el", "id", "hr", "sl", "lt", "ja", "zh", "ko"]
+)  # fmt: skip
 """Those whose words are known well enough that a sentence without any of them says nothing."""
 MAX_SENTENCE: Final = 600
 """Characters of a sentence that are searched for words: what is longer is none."""
@@ -53,6 +49,7 @@ _DESTINATION: Final = vocabulary.words("destination")
 _BREAKS: Final = vocabulary.words("breaks")
 _STANDBY: Final = vocabulary.words("standby")
 _ACTING: Final = vocabulary.phrases("acting")
+_HOST: Final = vocabulary.phrases("host")
 _EXONERATED: Final = vocabulary.phrases("exonerating")
 
 _PLAIN: Final[tuple[tuple[frozenset[str], Sense | None], ...]] = (
@@ -148,6 +145,11 @@ _LINKS: Final = re.compile(r"\bhttps?://[^\d\s]\S*")
 def is_about_acting(text: str) -> bool:
     """Tell whether a sentence speaks of something that was done to somebody."""
     return _ACTING.search(_LINKS.sub(" ", text[:MAX_SENTENCE].lower())) is not None
+
+
+def is_about_host(text: str) -> bool:
+    """Tell whether a sentence speaks of somebody's machine or site."""
+    return _HOST.search(text.lower()) is not None
 
 
 def is_ours(word: str) -> bool:

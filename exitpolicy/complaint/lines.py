@@ -19,10 +19,10 @@ from exitpolicy.complaint.evidence import (
 from exitpolicy.complaint.finding import Finding, Force, Role
 from exitpolicy.complaint.lexicon import (
     is_about_acting,
+    is_about_host,
     is_filler,
     label_of,
     sense_of,
-    words,
     words_of,
 )
 from exitpolicy.complaint.mentions import Mention, is_nowhere, mentions_in, refanged
@@ -100,24 +100,11 @@ _REFERRING: Final = re.compile(
     r"|それ|这|那)(?!\w)",
     re.IGNORECASE,
 )
-_HOSTS: Final = re.compile(
-    r"server|serve[ur]|servid|host|machine|maschine|macchin|máquina|rechner|system|systém"
-    r"|sistem|asset|instanc|магаз|runs on|works? on|hosted|läuft auf|erreichbar unter|gira su"
-    r"|tourne sur|hébergé|héberge|corre en|funciona en|aloja|roda em|draait op|kör på|działa na"
-    r"|běží na|работает|працює|toimii|fut a|\bnas\b|website|webseite|site\b|sito|shop|negozi"
-    r"|store\b|boutique|tienda|loja|forum|blog|wiki|сервер|сайт|ресурс|хост|машин|stron|serwer"
-    r"|palvelin|szerver|kiszolg|サーバ|サイト|ホスト|主机|服务器|网站|서버|public|öffentlich"
-    r"|pubblic|públic|публичн|внешн|resource|ressource|risors|recurso",
-)
-_TARGETS: Final = re.compile(
-    r"\b(?:ziel|cible|visé|bersaglio|obiettivo|objetivo|blanco|alvo|doel(?:wit)?|celem|цель"
-    r"|cílem|mål(?:et|tavla)?|kohde|célpont|hedef|ținta|στόχος|目标|対象|攻撃先|대상)\b"
-)
-"""Nouns by which a sentence says what was attacked."""
-_BARE: Final = words(
-    "ip ips ipv4 ipv6 addr address adresse indirizzo dirección direccion endereço adres adresa "
-    "adress адрес адреса host the l"
-)
+_BARE: Final = frozenset(
+    ["ip", "ips", "ipv4", "ipv6", "addr", "address", "adresse", "indirizzo", "dirección",
+     "direccion", "endereço", "adres", "adresa", "adress", "адрес", "адреса", "host", "the", "l"]
+)  # fmt: skip
+"""Words that only say that an address follows."""
 _HOST_ABOVE: Final = re.compile(
     r"\s{0,8}[^\W\d_]{3,12}\s?:\s{1,12}(?:[a-z][\w-]{0,60}\.){1,6}[a-z]{2,20}\.?\s*$", re.IGNORECASE
 )
@@ -172,11 +159,7 @@ class _Place:
     def acting(self, line: str) -> bool:
         """Tell whether a line, or what it refers to, speaks of something done to somebody."""
         refers = self.announced or _REFERRING.match(line) is not None
-        return (
-            is_about_acting(line)
-            or _TARGETS.search(line.lower()) is not None
-            or (refers and is_about_acting(self.said))
-        )
+        return is_about_acting(line) or (refers and is_about_acting(self.said))
 
     def shows_links(self) -> bool:
         """Tell whether what is announced are links to what was done, not to more about it."""
@@ -239,7 +222,7 @@ def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -
     if sightings:
         evidence.sightings += len(sightings)
         loglike = is_row(line) or looks_logged(line)
-        speaking = acting or _HOST_ABOVE.match(above) or _HOSTS.search(line.lower())
+        speaking = acting or _HOST_ABOVE.match(above) or is_about_host(line)
         hinting = not evidence.understood or bool(speaking)
         evidence.records.append(
             Record(_shown(line, mentions[0]), sightings, loglike, acting, hinting)

@@ -27,12 +27,12 @@ _HAS_PORT: Final = re.compile(
 )
 _PORT_PART: Final = re.compile(
     r"^(?:[ds]p(?:or)?t|.{0,12}ports?|portas?|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*"
-    r"|cổng|θύρα\w*|ال?منفذ|پورت|درگاه|פורט|prievad\w*|vrata|noktası|portu|portul|pord\w*"
-    r"|vrat\w*)$|ポート|端口|埠|포트|พอร",
+    r"|cổng|θύρα\w*|ال?منفذ|پورت|درگاه|פורט|prievad\w*|noktası|portu|portul|pord\w*|vrat\w*)$"
+    r"|ポート|端口|埠|포트|พอร",
     re.IGNORECASE,
 )
 _PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|porta|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|portas|포트|ポート"
+    r"(?:ports?|portas?|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート"
     r"|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})(?:/(?:tcp"
     r"|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp"
     r"|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
@@ -70,10 +70,9 @@ def keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
         if not any(_PORT_PART.search(word) for word in words) and words[-1:] != ["service"]:
             continue
         role: Role | None = None
-        for word in words:
-            if word in {"dpt", "dport", "spt", "sport"} or (
-                word in {"s", "d"} and word is words[0]
-            ):
+        for place, word in enumerate(words):
+            # `s_port` is a source's, `port(s)` is not.
+            if word in {"dpt", "dport", "spt", "sport"} or (place == 0 and word in {"s", "d"}):
                 role = Role.DESTINATION if word[0] == "d" else Role.SOURCE
             elif (sense := label_of(word)) is not None:
                 role = sense.role

@@ -23,6 +23,7 @@ MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
 
 MANY_HOSTS: Final = 2
+"""With more destinations than these, what is not called anything else is a scan."""
 MIN_SPOKEN: Final = 12
 """Words of a sender's own, from which on the complaint is in their language."""
 

@@ -34,7 +34,7 @@ _FORMS: Final[Mapping[str, frozenset[str]]] = {
 }
 """The sections of words, and what they may hold besides whole words."""
 
-_PHRASES: Final = frozenset({"acting", "exonerating", "after source", "after destination"})
+_PHRASES: Final = frozenset({"acting", "host", "exonerating", "after source", "after destination"})
 _KIND: Final = re.compile(r"kind (\S+) ([1-9])")
 _KINDS: Final = frozenset(Kind) - {Kind.UNKNOWN}
 _HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")

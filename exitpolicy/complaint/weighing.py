@@ -45,12 +45,12 @@ class _Weight:
     destination_lines: int = 0
     ports: set[int] = field(default_factory=set)
     evidence: list[tuple[int, str]] = field(default_factory=list)
-    seen: int = 0
     unsaid: set[int] = field(default_factory=set)
     """Ports beside it in any line."""
     loud: int = 0
     """Times it was seen where a report may name its victim."""
     bystander: bool = False
+    """Whether any line names it for another reason than an attack."""
     hinted: bool = False
     """Whether a line that names it without a role speaks of an attack or of a host."""
     line: str = ""
@@ -82,7 +82,7 @@ def weigh(
     """Decide which addresses are destinations.
 
     `attack`: whether the complaint is of a kind that has a host as its victim. A phishing site or
-    a threat has none, so that an address or a link that is only mentioned is no guess.
+    a threat mostly has none, so that a link in it is not taken for one.
     """
     weights = _weights(evidence, own)
     own_keys = {key for key in weights if _is_among(key, own)}
@@ -118,7 +118,6 @@ def _weights(evidence: Evidence, own: Collection[Destination]) -> dict[Key, _Wei
         foreign = bool(ours and accused) and not any(s.key in ours for s in record.sightings)
         for sighting in record.sightings:
             weight = weights.setdefault(sighting.key, _Weight(order=len(weights)))
-            weight.seen += 1
             weight.line = weight.line or record.line
             if sighting.role is Role.BYSTANDER:
                 weight.bystander = True
