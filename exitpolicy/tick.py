@@ -7,7 +7,7 @@ nothing is due; otherwise it becomes COMMAND (`exitpol expire --quiet`). It runs
 its own, imports nothing that the interpreter has not loaded already, takes no lock and reads no
 YAML. Whatever it does not understand is something to do.
 
-The state file is written by `exitpol` (exitpolicy.state) after every apply: lines of words.
+exitpolicy.storage.observed writes the state file after every apply: lines of words.
 
     version 1
     applied 1763806000        when exitpol last looked at Tor, Unix time

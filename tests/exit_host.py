@@ -16,12 +16,12 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.cli.app import run
-from exitpolicy.destination import parse_destination
-from exitpolicy.ledger.config import Relay
-from exitpolicy.policy import Decisions
-from exitpolicy.rule import Rule, parse_descriptor
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.rule import Rule, parse_descriptor
+from exitpolicy.storage.config import Relay
 from exitpolicy.tor.control import NotAnsweredError, connect
-from exitpolicy.tor.probe import answers
+from exitpolicy.tor.sockets import answers
 from tests.tor_process import TOR, wait_until
 
 

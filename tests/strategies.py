@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block
-from exitpolicy.destination import BITS, Destination, Family, Ports, normal_ports
-from exitpolicy.rule import Rule
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import BITS, Destination, Family, Ports, normal_ports
+from exitpolicy.policy.rule import Rule
 
 _MAPPED = 0xFFFF << 32
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from exitpolicy.limits import free_networks, port_summary
-from exitpolicy.rule import parse_policy
+from exitpolicy.policy.limits import free_networks, port_summary
+from exitpolicy.policy.rule import parse_policy
 from tests.evidence import Thing, record
 from tests.network import TOR, TOR_GENCERT, NetworkError, PrivateNetwork, wait_until
 

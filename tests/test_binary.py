@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.errors import ExitCode, TorRefusesError
-from exitpolicy.tor import binary
-from exitpolicy.tor.binary import Invocation
+from exitpolicy.core.errors import ExitCode, TorRefusesError
+from exitpolicy.tor import verify
+from exitpolicy.tor.verify import Invocation
 from tests.tor_process import TOR
 
 HERE = Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
@@ -23,8 +23,8 @@ def base(tmp_path: Path) -> str:
 
 def test_a_good_torrc_is_verified(base: str, tmp_path: Path) -> None:
     """It passes, what tor warns of is returned, and no data of a relay is made up."""
-    assert not [w for w in binary.verify(HERE, f"{base}ExitPolicy reject *:25\n") if "25" in w]
-    warnings = binary.verify(HERE, f"{base}ExitPolicy reject6 203.0.113.7:25\n")
+    assert not [w for w in verify.verify(HERE, f"{base}ExitPolicy reject *:25\n") if "25" in w]
+    warnings = verify.verify(HERE, f"{base}ExitPolicy reject6 203.0.113.7:25\n")
     assert any("IPv4 address '203.0.113.7:25'" in warning for warning in warnings)
     assert not (tmp_path / "data" / "keys").exists()
 
@@ -44,8 +44,8 @@ def test_a_good_torrc_is_verified(base: str, tmp_path: Path) -> None:
 def test_a_bad_torrc_is_refused_in_tors_words(base: str, line: str, words: str) -> None:
     """The error says what tor complains of, with exit code 5, when verifying and when reading."""
     for look in (
-        lambda: binary.verify(HERE, f"{base}{line}\n"),
-        lambda: binary.options(HERE, f"{base}{line}\n", ("ExitPolicy",)),
+        lambda: verify.verify(HERE, f"{base}{line}\n"),
+        lambda: verify.options(HERE, f"{base}{line}\n", ("ExitPolicy",)),
     ):
         with pytest.raises(TorRefusesError) as caught:
             look()
@@ -60,22 +60,22 @@ def test_what_would_end_tor_in_an_assertion_is_refused(base: str) -> None:
     A block is such a rule, so lifting the last one of such a relay would end it.
     """
     options = f"{base}IPv6Exit 1\nExitPolicyRejectPrivate 0\nORPort 127.0.0.1:auto\n"
-    binary.verify(HERE, f"{options}ExitPolicy reject 203.0.113.7:*\n")
+    verify.verify(HERE, f"{options}ExitPolicy reject 203.0.113.7:*\n")
     with pytest.raises(TorRefusesError, match="Tor refuses the configuration"):
-        binary.verify(HERE, options)
+        verify.verify(HERE, options)
 
 
 def test_options_are_read_as_tor_reads_them(base: str) -> None:
     """Only the named ones are returned, only where they are not at their default, in order."""
     text = f'{base}exitpolicy reject *:25 # x\nContactInfo "a \\" b"\nExitPolicy accept *:80\n'
-    found = binary.options(HERE, text, ("ExitPolicy", "IPv6Exit"))
+    found = verify.options(HERE, text, ("ExitPolicy", "IPv6Exit"))
     assert found == {"ExitPolicy": ["reject *:25", "accept *:80"]}
-    assert binary.options(HERE, base, ("ExitPolicy",)) == {}
+    assert verify.options(HERE, base, ("ExitPolicy",)) == {}
 
 
 def test_bytes_that_are_no_text_are_passed_on(base: str) -> None:
     """A torrc in Latin-1 is read, whatever the contact says."""
-    binary.verify(HERE, f"{base}Nickname a\n# caf\udce9\n")
+    verify.verify(HERE, f"{base}Nickname a\n# caf\udce9\n")
 
 
 def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
@@ -83,33 +83,33 @@ def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tor").touch()
     for program in (tmp_path / "none", tmp_path / "tor", tmp_path):
         with pytest.raises(TorRefusesError, match=f"{program} cannot be run: "):
-            binary.verify(Invocation((str(program),), Path("/")), "")
+            verify.verify(Invocation((str(program),), Path("/")), "")
 
 
 def test_a_program_that_says_yes_without_reading_is_not_believed(tmp_path: Path) -> None:
     """Exit code 0 alone is no verification: tor says in words that it was valid."""
     with pytest.raises(TorRefusesError):
-        binary.verify(Invocation(("/bin/true",), Path("/")), "")
+        verify.verify(Invocation(("/bin/true",), Path("/")), "")
     (tmp_path / "tor").write_text("#!/bin/sh\necho broken >&2\nexit 9\n")
     (tmp_path / "tor").chmod(0o755)
     with pytest.raises(TorRefusesError, match="Tor refuses the configuration: broken"):
-        binary.verify(Invocation((str(tmp_path / "tor"),), Path("/")), "")
+        verify.verify(Invocation((str(tmp_path / "tor"),), Path("/")), "")
 
 
 def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tor gets its time, and no more."""
-    monkeypatch.setattr(binary, "SECONDS", 0.2)
+    monkeypatch.setattr(verify, "SECONDS", 0.2)
     (tmp_path / "tor").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "tor").chmod(0o755)
     start = time.monotonic()
     with pytest.raises(TorRefusesError, match=r"tor has not read the configuration within 0.2 s"):
-        binary.verify(Invocation((str(tmp_path / "tor"),), Path("/")), "")
+        verify.verify(Invocation((str(tmp_path / "tor"),), Path("/")), "")
     assert time.monotonic() - start < 5
 
 
 def test_a_working_folder_that_is_gone_is_no_obstacle(base: str, tmp_path: Path) -> None:
     """Relative includes are then looked for at the root, as by a tor that is started anew."""
-    binary.verify(Invocation(HERE.command, tmp_path / "gone"), base)
+    verify.verify(Invocation(HERE.command, tmp_path / "gone"), base)
 
 
 def test_a_running_tor_tells_how_it_was_started(tmp_path: Path) -> None:
@@ -122,44 +122,44 @@ def test_a_running_tor_tells_how_it_was_started(tmp_path: Path) -> None:
             deadline = time.monotonic() + 10
             found = None
             while found is None and time.monotonic() < deadline:
-                found = binary.of_process(process.pid)
+                found = verify.of_process(process.pid)
             assert found == Invocation(
                 (TOR, "--defaults-torrc", "/dev/null", "--Nickname", "x"), tmp_path
             )
-            assert binary.options(found, torrc.read_text(), ("Nickname",)) == {"Nickname": ["x"]}
+            assert verify.options(found, torrc.read_text(), ("Nickname",)) == {"Nickname": ["x"]}
         finally:
             process.kill()
-    assert binary.of_process(process.pid) is None
+    assert verify.of_process(process.pid) is None
 
 
 def test_what_is_no_tor_is_not_taken_for_one() -> None:
     """A process number that was used again, or none, is no tor."""
-    assert binary.of_process(os.getpid()) is None
-    assert binary.of_process(0) is None
+    assert verify.of_process(os.getpid()) is None
+    assert verify.of_process(0) is None
 
 
 def test_a_tor_that_does_not_run_is_found_on_the_host(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The tor in the path, or where packages put it; the defaults are given where there are any."""
-    found = binary.of_host(Path("/d"))
+    found = verify.of_host(Path("/d"))
     assert found.command[1:] == ("--defaults-torrc", "/d")
     assert Path(found.command[0]).name == "tor"
-    assert len(binary.of_host(None).command) == 1
+    assert len(verify.of_host(None).command) == 1
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Path(binary.of_host(None).command[0]).name == "tor"
+    assert Path(verify.of_host(None).command[0]).name == "tor"
 
 
 def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path) -> None:
     """They hold where the torrc says nothing, give way where it does, and are added to by `+`."""
     defaults = tmp_path / "defaults"
     defaults.write_text("ExitRelay 1\nExitPolicy reject *:25\n")
-    invocation = binary.Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
+    invocation = verify.Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
     torrc = f"DataDirectory {tmp_path}\nORPort 127.0.0.1:9999\nSocksPort 0\n"
     for own, policy, relay in (
         ("", ["reject *:25"], "1"),
         ("ExitPolicy accept *:80\n", ["accept *:80"], "1"),
         ("+ExitPolicy accept *:80\nExitRelay auto\n", ["reject *:25", "accept *:80"], "auto"),
     ):
-        options = binary.options(invocation, torrc + own, ("ExitRelay", "ExitPolicy"))
+        options = verify.options(invocation, torrc + own, ("ExitRelay", "ExitPolicy"))
         assert options == {"ExitRelay": [relay], "ExitPolicy": policy}

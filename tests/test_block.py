@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.block import MAX_TEXT, Block, Blocks, checked_text
-from exitpolicy.destination import Destination, parse_destination
-from exitpolicy.errors import ExitCode, NoSuchBlockError, UsageError
+from exitpolicy.core.block import MAX_TEXT, Block, Blocks, checked_text
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import ExitCode, NoSuchBlockError, UsageError
 from tests.strategies import blocks, moments, words
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -12,12 +12,12 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block, Blocks
-from exitpolicy.destination import parse_destination
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger import blocks_file
-from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.when import parse_time
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.durations import parse_time
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import ledger_file
+from exitpolicy.storage.ledger_file import Ledger
 from tests.strategies import blocks, words
 
 LINE = '- {destination: "203.0.113.7", since: "2026-11-22T10:00:00Z", until: "never"}\n'
@@ -38,17 +38,17 @@ ODD = Block(
 @example(Ledger(Blocks.of([ODD]), "~"))
 def test_what_is_written_is_read_back_as_the_same(ledger: Ledger) -> None:
     """Any ledger survives, whatever characters its words hold."""
-    content = blocks_file.render(ledger)
-    read = blocks_file.parse("f", content)
+    content = ledger_file.render(ledger)
+    read = ledger_file.parse("f", content)
     assert read == ledger
     assert list(read.blocks) == list(ledger.blocks)
-    assert blocks_file.render(read) == content
+    assert ledger_file.render(read) == content
 
 
 @given(ledgers)
 def test_one_block_is_one_line_that_a_terminal_can_show(ledger: Ledger) -> None:
     """Neither a reason with newlines nor one with control characters makes another line."""
-    text = blocks_file.render(ledger).decode()
+    text = ledger_file.render(ledger).decode()
     lines = text.removesuffix("\n").split("\n")
     assert len(lines) == 3 + len(ledger.blocks) + (ledger.policy is not None)
     assert not {category(character) for line in lines for character in line} & {"Cc", "Zl", "Zp"}
@@ -58,7 +58,7 @@ def test_one_block_is_one_line_that_a_terminal_can_show(ledger: Ledger) -> None:
 @given(ledgers)
 def test_other_programs_read_the_same(ledger: Ledger) -> None:
     """The file is YAML: PyYAML's safe loader finds the same words in it."""
-    read = yaml.safe_load(blocks_file.render(ledger))
+    read = yaml.safe_load(ledger_file.render(ledger))
     assert read["version"] == 1
     assert [(b.get("reason", ""), b.get("reference", "")) for b in read["blocks"] or ()] == [
         (b.reason, b.reference) for b in ledger.blocks
@@ -71,7 +71,7 @@ def test_a_ledger_may_be_written_by_hand() -> None:
         "# mine\r\nblocks:\r\n- destination: 2001:db8::1\r\n  since: 2026-11-22\r\n"
         "  until: 2026-11-30\r\n  reason: SSH brute force\r\nversion: 1\r\n"
     )
-    (block,) = blocks_file.parse("f", b"\xef\xbb\xbf" + text.encode()).blocks
+    (block,) = ledger_file.parse("f", b"\xef\xbb\xbf" + text.encode()).blocks
     assert block.destination == parse_destination("2001:db8::1")
     assert block.since == parse_time("2026-11-22T00:00:00Z")
     assert block.until == parse_time("2026-12-01T00:00:00Z")
@@ -83,7 +83,7 @@ def test_a_ledger_may_be_written_by_hand() -> None:
 )
 def test_a_ledger_may_be_empty(text: str) -> None:
     """No key `blocks`, nothing behind it, or an empty list: nothing is blocked."""
-    assert blocks_file.parse("f", text.encode()) == Ledger(Blocks.of(), None)
+    assert ledger_file.parse("f", text.encode()) == Ledger(Blocks.of(), None)
 
 
 def one(**changes: str) -> str:
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_named_with_file_line_and_mend(
 ) -> None:
     """A hand edit that means nothing is an error that says where, and what to write."""
     with pytest.raises(InvalidFileError) as caught:
-        blocks_file.parse("f", text.encode())
+        ledger_file.parse("f", text.encode())
     assert str(caught.value).startswith(message)
     assert hint is None or hint in (caught.value.hint or "")
 
@@ -149,17 +149,17 @@ _parts = st.sampled_from(
 def test_any_bytes_are_a_ledger_or_an_error(content: bytes) -> None:
     """Nothing that can stand in the file ends in another exception."""
     try:
-        ledger = blocks_file.parse("f", content)
+        ledger = ledger_file.parse("f", content)
     except InvalidFileError as error:
         assert str(error).startswith("f:")  # noqa: PT017 - either is right
         return
-    assert blocks_file.parse("f", blocks_file.render(ledger)) == ledger
+    assert ledger_file.parse("f", ledger_file.render(ledger)) == ledger
 
 
 def test_without_a_ledger_the_hint_is_init(tmp_path: Path) -> None:
     """A ledger that is not there yet is an error with the command that makes it."""
     with pytest.raises(InvalidFileError, match="there is no ledger yet") as caught:
-        blocks_file.load(tmp_path / "blocks.yaml")
+        ledger_file.load(tmp_path / "blocks.yaml")
     assert caught.value.hint == "exitpol init"
 
 
@@ -178,7 +178,7 @@ def test_what_is_no_file_is_an_error_at_once(
     """A folder, a FIFO, a device or a link to itself is named; nothing hangs."""
     make(tmp_path / "blocks.yaml")
     with pytest.raises(InvalidFileError, match=message):
-        blocks_file.load(tmp_path / "blocks.yaml")
+        ledger_file.load(tmp_path / "blocks.yaml")
 
 
 def test_saving_keeps_mode_and_link(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_saving_keeps_mode_and_link(tmp_path: Path) -> None:
     real.chmod(0o604)
     link.symlink_to(real)
     ledger = Ledger(Blocks.of([ODD]))
-    blocks_file.save(link, ledger)
+    ledger_file.save(link, ledger)
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o604
-    assert blocks_file.load(link) == ledger
+    assert ledger_file.load(link) == ledger
     assert [path.name for path in real.parent.iterdir()] == ["blocks.yaml"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.cli.app import COMMANDS, run
-from exitpolicy.errors import ExitCode
+from exitpolicy.core.errors import ExitCode
 
 LEDGER = (
     "version: 1\nblocks:\n"

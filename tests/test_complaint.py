@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.complaint import Complaint, Kind, Warn, as_json, read_complaint
-from exitpolicy.destination import Destination, parse_destination
+from exitpolicy.core.destination import Destination, parse_destination
 
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = sorted(path.name.removesuffix(".answer.json") for path in CORPUS.glob("*.answer.json"))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.complaint import Warn, as_json, read_complaint
-from exitpolicy.destination import parse_destination
+from exitpolicy.core.destination import parse_destination
 
 MEGABYTE = 1 << 20
 OWN = [parse_destination("185.220.101.4")]

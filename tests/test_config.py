@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.destination import parse_destination
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger import config
-from exitpolicy.ledger.config import Config, Operator, Relay
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import config
+from exitpolicy.storage.config import Config, Operator, Relay
 
 PATH = Path("/etc/exitpol/config.yaml")
 FULL = b"""\

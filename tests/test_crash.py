@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exitpolicy.ledger import history
+from exitpolicy.storage import history
 from tests.evidence import Thing, record
 from tests.network import TOR, LoneExit
 

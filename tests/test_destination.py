@@ -7,14 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exitpolicy.destination import (
-    BITS,
-    MAX_TEXT,
-    Destination,
-    normal_ports,
-    parse_destination,
-)
-from exitpolicy.errors import ExitCode, UsageError
+from exitpolicy.core.destination import BITS, MAX_TEXT, Destination, normal_ports, parse_destination
+from exitpolicy.core.errors import ExitCode, UsageError
 from tests.strategies import destinations
 
 

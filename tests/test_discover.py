@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.ledger.config import Relay
-from exitpolicy.tor import discover
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import discovery
 
 
 def host(root: Path, *files: str) -> None:
@@ -57,7 +57,7 @@ def test_relays_are_found_where_packages_put_them(
 ) -> None:
     """Debian's default comes first, then its instances by name; FreeBSD's where Debian has none."""
     host(tmp_path, *files)
-    assert list(discover.relays(tmp_path)) == [
+    assert list(discovery.relays(tmp_path)) == [
         Relay(name, tmp_path / torrc, str(tmp_path / control)) for name, torrc, control in found
     ]
 
@@ -66,20 +66,20 @@ def test_a_folder_in_place_of_a_torrc_is_no_relay(tmp_path: Path) -> None:
     """Only files are torrcs."""
     (tmp_path / DEBIAN).mkdir(parents=True)
     (tmp_path / "etc/tor/instances").touch()
-    assert discover.relays(tmp_path) == ()
+    assert discovery.relays(tmp_path) == ()
 
 
 def test_each_relay_has_the_defaults_of_its_unit(tmp_path: Path) -> None:
     """As Debian's units start them: an instance has its own, the default one the package's."""
     usual, own = "usr/share/tor/tor-service-defaults-torrc", "run/tor-instances/b.defaults"
     host(tmp_path, DEBIAN, "etc/tor/instances/b/torrc", "etc/tor/instances/c/torrc")
-    relays = discover.relays(tmp_path)
-    assert [discover.defaults_torrc(relay, tmp_path) for relay in relays] == [None, None, None]
+    relays = discovery.relays(tmp_path)
+    assert [discovery.defaults_torrc(relay, tmp_path) for relay in relays] == [None, None, None]
     host(tmp_path, usual, own)
-    assert [discover.defaults_torrc(relay, tmp_path) for relay in relays] == [
+    assert [discovery.defaults_torrc(relay, tmp_path) for relay in relays] == [
         tmp_path / usual,
         tmp_path / own,
         tmp_path / usual,
     ]
     elsewhere = Relay("x", tmp_path / "home/torrc", "control")
-    assert discover.defaults_torrc(elsewhere, tmp_path) is None
+    assert discovery.defaults_torrc(elsewhere, tmp_path) is None

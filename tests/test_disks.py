@@ -410,7 +410,9 @@ def test_failed_replacement_says_rightly_whether_the_file_is_the_old_one(tmp_pat
     """EIO at each call of a replacement: old and said to be unchanged, or new and said to be so."""
     path, log = tmp_path / "file", tmp_path / "calls"
     code = (
-        "import pathlib, sys; from exitpolicy import errors, files\n"
+        "import pathlib, sys\n"
+        "from exitpolicy.core import errors\n"
+        "from exitpolicy.storage import files\n"
         "try: files.replace(pathlib.Path(sys.argv[1]), b'new')\n"
         "except errors.InvalidFileError as error: print(error)\n"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.operations.doctor.relay import _MANAGED
+from exitpolicy.doctor.relay import _MANAGED
 from tests.network import EXITPOL, TOR, LoneExit, free_port, wait_until
 
 pytestmark = [

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from exitpolicy.core.durations import utc_text
 from exitpolicy.tor.control import connect
-from exitpolicy.when import utc_text
 from tests.exit_host import HostMaker
 from tests.tor_process import wait_until
 

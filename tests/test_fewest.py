@@ -1,6 +1,6 @@
 """`fewest_rules`: exactly the union, with no rule and no character that could be spared.
 
-Minimality is judged by two programs that know nothing of the theorem in exitpolicy/fewest.py: a
+Minimality is judged by two programs that know nothing of the theorem in policy/minimize.py: a
 search over all covers, on every union of a small universe, and an integer programme, on larger
 ones. Both choose freely among all rules that reject nothing outside of the union.
 """
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from exitpolicy.destination import (
+from exitpolicy.core.destination import (
     ALL_PORTS,
     BITS,
     Destination,
@@ -26,8 +26,8 @@ from exitpolicy.destination import (
     normal_ports,
     parse_destination,
 )
-from exitpolicy.fewest import fewest_prefixes, fewest_rules
-from exitpolicy.rule import Rule
+from exitpolicy.policy.minimize import fewest_prefixes, fewest_rules
+from exitpolicy.policy.rule import Rule
 from tests.tor_process import lone_tor
 
 Point = tuple[int, int]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy import files
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.files import Ownership
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import files
+from exitpolicy.storage.files import Ownership
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy import files, fragment
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import files
+from exitpolicy.tor import fragment
 from tests.strategies import rules
 
 

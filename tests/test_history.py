@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block
-from exitpolicy.destination import parse_destination
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger import history
-from exitpolicy.ledger.history import Change
-from exitpolicy.when import until_text
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.durations import until_text
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import history
+from exitpolicy.storage.history import Change
 from tests.strategies import blocks
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block, Blocks
-from exitpolicy.destination import parse_destination
-from exitpolicy.leap import HOLD, TOO_FAR, Time, believe
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.clock import HOLD, TOO_FAR, Time, believe
+from exitpolicy.core.destination import parse_destination
 from tests.strategies import blocks, moments
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

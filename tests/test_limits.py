@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.destination import BITS, Family
-from exitpolicy.limits import (
+from exitpolicy.core.destination import BITS, Family
+from exitpolicy.policy.limits import (
     DESCRIPTOR_LIMIT,
     DESCRIPTOR_SPARE,
     OTHER_CONTENT,
@@ -22,7 +22,7 @@ from exitpolicy.limits import (
     port_summary,
     remove_redundancies,
 )
-from exitpolicy.rule import PRIVATE, Rule, parse_policy
+from exitpolicy.policy.rule import PRIVATE, Rule, parse_policy
 from tests.tor_process import lone_tor
 
 EVERYTHING = "accept *:*"

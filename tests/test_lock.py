@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.errors import ExitCode, InvalidFileError, LockTimeoutError
-from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
+from exitpolicy.core.errors import ExitCode, InvalidFileError, LockTimeoutError
+from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
 
 HOLDER = (
-    "import sys, time\nfrom pathlib import Path\nfrom exitpolicy.ledger.lock import lock\n"
+    "import sys, time\nfrom pathlib import Path\nfrom exitpolicy.storage.locks import lock\n"
     "with lock(Path(sys.argv[1]), seconds=1, doing='x'):\n"
     "    print('held', flush=True)\n    time.sleep(60)\n"
 )

@@ -11,11 +11,11 @@ import stem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.ledger import base_policies
-from exitpolicy.options import OPTION_NAMES, ExitOptions, first_catch_all
-from exitpolicy.policy import same_meaning
-from exitpolicy.rule import RuleError, parse_policy
-from exitpolicy.tor import binary
+from exitpolicy.policy.evaluate import same_meaning
+from exitpolicy.policy.options import OPTION_NAMES, ExitOptions, first_catch_all
+from exitpolicy.policy.rule import RuleError, parse_policy
+from exitpolicy.storage import base_policies
+from exitpolicy.tor import verify
 from tests.tor_process import TOR, LoneTor, lone_tor
 
 OWN: tuple[tuple[str, ...], ...] = (
@@ -65,8 +65,8 @@ def compared(tor: LoneTor, combination: Combination) -> str | None:
         # Not what it enforces, for that is to be told; the base policy is the same one.
         enforced=parse_policy(base_policies.load("reduced").rules),
     )
-    invocation = binary.Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
-    read = binary.options(invocation, tor.torrc.read_text(), OPTION_NAMES)
+    invocation = verify.Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
+    read = verify.options(invocation, tor.torrc.read_text(), OPTION_NAMES)
     if ExitOptions.read(read) != running:
         return f"{combination}: tor reads {read}, runs {running}"
     if not same_meaning(enforced, expected):

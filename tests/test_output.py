@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block
-from exitpolicy.cli import output
-from exitpolicy.destination import parse_destination
-from exitpolicy.errors import RefusedError
+from exitpolicy.cli import render
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import RefusedError
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 BLOCK = Block(parse_destination("203.0.113.7:22"), NOW, None, "why\n\x1b[2J", "KZ#1")
@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 @given(st.text())
 def test_printable_text_does_nothing_to_a_terminal(text: str) -> None:
     """No character of it moves a cursor or ends a line; what is harmless stays."""
-    shown = output.printable(text)
+    shown = render.printable(text)
     assert shown.isprintable()
     assert text != shown or text.isprintable()
     shown.encode()
@@ -30,7 +30,7 @@ def test_printable_text_does_nothing_to_a_terminal(text: str) -> None:
 
 def test_an_error_is_two_kinds_of_lines_on_stderr(capsys: Capture) -> None:
     """The message and each line of the hint stand on lines of their own, harmless."""
-    output.report(RefusedError("no\nway \x1b", hint="do\nthis"))
+    render.report(RefusedError("no\nway \x1b", hint="do\nthis"))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert (
@@ -40,7 +40,7 @@ def test_an_error_is_two_kinds_of_lines_on_stderr(capsys: Capture) -> None:
 
 def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
     """Times are UTC ISO text, never is null, and words are as they were."""
-    output.say_json(blocks=[output.block_json(BLOCK)], error=output.error_json(RefusedError("x")))
+    render.say_json(blocks=[render.block_json(BLOCK)], error=render.error_json(RefusedError("x")))
     read = json.loads(capsys.readouterr().out)
     assert read["schema"] == 1
     assert read["blocks"] == [
@@ -63,13 +63,13 @@ def test_whatever_the_terminal_takes_nothing_is_lost(
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding))
     text = "caf\udce9 \u65e5\u672c \U0001f642"
-    output.say_json(words=text)
+    render.say_json(words=text)
     sys.stdout.flush()
     assert json.loads(raw.getvalue().decode(encoding))["words"] == text
     raw.truncate(0)
-    output.say(text)
-    output.say_diff("a\n", f"a\n{text}\n", "torrc")
-    output.table(("A",), [(text,)])
+    render.say(text)
+    render.say_diff("a\n", f"a\n{text}\n", "torrc")
+    render.table(("A",), [(text,)])
     sys.stdout.flush()
     shown = raw.getvalue().decode(encoding)
     assert "\\udce9" in shown
@@ -78,35 +78,35 @@ def test_whatever_the_terminal_takes_nothing_is_lost(
 
 def test_a_table_has_columns(capsys: Capture) -> None:
     """Each column is as wide as its widest cell, and no line ends in blanks."""
-    output.table(("A", "STATE", "C"), [("1", "live", ""), ("1234", "pending", "x\ny")])
+    render.table(("A", "STATE", "C"), [("1", "live", ""), ("1234", "pending", "x\ny")])
     assert capsys.readouterr().out == ("A     STATE    C\n1     live\n1234  pending  x\\ny\n")
 
 
 def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """States are coloured on a terminal unless NO_COLOR says otherwise; the width stays."""
-    assert output.coloured("live", 6) == "live  "
+    assert render.coloured("live", 6) == "live  "
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert output.coloured("live", 6) == "\033[32mlive  \033[0m"
-    assert output.coloured("203.0.113.7", 6) == "203.0.113.7"
+    assert render.coloured("live", 6) == "\033[32mlive  \033[0m"
+    assert render.coloured("203.0.113.7", 6) == "203.0.113.7"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert output.coloured("live", 6) == "live  "
+    assert render.coloured("live", 6) == "live  "
     assert capsys.readouterr().out == ""
 
 
 def test_a_diff_shows_what_changes(capsys: Capture) -> None:
     """Lines that come and go are marked; where nothing changes, a message says so."""
-    output.say_diff("a\nb\n", "a\nc\n", "fragment")
+    render.say_diff("a\nb\n", "a\nc\n", "fragment")
     assert capsys.readouterr().out == (
         "--- fragment\n+++ fragment (new)\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
     )
-    output.say_diff("a\n", "a\n", "fragment")
+    render.say_diff("a\n", "a\n", "fragment")
     assert capsys.readouterr() == ("", "exitpol: fragment would not change\n")
 
 
 def test_a_diff_of_a_file_without_a_last_line_end_stays_on_its_lines(capsys: Capture) -> None:
     """A torrc that ends in the midst of a line does not swallow the line that is added."""
-    output.say_diff("a", "a\nb\n", "torrc")
+    render.say_diff("a", "a\nb\n", "torrc")
     assert capsys.readouterr().out.splitlines()[3:] == [
         "-a", "\\ No newline at end of file", "+a", "+b"
     ]  # fmt: skip
@@ -122,10 +122,10 @@ def test_a_diff_of_a_file_without_a_last_line_end_stays_on_its_lines(capsys: Cap
 )
 def test_an_end_is_said_with_what_is_left(until: datetime | None, text: str) -> None:
     """The time itself and how far off it is, or that it has passed."""
-    assert output.until_words(until, NOW) == text
+    assert render.until_words(until, NOW) == text
 
 
 def test_why_is_reference_and_reason() -> None:
     """What the operator wrote stands at the end of a line, harmless; nothing where nothing is."""
-    assert output.why(BLOCK) == "KZ#1  why\\n\\x1b[2J"
-    assert output.why(Block(BLOCK.destination, NOW, None)) == ""
+    assert render.why(BLOCK) == "KZ#1  why\\n\\x1b[2J"
+    assert render.why(Block(BLOCK.destination, NOW, None)) == ""

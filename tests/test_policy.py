@@ -6,9 +6,9 @@ import stem.exit_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.destination import BITS, Destination, Family, parse_destination
-from exitpolicy.policy import IMPLICIT_ACCEPT, Decisions, same_meaning
-from exitpolicy.rule import Rule, parse_policy
+from exitpolicy.core.destination import BITS, Destination, Family, parse_destination
+from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions, same_meaning
+from exitpolicy.policy.rule import Rule, parse_policy
 from tests.strategies import small_rules
 
 FAMILIES: tuple[Family, ...] = (4, 6)

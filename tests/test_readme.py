@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.block import State
 from exitpolicy.cli.app import COMMANDS, function_of, run
-from exitpolicy.errors import ExitCode
-from exitpolicy.ledger import config
+from exitpolicy.core.block import State
+from exitpolicy.core.errors import ExitCode
+from exitpolicy.storage import config
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.block import Block, State
-from exitpolicy.destination import parse_destination
-from exitpolicy.errors import TorRefusesError, TorUnreachableError
-from exitpolicy.options import ExitOptions
-from exitpolicy.policy import Decisions
-from exitpolicy.reconcile import (
+from exitpolicy.core.block import Block, State
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import TorRefusesError, TorUnreachableError
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.reconcile import (
     Configured,
     Plan,
     Running,
@@ -22,7 +22,7 @@ from exitpolicy.reconcile import (
     same_options,
     shadowing,
 )
-from exitpolicy.rule import parse_policy
+from exitpolicy.policy.rule import parse_policy
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 RULES = ("reject 203.0.113.7:*", "reject 203.0.113.9:22")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.reply.facts import (
     EXONERATOR,
     KINDS,

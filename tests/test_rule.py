@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.errors import ExitpolError
-from exitpolicy.rule import PRIVATE, Rule, RuleError, parse_policy, parse_rule
+from exitpolicy.core.errors import ExitpolError
+from exitpolicy.policy.rule import PRIVATE, Rule, RuleError, parse_policy, parse_rule
 from tests.strategies import rules
 from tests.tor_process import TOR
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exitpolicy import state
-from exitpolicy.block import State
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.state import Observation
+from exitpolicy.core.block import State
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import observed
+from exitpolicy.storage.observed import Observation
 from tests.strategies import destinations
 
 instants = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000)
@@ -46,20 +46,20 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(observation=observations)
 def test_what_is_written_is_read_back_as_the_same(path: Path, observation: Observation) -> None:
     """Times to the millisecond, odd paths and states survive."""
-    state.save(path, observation)
-    assert state.load(path) == observation
+    observed.save(path, observation)
+    assert observed.load(path) == observation
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
     """Without a file nothing was observed."""
-    assert state.load(tmp_path / "state") is None
+    assert observed.load(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """A folder or a FIFO in its place is known at once to hold nothing."""
     make(tmp_path / "state")
-    assert state.load(tmp_path / "state") is None
+    assert observed.load(tmp_path / "state") is None
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path]
 )
 def test_what_is_not_understood_is_no_observation(path: Path, line: str, other: str) -> None:
     """One line that is wrong or missing, and nothing of the file is believed."""
-    state.save(path, SIMPLE)
+    observed.save(path, SIMPLE)
     text = path.read_text()
     assert line in text
     path.write_text(text.replace(line, other))
-    assert state.load(path) is None
+    assert observed.load(path) is None
 
 
 _NEARLY = st.lists(
@@ -121,30 +121,32 @@ _NEARLY = st.lists(
 def test_any_bytes_are_an_observation_or_none(path: Path, content: bytes) -> None:
     """Nothing that can stand there ends in an exception, now or when its times are used."""
     path.write_bytes(content)
-    observed = state.load(path)
-    if observed is not None:
-        assert observed.when.tzinfo is UTC
-        for moment in (observed.trusted, observed.leapt, observed.next_change):
+    found = observed.load(path)
+    if found is not None:
+        assert found.when.tzinfo is UTC
+        for moment in (found.trusted, found.leapt, found.next_change):
             assert moment is None or datetime.fromtimestamp(moment, UTC).tzinfo is UTC
 
 
 def test_a_change_of_a_watched_file_changes_its_fingerprint(tmp_path: Path) -> None:
     """Content, replacement by rename and removal are all seen; a file that is not there too."""
     file = tmp_path / "file"
-    marks_seen = [state.fingerprints([file])[str(file)]]
+    marks_seen = [observed.fingerprints([file])[str(file)]]
     assert marks_seen == ["0 0 0"]
     file.write_text("a")
-    marks_seen.append(state.fingerprints([file])[str(file)])
+    marks_seen.append(observed.fingerprints([file])[str(file)])
     file.write_text("bb")
-    marks_seen.append(state.fingerprints([file])[str(file)])
+    marks_seen.append(observed.fingerprints([file])[str(file)])
     (tmp_path / "new").write_text("bb")
     (tmp_path / "new").rename(file)
-    marks_seen.append(state.fingerprints([file])[str(file)])
+    marks_seen.append(observed.fingerprints([file])[str(file)])
     assert len(set(marks_seen)) == 4
 
 
 def test_where_it_is(tmp_path: Path) -> None:
     """The state lies beside the ledger, and a folder that is not there is an error."""
-    assert state.path_beside(Path("/var/lib/exitpol/blocks.yaml")) == Path("/var/lib/exitpol/state")
+    assert observed.path_beside(Path("/var/lib/exitpol/blocks.yaml")) == Path(
+        "/var/lib/exitpol/state"
+    )
     with pytest.raises(InvalidFileError, match="cannot be written: No such file"):
-        state.save(tmp_path / "none" / "state", replace(SIMPLE, settled=False))
+        observed.save(tmp_path / "none" / "state", replace(SIMPLE, settled=False))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.destination import BITS, Destination, Family, parse_destination
+from exitpolicy.core.destination import BITS, Destination, Family, parse_destination
 from exitpolicy.tor import streams
 from exitpolicy.tor.streams import Stream, StreamsUnknownError
 from tests.network import (

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import exitpolicy
-from exitpolicy.ledger.config import Config, Relay
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
+from exitpolicy.storage.config import Config, Relay
 from tests.evidence import Thing, record
 
 THING = Thing.SYSTEMD

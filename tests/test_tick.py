@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy import state, tick
-from exitpolicy.state import Observation
+from exitpolicy import tick
+from exitpolicy.storage import observed
+from exitpolicy.storage.observed import Observation
 
 NOW = 1_800_000_000.0
 OLD = "the state is not"
@@ -43,8 +44,10 @@ def write(
     settled: bool = True,
 ) -> None:
     """Write a state as exitpol does after an apply."""
-    marks = state.fingerprints([watched, path.parent / "absent"])
-    state.save(path, Observation(applied, next_change, settled, marks, states={"1.2.3.4": "live"}))
+    marks = observed.fingerprints([watched, path.parent / "absent"])
+    observed.save(
+        path, Observation(applied, next_change, settled, marks, states={"1.2.3.4": "live"})
+    )
 
 
 def test_with_nothing_due_there_is_no_reason_to_run(path: Path) -> None:

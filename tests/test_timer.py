@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from exitpolicy import tick
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger.config import Config, Relay
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
+from exitpolicy.storage.config import Config, Relay
 
 
 def host(folder: Path, **config: Path) -> Host:

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exitpolicy import torrc
-from exitpolicy.errors import InvalidFileError, TorRefusesError
-from exitpolicy.tor import binary
+from exitpolicy.core.errors import InvalidFileError, TorRefusesError
+from exitpolicy.tor import torrc, verify
 from tests.tor_process import TOR
 
 OURS = "ExitPolicy reject 203.0.113.7:*\n"
@@ -40,9 +39,9 @@ class Host:
     def read(self, text: str) -> dict[str, list[str]] | None:
         """Return what the tor program makes of a torrc; None if it refuses it."""
         data = f"SocksPort 0\nExitRelay 1\nDataDirectory {self.folder}/data\n"
-        invocation = binary.Invocation((TOR, "--defaults-torrc", "/dev/null"), self.folder)
+        invocation = verify.Invocation((TOR, "--defaults-torrc", "/dev/null"), self.folder)
         try:
-            found = binary.options(invocation, data + text, NAMES)
+            found = verify.options(invocation, data + text, NAMES)
         except TorRefusesError:
             return None
         return {name: list(values) for name, values in found.items()}

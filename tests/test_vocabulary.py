@@ -11,7 +11,7 @@ from exitpolicy.complaint import Kind, vocabulary
 from exitpolicy.complaint.kinds import kind_of
 from exitpolicy.complaint.languages import language_of
 from exitpolicy.complaint.vocabulary import FORMATS, Vocabulary, check, parse
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
 
 FOLDER = files("exitpolicy.complaint") / "words"
 OURS = vocabulary.vocabularies()

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.errors import UsageError
-from exitpolicy.when import (
+from exitpolicy.core.durations import (
     parse_end,
     parse_start,
     parse_time,
@@ -17,6 +16,7 @@ from exitpolicy.when import (
     until_text,
     utc_text,
 )
+from exitpolicy.core.errors import UsageError
 from tests.strategies import moments
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 250_000, tzinfo=UTC)

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 import typer
 
 from exitpolicy import __version__
-from exitpolicy.cli import output
-from exitpolicy.cli.common import Session, with_ask
-from exitpolicy.cli.output import say, say_json
-from exitpolicy.errors import ExitCode, ExitpolError, UsageError
-from exitpolicy.ledger import config as config_file
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import Session, with_ask
+from exitpolicy.cli.render import say, say_json
+from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
+from exitpolicy.storage import config as config_file
 
 COMMANDS: Final = {
     "init": "relays.init",
@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         given = with_ask(arguments)
         code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
-        output.flush()
+        render.flush()
         return int(code or 0)
     except typer.TyperException as error:
         return _misused(error.format_message(), arguments, wants_json)
@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(ExitpolError("interrupted", hint="exitpol apply finishes it"), wants_json)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        output.drop()
+        render.drop()
         return ExitCode.DONE
     except (OSError, MemoryError, RecursionError) as error:
         return _failed(ExitpolError(f"{type(error).__name__}: {error}"), wants_json)
@@ -109,13 +109,13 @@ def _misused(message: str, arguments: Sequence[str], wants_json: bool) -> int:
 def _failed(error: ExitpolError, wants_json: bool) -> int:
     if wants_json:
         try:
-            say_json(error=output.error_json(error))
-            output.flush()
-        except (OSError, output.OutputError):
-            output.drop()
-    elif isinstance(error, output.OutputError):
-        output.drop()
-    output.report(error)
+            say_json(error=render.error_json(error))
+            render.flush()
+        except (OSError, render.OutputError):
+            render.drop()
+    elif isinstance(error, render.OutputError):
+        render.drop()
+    render.report(error)
     return int(error.exit_code)
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.block import Block, checked_text
-from exitpolicy.cli import output
-from exitpolicy.cli.common import (
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import (
     Destinations,
     DryRun,
     Force,
@@ -19,18 +18,19 @@ from exitpolicy.cli.common import (
     read_destinations,
     the_host,
 )
-from exitpolicy.cli.output import note, say, say_json
-from exitpolicy.destination import Destination, parse_destination
-from exitpolicy.errors import ExitCode, UsageError
+from exitpolicy.cli.render import note, say, say_json
+from exitpolicy.core.block import Block, checked_text
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.durations import parse_until, remaining_text, until_text
+from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.operations.host import Host
-from exitpolicy.when import parse_until, remaining_text, until_text
 
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
 # the operations it needs.
 if TYPE_CHECKING:
     from exitpolicy.operations.change import Changed
     from exitpolicy.operations.listing import Listed
-    from exitpolicy.operations.remaining import Remaining
+    from exitpolicy.operations.open_streams import Remaining
 
 _MANY: Final = 25
 """More blocks than that are not listed one by one after a change."""
@@ -147,7 +147,7 @@ def list_(
     if as_json:
         say_json(
             blocks=[
-                {**output.block_json(entry.block), "state": str(entry.state)}
+                {**render.block_json(entry.block), "state": str(entry.state)}
                 for entry in listed.blocks
             ],
             observed=listed.observed,
@@ -156,7 +156,7 @@ def list_(
     if not listed.blocks:
         note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
-    output.table(
+    render.table(
         ("DESTINATION", "STATE", "UNTIL", "LEFT", "REFERENCE", "REASON"),
         (_row(entry, listed.now) for entry in listed.blocks),
     )
@@ -190,7 +190,7 @@ def history(
             else f"no change of {destination} is known"
         )
         return ExitCode.DONE
-    output.table(
+    render.table(
         ("TIME", "ACTION", "DESTINATION", "UNTIL", "WHO", "REFERENCE", "REASON"),
         ((c.time, c.action, c.destination, c.until, c.who, c.reference, c.reason) for c in changes),
     )
@@ -215,12 +215,12 @@ def _say_blocks(
     """Write blocks and their states; of a long list only what is not as nearly all are."""
     usual, count = Counter(states.values()).most_common(1)[0]
     if len(changed) > _MANY:
-        say(f"{count} of {len(changed)} blocks  {output.coloured(usual)}")
+        say(f"{count} of {len(changed)} blocks  {render.coloured(usual)}")
         changed = [block_ for block_ in changed if states[block_.destination] != usual]
     width = max((len(str(block_.destination)) for block_ in changed), default=0)
     for block_ in changed:
-        end = "" if now is None else output.until_words(block_.until, now)
-        state = output.coloured(states[block_.destination], 8)
+        end = "" if now is None else render.until_words(block_.until, now)
+        state = render.coloured(states[block_.destination], 8)
         say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
 
 
@@ -238,7 +238,7 @@ def _say_streams(streams: "Remaining") -> None:
     elif streams.closed == 0:
         note("no stream to it is open")
     if streams.problem is not None:
-        output.warn(f"open streams: {output.printable(str(streams.problem))}")
+        render.warn(f"open streams: {render.printable(str(streams.problem))}")
         if streams.problem.hint:
             note(f"hint: {streams.problem.hint}")
 
@@ -251,12 +251,12 @@ def say_blocked(
     host: Host, changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, cut: bool
 ) -> int:
     """Write what became of a block, and of the streams that were open to it."""
-    from exitpolicy.operations import remaining
+    from exitpolicy.operations import open_streams
 
-    streams = remaining.Remaining(None)
+    streams = open_streams.Remaining(None)
     if changed.applied is not None and not dry_run:
         destinations = [block_.destination for block_ in changed.blocks]
-        streams = remaining.look_for(host, changed.applied, destinations, cut=cut)
+        streams = open_streams.look_for(host, changed.applied, destinations, cut=cut)
     code = say_changed(changed, dry_run=dry_run, waited=waited, as_json=as_json, streams=streams)
     _say_streams(streams)
     return code
@@ -280,11 +280,11 @@ def say_changed(
         assert changed.failure is not None  # noqa: S101 - one of the two is there
         if as_json:
             say_json(
-                blocks=[{**output.block_json(b), "state": "unknown"} for b in changed.blocks],
-                error=output.error_json(changed.failure),
+                blocks=[{**render.block_json(b), "state": "unknown"} for b in changed.blocks],
+                error=render.error_json(changed.failure),
                 **more,
             )
-        output.report(changed.failure)
+        render.report(changed.failure)
         note("the change is recorded in the ledger; the next tick or exitpol apply finishes it")
         return int(changed.failure.exit_code)
     states = {
@@ -296,18 +296,18 @@ def say_changed(
     if as_json:
         say_json(
             blocks=[
-                {**output.block_json(b), "state": states[b.destination]} for b in changed.blocks
+                {**render.block_json(b), "state": states[b.destination]} for b in changed.blocks
             ],
             dry_run=dry_run,
-            problems=[output.error_json(problem) for problem in applied.problems],
+            problems=[render.error_json(problem) for problem in applied.problems],
             **more,
         )
     elif dry_run:
-        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
+        render.say_diff(applied.former or "", applied.wanted.text, "fragment")
     else:
         _say_blocks(changed.blocks, states, None if gone else applied.time.now)
-    output.warn_of_shadows(applied.shadowed_by)
-    output.report_all(applied.problems)
+    render.warn_of_shadows(applied.shadowed_by)
+    render.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE
     return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

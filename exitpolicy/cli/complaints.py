@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import output
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import ASK, Force, Json, read_destinations, the_host
 from exitpolicy.cli.blocks import say_blocked
-from exitpolicy.cli.common import ASK, Force, Json, read_destinations, the_host
-from exitpolicy.cli.output import note, printable, say, say_json
-from exitpolicy.destination import Destination, address_range_text
-from exitpolicy.errors import ExitCode, RefusedError, UsageError
-from exitpolicy.when import EXAMPLES, parse_until, utc_text
+from exitpolicy.cli.render import note, printable, say, say_json
+from exitpolicy.core.destination import Destination, address_range_text
+from exitpolicy.core.durations import EXAMPLES, parse_until, utc_text
+from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
@@ -86,7 +86,7 @@ def complaint(
     if not chosen:
         note("nothing was blocked")
         return ExitCode.DONE
-    from exitpolicy.block import checked_text
+    from exitpolicy.core.block import checked_text
     from exitpolicy.operations import change
 
     kept = reference if reference is not None else next(iter(one.references), "")
@@ -138,8 +138,9 @@ def reply(
     from email.utils import make_msgid
 
     from exitpolicy.operations import complaints
+    from exitpolicy.reply import letter as letters
     from exitpolicy.reply.facts import KINDS, LANGUAGES, RECIPIENTS
-    from exitpolicy.reply.letter import choose_kind, choose_language, render
+    from exitpolicy.reply.letter import choose_kind, choose_language
     from exitpolicy.reply.mail import as_eml
     from exitpolicy.reply.templates import load_template
 
@@ -175,7 +176,7 @@ def reply(
             from_cert=_is_cert(read.reporter),
         )
     language = choose_language(lang or _spoken(read, recipient))
-    letter = render(load_template(chosen, language, REPLIES), facts)
+    letter = letters.render(load_template(chosen, language, REPLIES), facts)
     if as_json:
         say_json(
             kind=chosen,
@@ -193,7 +194,7 @@ def reply(
         sys.stdout.write(str(letter))
     pending = [block.destination for block in facts.blocks if not block.live]
     if pending:
-        output.warn(
+        render.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )
     return ExitCode.DONE
@@ -267,7 +268,7 @@ def _write(read: "Complaint") -> None:
         for question in read.ask:
             say(f"{'ask for':<11} {printable(question)}")
     for caution in read.cautions:
-        output.warn(printable(caution.text))
+        render.warn(printable(caution.text))
 
 
 def _excerpt(line: str, destination: Destination) -> str:

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from exitpolicy.cli import output
-from exitpolicy.cli.common import Json, Session, login_name
-from exitpolicy.cli.output import printable, say, say_json
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import Json, Session, login_name
+from exitpolicy.cli.render import printable, say, say_json
 
 
 def doctor(as_json: Json = False) -> int:
@@ -13,8 +13,8 @@ def doctor(as_json: Json = False) -> int:
 
     Exit code 0 where all is well. Example: exitpol doctor
     """
-    from exitpolicy.operations.doctor import examine
-    from exitpolicy.operations.doctor.finding import Verdict, exit_code
+    from exitpolicy.doctor import examine
+    from exitpolicy.doctor.finding import Verdict, exit_code
 
     findings = examine(Session.config, who=login_name(), clock=lambda: datetime.now(UTC))
     code = exit_code(findings)
@@ -23,7 +23,7 @@ def doctor(as_json: Json = False) -> int:
         return code
     width = max(len(finding.point) for finding in findings)
     for finding in findings:
-        verdict = output.coloured(str(finding.verdict), 4)
+        verdict = render.coloured(str(finding.verdict), 4)
         say(f"{verdict}  {finding.point.ljust(width)}  {printable(finding.seen)}")
         if finding.verdict is Verdict.OK:
             continue

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from exitpolicy.cli import output
-from exitpolicy.cli.common import DryRun, Force, Json, the_host
-from exitpolicy.cli.output import say, say_json
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import DryRun, Force, Json, the_host
 from exitpolicy.cli.relays import say_applied
-from exitpolicy.errors import ExitCode
+from exitpolicy.cli.render import say, say_json
+from exitpolicy.core.errors import ExitCode
 
 
 def list_(as_json: Json = False) -> int:
@@ -16,7 +16,7 @@ def list_(as_json: Json = False) -> int:
 
     Example: exitpol policy list
     """
-    from exitpolicy.ledger import base_policies
+    from exitpolicy.storage import base_policies
 
     policies = [base_policies.load(name) for name in base_policies.names()]
     used = the_host().ledger().policy if the_host().config.ledger.exists() else None
@@ -25,7 +25,7 @@ def list_(as_json: Json = False) -> int:
             policies=[{"name": p.name, "description": p.description} for p in policies], used=used
         )
     else:
-        output.table(
+        render.table(
             ("NAME", "USED", "DESCRIPTION"),
             ((p.name, "yes" if p.name == used else "", p.description) for p in policies),
         )
@@ -37,7 +37,7 @@ def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> int:
 
     Example: exitpol policy show web
     """
-    from exitpolicy.ledger import base_policies
+    from exitpolicy.storage import base_policies
 
     policy = base_policies.load(name)
     if as_json:
@@ -65,5 +65,5 @@ def use(
         the_host(), None if name == "none" else name, change.Options(dry_run=dry_run, force=force)
     )
     for rule in used.shadowed:
-        output.warn(f"{rule!r} in your torrc has no effect below {name}")
+        render.warn(f"{rule!r} in your torrc has no effect below {name}")
     return say_applied(used.applied, dry_run=dry_run, as_json=as_json)

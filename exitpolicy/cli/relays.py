@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import output
-from exitpolicy.cli.common import DryRun, Json, NoWait, Session, read_destinations, the_host
-from exitpolicy.cli.output import say, say_json
-from exitpolicy.errors import ExitCode
-from exitpolicy.when import utc_text
+from exitpolicy.cli import render
+from exitpolicy.cli.arguments import DryRun, Json, NoWait, Session, read_destinations, the_host
+from exitpolicy.cli.render import say, say_json
+from exitpolicy.core.durations import utc_text
+from exitpolicy.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from exitpolicy.block import Block
+    from exitpolicy.core.block import Block
     from exitpolicy.operations.apply import Applied
 
 
@@ -54,7 +54,7 @@ def init(
             units=units,
             dry_run=dry_run,
             problems=[
-                output.error_json(problem)
+                render.error_json(problem)
                 for problem in (done.applied.problems if done.applied else ())
             ],
         )
@@ -64,13 +64,13 @@ def init(
             say(f"{path} {would}created")
         for path, old, new in done.edited:
             say(f"{path} {would}changed:")
-            output.say_diff(old, new, str(path))
+            render.say_diff(old, new, str(path))
         for path in units:
             say(f"{path} installed")
         if not done.created and not done.edited:
             say("everything is set up")
         if done.applied is not None:
-            output.report_all(done.applied.problems)
+            render.report_all(done.applied.problems)
     return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
 
 
@@ -108,10 +108,10 @@ def check(
             at = f"{result.relay}: " if several else ""
             rules = ", ".join(str(rule) for rule in result.deciding[:4]) or "no rule"
             more = f" and {len(result.deciding) - 4} more" if len(result.deciding) > 4 else ""
-            say(f"{at}{result.destination}  {output.coloured(result.verdict)}  by {rules}{more}")
+            say(f"{at}{result.destination}  {render.coloured(result.verdict)}  by {rules}{more}")
             for block_ in result.blocks[:4]:
-                words = output.until_words(block_.until, datetime.now(UTC))
-                say(f"    block {block_.destination}  {words}  {output.why(block_)}".rstrip())
+                words = render.until_words(block_.until, datetime.now(UTC))
+                say(f"    block {block_.destination}  {words}  {render.why(block_)}".rstrip())
     safe = all(result.verdict == "rejected" for result in results)
     return ExitCode.DONE if safe else ExitCode.ATTENTION
 
@@ -148,7 +148,7 @@ def apply(
     After an edit of the ledger by hand, for example: exitpol apply
     """
     from exitpolicy.operations import apply as operation
-    from exitpolicy.tor.look import SETTLE_SECONDS
+    from exitpolicy.tor.inspect import SETTLE_SECONDS
 
     host = the_host()
     if dry_run:
@@ -177,7 +177,7 @@ def expire(
     if not as_json:
         for ended in changed.blocks:
             verb = "would end" if dry_run else "ended"
-            say(f"{ended.destination}  {verb}  {output.why(ended)}".rstrip())
+            say(f"{ended.destination}  {verb}  {render.why(ended)}".rstrip())
     return say_applied(
         changed.applied, dry_run=dry_run, as_json=as_json, quiet=quiet, ended=changed.blocks
     )
@@ -202,26 +202,26 @@ def say_applied(
             reloaded=[] if dry_run else list(applied.plan.reload),
             in_sync=all(view.in_sync for view in applied.views),
             blocks={str(d): str(state) for d, state in applied.states.items()},
-            ended=[output.block_json(b) for b in ended],
+            ended=[render.block_json(b) for b in ended],
             dry_run=dry_run,
-            problems=[output.error_json(problem) for problem in applied.problems],
+            problems=[render.error_json(problem) for problem in applied.problems],
         )
-        output.warn_of_shadows(applied.shadowed_by)
-        output.report_all(applied.problems)
+        render.warn_of_shadows(applied.shadowed_by)
+        render.report_all(applied.problems)
         return code
     held = applied.time.held(applied.wanted.blocks)
     if held:
-        output.warn(
+        render.warn(
             f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
             " not be in force now are kept for an hour, in case it is wrong"
         )
     if dry_run:
-        output.say_diff(applied.former or "", applied.wanted.text, "fragment")
+        render.say_diff(applied.former or "", applied.wanted.text, "fragment")
     elif not quiet or not applied.plan.nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         done = "nothing to do" if applied.plan.nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
-    output.warn_of_shadows(applied.shadowed_by)
-    output.report_all(applied.problems)
+    render.warn_of_shadows(applied.shadowed_by)
+    render.report_all(applied.problems)
     return code

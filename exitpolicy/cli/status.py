@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from exitpolicy import limits
-from exitpolicy.block import State
-from exitpolicy.cli import output
-from exitpolicy.cli.output import say, why
-from exitpolicy.errors import ExitCode
+from exitpolicy.cli import render
+from exitpolicy.cli.render import say, why
+from exitpolicy.core.block import State
+from exitpolicy.core.durations import remaining_text, utc_text
+from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.report import Status
-from exitpolicy.reconcile import View
-from exitpolicy.when import remaining_text, utc_text
+from exitpolicy.policy import limits
+from exitpolicy.policy.reconcile import View
 
 SOON: Final = timedelta(days=3)
 """What ends within it is shown with its reference."""
@@ -28,7 +28,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "blocks": len(status.applied.wanted.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
-        "problems": [output.error_json(problem) for problem in status.applied.problems],
+        "problems": [render.error_json(problem) for problem in status.applied.problems],
     }
 
 
@@ -45,9 +45,9 @@ def write(status: Status) -> None:
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
     _say_ending(status)
     if status.fragment_changed:
-        output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
-    output.warn_of_shadows(status.applied.shadowed_by)
-    output.report_all(status.applied.problems)
+        render.warn("the installed fragment is not what is wanted; exitpol apply mends it")
+    render.warn_of_shadows(status.applied.shadowed_by)
+    render.report_all(status.applied.problems)
 
 
 def _say_ending(status: Status) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from exitpolicy.destination import Destination
+from exitpolicy.core.destination import Destination
 
 
 class Kind(StrEnum):

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Final, NoReturn
 
 from exitpolicy.complaint.model import Kind
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
 
 _BEGIN: Final = "beginnings of words (`word*`)"
 _PART: Final = "parts of words (`*word*`)"

@@ -16,7 +16,7 @@ from exitpolicy.complaint.evidence import LOUD, Evidence, Sighting
 from exitpolicy.complaint.finding import Force, Role
 from exitpolicy.complaint.mentions import Key, is_documentation, is_private, too_wide
 from exitpolicy.complaint.model import Candidate
-from exitpolicy.destination import ALL_PORTS, Destination, address_range_text, normal_ports
+from exitpolicy.core.destination import ALL_PORTS, Destination, address_range_text, normal_ports
 
 MAX_CANDIDATES: Final = 100
 MAX_EVIDENCE: Final = 3

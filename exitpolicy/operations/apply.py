@@ -11,27 +11,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, fragment, reconcile, state
-from exitpolicy.block import State
-from exitpolicy.destination import Destination
-from exitpolicy.errors import (
-    ExitpolError,
-    TorRefusesError,
-    TorUnreachableError,
-)
-from exitpolicy.leap import Time
-from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.ledger.config import Relay
-from exitpolicy.ledger.lock import apply_lock_path, lock
+from exitpolicy.core.block import State
+from exitpolicy.core.clock import Time
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import ExitpolError, TorRefusesError, TorUnreachableError
+from exitpolicy.operations.clock import present
+from exitpolicy.operations.desired import Wanted, wanted
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.present import present
+from exitpolicy.operations.parallel import at_once
 from exitpolicy.operations.refusals import check, former_rules
-from exitpolicy.operations.together import at_once
-from exitpolicy.operations.wanted import Wanted, wanted
-from exitpolicy.policy import Decisions
-from exitpolicy.reconcile import Plan, View
-from exitpolicy.rule import Rule
-from exitpolicy.tor import look
+from exitpolicy.policy import reconcile
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.reconcile import Plan, View
+from exitpolicy.policy.rule import Rule
+from exitpolicy.storage import files, observed
+from exitpolicy.storage.config import Relay
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.storage.locks import apply_lock_path, lock
+from exitpolicy.tor import fragment, inspect
 
 LOCK_SECONDS: Final = 120.0
 """How long another apply is waited for; it may itself wait for Tor."""
@@ -111,15 +108,15 @@ def observe(host: Host, ledger: Ledger) -> Applied:
     time = present(host)
     want = wanted(ledger, time)
     former = fragment.read(host.config.fragment)
-    candidate = look.Candidate(host.config.fragment, want.text, want.rules)
-    views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
+    candidate = inspect.Candidate(host.config.fragment, want.text, want.rules)
+    views = tuple(at_once(lambda relay: inspect.at(relay, candidate), host.some_relays()))
     return _applied(time, want, former, views)
 
 
 def apply(
     host: Host,
     *,
-    settle_seconds: float | None = look.SETTLE_SECONDS,
+    settle_seconds: float | None = inspect.SETTLE_SECONDS,
     recorded: float | None = None,
 ) -> Applied:
     """Install what is wanted and reload the relays that do not run it; return what is enforced.
@@ -136,11 +133,11 @@ def apply(
 
 def _seen_since(host: Host, recorded: float) -> Applied | None:
     """Return what another apply has seen that began after a moment; None if that is not enough."""
-    last = state.load(host.state_path)
+    last = observed.load(host.state_path)
     # The state has milliseconds.
     if last is None or not last.settled or last.applied <= recorded + 0.001:
         return None
-    if state.fingerprints(_watched(host)) != last.watched:
+    if observed.fingerprints(_watched(host)) != last.watched:
         return None
     time = present(host)
     want = wanted(host.ledger(), time)
@@ -152,17 +149,17 @@ def _seen_since(host: Host, recorded: float) -> Applied | None:
 
 def _apply(host: Host, settle_seconds: float | None) -> Applied:
     now = present(host)
-    watched = state.fingerprints(_watched(host))
-    last = state.load(host.state_path)
+    watched = observed.fingerprints(_watched(host))
+    last = observed.load(host.state_path)
     ledger = host.ledger()
     want = wanted(ledger, now)
     path = host.config.fragment
     former = fragment.read(path)
     changed = former != want.text
     staged = fragment.stage(path, want.text) if changed else path
-    candidate = look.Candidate(path, staged, want.rules)
+    candidate = inspect.Candidate(path, staged, want.rules)
     try:
-        views = tuple(at_once(lambda relay: look.at(relay, candidate), host.some_relays()))
+        views = tuple(at_once(lambda relay: inspect.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
         rules = former_rules(former)
         check(host, views, want, rules, baseline=rules, force=True)
@@ -187,7 +184,7 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         result = _reload(host, result, reloading, settle_seconds)
     elif settle_seconds is not None:
         result = _settle(host, result)
-    watched[str(path)] = state.fingerprints([path])[str(path)]
+    watched[str(path)] = observed.fingerprints([path])[str(path)]
     _save_state(host, result, ledger, watched, reloaded)
     return result
 
@@ -206,7 +203,7 @@ def _settle(host: Host, result: Applied) -> Applied:
         view = by_name[relay.name]
         if view.nearly_in_sync:
             with contextlib.suppress(TorUnreachableError):
-                return look.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+                return inspect.settle(relay, view, seconds=UNDER_WAY_SECONDS)
         return view
 
     views = at_once(one, host.relays)
@@ -220,7 +217,7 @@ def _reload(
 
     def one(relay: Relay) -> View | ExitpolError:
         try:
-            return look.reload(relay, by_name[relay.name], settle_seconds=settle_seconds)
+            return inspect.reload(relay, by_name[relay.name], settle_seconds=settle_seconds)
         except ExitpolError as error:
             return error
 
@@ -301,9 +298,9 @@ def _save_state(
     host: Host, result: Applied, ledger: Ledger, watched: dict[str, str], reloaded: float
 ) -> None:
     change = ledger.blocks.next_change(result.time.now)
-    state.save(
+    observed.save(
         host.state_path,
-        state.Observation(
+        observed.Observation(
             applied=result.time.now.timestamp(),
             next_change=None if change is None else change.timestamp(),
             settled=result.settled,

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from exitpolicy.block import Block, Blocks
-from exitpolicy.destination import Destination
-from exitpolicy.errors import ExitpolError, RefusedError
-from exitpolicy.leap import Time
-from exitpolicy.ledger import base_policies, blocks_file, history
-from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.ledger.lock import ledger_lock_path, lock
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.clock import Time
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import ExitpolError, RefusedError
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.clock import present
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.present import present
-from exitpolicy.tor.look import SETTLE_SECONDS
+from exitpolicy.storage import base_policies, history, ledger_file
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.storage.locks import ledger_lock_path, lock
+from exitpolicy.tor.inspect import SETTLE_SECONDS
 
 LOCK_SECONDS: Final = 10.0
 """How long another change of the ledger is waited for; each takes milliseconds."""
@@ -105,7 +105,7 @@ def expire(host: Host, options: Options) -> Changed:
             ended = _over(ledger, time)
             if ended:
                 rest = ledger.blocks.lifted(block.destination for block in ended)
-                blocks_file.save(host.config.ledger, replace(ledger, blocks=rest))
+                ledger_file.save(host.config.ledger, replace(ledger, blocks=rest))
                 history.append(host.history_path, "expire", ended, time.now, host.who)
     return Changed(tuple(ended), apply.apply(host))
 
@@ -155,7 +155,7 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
     with lock(
         ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
     ):
-        blocks_file.save(host.config.ledger, replace(host.ledger(), policy=name))
+        ledger_file.save(host.config.ledger, replace(host.ledger(), policy=name))
     return PolicyUsed(apply.apply(host), shadowed)
 
 
@@ -178,7 +178,7 @@ def _change(
         altered = alter(ledger.blocks)
         changed = _changed(ledger.blocks, altered, destinations)
         if altered != ledger.blocks:
-            blocks_file.save(host.config.ledger, replace(ledger, blocks=altered))
+            ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
             history.append(host.history_path, action, changed, host.clock(), host.who)
         recorded = host.clock().timestamp()
     try:

@@ -8,16 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, torrc
-from exitpolicy.block import Block, Blocks, State
 from exitpolicy.complaint import Complaint, read_complaint
-from exitpolicy.destination import Destination, parse_destination
-from exitpolicy.errors import ExitpolError, NoSuchBlockError, UsageError
-from exitpolicy.ledger import history
+from exitpolicy.core.block import Block, Blocks, State
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import ExitpolError, NoSuchBlockError, UsageError
 from exitpolicy.operations import report
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import BlockFact, Operator, Original, Recipient, Relay, ReplyFacts
-from exitpolicy.tor import binary, discover, look
+from exitpolicy.storage import files, history
+from exitpolicy.tor import discovery, inspect, torrc, verify
 
 MAX_BYTES: Final = 256_000_000
 """The largest complaint that is taken at all; of a large one only the beginning is read."""
@@ -48,8 +47,8 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
     """Return the addresses of this host: of its interfaces, its torrcs, its Tors, its config."""
     texts = {host.config.operator.address, *_interface_addresses()}
     for relay in host.relays:
-        texts.update(_torrc_addresses(relay.torrc, discover.defaults_torrc(relay)))
-        texts.update(look.own_addresses(relay))
+        texts.update(_torrc_addresses(relay.torrc, discovery.defaults_torrc(relay)))
+        texts.update(inspect.own_addresses(relay))
     found: set[Destination] = set()
     for text in texts:
         try:
@@ -79,7 +78,7 @@ def _interface_addresses() -> Iterator[str]:
 def _torrc_addresses(path: Path, defaults: Path | None) -> Iterator[str]:
     """Yield the addresses that a torrc names as its relay's."""
     try:
-        options = binary.options(binary.of_host(defaults), torrc.read_text(path), _ADDRESS_OPTIONS)
+        options = verify.options(verify.of_host(defaults), torrc.read_text(path), _ADDRESS_OPTIONS)
     except ExitpolError:
         return
     for name, values in options.items():
@@ -200,7 +199,7 @@ def _accused(host: Host, complaint: Complaint | None) -> str | None:
 def _identity(host: Host, complaint: Complaint | None) -> Relay:
     """Return what Tor says of the relay that is accused, or else of the first that answers."""
     accused = _accused(host, complaint)
-    known = [found for relay in host.relays if (found := look.identity(relay)) is not None]
+    known = [found for relay in host.relays if (found := inspect.identity(relay)) is not None]
     chosen = next((one for one in known if one.address == accused), known[0] if known else None)
     if chosen is None:
         return Relay()

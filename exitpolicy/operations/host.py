@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from exitpolicy import state
-from exitpolicy.errors import InvalidFileError
-from exitpolicy.ledger import blocks_file
-from exitpolicy.ledger.config import Config, Relay
-from exitpolicy.tor import discover
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import ledger_file, observed
+from exitpolicy.storage.config import Config, Relay
+from exitpolicy.tor import discovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +25,21 @@ class Host:
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":
         """Return the host, with the relays found on it if the config names none."""
-        return cls(config, config.relays or discover.relays(), who, clock)
+        return cls(config, config.relays or discovery.relays(), who, clock)
 
     @property
     def state_path(self) -> Path:
         """Where the last observation is kept."""
-        return state.path_beside(self.config.ledger)
+        return observed.path_beside(self.config.ledger)
 
     @property
     def history_path(self) -> Path:
         """Where the history is kept."""
         return self.config.ledger.with_name("history.jsonl")
 
-    def ledger(self) -> blocks_file.Ledger:
+    def ledger(self) -> ledger_file.Ledger:
         """Return the ledger as it stands. Raises InvalidFileError."""
-        return blocks_file.load(self.config.ledger)
+        return ledger_file.load(self.config.ledger)
 
     def some_relays(self) -> tuple[Relay, ...]:
         """Return the relays. Raises InvalidFileError if there is none."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from exitpolicy import state
-from exitpolicy.block import Block, State
+from exitpolicy.core.block import Block, State
+from exitpolicy.operations.clock import present
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.present import present
-from exitpolicy.tor.probe import answers
+from exitpolicy.storage import observed
+from exitpolicy.tor.sockets import answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def listing(host: Host, *, expiring: timedelta | None, everything: bool) -> List
     `everything` adds those that are not in force.
     """
     time = present(host)
-    seen = state.load(host.state_path)
+    seen = observed.load(host.state_path)
     known = {} if seen is None else seen.states
     reachable = all(answers(relay) for relay in host.relays)
     listed: list[Listed] = []

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from exitpolicy.block import State
-from exitpolicy.destination import Destination
-from exitpolicy.errors import ExitCode
+from exitpolicy.core.block import State
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.apply import Applied
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN)

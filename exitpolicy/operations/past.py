@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from exitpolicy.destination import Destination
-from exitpolicy.ledger import history
+from exitpolicy.core.destination import Destination
 from exitpolicy.operations.host import Host
+from exitpolicy.storage import history
 
 
 def past(host: Host, destination: Destination | None) -> Iterator[history.Change]:

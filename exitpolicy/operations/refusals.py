@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 
-from exitpolicy import fragment, limits, torrc
-from exitpolicy.errors import InvalidFileError, RefusedError
-from exitpolicy.ledger import base_policies
-from exitpolicy.ledger.config import Relay
+from exitpolicy.core.errors import InvalidFileError, RefusedError
+from exitpolicy.operations.desired import Wanted
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.wanted import Wanted
-from exitpolicy.options import ExitOptions, first_catch_all
-from exitpolicy.reconcile import View
-from exitpolicy.rule import parse_policy
+from exitpolicy.policy import limits
+from exitpolicy.policy.options import ExitOptions, first_catch_all
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import parse_policy
+from exitpolicy.storage import base_policies
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import fragment, torrc
 
 
 def check(

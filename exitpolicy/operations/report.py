@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from exitpolicy import fragment
-from exitpolicy.block import Block, Blocks
-from exitpolicy.destination import Destination
-from exitpolicy.errors import TorUnreachableError
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import TorUnreachableError
 from exitpolicy.operations import apply
+from exitpolicy.operations.clock import present
+from exitpolicy.operations.desired import wanted
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.present import present
+from exitpolicy.operations.parallel import at_once
 from exitpolicy.operations.refusals import former_rules
-from exitpolicy.operations.together import at_once
-from exitpolicy.operations.wanted import wanted
-from exitpolicy.policy import Decisions
-from exitpolicy.reconcile import View
-from exitpolicy.rule import Rule
-from exitpolicy.tor import look
-from exitpolicy.tor.look import Candidate
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Rule
+from exitpolicy.tor import fragment, inspect
+from exitpolicy.tor.inspect import Candidate
 
 Verdict = Literal["rejected", "accepted", "partly"]
 
@@ -58,7 +57,7 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
     want = wanted(host.ledger(), time)
     installed = fragment.read(host.config.fragment) or ""
     candidate = Candidate(host.config.fragment, installed, former_rules(installed))
-    views = at_once(lambda relay: look.at(relay, candidate), host.some_relays())
+    views = at_once(lambda relay: inspect.at(relay, candidate), host.some_relays())
     return [result for view in views for result in _checked(view, destinations, want.blocks)]
 
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, fragment, torrc
-from exitpolicy.block import Blocks
-from exitpolicy.errors import InvalidFileError, UsageError
-from exitpolicy.ledger import blocks_file
-from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.ledger.config import DEFAULT_PATH, Config, Relay
-from exitpolicy.ledger.lock import apply_lock_path, ledger_lock_path, lock, lock_folder
+from exitpolicy.core.block import Blocks
+from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations import apply, refusals
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
-from exitpolicy.options import OPTION_NAMES, ExitOptions
-from exitpolicy.tor import binary, discover
+from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
+from exitpolicy.storage import files, ledger_file
+from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
+from exitpolicy.tor import discovery, fragment, torrc, verify
 
 CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
 
@@ -48,7 +47,7 @@ def with_relay(host: Host, path: Path) -> Host:
         )
     text = torrc.read_text(path)
     invocation = _invocation(Relay("default", path, ""))
-    control = control_address(binary.options(invocation, text, CONTROL_NAMES))
+    control = control_address(verify.options(invocation, text, CONTROL_NAMES))
     if control is None:
         raise InvalidFileError(
             f"{path} opens no control port, through which exitpol reloads Tor",
@@ -87,14 +86,14 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
         if written_config in created:
             _write_config(written_config, config)
         if config.ledger in created:
-            blocks_file.save(config.ledger, Ledger(Blocks.of()))
+            ledger_file.save(config.ledger, Ledger(Blocks.of()))
         # Before any torrc includes it: Tor ends at a missing file.
         if config.fragment in created:
             fragment.stage(config.fragment, fragment.render(()))
             files.commit(config.fragment)
         for relay, new in zip(host.relays, edits, strict=True):
             if new is not None:
-                binary.verify(_invocation(relay), new)
+                verify.verify(_invocation(relay), new)
                 files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
     return SetUp(created, changes, apply.apply(host))
 
@@ -106,8 +105,8 @@ def _edit(relay: Relay, path: Path) -> str | None:
     """
     own = torrc.redirected(relay.torrc, path, "")
     invocation = _invocation(relay)
-    binary.verify(invocation, own)
-    options = ExitOptions.read(binary.options(invocation, own, OPTION_NAMES))
+    verify.verify(invocation, own)
+    options = ExitOptions.read(verify.options(invocation, own, OPTION_NAMES))
     if not options.exits and options.exit_relay is None:
         raise refusals.no_exit(relay)
     if torrc.include_place(relay.torrc, path) is not None:
@@ -117,8 +116,8 @@ def _edit(relay: Relay, path: Path) -> str | None:
     return torrc.with_include(relay.torrc, path)
 
 
-def _invocation(relay: Relay) -> binary.Invocation:
-    return binary.of_host(discover.defaults_torrc(relay))
+def _invocation(relay: Relay) -> verify.Invocation:
+    return verify.of_host(discovery.defaults_torrc(relay))
 
 
 def control_address(options: Mapping[str, Sequence[str]]) -> str | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import files, tick
-from exitpolicy.errors import ExitpolError, InvalidFileError
+from exitpolicy import tick
+from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.host import Host
+from exitpolicy.storage import files
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLDER: Final = Path("/etc/systemd/system")

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
 
 TEXTS: Final = frozenset(
     {"operator", "contact", "relay", "fingerprint", "address", "deadline", "references"}

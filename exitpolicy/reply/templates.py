@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.reply.facts import KINDS, LANGUAGES, Kind, Language
 from exitpolicy.reply.template import Source, Template, compile_letter
 

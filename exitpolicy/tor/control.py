@@ -17,10 +17,10 @@ import stem.connection
 import stem.response
 import stem.socket
 
-from exitpolicy import files
-from exitpolicy.errors import InvalidFileError, TorRefusesError, TorUnreachableError
-from exitpolicy.ledger.config import Relay
-from exitpolicy.tor.probe import open_socket
+from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
+from exitpolicy.storage import files
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor.sockets import open_socket
 
 ANSWER_SECONDS: Final = 4.0
 """How long a Tor that says nothing is waited for.

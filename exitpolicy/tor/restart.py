@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import fragment
-from exitpolicy.errors import InvalidFileError, TorRefusesError
-from exitpolicy.options import ExitOptions
-from exitpolicy.tor import process
+from exitpolicy.core.errors import InvalidFileError, TorRefusesError
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.tor import fragment, process
 
 FIXED_OPTIONS: Final = frozenset(
     {

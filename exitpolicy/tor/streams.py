@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.destination import BITS, Destination, Family, Ports
-from exitpolicy.errors import ExitCode, ExitpolError
+from exitpolicy.core.destination import BITS, Destination, Family, Ports
+from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.tor import process
 
 _SECONDS: Final = 30.0

@@ -19,14 +19,14 @@ from pathlib import Path
 import yaml
 
 from exitpolicy import tick
-from exitpolicy.block import Block, Blocks
-from exitpolicy.destination import ALL_PORTS, Destination
-from exitpolicy.fewest import fewest_rules
-from exitpolicy.ledger import base_policies, blocks_file
-from exitpolicy.ledger.blocks_file import Ledger
-from exitpolicy.policy import Decisions
-from exitpolicy.rule import parse_descriptor
-from exitpolicy.tor import binary
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.destination import ALL_PORTS, Destination
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.minimize import fewest_rules
+from exitpolicy.policy.rule import parse_descriptor
+from exitpolicy.storage import base_policies, ledger_file
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.tor import verify
 from exitpolicy.tor.control import connect
 from tests.exit_host import ExitHost, TorExit, host_maker
 
@@ -97,7 +97,7 @@ def _host() -> Iterator[ExitHost]:
     """
     with tempfile.TemporaryDirectory() as folder, host_maker(Path(folder)) as make:
         host = make(("ExitRelay 1", "IPv6Exit 1"))
-        blocks_file.save(host.ledger, Ledger(_blocks(1000, ipv4=400)))
+        ledger_file.save(host.ledger, Ledger(_blocks(1000, ipv4=400)))
         applied = host.run("apply")
         if applied.code != 0:
             raise SystemExit(applied.err)
@@ -137,12 +137,12 @@ def _tor_alone(tor: TorExit, fragment: Path, address: str) -> float:
     """Return the seconds of one verification, the reload, and the wait until it is enforced."""
     time.sleep(1.2)
     text = fragment.read_text()
-    invocation = binary.of_host(None)
+    invocation = verify.of_host(None)
     with connect(tor.relay, 60) as control:
         before = control.get_info("exit-policy/full")
         began = time.perf_counter()
         fragment.write_text(f"{text}ExitPolicy reject {address}:*\n")
-        binary.verify(invocation, tor.torrc.read_text())
+        verify.verify(invocation, tor.torrc.read_text())
         control.reload(60)
         control.within(60)
         while control.get_info("exit-policy/full") == before:
@@ -172,7 +172,7 @@ def _states() -> float:
 
 def _load() -> float:
     """Return how long our loader takes for 10,000 blocks, as a part of CSafeLoader's time."""
-    content = blocks_file.render(Ledger(_blocks(10_000, ipv4=10_000)))
+    content = ledger_file.render(Ledger(_blocks(10_000, ipv4=10_000)))
 
     def best(action: Callable[[], object]) -> float:
         # As commands run, and as it is quickest for both: no cycles are looked for.
@@ -184,7 +184,7 @@ def _load() -> float:
             times.append(time.perf_counter() - began)
         return min(times)
 
-    ours = best(lambda: blocks_file.parse("ledger", content))
+    ours = best(lambda: ledger_file.parse("ledger", content))
     theirs = best(lambda: yaml.load(content, Loader=yaml.CSafeLoader))
     return ours / theirs
 

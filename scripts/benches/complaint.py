@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from exitpolicy.complaint import Complaint, as_json, read_complaint  # noqa: E402 -- the path first
-from exitpolicy.destination import Destination, parse_destination  # noqa: E402
+from exitpolicy.core.destination import Destination, parse_destination  # noqa: E402
 
 MEGABYTE = 1 << 20
 HEAD = b"From: a@b.example\nTo: c@d.example\nSubject: x\nDate: Sun, 22 Nov 2026 10:00:00 +0100\n"
@@ -32,7 +32,7 @@ CHILD = """
 import pathlib, sys, time
 sys.path.insert(0, {root!r})
 from exitpolicy.complaint import read_complaint
-from exitpolicy.destination import parse_destination
+from exitpolicy.core.destination import parse_destination
 data = pathlib.Path({path!r}).read_bytes()
 def high():
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()

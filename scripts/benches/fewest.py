@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from exitpolicy.destination import ALL_PORTS, Destination, Ports, normal_ports
-from exitpolicy.fewest import fewest_rules
+from exitpolicy.core.destination import ALL_PORTS, Destination, Ports, normal_ports
+from exitpolicy.policy.minimize import fewest_rules
 
 HOSTS = 100_000
 TURNS = 7
@@ -28,7 +28,7 @@ PLAIN = """
 import sys
 from array import array
 from socket import inet_aton
-from exitpolicy.fewest import fewest_prefixes
+from exitpolicy.policy.minimize import fewest_prefixes
 
 with open(sys.argv[1]) as file:
     numbers = array("I", b"".join(map(inet_aton, file.read().split())))
@@ -44,8 +44,8 @@ sys.stdout.write("".join([
 
 OBJECTS = """
 import sys
-from exitpolicy.destination import parse_destination
-from exitpolicy.fewest import fewest_rules
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.policy.minimize import fewest_rules
 
 with open(sys.argv[1]) as file:
     rules = fewest_rules(map(parse_destination, file))

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import torrc
 from exitpolicy.complaint import as_json, read_complaint
-from exitpolicy.destination import Destination, parse_destination
-from exitpolicy.errors import ExitpolError
-from exitpolicy.ledger import blocks_file, config
-from exitpolicy.limits import measure
-from exitpolicy.policy import Decisions
-from exitpolicy.rule import parse_policy
-from exitpolicy.when import parse_end, parse_start, parse_until
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.durations import parse_end, parse_start, parse_until
+from exitpolicy.core.errors import ExitpolError
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.limits import measure
+from exitpolicy.policy.rule import parse_policy
+from exitpolicy.storage import config, ledger_file
+from exitpolicy.tor import torrc
 
 _NOW: Final = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _OWN: Final = parse_destination("185.220.101.4")
@@ -31,8 +31,8 @@ def _text(data: bytes) -> str:
 
 def ledger(data: bytes) -> None:
     """Read a ledger; what can be read is written so that it is read again as the same."""
-    found = blocks_file.parse("ledger", data)
-    again = blocks_file.parse("ledger", blocks_file.render(found))
+    found = ledger_file.parse("ledger", data)
+    again = ledger_file.parse("ledger", ledger_file.render(found))
     assert again == found, "a ledger that is written is not read as the same"
 
 

@@ -1,0 +1,105 @@
+"""What the commands have in common: their options, and the host they work on."""
+
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.durations import EXAMPLES
+from exitpolicy.core.errors import UsageError
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import config as config_file
+
+Destinations = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DEST...",
+        help="203.0.113.7, 203.0.113.0/24, 203.0.113.5-203.0.113.20; with ports: 203.0.113.7:22,80"
+        " or [2001:db8::1]:6000-6010; - reads one a line",
+    ),
+]
+Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go beyond the limits that are your own choice.")
+]
+
+
+ASK: Final = "ask"
+"""What --block has for its value where none is given."""
+
+
+class Session:
+    """What the options before the command say."""
+
+    config: Path | None = None
+
+
+def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
+    """Return the host that the config describes. Raises InvalidFileError."""
+    path = Session.config
+    if may_miss_config and path is not None and not path.exists():
+        # init writes it; what it says then is what holds without it.
+        path = None
+    return Host.of(
+        config_file.load(path),
+        who=who or login_name(),
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+def login_name() -> str:
+    """Return who is at the keyboard, through sudo and doas."""
+    for variable in ("SUDO_USER", "DOAS_USER"):
+        if os.environ.get(variable):
+            return os.environ[variable]
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def read_destinations(texts: Sequence[str]) -> list[Destination]:
+    """Return the destinations of a command line; `-` stands for the lines of stdin."""
+    found: dict[Destination, None] = {}
+    for text in texts:
+        if text != "-":
+            found[parse_destination(text)] = None
+            continue
+        for number, line in enumerate(sys.stdin, start=1):
+            words = line.partition("#")[0].strip()
+            if words:
+                try:
+                    found[parse_destination(words)] = None
+                except UsageError as error:
+                    raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from None
+    if texts and not found:
+        raise UsageError("no destination was given", hint="write one a line")
+    return list(found)
+
+
+def with_ask(arguments: Sequence[str]) -> list[str]:
+    """Give `complaint --block` the value `ask` where no destination follows it.
+
+    Typer has no options with an optional value.
+    """
+    given = list(arguments)
+    if "complaint" not in given or "--block" not in given:
+        return given
+    place = given.index("--block")
+    try:
+        read_destinations(given[place + 1 : place + 2])
+        alone = place + 1 == len(given)
+    except UsageError:
+        alone = True
+    return [*given[:place], f"--block={ASK}", *given[place + 1 :]] if alone else given

@@ -1,0 +1,138 @@
+"""Points in time as people write them: `30d`, `2027-01-31`, an ISO time with its zone, `never`.
+
+All times are aware, in UTC, to the second. The present is always an argument.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from math import ceil
+from typing import Final
+
+from exitpolicy.core.errors import UsageError
+
+EXAMPLES: Final = "30d, 12h, 90m, 2w, 6mo, 1y, 1d12h, 2027-01-31, 2027-01-31T18:00Z or never"
+
+_UNITS: Final = {
+    "w": timedelta(weeks=1),
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+}
+_MONTHS: Final = {"y": 12, "mo": 1}
+_STEP = re.compile(r"([0-9]{1,6})(y|mo|w|d|h|m|s)")
+_DURATION = re.compile(rf"({_STEP.pattern})+")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(
+    _DATE.pattern
+    + r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,6})?)?(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+
+
+def parse_until(text: str, now: datetime) -> datetime | None:
+    """Return the end that `text` names, seen from `now`; None for `never`.
+
+    A date means the end of that day, UTC. Raises UsageError if it means nothing or has passed.
+    """
+    text = text.strip()
+    if text == "never":
+        return None
+    until = _duration_from(text, now) if _DURATION.fullmatch(text) else parse_end(text)
+    if until is None:
+        raise UsageError(f"{text!r} is no end for a block", hint=f"write {EXAMPLES}")
+    if until <= now:
+        raise UsageError(
+            f"{text!r} has passed: that was {utc_text(until)} and now it is {utc_text(now)}",
+            hint="to end a block now: exitpol lift DEST",
+        )
+    return until
+
+
+def parse_end(text: str) -> datetime | None:
+    """Return the absolute end that `text` names, a date being the end of its day; None if none."""
+    if _DATE.fullmatch(text):
+        start = _start_of_day(text)
+        return None if start is None or start.date() == date.max else start + timedelta(days=1)
+    return parse_time(text)
+
+
+def parse_start(text: str) -> datetime | None:
+    """Return the absolute start that `text` names, a date being its first second; None if none."""
+    return _start_of_day(text) if _DATE.fullmatch(text) else parse_time(text)
+
+
+def parse_time(text: str) -> datetime | None:
+    """Return an ISO 8601 time as UTC, or None if it is none. Raises UsageError without a zone."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(",", ".").upper())
+        if moment.tzinfo is None:
+            raise UsageError(f"{text!r} says no zone", hint=f"write {text}Z if it is UTC")
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        return None
+
+
+def utc_text(moment: datetime) -> str:
+    """Return `2027-01-31T18:00:00Z`, the form of the ledger and of JSON."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z" if moment.year > 999 else moment.isoformat()
+
+
+def until_text(until: datetime | None) -> str:
+    """Return an end as the ledger has it: a UTC time, or `never`."""
+    return "never" if until is None else utc_text(until)
+
+
+def remaining_text(until: datetime | None, now: datetime) -> str:
+    """Return what is left as the two largest units: `29d 4h`, `3m 20s`; `ended` when none is."""
+    if until is None:
+        return "never ends"
+    seconds = ceil((until - now).total_seconds())
+    if seconds <= 0:
+        return "ended"
+    if seconds > 3600:
+        # A block of 30 days has 30 days left, not 29 days and 23 hours, once it is shown.
+        seconds += -seconds % 60
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0"))
+
+
+def _duration_from(text: str, now: datetime) -> datetime:
+    """Return `now` and a duration such as `1d12h`, calendar months and years first."""
+    steps = [(int(count), unit) for count, unit in _STEP.findall(text)]
+    units = [unit for _, unit in steps]
+    if len(set(units)) < len(units):
+        raise UsageError(f"{text!r} names a unit twice", hint="m is minutes, mo is months")
+    try:
+        months = sum(count * _MONTHS[unit] for count, unit in steps if unit in _MONTHS)
+        rest = sum((count * _UNITS[unit] for count, unit in steps if unit in _UNITS), timedelta())
+        return _add_months(now.replace(microsecond=0), months) + rest
+    except (OverflowError, ValueError):
+        raise UsageError(
+            f"{text!r} reaches beyond the year 9999", hint="for a block without an end: never"
+        ) from None
+
+
+def _add_months(moment: datetime, months: int) -> datetime:
+    """Return the same day so many months later, or the last day of a shorter month."""
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    for day in range(moment.day, moment.day - 4, -1):
+        try:
+            return moment.replace(year=year, month=month + 1, day=day)
+        except ValueError:
+            if year > date.max.year:
+                raise
+    raise AssertionError("a month has at least 28 days")
+
+
+def _start_of_day(text: str) -> datetime | None:
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        return None

@@ -1,1 +1,0 @@
-"""The ledger: what is wanted. Read, changed under a lock, and remembered in the history."""

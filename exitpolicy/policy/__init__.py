@@ -1,0 +1,1 @@
+"""Exit policies: rules, their meaning, the fewest of them, their limits. Pure."""

@@ -1,0 +1,185 @@
+"""What an exit policy means: first match wins, for every address and port at once.
+
+A policy is a sequence of rules in order. `Decisions` works out, for each range of addresses
+that the rules tell apart, which rule decides which ports; all questions are answered from it.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from exitpolicy.core.destination import BITS, Destination, Family, Ports, normal_ports
+from exitpolicy.policy.rule import Rule
+
+IMPLICIT_ACCEPT: Final = -1
+"""Stands for the rule where none matches: Tor then accepts (compare_tor_addr_to_addr_policy)."""
+
+_BEYOND: Final = 1 << 40
+"""Above every index of a rule."""
+
+PortDecisions = list[tuple[int, int]]
+"""(lowest port, index of the deciding rule), ascending from port 1; each holds up to the next."""
+
+Meaning = tuple[tuple[tuple[int, Ports], ...], ...]
+"""For IPv4 and IPv6: (lowest address, accepted ports), ascending; each holds up to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a destination that one rule decides."""
+
+    destination: Destination
+    rule: int
+    """Index into the policy, or IMPLICIT_ACCEPT."""
+
+
+class Decisions:
+    """Which rule of a policy decides for every address and port."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules: Final = tuple(rules)
+        self._segments: dict[Family, tuple[list[int], list[PortDecisions]]] = {
+            family: _segments(self.rules, family) for family in (4, 6)
+        }
+
+    def pieces(self, destination: Destination) -> Iterator[Piece]:
+        """Yield the parts of a destination and what decides each, by address, then port."""
+        starts, decisions = self._segments[destination.family]
+        index = bisect_right(starts, destination.first) - 1
+        while index < len(starts) and starts[index] <= destination.last:
+            first = max(starts[index], destination.first)
+            end = starts[index + 1] - 1 if index + 1 < len(starts) else destination.last
+            last = min(end, destination.last)
+            for low, high in destination.ports:
+                for start, stop, rule in _between(decisions[index], low, high):
+                    yield Piece(
+                        Destination(destination.family, first, last, ((start, stop),)), rule
+                    )
+            index += 1
+
+    def deciding(self, destination: Destination) -> list[int]:
+        """Return the rules that decide any part of a destination, in order."""
+        starts, decisions = self._segments[destination.family]
+        index = bisect_right(starts, destination.first) - 1
+        found: set[int] = set()
+        while index < len(starts) and starts[index] <= destination.last:
+            for low, high in destination.ports:
+                found.update(rule for _, _, rule in _between(decisions[index], low, high))
+            index += 1
+        return sorted(found)
+
+    def used(self) -> set[int]:
+        """Return the rules that decide anything at all."""
+        return {
+            index
+            for _, decisions in self._segments.values()
+            for decided in decisions
+            for _, index in decided
+        }
+
+    def accepts(self, rule: int) -> bool:
+        """Tell whether the rule with this index accepts."""
+        return rule == IMPLICIT_ACCEPT or self.rules[rule].accept
+
+    def meaning(self) -> Meaning:
+        """Return what is accepted, in a normal form: equal for policies that mean the same."""
+        return tuple(self._family_meaning(family) for family in (4, 6))
+
+    def _family_meaning(self, family: Family) -> tuple[tuple[int, Ports], ...]:
+        known: dict[tuple[tuple[int, int], ...], Ports] = {}
+        merged: list[tuple[int, Ports]] = []
+        for start, decided in zip(*self._segments[family], strict=True):
+            key = tuple(decided)
+            if key not in known:
+                known[key] = normal_ports(
+                    (low, high)
+                    for low, high, rule in _between(decided, 1, 65535)
+                    if self.accepts(rule)
+                )
+            if not merged or merged[-1][1] != known[key]:
+                merged.append((start, known[key]))
+        return tuple(merged)
+
+
+def same_meaning(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
+    """Tell whether two policies accept and reject the same connections, all of them."""
+    return tuple(one) == tuple(other) or Decisions(one).meaning() == Decisions(other).meaning()
+
+
+def _between(decided: PortDecisions, low: int, high: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (lowest, highest, rule) for the ports from `low` to `high`."""
+    index = bisect_right(decided, (low, _BEYOND)) - 1
+    while index < len(decided) and decided[index][0] <= high:
+        end = decided[index + 1][0] - 1 if index + 1 < len(decided) else 65535
+        yield max(low, decided[index][0]), min(high, end), decided[index][1]
+        index += 1
+
+
+def _segments(rules: Sequence[Rule], family: Family) -> tuple[list[int], list[PortDecisions]]:
+    """Return the addresses at which the set of matching rules changes, and what then decides."""
+    wide = [i for i, rule in enumerate(rules) if rule.family == family and rule.prefix == 0]
+    events: dict[int, tuple[list[int], list[int]]] = {0: ([], [])}
+    for index, rule in enumerate(rules):
+        if rule.family != family or rule.prefix == 0:
+            continue
+        events.setdefault(rule.network, ([], []))[0].append(index)
+        if rule.last + 1 < 1 << BITS[family]:
+            events.setdefault(rule.last + 1, ([], []))[1].append(index)
+    wide_decisions = _Layers(rules, wide)
+    starts: list[int] = []
+    decisions: list[PortDecisions] = []
+    active: set[int] = set()
+    for start in sorted(events):
+        begun, ended = events[start]
+        active.difference_update(ended)
+        active.update(begun)
+        starts.append(start)
+        decisions.append(wide_decisions.below(sorted(active)))
+    return starts, decisions
+
+
+class _Layers:
+    """Decisions of the rules for every address, onto which those for fewer are laid.
+
+    Nearly every segment is one or two narrow rules above the same long tail of wide ones
+    (`accept *:80`, …), so each tail is worked out once.
+    """
+
+    def __init__(self, rules: Sequence[Rule], wide: list[int]) -> None:
+        self._rules = rules
+        self._wide = wide
+        self._tails: dict[int, PortDecisions] = {len(wide): [(1, IMPLICIT_ACCEPT)]}
+
+    def below(self, narrow: list[int]) -> PortDecisions:
+        """Return the decisions where the `narrow` rules match as well as all the wide ones."""
+        position = bisect_right(self._wide, narrow[-1]) if narrow else 0
+        decided = self._tail(position)
+        if not narrow:
+            return decided
+        decided = list(decided)
+        for index in sorted(narrow + self._wide[:position], reverse=True):
+            _lay(decided, self._rules[index], index)
+        return decided
+
+    def _tail(self, position: int) -> PortDecisions:
+        if position not in self._tails:
+            decided = [(1, IMPLICIT_ACCEPT)]
+            for index in reversed(self._wide[position:]):
+                _lay(decided, self._rules[index], index)
+            self._tails[position] = decided
+        return self._tails[position]
+
+
+def _lay(decided: PortDecisions, rule: Rule, index: int) -> None:
+    """Let an earlier rule decide its ports, in place."""
+    low = max(rule.low, 1)
+    if rule.high < low:
+        return
+    begin = bisect_left(decided, (low, IMPLICIT_ACCEPT))
+    end = bisect_left(decided, (rule.high + 1, IMPLICIT_ACCEPT))
+    patch = [(low, index)]
+    if rule.high < 65535 and (end == len(decided) or decided[end][0] != rule.high + 1):
+        # What decided the rule's last port before goes on behind it.
+        patch.append((rule.high + 1, decided[end - 1][1]))
+    decided[begin:end] = patch

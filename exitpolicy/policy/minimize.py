@@ -1,0 +1,383 @@
+"""The fewest `reject` rules for a union of destinations, and among the fewest the shortest text.
+
+Terms. U(a) is the set of blocked ports of address a; a component of U(a) is an interval of it
+that cannot be made longer. C(v), for a CIDR prefix v, is the set of ports that are blocked on
+every address of v. A rule (v, K), of a prefix and a port interval, is allowed if and only if
+K is part of C(v). A maximal rule is one whose K is a component of U(a) for some address a in v
+(a is then called exact for it), and whose v is the widest prefix around a with K in C(v).
+
+Fewest. The maximal rules together reject the union. None can be spared: take, for each (v, K),
+an exact address a and a port q of K that is not in C(parent of v). A rule that rejects (a, q)
+lies within (v, K), and no rule can reject the chosen points of two maximal rules, for it would
+lie within both, and then each K would be part of the other. So the number of maximal rules is
+the least possible, and each rule of any other least set lies within a maximal one of its own.
+
+Shortest. What is left to choose is how much smaller than its maximal rule each rule is made.
+Two maximal rules that meet cross each other: the one with the wider prefix has the narrower
+ports. A prefix gets a shorter text only where it becomes a single address (`10.0.0.0/31` to
+`10.0.0.0`), which asks for a single exact address; at every other address of the prefix other
+rules reject those ports. Ports get a shorter text where some of them are rejected by rules of
+wider prefixes that have not been made single addresses. Given which are made single addresses,
+the rules do not depend on each other any more; that choice is made by search, which falls apart
+into parts of one or two rules unless someone constructs it otherwise.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from exitpolicy.core.destination import (
+    ALL_PORTS,
+    BITS,
+    Destination,
+    Family,
+    Ports,
+    address_range_text,
+    normal_ports,
+    prefixes,
+)
+from exitpolicy.policy.rule import Rule
+
+_FAMILIES: Final[tuple[Family, ...]] = (4, 6)
+_MANY: Final = -1
+"""Stands for "more than one exact address"."""
+
+_SEARCH_LIMIT: Final = 1000
+"""Alternatives tried for rules that hang together, before the rest of them keep wide prefixes.
+
+No ledger comes near it; beyond it the rules are still the fewest, and a few characters longer.
+"""
+
+Interval = tuple[int, int]
+
+
+def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
+    """Return the fewest, then shortest, rules that reject exactly the union.
+
+    Sorted by family, network, prefix length and ports. Equal unions give equal results, however
+    they are cut into destinations.
+    """
+    by_ports: dict[tuple[Family, Ports], list[int]] = {}
+    for one in destinations:
+        ranges = by_ports.setdefault((one.family, one.ports), [])
+        ranges.append(one.first << BITS[one.family] | one.last)
+    result: list[Rule] = []
+    for family in _FAMILIES:
+        groups = {ports: ranges for (f, ports), ranges in by_ports.items() if f == family}
+        if groups.keys() <= {ALL_PORTS}:
+            networks = fewest_prefixes(groups.get(ALL_PORTS, []), BITS[family])
+            result.extend(Rule(False, family, network, length) for network, length in networks)
+        else:
+            result.extend(_rules_with_ports(family, groups))
+    return tuple(result)
+
+
+def fewest_prefixes(ranges: Iterable[int], bits: int) -> list[tuple[int, int]]:
+    """Return the fewest CIDR prefixes of a union of address ranges: (network, length), ascending.
+
+    A range is one number, `first << bits | last`: a list of numbers is sorted several times
+    faster than one of pairs, and this is all there is to do for a long list of whole addresses.
+    """
+    mask = (1 << bits) - 1
+    result: list[tuple[int, int]] = []
+    add = result.append
+    first, last = 0, -2
+    for packed in sorted(ranges):
+        start, end = packed >> bits, packed & mask
+        if start > last + 1:
+            if first == last:
+                add((first, bits))
+            elif last >= 0:
+                result.extend(prefixes(first, last, bits))
+            first, last = start, end
+        elif end > last:
+            last = end
+    if last >= 0:
+        result.extend(prefixes(first, last, bits))
+    return result
+
+
+def _rules_with_ports(family: Family, groups: dict[Ports, list[int]]) -> list[Rule]:
+    own: dict[tuple[int, int], list[Interval]] = {}
+    for ports, ranges in groups.items():
+        for prefix in fewest_prefixes(ranges, BITS[family]):
+            own.setdefault(prefix, []).extend(ports)
+    wide = _maximal_rules(own, BITS[family])
+    wide.sort(key=lambda rule: (rule.network, -rule.size, rule.ports))
+    _shorten(family, wide)
+    chosen = sorted(
+        (rule.network, BITS[family] - rule.size.bit_length() + 1, *rule.ports) for rule in wide
+    )
+    return [Rule(False, family, *rule) for rule in chosen]
+
+
+@dataclass(slots=True)
+class _Maximal:
+    """A maximal rule, which `_shorten` may make smaller."""
+
+    network: int
+    size: int
+    """How many addresses the prefix has."""
+    ports: Interval
+    exact: int
+    """The only exact address, or `_MANY`."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A prefix on every address of which something is blocked."""
+
+    network: int
+    size: int
+    common: Ports
+    """C(v)."""
+    live: dict[Interval, int]
+    """The intervals of `common` that are exact somewhere in it: the only exact address, or many."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A prefix of the input whose inner prefixes are being read."""
+
+    network: int
+    size: int
+    ports: Ports
+    """What is blocked on all of it, by it and by those around it."""
+    inner: list[_Node] = field(default_factory=list)
+    """The nodes read so far, ascending; where two are the halves of a prefix they are joined."""
+
+
+def _maximal_rules(own: dict[tuple[int, int], list[Interval]], bits: int) -> list[_Maximal]:
+    """Return the maximal rules, given the blocked ports of some prefixes (network, length)."""
+    found: list[_Maximal] = []
+    path = [_Open(0, 1 << bits, ())]
+    for (network, length), intervals in sorted(own.items()):
+        while path[-1].network + path[-1].size <= network:
+            _close(path, found)
+        around = path[-1].ports
+        ports = normal_ports((*around, *intervals)) if around else normal_ports(intervals)
+        if ports != around:
+            path.append(_Open(network, 1 << bits - length, ports))
+    while len(path) > 1:
+        _close(path, found)
+    for node in path[0].inner:
+        _settle(node, node.live, found)
+    return found
+
+
+def _settle(node: _Node, intervals: Iterable[Interval], found: list[_Maximal]) -> None:
+    """Note that no wider prefix has these intervals of the node."""
+    found.extend(_Maximal(node.network, node.size, K, node.live[K]) for K in intervals)
+
+
+def _close(path: list[_Open], found: list[_Maximal]) -> None:
+    """Turn the innermost prefix into a node of the one around it."""
+    done = path.pop()
+    if len(done.inner) == 1 and done.inner[0].size == done.size:
+        node = done.inner[0]
+    else:
+        # Somewhere between the inner nodes exactly `done.ports` are blocked, and more inside them.
+        node = _Node(done.network, done.size, done.ports, dict.fromkeys(done.ports, _gap(done)))
+        for inner in done.inner:
+            _settle(inner, [K for K in inner.live if K not in node.live], found)
+            node.live.update(dict.fromkeys(inner.live.keys() & node.live.keys(), _MANY))
+    nodes = path[-1].inner
+    while nodes and nodes[-1].size == node.size and nodes[-1].network == node.network ^ node.size:
+        node = _join(nodes.pop(), node, found)
+    nodes.append(node)
+
+
+def _gap(done: _Open) -> int:
+    """Return the only address of a prefix outside its inner nodes, or `_MANY`."""
+    if done.size - sum(node.size for node in done.inner) > 1:
+        return _MANY
+    address = done.network
+    for node in done.inner:
+        if node.network != address:
+            break
+        address += node.size
+    return address
+
+
+def _join(low: _Node, high: _Node, found: list[_Maximal]) -> _Node:
+    """Join the two halves of a prefix."""
+    node = _Node(low.network, 2 * low.size, _common(low.common, high.common), {})
+    for half in low, high:
+        if half.common == node.common:
+            stays = set(half.live)
+        else:
+            stays = {ports for ports in half.live if _holds(node.common, ports)}
+            _settle(half, half.live.keys() - stays, found)
+        for ports in stays:
+            node.live[ports] = _MANY if ports in node.live else half.live[ports]
+    return node
+
+
+def _common(some: Ports, others: Ports) -> Ports:
+    """Return the ports that are in both sets."""
+    if some == others:
+        return some
+    result = []
+    i = j = 0
+    while i < len(some) and j < len(others):
+        low, high = max(some[i][0], others[j][0]), min(some[i][1], others[j][1])
+        if low <= high:
+            result.append((low, high))
+        if some[i][1] < others[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(result)
+
+
+def _holds(ports: Ports, interval: Interval) -> bool:
+    """Tell whether all ports of the interval are in the set."""
+    at = bisect_left(ports, (interval[0] + 1,)) - 1
+    return at >= 0 and interval[1] <= ports[at][1]
+
+
+def _shorten(family: Family, rules: list[_Maximal]) -> None:
+    """Make maximal rules smaller where that makes their text shorter, together least.
+
+    `rules` are sorted by network, the wider prefix first.
+    """
+    gains = {i: gain for i, rule in enumerate(rules) if (gain := _single_gain(family, rule)) > 0}
+    crossing = {i: above for i, above in _crossings(rules) if above}
+    # Which prefixes become a single address matters only to rules that would lean on them.
+    leaning = {
+        i: above
+        for i, above in crossing.items()
+        if not gains.keys().isdisjoint(above)
+        and _ports_length(_narrowed(rules, i, above, set()))
+        < _ports_length(_narrowed(rules, i, above, gains.keys()))
+    }
+    matters = set().union(*leaning.values()) & gains.keys()
+    single = gains.keys() - matters
+    if matters:
+        search = _Search(rules, gains, crossing)
+        single |= search.best(matters, list(leaning), frozenset(single))
+    ports = {i: _narrowed(rules, i, above, single) for i, above in crossing.items()}
+    for i, interval in ports.items():
+        rules[i].ports = interval
+    for i in single:
+        rules[i].network, rules[i].size = rules[i].exact, 1
+
+
+def _single_gain(family: Family, rule: _Maximal) -> int:
+    """Return how many characters are saved by the one exact address instead of the prefix."""
+    if rule.exact == _MANY or rule.size in {1, 1 << BITS[family]}:
+        return 0
+    first, exact = rule.network, rule.exact
+    wide = address_range_text(family, first, first + rule.size - 1)
+    return len(wide) - len(address_range_text(family, exact, exact))
+
+
+def _crossings(rules: Sequence[_Maximal]) -> Iterator[tuple[int, list[int]]]:
+    """Yield, for each rule, the rules of wider prefixes whose ports are among its own."""
+    path: list[tuple[int, list[Interval], int]] = []  # its end, the ports of its rules, the first
+    start = 0
+    while start < len(rules):
+        network, size = rules[start].network, rules[start].size
+        stop = start + 1
+        while stop < len(rules) and (rules[stop].network, rules[stop].size) == (network, size):
+            stop += 1
+        while path and path[-1][0] <= network:
+            path.pop()
+        for i in range(start, stop):
+            low, high = rules[i].ports
+            above: list[int] = []
+            if low < high and (low, high) != ALL_PORTS[0]:
+                for _, intervals, offset in path:
+                    at = bisect_left(intervals, (low,))
+                    while at < len(intervals) and intervals[at][1] <= high:
+                        above.append(offset + at)
+                        at += 1
+            yield i, above
+        path.append((network + size, [rule.ports for rule in rules[start:stop]], start))
+        start = stop
+
+
+def _narrowed(
+    rules: Sequence[_Maximal], i: int, above: Iterable[int], single: Iterable[int]
+) -> Interval:
+    """Return the ports of the shortest text that rule i may name, and of those the fewest ports.
+
+    Tor's port summary counts twice what is rejected twice, so fewer ports are better.
+    """
+    low, high = rules[i].ports
+    others = normal_ports(rules[j].ports for j in above if j not in single)
+    # What no other rule rejects begins here and ends there.
+    begin = next((b + 1 for a, b in others if a == low), low)
+    end = next((a - 1 for a, b in others if b == high), high)
+    if begin == end:
+        return begin, end
+    return min(begin, 10 ** len(str(low)) - 1), end
+
+
+def _ports_length(interval: Interval) -> int:
+    low, high = interval
+    return len(str(low)) if low == high else len(str(low)) + len(str(high)) + 1
+
+
+class _Search:
+    """Finds the prefixes that are best made single addresses."""
+
+    def __init__(
+        self, rules: Sequence[_Maximal], gains: dict[int, int], crossing: dict[int, list[int]]
+    ) -> None:
+        self._rules = rules
+        self._gains = gains
+        self._crossing = crossing
+        self._left = 0
+
+    def best(self, undecided: set[int], leaning: list[int], single: frozenset[int]) -> set[int]:
+        """Return those of the undecided that are made single, when `single` are so already."""
+        result: set[int] = set()
+        for candidates, rules in self._parts(undecided, leaning):
+            self._left = _SEARCH_LIMIT
+            result |= self._branch(candidates, rules, single)[1]
+        return result
+
+    def _parts(
+        self, undecided: set[int], leaning: Iterable[int]
+    ) -> list[tuple[set[int], list[int]]]:
+        """Divide into parts that do not matter to each other."""
+        parts: list[tuple[set[int], list[int]]] = []
+        for i in leaning:
+            candidates = undecided & set(self._crossing[i])
+            if not candidates:
+                continue
+            rules = [i]
+            apart = []
+            for part in parts:
+                if part[0].isdisjoint(candidates):
+                    apart.append(part)
+                else:
+                    candidates |= part[0]
+                    rules += part[1]
+            parts = [*apart, (candidates, rules)]
+        return parts
+
+    def _branch(
+        self, candidates: set[int], leaning: list[int], single: frozenset[int]
+    ) -> tuple[int, set[int]]:
+        """Return the characters saved, less those spent, and what is made single."""
+        widest = min(candidates, key=lambda i: (-self._rules[i].size, i))
+        results = []
+        for chosen in frozenset({widest}), frozenset[int]():
+            if self._left <= 0 and chosen:
+                continue
+            self._left -= 1
+            now = single | chosen
+            undecided = candidates - {widest}
+            saved, made = sum(self._gains[i] for i in chosen), set(chosen)
+            settled = [i for i in leaning if undecided.isdisjoint(self._crossing[i])]
+            for i in settled:
+                saved -= _ports_length(_narrowed(self._rules, i, self._crossing[i], now))
+            rest = [i for i in leaning if i not in set(settled)]
+            for part, rules in self._parts(undecided, rest):
+                more, also = self._branch(part, rules, now)
+                saved, made = saved + more, made | also
+            results.append((saved, made))
+        return max(results, key=lambda result: result[0])

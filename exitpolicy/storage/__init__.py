@@ -1,0 +1,1 @@
+"""Files that exitpol owns: ledger, config, history, observed state, locks, base policies."""

@@ -1,0 +1,59 @@
+"""The named exit policies that come with exitpol, to stand below the blocks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.policy.rule import RuleError, parse_rule
+from exitpolicy.storage import files
+from exitpolicy.storage.yaml_document import Document
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Beside the modules in an installed package, beside the package in a checkout.
+_FOLDERS = (_PACKAGE / "policies", _PACKAGE.parent / "policies")
+
+
+@dataclass(frozen=True, slots=True)
+class BasePolicy:
+    """A named exit policy."""
+
+    name: str
+    description: str
+    rules: tuple[str, ...]
+    """As they are written into the fragment, in order."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all base policies."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+
+
+def load(name: str) -> BasePolicy:
+    """Return a base policy. Raises UsageError if there is none of that name."""
+    if name not in names():
+        raise UsageError(
+            f"there is no base policy {name!r}", hint=f"there are: {', '.join(names())}"
+        )
+    path = _folder() / f"{name}.yaml"
+    document = Document(str(path), files.read(path, "base policy", limit=1_000_000))
+    if document.root is None:
+        raise document.error(1, "the base policy is empty")
+    fields = document.fields(document.root, "a base policy", ("name", "description", "rules"))
+    rules = []
+    for node in document.items(fields["rules"], "rules"):
+        text = document.text(node, "a rule")
+        try:
+            parse_rule(text)
+        except RuleError as error:
+            raise document.error(node.line, str(error)) from None
+        rules.append(text)
+    return BasePolicy(name, document.text(fields["description"], "description"), tuple(rules))
+
+
+def _folder() -> Path:
+    for folder in _FOLDERS:
+        if folder.is_dir():
+            return folder
+    raise InvalidFileError(
+        "the base policies are missing from this installation", hint="install exitpol again"
+    )

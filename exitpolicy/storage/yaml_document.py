@@ -1,0 +1,164 @@
+"""The strict subset of YAML in which ledger, config and policies are written.
+
+Values are built from parser events, not by yaml.load: every scalar is text and typed by its
+reader. Plain YAML would turn `1:2:3:4:5:6:7:8` into an integer and a date into one without a zone;
+it would crash on deep input; and it forgets the line of what it read, which errors are to name.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar, Union
+
+import yaml
+
+from exitpolicy.core.errors import ExitpolError, InvalidFileError
+
+# The C parser is in every wheel and in Debian; the one in Python understands the same.
+_Loader: Any = getattr(yaml, "CLoader", yaml.Loader)
+
+MAX_DEPTH: Final = 8
+
+# The C parser refuses them itself.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+T = TypeVar("T")
+
+
+# Named tuples, because a ledger has some of them for each block and they are made fastest.
+class Text(NamedTuple):
+    """A scalar, and the line where it stands."""
+
+    value: str
+    line: int
+
+
+class Items(NamedTuple):
+    """A sequence, and the line where it begins."""
+
+    values: list["Node"]
+    line: int
+
+
+class Fields(NamedTuple):
+    """A mapping, and the line where it begins."""
+
+    values: dict[str, "Node"]
+    line: int
+
+
+Node = Union[Text, Items, Fields]  # noqa: UP007 - a forward reference cannot stand in X | Y
+
+
+class Document:
+    """One file's content, with the means to say where in it something is wrong."""
+
+    def __init__(self, source: str, content: bytes) -> None:
+        """Parse `content`; `source` is the file name for errors. Raises InvalidFileError."""
+        self.source: Final = source
+        self.root: Node | None = None
+        try:
+            self._next = _Loader(content.decode("utf-8-sig")).get_event
+            self._read()
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise self.error(line, "this is not UTF-8 text") from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = 1 if mark is None else mark.line + 1
+            raise self.error(line, f"broken YAML: {error.problem or error.context}") from None
+        except yaml.reader.ReaderError as error:
+            # The C parser counts bytes, the one in Python characters.
+            text = content.decode("utf-8-sig")
+            before = text if error.encoding == "unicode" else text.encode().decode("latin-1")
+            line = before.count("\n", 0, error.position) + 1
+            what = str(error).splitlines()[0]
+            raise self.error(line, f"broken YAML: {what}") from None
+
+    def error(self, line: int, message: str, hint: str | None = None) -> InvalidFileError:
+        """Return the error that names file and line."""
+        return InvalidFileError(f"{self.source}:{line}: {message}", hint=hint)
+
+    def fields(self, node: "Node", what: str, known: tuple[str, ...]) -> dict[str, "Node"]:
+        """Return a mapping with no other keys than the known ones. Raises InvalidFileError."""
+        if not isinstance(node, Fields):
+            raise self.error(node.line, f"{what} must be a mapping: {', '.join(known)}")
+        for key, value in node.values.items():
+            if key not in known:
+                raise self.error(
+                    value.line, f"unknown key {key!r} in {what}", f"known are: {', '.join(known)}"
+                )
+        return node.values
+
+    def items(self, node: "Node", what: str) -> list["Node"]:
+        """Return the items of a sequence. Raises InvalidFileError."""
+        if not isinstance(node, Items):
+            raise self.error(node.line, f"{what} must be a list")
+        return node.values
+
+    def text(self, node: "Node", what: str) -> str:
+        """Return a scalar's text. Raises InvalidFileError."""
+        if not isinstance(node, Text):
+            raise self.error(node.line, f"{what} must be a single value")
+        return node.value
+
+    def parsed(self, node: "Node", what: str, parse: Callable[[str], T]) -> T:
+        """Return what `parse` makes of a scalar; its errors get the file and line."""
+        text = self.text(node, what)
+        try:
+            return parse(text)
+        except ExitpolError as error:
+            raise self.error(node.line, f"{what}: {error}", error.hint) from None
+
+    def _read(self) -> None:
+        documents = 0
+        while (event := self._next()) is not None:
+            kind = type(event)
+            if kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    self._refuse(event, "a second document; one file holds one")
+            elif kind in _NODES:
+                self.root = self._node(event, MAX_DEPTH)
+
+    def _node(self, event: Any, depth: int) -> "Node":  # noqa: ANN401 - PyYAML has no event type
+        kind = type(event)
+        line: int = event.start_mark.line + 1
+        if kind is yaml.ScalarEvent:
+            if event.anchor is not None or event.tag is not None:
+                self._refuse(event, "anchors and tags have no meaning here")
+            if not event.value.isascii() and _SURROGATE.search(event.value):
+                self._refuse(event, "an escape that stands for no character")
+            return Text(event.value, line)
+        if kind is yaml.AliasEvent:
+            self._refuse(event, "aliases have no meaning here; write the value out")
+        if event.anchor is not None or event.tag is not None:
+            self._refuse(event, "anchors and tags have no meaning here")
+        if depth == 0:
+            self._refuse(event, f"nested deeper than {MAX_DEPTH} levels")
+        if kind is yaml.SequenceStartEvent:
+            items: list[Node] = []
+            while type(inner := self._next()) is not yaml.SequenceEndEvent:
+                items.append(self._node(inner, depth - 1))
+            return Items(items, line)
+        return self._mapping(line, depth)
+
+    def _mapping(self, line: int, depth: int) -> Fields:
+        values: dict[str, Node] = {}
+        while type(inner := self._next()) is not yaml.MappingEndEvent:
+            if type(inner) is not yaml.ScalarEvent or inner.anchor or inner.tag:
+                self._refuse(inner, "a key must be a single word, without anchor or tag")
+            if inner.value in values:
+                self._refuse(inner, f"the key {inner.value!r} stands here twice")
+            values[inner.value] = self._node(self._next(), depth - 1)
+        return Fields(values, line)
+
+    def _refuse(self, event: Any, message: str) -> NoReturn:  # noqa: ANN401
+        raise self.error(event.start_mark.line + 1, message)
+
+
+_NODES: Final = (
+    yaml.ScalarEvent,
+    yaml.AliasEvent,
+    yaml.SequenceStartEvent,
+    yaml.MappingStartEvent,
+)

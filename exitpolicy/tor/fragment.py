@@ -1,0 +1,62 @@
+"""The fragment: the one file that exitpol owns and Tor includes."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import files
+
+MAX_BYTES: Final = 64_000_000
+
+_HEADER: Final = """\
+# Written by exitpol; what you change here will be overwritten.
+# What is blocked and why: exitpol list. To change it: exitpol block, exitpol lift.
+"""
+_KEYWORD: Final = "ExitPolicy "
+
+
+def render(rules: Sequence[str]) -> str:
+    """Return the text of the fragment with these rules in this order."""
+    return _HEADER + "".join(f"{_KEYWORD}{rule}\n" for rule in rules)
+
+
+def rules_of(text: str) -> tuple[str, ...]:
+    """Return the values of the ExitPolicy lines in a fragment's text."""
+    return tuple(
+        line.removeprefix(_KEYWORD) for line in text.splitlines() if line.startswith(_KEYWORD)
+    )
+
+
+def read(path: Path) -> str | None:
+    """Return the installed text, None if there is no fragment. Raises InvalidFileError."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from None
+    if stat.S_ISLNK(found.st_mode):
+        # Not resolve(), which has an error of its own for links that go round.
+        target = os.path.realpath(path)
+        raise InvalidFileError(
+            f"{path} is a symbolic link; exitpol replaces its fragment by rename",
+            hint=f"make it a file of its own: cp --remove-destination {target} {path}",
+        )
+    content = files.read(path, "fragment", limit=MAX_BYTES)
+    return content.decode("utf-8", "surrogateescape")
+
+
+def stage(path: Path, text: str) -> Path:
+    """Write the candidate beside the fragment, readable by every Tor; return where it is.
+
+    Raises InvalidFileError; the fragment is unchanged then.
+    """
+    present = files.ownership_of(path)
+    # Relays of one host run as different users: the text is what the world can read anyway.
+    owner = present or files.Ownership(0o644, os.geteuid(), os.getegid())
+    return files.stage(
+        path, text.encode(), files.Ownership(owner.mode | 0o444, owner.uid, owner.gid)
+    )

@@ -1,0 +1,29 @@
+"""Whether anything listens at a control port. Imports no stem, so that `list` can ask it."""
+
+import socket
+
+from exitpolicy.storage.config import Relay
+
+
+def open_socket(relay: Relay, seconds: float) -> socket.socket:
+    """Return a socket connected to a relay's control port. Raises OSError."""
+    host, colon, port = relay.control.rpartition(":")
+    if colon and "/" not in relay.control:
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(seconds)
+        connection.connect(relay.control)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def answers(relay: Relay, seconds: float = 1.0) -> bool:
+    """Tell whether anything listens at a relay's control port."""
+    try:
+        open_socket(relay, seconds).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,277 @@
+"""The operator's torrc, read as Tor reads it: its includes, and where ours is among them.
+
+Tor does the real reading; what is needed here is to find the one `%include` line, and to make a
+copy of the torrc in which it points elsewhere (tor: src/lib/fs/conffile.c,
+src/lib/encoding/confline.c).
+"""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import files
+
+MAX_BYTES: Final = 16_000_000
+MAX_DEPTH: Final = 30
+"""How deep Tor follows includes: MAX_INCLUDE_RECURSION_LEVEL, less one for the torrc itself."""
+
+_SPACE: Final = " \t\n\v\f\r"
+# ASCII: to Tor, no other character is a space.
+_LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a torrc; those that continue another have no keyword."""
+
+    number: int
+    text: str
+    """As it stands there, with a line end."""
+    keyword: str
+    """In lower case; empty for comments, blank lines and continuations."""
+    value: str
+    goes_on: bool = False
+    """Whether the next line continues it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file."""
+
+    file: Path
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def read_text(torrc: Path) -> str:
+    """Return a torrc's text, bytes that are not UTF-8 kept. Raises InvalidFileError."""
+    try:
+        return files.read(torrc, "torrc", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        raise InvalidFileError(
+            f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
+        ) from None
+
+
+def lines(text: str) -> Iterator[Line]:
+    """Yield the lines of a torrc."""
+    continued = False
+    # Not splitlines(), which also splits at what Tor takes for no line end.
+    for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        raw = f"{part}\n"
+        match = None if continued else _LINE.match(raw)
+        keyword = "" if match is None else match["keyword"].lower()
+        value = "" if match is None else match["value"].strip(_SPACE)
+        if continued:
+            # A comment in the midst of a value hides its own line end.
+            goes_on = "#" in raw or raw.endswith("\\\n")
+        else:
+            goes_on = (
+                match is not None
+                and raw.endswith("\\\n")
+                and "#" not in raw
+                and not value.startswith('"')
+            )
+        yield Line(number, raw, keyword, value, goes_on)
+        continued = goes_on
+
+
+def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:
+    """Return where the torrc, or a file that it includes, includes the fragment; None if nowhere.
+
+    `folder` is the working directory of Tor, to which relative paths are relative.
+    """
+    return _include_place(torrc, fragment, folder, MAX_DEPTH)
+
+
+def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path = Path("/")) -> str:
+    """Return the torrc's text with a candidate in place of the fragment.
+
+    A Path is included where the fragment was, a str stands there itself. Other includes stay as
+    they are, except those that lead to the fragment: their text is taken in.
+    """
+    return _redirected(torrc, fragment, candidate, folder, MAX_DEPTH)
+
+
+def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
+    """Return the torrc's text with `%include FRAGMENT` above the first ExitPolicy line.
+
+    That is the first line which is one or which includes a file that has one; the end of the torrc
+    if there is none.
+    """
+    text = read_text(torrc)
+    result: list[str] = []
+    ours = f"%include {fragment}\n"
+    placed = goes_on = False
+    for line in lines(text):
+        goes_on = line.goes_on
+        if not placed and _has_exit_policy(torrc, line, folder, MAX_DEPTH):
+            result.append(ours)
+            placed = True
+        result.append(line.text)
+    if not placed:
+        # The end of a file ends a value that was to go on.
+        result.append(f"\n{ours}" if goes_on else ours)
+    return "".join(result)
+
+
+def first_exit_policy(
+    torrc: Path, fragment: Path, wanted: str, folder: Path = Path("/")
+) -> Place | None:
+    """Return the place of the ExitPolicy line that holds the rule `wanted`; None if not found."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is not None and rule.split() == wanted.split():
+            return place
+    return None
+
+
+def include_places(torrc: Path, fragment: Path, folder: Path = Path("/")) -> list[Place]:
+    """Return every place at which the fragment is included, in the order in which Tor reads."""
+    return [place for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH) if rule is None]
+
+
+def rules_above(
+    torrc: Path, fragment: Path, folder: Path = Path("/")
+) -> Iterator[tuple[Place, str]]:
+    """Yield the ExitPolicy rules that Tor reads before the fragment, each with its place."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is None:
+            return
+        yield place, rule
+
+
+def _policy(
+    torrc: Path, fragment: Path, folder: Path, depth: int
+) -> Iterator[tuple[Place, str | None]]:
+    """Yield each rule of an ExitPolicy line as it stands there, and None for the fragment."""
+    for line in lines(read_text(torrc)):
+        place = Place(torrc, line.number)
+        if line.keyword.lstrip("+") == "exitpolicy":
+            for rule in line.value.partition("#")[0].split(","):
+                yield place, rule.strip().strip('"')
+        elif line.keyword == "%include":
+            _check_depth(torrc, line, depth)
+            for path in _included(line.value, folder):
+                if _same(path, fragment):
+                    yield place, None
+                elif _is_file(path):
+                    yield from _policy(path, fragment, folder, depth - 1)
+
+
+def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
+    policy = _policy(torrc, fragment, folder, depth)
+    return next((place for place, rule in policy if rule is None), None)
+
+
+def _redirected(
+    torrc: Path, fragment: Path, candidate: Path | str, folder: Path, depth: int
+) -> str:
+    result: list[str] = []
+    for line in lines(read_text(torrc)):
+        paths = []
+        if line.keyword == "%include":
+            _check_depth(torrc, line, depth)
+            paths = _included(line.value, folder)
+        leading = [
+            path
+            for path in paths
+            if _same(path, fragment)
+            or (_is_file(path) and _include_place(path, fragment, folder, depth - 1))
+        ]
+        if not leading:
+            result.append(line.text)
+            continue
+        for path in paths:
+            if _same(path, fragment):
+                result.append(
+                    f"%include {candidate}\n" if isinstance(candidate, Path) else candidate
+                )
+            elif path in leading:
+                inner = _redirected(path, fragment, candidate, folder, depth - 1)
+                # The blank line ends a value that was to go on.
+                result.append(f"{inner}\n")
+            else:
+                result.append(f'%include "{path}"\n')
+    return "".join(result)
+
+
+def _check_depth(torrc: Path, line: Line, depth: int) -> None:
+    """Refuse a chain of includes that is too long for Tor, such as a file that includes itself."""
+    if depth == 0:
+        raise InvalidFileError(
+            f"{Place(torrc, line.number)}: an include that is more than {MAX_DEPTH} levels deep"
+        )
+
+
+def _has_exit_policy(torrc: Path, line: Line, folder: Path, depth: int) -> bool:
+    if line.keyword == "%include":
+        _check_depth(torrc, line, depth)
+        return any(
+            _has_exit_policy(path, inner, folder, depth - 1)
+            for path in _included(line.value, folder)
+            if _is_file(path)
+            for inner in lines(read_text(path))
+        )
+    return line.keyword.lstrip("+/") == "exitpolicy"
+
+
+def _is_file(path: Path) -> bool:
+    # Path.is_file raises where a name is too long or a folder may not be entered.
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def _included(value: str, folder: Path) -> list[Path]:
+    """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
+    quoted = re.match(r'"((?:[^"\\]|\\.)*)"', value)
+    pattern = _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(_SPACE)
+    if not pattern:
+        return []
+    pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs
+    if "\0" in pattern:
+        return []
+    found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+    result: list[Path] = []
+    for name in found:
+        # os.path, because a Path raises what is not "no" (a name that is too long, a folder that
+        # may not be entered).
+        if os.path.isdir(name):  # noqa: PTH112
+            try:
+                entries = sorted(os.listdir(name))  # noqa: PTH208
+            except OSError as error:
+                raise InvalidFileError(
+                    f"{name}: the folder cannot be read: {error.strerror}",
+                    hint="run exitpol as root" if isinstance(error, PermissionError) else None,
+                ) from None
+            inside = [Path(name, entry) for entry in entries if not entry.startswith(".")]
+            result += [path for path in inside if _is_file(path)]
+        else:
+            result.append(Path(name))
+    return result
+
+
+def _unescaped(text: str) -> str:
+    """Return what stands in quotes without its escapes (tor: unescape_string)."""
+
+    def character(match: re.Match[bytes]) -> bytes:
+        code: bytes = match[1]
+        if len(code) > 1 and code[:1] == b"x":
+            return bytes([int(code[1:], 16)])
+        if code[:1].isdigit():
+            return bytes([int(code, 8) & 0xFF])
+        return _LETTERS.get(code, code)
+
+    return os.fsdecode(_ESCAPE.sub(character, text.encode("utf-8", "surrogateescape")))
+
+
+def _same(path: Path, fragment: Path) -> bool:
+    # Not resolve(), which has an error of its own for links that go round.
+    return path == fragment or os.path.realpath(path) == os.path.realpath(fragment)
