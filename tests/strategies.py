@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
+from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.block import Block
-from exitpolicy.core.destination import BITS, Destination, Family, Ports, normal_ports
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import Ports, normal_ports
 from exitpolicy.policy.rule import Rule
 
 _MAPPED = 0xFFFF << 32

@@ -118,7 +118,11 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
             None,
         ),
         ("protected: 1.2.3.4\n", ":1: protected must be a list", None),
-        ("protected:\n- 1.2.3.4\n- x.org\n", ":3: protected: 'x.org' is no address", "not names"),
+        (
+            "protected:\n- 1.2.3.4\n- x.org\n",
+            ":3: protected: 'x.org' is not an address",
+            "not names",
+        ),
         ("max_prefix: {ipv4: 33}\n", ":1: max_prefix: ipv4 is 0 to 32, not '33'", None),
         ("max_prefix: {ipv6: 129}\n", ":1: max_prefix: ipv6 is 0 to 128, not '129'", None),
         ("max_prefix: {ipv4: -1}\n", ":1: max_prefix: ipv4 is 0 to 32, not '-1'", None),

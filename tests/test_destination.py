@@ -7,8 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exitpolicy.core.destination import BITS, MAX_TEXT, Destination, normal_ports, parse_destination
+from exitpolicy.core.addresses import BITS
+from exitpolicy.core.destination import MAX_TEXT, Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, UsageError
+from exitpolicy.core.ports import normal_ports
 from tests.strategies import destinations
 
 
@@ -53,16 +55,16 @@ def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "is no address", "write an address such as"),
+        ("", "is not an address", "write an address such as"),
         ("203.0.113.7/24", "has host bits set", "write 203.0.113.0/24 for the network"),
         ("2001:db8::1/32", "has host bits set", "write 2001:db8::/32 for the network"),
         ("203.0.113.0/024", "has leading zeros", "write 203.0.113.0/24"),
-        ("203.0.113.0/33", "no prefix length that IPv4 knows", "write /0 to /32"),
-        ("2001:db8::/129", "no prefix length that IPv6 knows", "write /0 to /128"),
-        ("203.0.113.0/", "no prefix length", "write /0 to /32"),
-        ("203.0.113.0/-1", "no prefix length", "write /0 to /32"),
-        ("203.0.113.0/255.255.255.0", "no prefix length", "write /0 to /32"),
-        ("203.0.113.007", "has leading zeros", "write 203.0.113.7 if that is what is meant"),
+        ("203.0.113.0/33", "no valid IPv4 prefix length", "write /0 to /32"),
+        ("2001:db8::/129", "no valid IPv6 prefix length", "write /0 to /128"),
+        ("203.0.113.0/", "no valid IPv4 prefix length", "write /0 to /32"),
+        ("203.0.113.0/-1", "no valid IPv4 prefix length", "write /0 to /32"),
+        ("203.0.113.0/255.255.255.0", "no valid IPv4 prefix length", "write /0 to /32"),
+        ("203.0.113.007", "has leading zeros", "write 203.0.113.7 if that is what you mean"),
         ("203.0.113.256", "an octet is above 255", "each of the four numbers is 0 to 255"),
         ("1111111111.1.1.1", "an octet is above 255", "each of the four numbers is 0 to 255"),
         (
@@ -70,53 +72,61 @@ def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str
             "an octet is above 255",
             "each of the four numbers is 0 to 255",
         ),
-        ("203.0.113", "is no address", "all four octets are needed"),
-        ("203.0.113.7:0", "port '0' is not between 1 and 65535", "for all ports, name none"),
+        ("203.0.113", "is not an address", "all four octets are needed"),
+        (
+            "203.0.113.7:0",
+            "port '0' is not between 1 and 65535",
+            "leave the ports out",
+        ),
         (
             "203.0.113.7:65536",
             "port '65536' is not between 1 and 65535",
-            "for all ports, name none",
+            "leave the ports out",
         ),
         ("203.0.113.7:022", "has leading zeros", "write 22"),
         ("203.0.113.7:443-80", "runs backwards", "write 80-443"),
-        ("203.0.113.7:", "'' is no port", "write ports as :22"),
-        ("203.0.113.7:22,", "'' is no port", "write ports as :22"),
-        ("203.0.113.7:ssh", "'ssh' is no port", "write ports as :22"),
-        ("203.0.113.7:-1", "'-1' is no port", "write ports as :22"),
+        ("203.0.113.7:", "'' is not a port", "write ports as :22"),
+        ("203.0.113.7:22,", "'' is not a port", "write ports as :22"),
+        ("203.0.113.7:ssh", "'ssh' is not a port", "write ports as :22"),
+        ("203.0.113.7:-1", "'-1' is not a port", "write ports as :22"),
         ("203.0.113.20-203.0.113.5", "runs backwards", "write 203.0.113.5-203.0.113.20"),
         (
             "203.0.113.5-2001:db8::1",
             "is a range from IPv4 to IPv6",
             "write one range for each family",
         ),
-        ("203.0.113.5-", "is no address", "write an address such as"),
-        ("fe80::1%eth0", "is no address", "an exit knows no zones: write fe80::1"),
-        ("example.com", "is no address", "knows addresses, not names"),
-        ("example.com:443", "is no address", "knows addresses, not names"),
-        ("https://example.com/", "is no address", "knows addresses, not names"),
-        ("my-host.example", "is no address", "knows addresses, not names"),
-        ("*:25", "is no address", "0.0.0.0/0 or ::/0, which also needs --force"),
-        ("203.0.113[.]7", "so that nobody clicks", "write 203.0.113.7"),
-        ("203.0.113(dot)7", "so that nobody clicks", "write 203.0.113.7"),
-        ("2001[:]db8::1", "so that nobody clicks", "write 2001:db8::1"),
+        ("203.0.113.5-", "is not an address", "write an address such as"),
+        ("fe80::1%eth0", "is not an address", "exits ignore IPv6 zones: write fe80::1"),
+        ("example.com", "is not an address", "holds addresses, not names"),
+        ("example.com:443", "is not an address", "holds addresses, not names"),
+        ("https://example.com/", "is not an address", "holds addresses, not names"),
+        ("my-host.example", "is not an address", "holds addresses, not names"),
+        ("*:25", "is not an address", "0.0.0.0/0 or ::/0, which also needs --force"),
+        ("203.0.113[.]7", "is a defanged address", "write 203.0.113.7"),
+        ("203.0.113(dot)7", "is a defanged address", "write 203.0.113.7"),
+        ("2001[:]db8::1", "is a defanged address", "write 2001:db8::1"),
         ("[2001:db8::1", "has no closing bracket", "[2001:db8::1]:22"),
-        ("2001:db8::1]:22", "brackets in", "write [2001:db8::1]:22"),
-        ("[[2001:db8::1]]:22", "brackets in", "write [2001:db8::1]:22"),
-        ("[2001:db8::1]22", "brackets in", "write [2001:db8::1]:22"),
-        ("[203.0.113.7]:22", "only IPv6 addresses stand in brackets", "write 203.0.113.7:22"),
-        ("2001:db8::1:22:80:1:2:3:4", "is no IPv6 address", "write the address in brackets"),
-        ("2001:db8:::1", "is no IPv6 address", "write the address in brackets"),
+        ("2001:db8::1]:22", "misplaced brackets in", "write [2001:db8::1]:22"),
+        ("[[2001:db8::1]]:22", "misplaced brackets in", "write [2001:db8::1]:22"),
+        ("[2001:db8::1]22", "misplaced brackets in", "write [2001:db8::1]:22"),
+        (
+            "[203.0.113.7]:22",
+            "only IPv6 addresses are written in brackets",
+            "without brackets",
+        ),
+        ("2001:db8::1:22:80:1:2:3:4", "is not an IPv6 address", "write the address in brackets"),
+        ("2001:db8:::1", "is not an IPv6 address", "write the address in brackets"),
         ("::ffff:203.0.113.7", "IPv4-mapped", "write the IPv4 address: 203.0.113.7"),
         ("::ffff:203.0.113.0/120", "IPv4-mapped", "203.0.113.0-203.0.113.255"),
         ("::fffe:ffff:ffff-::ffff:0.0.0.9", "IPv4-mapped", "0.0.0.0-0.0.0.9"),
-        ("203.0.113.7\x00", "is no address", "write an address such as"),
-        ("２０３.0.113.7", "is no address", "write an address such as"),  # noqa: RUF001
-        ("203.0.113.7:２２", "is no port", "write ports as :22"),  # noqa: RUF001
-        ("\udcff", "is no address", "write an address such as"),
+        ("203.0.113.7\x00", "is not an address", "write an address such as"),
+        ("２０３.0.113.7", "is a defanged address", "write 203.0.113.7"),  # noqa: RUF001
+        ("203.0.113.7:２２", "is a defanged address", "write 203.0.113.7:22"),  # noqa: RUF001
+        ("\udcff", "is not an address", "write an address such as"),
         (
             "1" * (MAX_TEXT + 1),
-            "a destination of 2001 characters",
-            "write one a line and read it with -",
+            "a text of 2001 characters is not a destination",
+            "one destination per line",
         ),
     ],
 )

@@ -18,14 +18,9 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from exitpolicy.core.destination import (
-    ALL_PORTS,
-    BITS,
-    Destination,
-    Family,
-    normal_ports,
-    parse_destination,
-)
+from exitpolicy.core.addresses import BITS, Family
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.ports import ALL_PORTS, normal_ports
 from exitpolicy.policy.minimize import fewest_prefixes, fewest_rules
 from exitpolicy.policy.rule import Rule
 from tests.tor_process import lone_tor

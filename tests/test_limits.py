@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.core.destination import BITS, Family
+from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.policy.limits import (
     DESCRIPTOR_LIMIT,
     DESCRIPTOR_SPARE,

@@ -198,5 +198,5 @@ def test_the_first_catch_all_is_found(values: tuple[str, ...], rule: str | None)
 
 def test_a_rule_that_is_not_understood_is_an_error_of_ours() -> None:
     """A line that only Tor can read is named, not guessed at."""
-    with pytest.raises(RuleError, match=r"'opt reject \*:80' is no exit policy rule"):
+    with pytest.raises(RuleError, match=r"'opt reject \*:80' is not an exit policy rule"):
         first_catch_all(["opt reject *:80"])

@@ -6,7 +6,8 @@ import stem.exit_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.core.destination import BITS, Destination, Family, parse_destination
+from exitpolicy.core.addresses import BITS, Family
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions, same_meaning
 from exitpolicy.policy.rule import Rule, parse_policy
 from tests.strategies import small_rules

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.core.destination import BITS, Destination, Family, parse_destination
+from exitpolicy.core.addresses import BITS, Family, read_endpoint
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.tor import streams
 from exitpolicy.tor.streams import Stream, StreamsUnknownError
 from tests.network import (
@@ -131,7 +132,7 @@ def test_destinations_hold_what_any_of_them_holds(data: st.DataObject) -> None:
 @given(st.text(max_size=40))
 def test_no_address_breaks_the_reader(text: str) -> None:
     """What ss may write in another version is no address, not an error."""
-    streams.address(text)
+    read_endpoint(text)
 
 
 def test_many_connections_and_many_destinations_take_less_than_two_seconds() -> None:

@@ -12,7 +12,7 @@ from exitpolicy.cli import render
 from exitpolicy.cli.arguments import ASK, Force, Json, read_destinations, the_host
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.render import note, printable, say, say_json
-from exitpolicy.core.destination import Destination, address_range_text
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import EXAMPLES, parse_until, utc_text
 from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
 
@@ -273,7 +273,7 @@ def _write(read: "Complaint") -> None:
 
 def _excerpt(line: str, destination: Destination) -> str:
     """Return as much of a line as is read at a glance, with the address in it."""
-    at = line.find(address_range_text(destination.family, destination.first, destination.last))
+    at = line.find(destination.addresses.text())
     start = max(0, min(at - GLANCE // 2, len(line) - GLANCE))
     end = start + GLANCE
     return f"{'…' if start else ''}{line[start:end].strip()}{'…' if end < len(line) else ''}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-from exitpolicy.core.destination import Family
+from exitpolicy.core.addresses import Family
 
 MAX_IN_LINE: Final = 32
 """Addresses beyond are not looked at; no line of a report names more."""

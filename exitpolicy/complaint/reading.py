@@ -17,7 +17,8 @@ from exitpolicy.complaint.references import references_in
 from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
 from exitpolicy.complaint.xarf import Formal, read_formal
-from exitpolicy.core.destination import Destination, address_text
+from exitpolicy.core.addresses import address_text
+from exitpolicy.core.destination import Destination
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""

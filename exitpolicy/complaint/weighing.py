@@ -16,7 +16,9 @@ from exitpolicy.complaint.evidence import LOUD, Evidence, Sighting
 from exitpolicy.complaint.finding import Force, Role
 from exitpolicy.complaint.mentions import Key, is_documentation, is_private, too_wide
 from exitpolicy.complaint.model import Candidate
-from exitpolicy.core.destination import ALL_PORTS, Destination, address_range_text, normal_ports
+from exitpolicy.core.addresses import AddressRange
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import ALL_PORTS, normal_ports
 
 MAX_CANDIDATES: Final = 100
 MAX_EVIDENCE: Final = 3
@@ -97,7 +99,7 @@ def weigh(
     accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
     return Verdict(
         tuple(_candidate(key, weights[key]) for key in ranked[:MAX_CANDIDATES]),
-        tuple(address_range_text(*key) for key in accused[:MAX_CANDIDATES]),
+        tuple(AddressRange(*key).text() for key in accused[:MAX_CANDIDATES]),
         bool(own_keys),
         any(weights[key].destination > weights[key].source for key in guarded),
         odd,

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.core.destination import BITS, Destination, Family, Ports, normal_ports
+from exitpolicy.core.addresses import BITS, Family
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import Ports, normal_ports
 from exitpolicy.policy.rule import Rule
 
 IMPLICIT_ACCEPT: Final = -1

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Literal
 
-from exitpolicy.core.destination import ALL_PORTS, Family, Ports, normal_ports, ports_text
+from exitpolicy.core.addresses import Family
+from exitpolicy.core.ports import ALL_PORTS, Ports, difference, normal_ports, ports_text
 from exitpolicy.policy.rule import PRIVATE, Rule, parse_rule
 
 DESCRIPTOR_LIMIT: Final = 20_000
@@ -238,7 +239,7 @@ def _descriptor_problem(before: Limits, after: Limits) -> Problem | None:
 
 
 def _ports_problem(before: PortSummary, after: PortSummary) -> Problem | None:
-    lost = _without(before.ports, after.ports)
+    lost = difference(before.ports, after.ports)
     if not lost:
         return None
     limit = REJECTED_LIMIT[after.family]
@@ -268,21 +269,6 @@ def _ports_problem(before: PortSummary, after: PortSummary) -> Problem | None:
         f" than the {limit:,} that it lets pass",
         hint=f"{max(0, room):,} more {what} fit: block smaller networks",
     )
-
-
-def _without(ports: Ports, others: Ports) -> Ports:
-    """Return the ports that are in the first set only."""
-    result = []
-    for low, high in ports:
-        start = low
-        for a, b in others:
-            if b >= start and a <= high:
-                if a > start:
-                    result.append((start, a - 1))
-                start = b + 1
-        if start <= high:
-            result.append((start, high))
-    return tuple(result)
 
 
 def _named(ports: Ports) -> str:

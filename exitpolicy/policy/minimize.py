@@ -27,15 +27,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from exitpolicy.core.destination import (
+from exitpolicy.core.addresses import BITS, AddressRange, Family, prefixes
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import (
     ALL_PORTS,
-    BITS,
-    Destination,
-    Family,
+    Interval,
     Ports,
-    address_range_text,
+    contains,
+    intersection,
+    interval_text,
     normal_ports,
-    prefixes,
 )
 from exitpolicy.policy.rule import Rule
 
@@ -48,8 +49,6 @@ _SEARCH_LIMIT: Final = 1000
 
 No ledger comes near it; beyond it the rules are still the fewest, and a few characters longer.
 """
-
-Interval = tuple[int, int]
 
 
 def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
@@ -202,39 +201,16 @@ def _gap(done: _Open) -> int:
 
 def _join(low: _Node, high: _Node, found: list[_Maximal]) -> _Node:
     """Join the two halves of a prefix."""
-    node = _Node(low.network, 2 * low.size, _common(low.common, high.common), {})
+    node = _Node(low.network, 2 * low.size, intersection(low.common, high.common), {})
     for half in low, high:
         if half.common == node.common:
             stays = set(half.live)
         else:
-            stays = {ports for ports in half.live if _holds(node.common, ports)}
+            stays = {ports for ports in half.live if contains(node.common, ports)}
             _settle(half, half.live.keys() - stays, found)
         for ports in stays:
             node.live[ports] = _MANY if ports in node.live else half.live[ports]
     return node
-
-
-def _common(some: Ports, others: Ports) -> Ports:
-    """Return the ports that are in both sets."""
-    if some == others:
-        return some
-    result = []
-    i = j = 0
-    while i < len(some) and j < len(others):
-        low, high = max(some[i][0], others[j][0]), min(some[i][1], others[j][1])
-        if low <= high:
-            result.append((low, high))
-        if some[i][1] < others[j][1]:
-            i += 1
-        else:
-            j += 1
-    return tuple(result)
-
-
-def _holds(ports: Ports, interval: Interval) -> bool:
-    """Tell whether all ports of the interval are in the set."""
-    at = bisect_left(ports, (interval[0] + 1,)) - 1
-    return at >= 0 and interval[1] <= ports[at][1]
 
 
 def _shorten(family: Family, rules: list[_Maximal]) -> None:
@@ -249,8 +225,8 @@ def _shorten(family: Family, rules: list[_Maximal]) -> None:
         i: above
         for i, above in crossing.items()
         if not gains.keys().isdisjoint(above)
-        and _ports_length(_narrowed(rules, i, above, set()))
-        < _ports_length(_narrowed(rules, i, above, gains.keys()))
+        and _length(_narrowed(rules, i, above, set()))
+        < _length(_narrowed(rules, i, above, gains.keys()))
     }
     matters = set().union(*leaning.values()) & gains.keys()
     single = gains.keys() - matters
@@ -269,8 +245,8 @@ def _single_gain(family: Family, rule: _Maximal) -> int:
     if rule.exact == _MANY or rule.size in {1, 1 << BITS[family]}:
         return 0
     first, exact = rule.network, rule.exact
-    wide = address_range_text(family, first, first + rule.size - 1)
-    return len(wide) - len(address_range_text(family, exact, exact))
+    wide = AddressRange(family, first, first + rule.size - 1).text()
+    return len(wide) - len(AddressRange(family, exact, exact).text())
 
 
 def _crossings(rules: Sequence[_Maximal]) -> Iterator[tuple[int, list[int]]]:
@@ -315,9 +291,8 @@ def _narrowed(
     return min(begin, 10 ** len(str(low)) - 1), end
 
 
-def _ports_length(interval: Interval) -> int:
-    low, high = interval
-    return len(str(low)) if low == high else len(str(low)) + len(str(high)) + 1
+def _length(interval: Interval) -> int:
+    return len(interval_text(*interval))
 
 
 class _Search:
@@ -374,7 +349,7 @@ class _Search:
             saved, made = sum(self._gains[i] for i in chosen), set(chosen)
             settled = [i for i in leaning if undecided.isdisjoint(self._crossing[i])]
             for i in settled:
-                saved -= _ports_length(_narrowed(self._rules, i, self._crossing[i], now))
+                saved -= _length(_narrowed(self._rules, i, self._crossing[i], now))
             rest = [i for i in leaning if i not in set(settled)]
             for part, rules in self._parts(undecided, rest):
                 more, also = self._branch(part, rules, now)

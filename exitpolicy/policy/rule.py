@@ -8,11 +8,12 @@ The grammar is that of torrc's ExitPolicy (tor(1)) and of a descriptor's policy 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
-from exitpolicy.core.destination import ALL_PORTS, BITS, Destination, Family, address_text
+from exitpolicy.core.addresses import BITS, Family, address_text, network, read_address
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.ports import ALL_PORTS, interval_text, read_interval
 
 PRIVATE: Final = (
     "0.0.0.0/8", "169.254.0.0/16", "127.0.0.0/8", "192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12",
@@ -24,7 +25,7 @@ _RULE = re.compile(
     r"(?P<action>accept|reject)(?P<six>6?)\s+"
     r"(?:(?P<star>\*[46]?|private)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))"
     r"(?:/(?P<mask>[0-9.]+))?"
-    r"(?P<colon>:(?:\*|0*(?P<low>[0-9]{1,5})(?:-0*(?P<high>[0-9]{1,5}))?)?)?"
+    r"(?P<colon>:(?P<ports>[0-9*-]*))?"
 )
 
 
@@ -89,7 +90,7 @@ class Rule:
     def _ports_text(self) -> str:
         if self.low <= 1 and self.high == 65535:
             return "*"
-        return str(self.low) if self.low == self.high else f"{self.low}-{self.high}"
+        return interval_text(self.low, self.high)
 
 
 def parse_policy(lines: Iterable[str]) -> tuple[Rule, ...]:
@@ -132,13 +133,10 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     """
     match = _RULE.fullmatch(text)
     if match is None:
-        raise RuleError(f"{text!r} is no exit policy rule")
-    low, high = 1, 65535
-    if match["low"] is not None:
-        low = int(match["low"])
-        high = int(match["high"] or low)
-        if not 1 <= low <= high <= 65535:
-            raise RuleError(f"{text!r} names ports that are no range of 1 to 65535")
+        raise RuleError(f"{text!r} is not an exit policy rule")
+    ports = ALL_PORTS[0] if match["ports"] in {None, "", "*"} else read_interval(match["ports"])
+    if ports is None:
+        raise RuleError(f"the ports of {text!r} are not a range within 1 to 65535")
     accept = match["action"] == "accept"
     only_ipv6 = bool(match["six"])
     if match["star"] == "private":
@@ -146,7 +144,7 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
             raise RuleError(f"{text!r}: behind private stand only ports")
         if only_ipv6:
             return ()
-        networks = [_parse_network(network) for network in PRIVATE]
+        networks = [_parse_network(text) for text in PRIVATE]
     elif match["star"] is not None:
         if match["mask"] is not None:
             raise RuleError(f"{text!r} puts a mask behind a wildcard")
@@ -155,8 +153,8 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     else:
         networks = [_network(match["ipv4"] or match["ipv6"], match["mask"], text)]
     return tuple(
-        Rule(accept, family, network, prefix, low, high)
-        for family, network, prefix in networks
+        Rule(accept, family, address, prefix, *ports)
+        for family, address, prefix in networks
         if family == 6 or not only_ipv6
     )
 
@@ -167,22 +165,22 @@ def _parse_network(text: str) -> tuple[Family, int, int]:
 
 
 def _network(address: str, mask: str | None, text: str) -> tuple[Family, int, int]:
-    family: Family = 6 if ":" in address else 4
-    try:
-        number = int(IPv6Address(address) if family == 6 else IPv4Address(address))
-        prefix = BITS[family] if mask is None else _prefix(mask)
-    except AddressValueError as error:
-        raise RuleError(f"{text!r}: {error}") from None
+    found = read_address(address)
+    if found is None:
+        raise RuleError(f"{text!r} names no valid address")
+    family, number = found
+    prefix = BITS[family] if mask is None else _prefix(mask)
     if prefix > BITS[family]:
         raise RuleError(f"{text!r} has a mask longer than an address")
-    return family, number >> BITS[family] - prefix << BITS[family] - prefix, prefix
+    return family, network(family, number, prefix).first, prefix
 
 
 def _prefix(mask: str) -> int:
     """Read a prefix length, or an IPv4 netmask as old torrc files have them."""
     if "." not in mask:
         return int(mask.lstrip("0")[:4] or "0")
-    inverse = int(IPv4Address(mask)) ^ 0xFFFFFFFF
-    if inverse & inverse + 1:
+    found = read_address(mask)
+    inverse = -1 if found is None else found[1] ^ 0xFFFFFFFF
+    if inverse < 0 or inverse & inverse + 1:
         raise RuleError(f"the mask {mask} is not a prefix")
     return 32 - inverse.bit_length()

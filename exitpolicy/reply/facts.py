@@ -9,8 +9,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Final, Literal, get_args
+
+from exitpolicy.core.addresses import address_text, read_address
 
 Kind = Literal[
     "brute-force", "port-scan", "web-attack", "spam", "ddos", "copyright", "malware", "fraud",
@@ -112,10 +113,9 @@ class ReplyFacts:
         """The relay's address, canonical; None when none is known or it is no address."""
         for text in (self.operator.address, self.relay.address):
             if text is not None:
-                try:
-                    return str(ip_address(text.strip().strip("[]").partition("%")[0]))
-                except ValueError:
-                    continue
+                found = read_address(text.strip().strip("[]").partition("%")[0])
+                if found is not None:
+                    return address_text(*found)
         return None
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.destination import BITS, Destination, Family, parse_destination
+from exitpolicy.core.addresses import BITS, Family
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document, Node

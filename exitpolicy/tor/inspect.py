@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from exitpolicy.core.addresses import read_endpoint
 from exitpolicy.core.errors import (
     ExitpolError,
     InvalidFileError,
@@ -19,7 +20,7 @@ from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Rule, RuleError, parse_descriptor, parse_policy
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import discovery, restart, streams, verify
+from exitpolicy.tor import discovery, restart, verify
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
 from exitpolicy.tor.streams import Address
@@ -185,7 +186,7 @@ def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
                     text = words[1]
                 else:
                     continue
-                address = streams.address(text)
+                address = read_endpoint(text)
                 if address is not None:
                     found.add(address)
     return frozenset(found)

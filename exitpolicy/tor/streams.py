@@ -6,15 +6,18 @@ control port neither lists nor closes those of an exit. The kernel does both.
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from exitpolicy.core.destination import BITS, Destination, Family, Ports
+from exitpolicy.core.addresses import BITS, Family, read_endpoint
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.tor import process
+
+if TYPE_CHECKING:
+    from exitpolicy.core.ports import Ports
 
 _SECONDS: Final = 30.0
 """How long ss is waited for; 50,000 connections take it a fraction of one."""
@@ -79,7 +82,7 @@ def apart_from(streams: Iterable[Stream], relays: Collection[Address]) -> list[S
     `relays` are the ORPorts of all relays. Tor connects to none of them for a client (tor:
     connection_exit_connect in src/core/or/connection_edge.c).
     """
-    return [stream for stream in streams if address(stream.peer) not in relays]
+    return [stream for stream in streams if read_endpoint(stream.peer) not in relays]
 
 
 def cut(streams: Sequence[Stream]) -> None:
@@ -113,24 +116,9 @@ def _chosen(output: str, owned: dict[str, int], within: "_Within") -> list[Strea
         Stream(local, peer)
         for pid, local, peer in found
         if (pid, local.rpartition(":")[2]) not in listening
-        and (there := address(peer)) is not None
+        and (there := read_endpoint(peer)) is not None
         and there in within
     ]
-
-
-def address(text: str) -> Address | None:
-    """Read `192.0.2.1:80`, `[2001:db8::1]:80`, also with a zone; None if it is neither."""
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]").partition("%")[0]
-    try:
-        if ":" not in host:
-            return 4, int.from_bytes(socket.inet_aton(host), "big"), int(port)
-        packed = socket.inet_pton(socket.AF_INET6, host)
-    except (OSError, ValueError):
-        return None
-    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
-        return 4, int.from_bytes(packed[12:], "big"), int(port)
-    return 6, int.from_bytes(packed, "big"), int(port)
 
 
 class _Within:

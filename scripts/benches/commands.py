@@ -20,7 +20,8 @@ import yaml
 
 from exitpolicy import tick
 from exitpolicy.core.block import Block, Blocks
-from exitpolicy.core.destination import ALL_PORTS, Destination
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.rule import parse_descriptor

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from exitpolicy.core.destination import ALL_PORTS, Destination, Ports, normal_ports
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import ALL_PORTS, Ports, normal_ports
 from exitpolicy.policy.minimize import fewest_rules
 
 HOSTS = 100_000
