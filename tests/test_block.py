@@ -1,5 +1,6 @@
 """`block`: when a block is in force, and what block, renew and lift make of a set of blocks."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -40,6 +41,23 @@ def test_a_block_is_in_force_from_its_start_until_before_its_end(b: Block, now: 
         assert not b.has_ended(b.until - INSTANT)
     assert b.in_force(now) == (b.since <= now and (b.until is None or now < b.until))
     assert not (b.in_force(now) and b.has_ended(now))
+
+
+@given(blocks(), moments, moments)
+def test_a_block_that_was_lifted_never_comes_back(b: Block, ended: datetime, now: datetime) -> None:
+    """Ended before its time it is over at every time; ended after it, the clock decides."""
+    again = replace(b, ended=ended)
+    assert again.was_lifted == (b.until is None or ended < b.until)
+    assert again.in_force(now) == (not again.was_lifted and b.in_force(now))
+    assert again.has_ended(now) == (again.was_lifted or b.has_ended(now))
+
+
+def test_a_lifted_block_changes_nothing_any_more() -> None:
+    """What was lifted is no moment at which anything begins or ends."""
+    ledger = Blocks.of([replace(block(since=NOW + DAY, until=NOW + 2 * DAY), ended=NOW)])
+    assert ledger.next_change(NOW) is None
+    assert not ledger.in_force(NOW + DAY)
+    assert list(ledger.ended(NOW)) == list(ledger)
 
 
 @given(st.lists(blocks(), max_size=6), moments)

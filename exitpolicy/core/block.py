@@ -47,15 +47,34 @@ class Block:
     reason: str = ""
     """Why, in the operator's words."""
     reference: str = ""
-    """The ticket of who complained."""
+    """The ticket of the complaint that led to it."""
+    relays: tuple[str, ...] = ()
+    """The names of the relays that enforce it; empty for all relays of the host."""
+    source: str = ""
+    """The name of the list that it comes from; empty for a block of the operator's."""
+    name: str = ""
+    """The host name that the destination was resolved from."""
+    references: tuple[str, ...] = ()
+    """Further tickets."""
+    ended: datetime | None = None
+    """When it was lifted or expired, by the clock of that moment; None while it lasts.
+
+    Earlier than `until`: lifted, for good. At or after `until`: expired, which holds only as long
+    as the clock says so. A clock that was ahead for a moment therefore ends no block for good.
+    """
+
+    @property
+    def was_lifted(self) -> bool:
+        """Whether the block was ended before its time."""
+        return self.ended is not None and (self.until is None or self.ended < self.until)
 
     def in_force(self, now: datetime) -> bool:
         """Tell whether the block is to be enforced at `now`."""
         return self.since <= now and not self.has_ended(now)
 
     def has_ended(self, now: datetime) -> bool:
-        """Tell whether the block is over at `now`."""
-        return self.until is not None and self.until <= now
+        """Tell whether the block has been lifted, or has expired at `now`."""
+        return self.was_lifted or (self.until is not None and self.until <= now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,8 @@ class Blocks:
 
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which a block begins or ends; None if none."""
-        moments = (moment for block in self for moment in (block.since, block.until))
+        lasting = (block for block in self if not block.was_lifted)
+        moments = (moment for block in lasting for moment in (block.since, block.until))
         return min((moment for moment in moments if moment and moment > now), default=None)
 
     def blocked(self, new: Iterable[Block]) -> "Blocks":
