@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import config
-from exitpolicy.storage.config import Config, Operator, Relay
+from exitpolicy.storage.config import (
+    Config,
+    Operator,
+    Relay,
+    ReloadByControl,
+    ReloadPid,
+    ReloadUnit,
+)
 
 PATH = Path("/etc/exitpol/config.yaml")
 FULL = b"""\
@@ -35,20 +42,54 @@ def test_everything_it_says_is_read() -> None:
     """Relative paths are relative to the config file; what it does not say has its default."""
     read = config.parse(PATH, FULL)
     base = PATH.parent
+    single = base / "../tor/exitpol.conf"
     assert read == Config(
         ledger=base / "blocks.yaml",
-        fragment=base / "../tor/exitpol.conf",
+        fragment=single,
         relays=(
-            Relay("one", Path("/etc/tor/torrc"), "/run/tor/control", base / "pw"),
-            Relay("two", base / "torrc2", "127.0.0.1:9051"),
-            Relay("three", base / "torrc3", "/run/three"),
-            Relay("four", base / "torrc4", "[::1]:9051"),
+            Relay("one", Path("/etc/tor/torrc"), "/run/tor/control", base / "pw", single),
+            Relay("two", base / "torrc2", "127.0.0.1:9051", fragment=single),
+            Relay("three", base / "torrc3", "/run/three", fragment=single),
+            Relay("four", base / "torrc4", "[::1]:9051", fragment=single),
         ),
         protected=(parse_destination("198.51.100.0/24"), parse_destination("[2001:db8::1]:22")),
         max_prefix={4: 24, 6: 32},
         operator=Operator("A B", "abuse@example.org", "r", "192.0.2.1"),
         source=PATH,
     )
+
+
+def test_each_relay_has_a_fragment_in_the_folder() -> None:
+    """With `fragments` the relay's name is the file's; without it all relays share one file."""
+    relays = "relays:\n- {name: a, torrc: t, control: c}\n- {name: b.2, torrc: t, control: c}\n"
+    read = parse(f"fragments: /etc/tor/exitpol\n{relays}")
+    assert [str(relay.fragment) for relay in read.relays] == [
+        "/etc/tor/exitpol/a.conf",
+        "/etc/tor/exitpol/b.2.conf",
+    ]
+    assert read.fragment_of("found") == Path("/etc/tor/exitpol/found.conf")
+    assert {relay.fragment for relay in parse(relays).relays} == {config.SINGLE_FRAGMENT}
+
+
+def test_a_relay_says_how_it_is_reloaded_and_run() -> None:
+    """The way to reload, the program, the defaults and the user are read; a PidFile is enough."""
+    read = parse(
+        "relays:\n- {name: a, torrc: t, control: none, reload: 'pid:/run/tor.pid', tor: /opt/tor,"
+        " defaults_torrc: d, user: _tor-1}\n"
+        "- {name: b, torrc: t, control: none, reload: 'systemd:tor@b.service'}\n"
+        "- {name: c, torrc: t, control: c, reload: control}\n"
+    )
+    one, two, three = read.relays
+    assert (one.control, one.reload) == (None, ReloadPid(Path("/run/tor.pid")))
+    assert (one.tor, one.user) == (Path("/opt/tor"), "_tor-1")
+    assert one.defaults_torrc == PATH.parent / "d"
+    assert (two.control, two.reload) == (None, ReloadUnit("tor@b.service"))
+    assert (three.reload, three.tor, three.user) == (ReloadByControl(), None, None)
+    assert [str(relay.reload) for relay in read.relays] == [
+        "pid:/run/tor.pid",
+        "systemd:tor@b.service",
+        "control",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"{}\n"])
@@ -92,6 +133,20 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         ("fragment: /etc/tor/*.conf\n", ":1: fragment: /etc/tor/*.conf has characters", "plain"),
         ("fragment: 'a\"b'\n", ":1: fragment: ", "choose a plain name"),
         ("fragment: a#b\n", ":1: fragment: ", "choose a plain name"),
+        ("fragments: /etc/tor/*\n", ":1: fragments: /etc/tor/* has characters", "plain"),
+        ("fragments: f\n\nfragment: g\n", ":3: fragment and fragments exclude", "keep fragments"),
+        (
+            "fragments: f\nrelays:\n- {name: ../x, torrc: t, control: c}\n",
+            ":3: name: the relay's name '../x' cannot name a file",
+            "letters, digits",
+        ),
+        (RELAY.format("none"), ":2: a relay without a control port cannot", "systemd:UNIT"),
+        (RELAY.format("c, reload: hup"), ":2: reload: 'hup' is no way to reload Tor", "systemd:"),
+        (RELAY.format("c, reload: 'systemd:-x.service'"), ":2: reload: 'systemd:-x.ser", None),
+        (RELAY.format("c, reload: 'systemd:x.socket'"), ":2: reload: 'systemd:x.soc", None),
+        (RELAY.format("c, reload: 'pid:'"), ":2: reload: 'pid:' is no way to reload Tor", None),
+        (RELAY.format("none, reload: control"), ":2: a relay without a control port", None),
+        (RELAY.format("c, user: --root"), ":2: user: '--root' is no user name", None),
         ("relays:\n", ":1: relays must be a list", None),
         ("relays:\n- a\n", ":2: a relay must be a mapping", None),
         ("relays:\n- {name: a, torrc: t}\n", ":2: a relay without 'control'", None),

@@ -124,7 +124,7 @@ def _control(seen: _Seen, point: str) -> Iterator[Finding]:
         return
     methods = inspect.methods(relay)
     if "NONE" in methods:
-        if ":" in relay.control and "/" not in relay.control:
+        if relay.control is not None and ":" in relay.control and "/" not in relay.control:
             yield warn(
                 point,
                 f"{relay.control} lets in everybody on this host",

@@ -1,7 +1,7 @@
 """What every operation works on: the files and relays of this host."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +25,10 @@ class Host:
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":
         """Return the host, with the relays found on it if the config names none."""
-        return cls(config, config.relays or discovery.relays(), who, clock)
+        found = config.relays or tuple(
+            replace(relay, fragment=config.fragment_of(relay.name)) for relay in discovery.relays()
+        )
+        return cls(config, found, who, clock)
 
     @property
     def state_path(self) -> Path:

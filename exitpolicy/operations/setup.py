@@ -53,7 +53,7 @@ def with_relay(host: Host, path: Path) -> Host:
             f"{path} opens no control port, through which exitpol reloads Tor",
             hint="add, and restart Tor:\nControlSocket /run/tor/control\nCookieAuthentication 1",
         )
-    relay = Relay("default", path, control)
+    relay = Relay("default", path, control, fragment=host.config.fragment_of("default"))
     return replace(host, config=replace(host.config, relays=(relay,)), relays=(relay,))
 
 

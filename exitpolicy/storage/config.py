@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,21 +15,85 @@ from exitpolicy.storage.yaml_document import Document, Node
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
 
-_KEYS: Final = ("ledger", "fragment", "relays", "protected", "max_prefix", "operator")
-_RELAY_KEYS: Final = ("name", "torrc", "control", "password_file")
+SINGLE_FRAGMENT: Final = Path("/etc/tor/exitpol.conf")
+"""The fragment of all relays where the config names neither `fragment` nor `fragments`."""
+
+_KEYS: Final = (
+    "ledger",
+    "fragments",
+    "fragment",
+    "relays",
+    "protected",
+    "max_prefix",
+    "operator",
+)
+_RELAY_KEYS: Final = (
+    "name",
+    "torrc",
+    "control",
+    "password_file",
+    "reload",
+    "tor",
+    "defaults_torrc",
+    "user",
+)
 _OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
+_TORRC_SYNTAX: Final = '"\\#*?['
+"""Characters that are not literal in the path of an %include."""
+_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.service")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadByControl:
+    """Reload Tor with SIGNAL RELOAD at its control port."""
+
+    def __str__(self) -> str:
+        return "control"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadUnit:
+    """Reload Tor with `systemctl reload UNIT`."""
+
+    unit: str
+
+    def __str__(self) -> str:
+        return f"systemd:{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPid:
+    """Reload Tor with SIGHUP to the process that a PidFile names."""
+
+    file: Path
+
+    def __str__(self) -> str:
+        return f"pid:{self.file}"
+
+
+Reload = ReloadByControl | ReloadUnit | ReloadPid
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """One Tor of this host."""
+    """One Tor process of this host."""
 
     name: str
     torrc: Path
-    control: str
-    """A socket's path, or HOST:PORT."""
+    control: str | None
+    """A socket's path, or HOST:PORT; None for a relay without a control port."""
     password_file: Path | None = None
     """Holds the password of a HashedControlPassword on its first line."""
+    fragment: Path = SINGLE_FRAGMENT
+    """The fragment that its torrc includes."""
+    reload: Reload = ReloadByControl()
+    tor: Path | None = None
+    """The Tor program; None: find it."""
+    defaults_torrc: Path | None = None
+    """The file of --defaults-torrc; None: find it."""
+    user: str | None = None
+    """The user that Tor runs as; None: find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +112,10 @@ class Config:
     """All that the config file says, with the defaults of what it does not."""
 
     ledger: Path = Path("/var/lib/exitpol/blocks.yaml")
-    fragment: Path = Path("/etc/tor/exitpol.conf")
+    fragments: Path | None = None
+    """The folder that holds one NAME.conf for each relay; None: all relays include `fragment`."""
+    fragment: Path = SINGLE_FRAGMENT
+    """The single fragment of former versions; not used where `fragments` is set."""
     relays: tuple[Relay, ...] = ()
     """Empty: they are found on this host."""
     protected: tuple[Destination, ...] = ()
@@ -58,6 +125,17 @@ class Config:
     operator: Operator = Operator()
     source: Path | None = None
     """The file that was read."""
+
+    def fragment_of(self, name: str) -> Path:
+        """Return the fragment of the relay `name`. Raises UsageError for an unusable name."""
+        if self.fragments is None:
+            return self.fragment
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+            raise UsageError(
+                f"the relay's name {name!r} cannot name a file",
+                hint="choose a name of letters, digits, '.', '_' and '-'",
+            )
+        return self.fragments / f"{name}.conf"
 
 
 def load(path: Path | None) -> Config:
@@ -82,14 +160,26 @@ def parse(path: Path, content: bytes) -> Config:
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100
 
     default = Config()
-    return Config(
+    paths = Config(
         ledger=_file(document, top["ledger"], "ledger", base)
         if "ledger" in top
         else default.ledger,
-        fragment=_fragment(document, top, _file(document, top["fragment"], "fragment", base))
+        fragments=_fragment(document, top["fragments"], "fragments", base)
+        if "fragments" in top
+        else None,
+        fragment=_fragment(document, top["fragment"], "fragment", base)
         if "fragment" in top
         else default.fragment,
-        relays=_relays(document, top["relays"], base) if "relays" in top else (),
+    )
+    if "fragments" in top and "fragment" in top:
+        raise document.error(
+            top["fragment"].line,
+            "fragment and fragments exclude each other",
+            "keep fragments, the folder with one NAME.conf for each relay",
+        )
+    return replace(
+        paths,
+        relays=_relays(document, top["relays"], base, paths) if "relays" in top else (),
         protected=tuple(
             document.parsed(node, "protected", parse_destination)
             for node in document.items(top["protected"], "protected")
@@ -119,17 +209,19 @@ def _path(text: str) -> str:
     return text
 
 
-def _fragment(document: Document, top: dict[str, Node], path: Path) -> Path:
-    if any(character in str(path) for character in '"\\#*?['):
+def _fragment(document: Document, node: Node, what: str, base: Path) -> Path:
+    path = _file(document, node, what, base)
+    if any(character in str(path) for character in _TORRC_SYNTAX):
         raise document.error(
-            top["fragment"].line,
-            f"fragment: {path} has characters that mean something else in a torrc",
-            "choose a plain name, such as /etc/tor/exitpol.conf",
+            node.line,
+            f"{what}: {path} has characters that mean something else in a torrc",
+            "choose a plain name, such as /etc/tor/exitpol",
         )
     return path
 
 
-def _relays(document: Document, node: Node, base: Path) -> tuple[Relay, ...]:
+def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[Relay, ...]:
+    """Read the list of relays; `paths` says where their fragments are."""
     relays: list[Relay] = []
     for item in document.items(node, "relays"):
         fields = document.fields(item, "a relay", _RELAY_KEYS)
@@ -139,26 +231,76 @@ def _relays(document: Document, node: Node, base: Path) -> tuple[Relay, ...]:
         name = document.text(fields["name"], "name")
         if any(relay.name == name for relay in relays):
             raise document.error(item.line, f"a second relay named {name!r}")
-        password = fields.get("password_file")
+        files: dict[str, Path | None] = {
+            key: _file(document, fields[key], key, base) if key in fields else None
+            for key in ("password_file", "tor", "defaults_torrc")
+        }
+        control = document.parsed(fields["control"], "control", lambda text: _control(text, base))
         relays.append(
             Relay(
                 name,
                 _file(document, fields["torrc"], "torrc", base),
-                document.parsed(fields["control"], "control", lambda text: _control(text, base)),
-                None if password is None else _file(document, password, "password_file", base),
+                control,
+                files["password_file"],
+                document.parsed(fields["name"], "name", paths.fragment_of),
+                _reload(document, fields, base, control),
+                files["tor"],
+                files["defaults_torrc"],
+                document.parsed(fields["user"], "user", _user) if "user" in fields else None,
             )
         )
     return tuple(relays)
 
 
-def _control(text: str, base: Path) -> str:
-    """Return a control address in full: a path, or HOST:PORT."""
+def _reload(document: Document, fields: dict[str, Node], base: Path, control: str | None) -> Reload:
+    """Read how a relay is reloaded."""
+    if "reload" in fields:
+        reload = document.parsed(
+            fields["reload"], "reload", lambda text: _reload_method(text, base)
+        )
+        line = fields["reload"].line
+    else:
+        reload, line = ReloadByControl(), fields["control"].line
+    if control is None and isinstance(reload, ReloadByControl):
+        raise document.error(
+            line,
+            "a relay without a control port cannot be reloaded through it",
+            "add reload: systemd:UNIT or reload: pid:FILE",
+        )
+    return reload
+
+
+def _reload_method(text: str, base: Path) -> Reload:
+    method, _, target = text.partition(":")
+    if text == "control":
+        return ReloadByControl()
+    if method == "systemd" and _UNIT.fullmatch(target):
+        return ReloadUnit(target)
+    if method == "pid" and target:
+        return ReloadPid(base / _path(target))
+    raise UsageError(
+        f"{text!r} is no way to reload Tor",
+        hint="write control, systemd:tor@default.service or pid:/run/tor/tor.pid",
+    )
+
+
+def _user(text: str) -> str:
+    """Return a user's name that no program takes for an option."""
+    if not _USER.fullmatch(text):
+        raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
+    return text
+
+
+def _control(text: str, base: Path) -> str | None:
+    """Return a control address in full: a path, or HOST:PORT; None for `none`."""
+    if text == "none":
+        return None
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
         if host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536:
             return _path(text)
         raise UsageError(
-            f"{text!r} is no control port", hint="write a socket's path or 127.0.0.1:9051"
+            f"{text!r} is no control port", hint="write a socket's path, 127.0.0.1:9051 or none"
         )
     return str(base / _path(text.removeprefix("unix:")))
 
