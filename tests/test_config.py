@@ -1,13 +1,14 @@
 """`config`: where things are, and what is wrong with a config that says nonsense."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.destination import parse_destination
-from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.storage import config
 from exitpolicy.storage.config import (
     Config,
@@ -17,6 +18,7 @@ from exitpolicy.storage.config import (
     ReloadPid,
     ReloadUnit,
 )
+from tests.strategies import destinations
 
 PATH = Path("/etc/exitpol/config.yaml")
 FULL = b"""\
@@ -228,3 +230,57 @@ def test_what_is_written_is_read_back_as_the_same(names: list[str], four: int, s
     read = parse(f"{text}max_prefix: {{ipv4: {four}, ipv6: {six}}}\n")
     assert read.relays == tuple(Relay(n, Path(f"/{n}"), f"/run/{n}") for n in names)
     assert read.max_prefix == {4: four, 6: six}
+
+
+paths = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0\n/"), min_size=1, max_size=9
+).map(lambda name: Path("/") / f"x{name}")
+file_names = st.from_regex(r"[a-z][a-z0-9._-]{0,8}", fullmatch=True)
+relays_ = st.builds(
+    Relay,
+    name=file_names,
+    torrc=paths,
+    control=paths.map(str) | st.just("[::1]:9051"),
+    password_file=st.none() | paths,
+    fragment=st.just(Path()),
+    reload=st.just(ReloadByControl()) | paths.map(ReloadPid) | st.just(ReloadUnit("tor.service")),
+    tor=st.none() | paths,
+    defaults_torrc=st.none() | paths,
+    user=st.none() | file_names,
+) | st.builds(
+    Relay,
+    name=file_names,
+    torrc=paths,
+    control=st.none(),
+    fragment=st.just(Path()),
+    reload=paths.map(ReloadPid),
+)
+lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """Any config that can be read from a file at PATH."""
+    made = Config(
+        ledger=draw(paths),
+        fragments=draw(st.none() | st.just(Path("/etc/tor/exitpol"))),
+        protected=tuple(draw(st.lists(destinations(), max_size=2))),
+        max_prefix={4: draw(st.integers(0, 32)), 6: draw(st.integers(0, 128))},
+        operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
+        source=PATH,
+    )
+    found = draw(st.lists(relays_, unique_by=lambda relay: relay.name, max_size=3))
+    return replace(made, relays=tuple(replace(r, fragment=made.fragment_of(r.name)) for r in found))
+
+
+@given(configs())
+@example(Config(ledger=Path('/a"b: #c\\'), source=PATH))
+def test_a_rendered_config_is_read_back_as_the_same(written: Config) -> None:
+    """Any path survives, whatever characters it holds."""
+    assert config.parse(PATH, config.render(written)) == written
+
+
+def test_a_path_that_is_not_text_is_refused() -> None:
+    """A name of undecodable bytes is an error before anything is written."""
+    with pytest.raises(UsageError, match="is not UTF-8 and cannot stand in the config"):
+        config.render(Config(ledger=Path("/caf\udce9")))

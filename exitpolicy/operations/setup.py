@@ -12,7 +12,7 @@ from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.storage import files, ledger_file
-from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay
+from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay, render
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
 from exitpolicy.tor import discovery, fragment, torrc, verify
@@ -137,17 +137,7 @@ def control_address(options: Mapping[str, Sequence[str]]) -> str | None:
 
 def _write_config(path: Path, config: Config) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    lines = [
-        "# exitpol's config; every key may be left out.",
-        f'ledger: "{config.ledger}"',
-        f'fragment: "{config.fragment}"',
-        "relays:",
-        *(
-            f'- {{name: "{relay.name}", torrc: "{relay.torrc}", control: "{relay.control}"}}'
-            for relay in config.relays
-        ),
-    ]
-    files.replace(path, ("\n".join(lines) + "\n").encode())
+    files.replace(path, render(config))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -10,7 +10,7 @@ from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.storage import files
-from exitpolicy.storage.yaml_document import Document, Node
+from exitpolicy.storage.yaml_document import Document, Node, quoted
 
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
@@ -148,6 +148,55 @@ def load(path: Path | None) -> Config:
             return Config()
         raise InvalidFileError(f"{path}: there is no such config") from None
     return parse(chosen, content)
+
+
+def render(config: Config) -> bytes:
+    """Return the text of a config file that `parse` reads back as the same.
+
+    Keys with their default value are left out, except the paths. Raises UsageError for a path that
+    is not UTF-8.
+    """
+    lines = ["# exitpol's config; every key may be left out.\n"]
+    lines.append(f"ledger: {_quoted(config.ledger)}\n")
+    if config.fragments is None:
+        lines.append(f"fragment: {_quoted(config.fragment)}\n")
+    else:
+        lines.append(f"fragments: {_quoted(config.fragments)}\n")
+    lines += ["relays:\n"] if config.relays else []
+    for relay in config.relays:
+        fields = {
+            "name": relay.name,
+            "torrc": relay.torrc,
+            "control": relay.control or "none",
+            "password_file": relay.password_file,
+            "reload": None if relay.reload == ReloadByControl() else str(relay.reload),
+            "tor": relay.tor,
+            "defaults_torrc": relay.defaults_torrc,
+            "user": relay.user,
+        }
+        words = (f"{key}: {_quoted(value)}" for key, value in fields.items() if value is not None)
+        lines.append(f"- {{{', '.join(words)}}}\n")
+    if config.protected:
+        lines.append(f"protected: [{', '.join(map(_quoted, config.protected))}]\n")
+    if config.max_prefix != Config().max_prefix:
+        limits = config.max_prefix
+        lines.append(f"max_prefix: {{ipv4: {limits[4]}, ipv6: {limits[6]}}}\n")
+    operator = {key: getattr(config.operator, key) for key in _OPERATOR_KEYS}
+    if any(operator.values()):
+        words = (f"{key}: {quoted(value)}" for key, value in operator.items() if value)
+        lines.append(f"operator: {{{', '.join(words)}}}\n")
+    return "".join(lines).encode()
+
+
+def _quoted(value: object) -> str:
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"{str(value)!r} is not UTF-8 and cannot stand in the config",
+            hint="choose another name",
+        ) from error
+    return quoted(str(value))
 
 
 def parse(path: Path, content: bytes) -> Config:

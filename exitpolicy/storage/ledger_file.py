@@ -1,6 +1,5 @@
 """The ledger file: one block a line, so that git and people can read a diff."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.durations import parse_end, parse_start, until_text, utc_text
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
-from exitpolicy.storage.yaml_document import Document, Node, Text
+from exitpolicy.storage.yaml_document import Document, Node, Text, quoted
 
 MAX_BYTES: Final = 64_000_000
 
@@ -71,7 +70,7 @@ def render(ledger: Ledger) -> bytes:
     """Return the text of the ledger file."""
     lines = [_HEADER, "version: 1\n"]
     if ledger.policy is not None:
-        lines.append(f"policy: {_quoted(ledger.policy)}\n")
+        lines.append(f"policy: {quoted(ledger.policy)}\n")
     lines.append("blocks:\n" if ledger.blocks else "blocks: []\n")
     for block in ledger.blocks:
         fields = [
@@ -80,9 +79,9 @@ def render(ledger: Ledger) -> bytes:
             f'until: "{until_text(block.until)}"',
         ]
         if block.reason:
-            fields.append(f"reason: {_quoted(block.reason)}")
+            fields.append(f"reason: {quoted(block.reason)}")
         if block.reference:
-            fields.append(f"reference: {_quoted(block.reference)}")
+            fields.append(f"reference: {quoted(block.reference)}")
         lines.append(f"- {{{', '.join(fields)}}}\n")
     return "".join(lines).encode()
 
@@ -136,22 +135,3 @@ def _words(document: Document, fields: dict[str, Node], key: str) -> str:
     if key not in fields:
         return ""
     return document.parsed(fields[key], key, lambda text: checked_text(key, text))
-
-
-def _quoted(text: str) -> str:
-    """Return a YAML double-quoted scalar on one line (YAML 1.1, 5.7 escape sequences)."""
-    # Printable in YAML and harmless in a terminal is what stays; everything else is escaped.
-    unsafe = r"[^ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]"
-    return f'"{re.sub(unsafe, _escape, text)}"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in '"\\':
-        return f"\\{character}"
-    code = ord(character)
-    if code == 0x0A:
-        return "\\n"
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -162,3 +162,24 @@ _NODES: Final = (
     yaml.SequenceStartEvent,
     yaml.MappingStartEvent,
 )
+
+
+# What stays is printable in YAML and harmless in a terminal.
+_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]")
+
+
+def quoted(text: str) -> str:
+    """Return a YAML double-quoted scalar on one line (YAML 1.1, section 5.7)."""
+    return f'"{_UNSAFE.sub(_escape, text)}"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in '"\\':
+        return f"\\{character}"
+    code = ord(character)
+    if code == 0x0A:
+        return "\\n"
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
