@@ -1,7 +1,15 @@
-# Sourced by the scripts beside it: gets what they need, and says what it does.
-# Needs: root on Debian for what is missing, or else everything in place.
+# Functions for the scripts beside this file: they install what is missing and report each step.
+# Installing needs root on Debian; where nothing is missing, no rights are needed.
 
 say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+
+help_if_asked() { # ARGUMENTS of the script; prints the comment at its top and ends it
+    case "${1:-}" in
+    -h | --help | help) sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    esac
+}
+
+need_c_headers() { [ -e /usr/include/stdio.h ] || need_packages libc6-dev:no-such-program; }
 
 need_packages() { # PACKAGE:PROGRAM...
     local missing=() pair
@@ -15,7 +23,8 @@ need_packages() { # PACKAGE:PROGRAM...
         exit 1
     fi
     say "installing ${missing[*]}"
-    # A package must not start a Tor of the system's: policy-rc.d says no for the while.
+    # No package may start a Tor service of the system: until the end of the installation,
+    # policy-rc.d denies every start.
     local policy=/usr/sbin/policy-rc.d made=0
     if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; made=1; fi
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2 || {
@@ -26,10 +35,10 @@ need_packages() { # PACKAGE:PROGRAM...
     if [ $made -eq 1 ]; then rm -f "$policy"; fi
 }
 
-need_venv() { # GROUP or nothing; leaves a virtual environment in .venv
+need_venv() { # [GROUP]: make the virtual environment .venv, with this dependency group
     local python='' candidate
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
-        # Really run it: a name on the path may be a shim without a Python behind it.
+        # Run it: a name on the path may be a shim without a Python behind it.
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             python=$candidate
             break
