@@ -90,8 +90,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error, wants_json)
     except (KeyboardInterrupt, typer.Abort):
         return _failed(ExitpolError("interrupted", hint="exitpol apply finishes it"), wants_json)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
+    except render.ReaderGoneError:
+        # The reader of the output has seen enough.
         render.drop()
         return ExitCode.DONE
     except (OSError, MemoryError, RecursionError) as error:
@@ -111,7 +111,7 @@ def _failed(error: ExitpolError, wants_json: bool) -> int:
         try:
             say_json(error=render.error_json(error))
             render.flush()
-        except (OSError, render.OutputError):
+        except (OSError, render.OutputError, render.ReaderGoneError):
             render.drop()
     elif isinstance(error, render.OutputError):
         render.drop()

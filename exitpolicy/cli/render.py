@@ -34,6 +34,13 @@ _COLOURS: Final = {
 }
 
 
+class ReaderGoneError(Exception):
+    """The reader of stdout has closed the pipe, as `head` does.
+
+    Not an OSError: Typer ends the process with code 1 at a BrokenPipeError.
+    """
+
+
 class OutputError(ExitpolError):
     """What a command has to say cannot be written; it has done then what it was to do."""
 
@@ -170,8 +177,8 @@ def _write(text: str) -> None:
     # A torrc may hold bytes that are no UTF-8, and a terminal may know fewer characters than we.
     try:
         sys.stdout.write(text.encode(_encoding(), "backslashreplace").decode(_encoding()))
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except OSError as error:
         raise OutputError(error) from None
 
@@ -180,8 +187,8 @@ def flush() -> None:
     """Have all output written; raises OutputError."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
     except OSError as error:
         raise OutputError(error) from None
 
