@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.complaint.sentences import is_prose, unwrapped
+from exitpolicy.complaint.input.sentences import is_prose, unwrapped
 
 PROSE = (
     "Since this morning somebody who uses one of your addresses, namely 185.220.101.4, has been "

@@ -7,13 +7,14 @@ from importlib.resources import files
 
 import pytest
 
-from exitpolicy.complaint import Kind, vocabulary
-from exitpolicy.complaint.kinds import kind_of
-from exitpolicy.complaint.languages import language_of
-from exitpolicy.complaint.vocabulary import FORMATS, Vocabulary, check, parse
+from exitpolicy.complaint import Kind
+from exitpolicy.complaint.language import vocabulary
+from exitpolicy.complaint.language.detect import language_of
+from exitpolicy.complaint.language.kinds import kind_of
+from exitpolicy.complaint.language.vocabulary import FORMATS, Vocabulary, check, parse
 from exitpolicy.core.errors import InvalidFileError
 
-FOLDER = files("exitpolicy.complaint") / "words"
+FOLDER = files("exitpolicy.complaint.language") / "words"
 OURS = vocabulary.vocabularies()
 LANGUAGES = [ours.language for ours in OURS if "frequent" in ours.sections]
 

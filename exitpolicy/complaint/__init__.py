@@ -5,7 +5,7 @@ Bytes and addresses in, a value out: nothing here reads files, the clock or the 
 
 from exitpolicy.complaint.json_form import as_json
 from exitpolicy.complaint.model import Candidate, Caution, Complaint, Envelope, Incident, Kind, Warn
-from exitpolicy.complaint.reading import read_complaint
+from exitpolicy.complaint.pipeline import read_complaint
 
 __all__ = [
     "Candidate",

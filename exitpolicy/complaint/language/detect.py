@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from exitpolicy.complaint import vocabulary
+from exitpolicy.complaint.language import vocabulary
 
 _ORDER: Final = "en de it fr es pt nl pl cs sv da no fi hu ro tr ru uk id vi lt lv et sk sl hr bg"
 _PLACE: Final = {code: place for place, code in enumerate(_ORDER.split())}

@@ -3,11 +3,11 @@
 import re
 from typing import Final
 
-from exitpolicy.complaint.finding import BYSTANDER, Finding, Force, Role
-from exitpolicy.complaint.lexicon import is_exonerating
-from exitpolicy.complaint.mentions import Mention
-from exitpolicy.complaint.ports import symmetric_ports
-from exitpolicy.complaint.prose import LIST, WINDOW, by_context, clause_of
+from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.extract.ports import symmetric_ports
+from exitpolicy.complaint.language.senses import is_exonerating
+from exitpolicy.complaint.roles.context import LIST, WINDOW, by_context, clause_of
+from exitpolicy.complaint.roles.scores import BYSTANDER, Finding, Force, Role
 
 _ARROW: Final = re.compile(r"(?:[-=~]{1,3}>|[→⇒➜»]|>{1,2})")
 _ARROW_BACK: Final = re.compile(r"(?:<[-=]{1,3}|[←⇐])(?!>)")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from exitpolicy.complaint import vocabulary
-from exitpolicy.complaint.finding import Force, Role
+from exitpolicy.complaint.language import vocabulary
+from exitpolicy.complaint.roles.scores import Force, Role
 
 
 @dataclass(frozen=True, slots=True)

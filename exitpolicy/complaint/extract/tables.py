@@ -5,9 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.complaint.finding import Finding, Force, Role
-from exitpolicy.complaint.lexicon import label_of, words_of
-from exitpolicy.complaint.mentions import Mention
+from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.language.senses import label_of, words_of
+from exitpolicy.complaint.roles.scores import Finding, Force, Role
 
 _PORT: Final = re.compile(
     r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|埠|port$", re.IGNORECASE

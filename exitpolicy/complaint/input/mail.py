@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
-from exitpolicy.complaint.html_text import looks_like_html, text_of_html
+from exitpolicy.complaint.input.html_text import looks_like_html, text_of_html
 
 MAX_DEPTH: Final = 20
 """Parts nested deeper are not opened."""

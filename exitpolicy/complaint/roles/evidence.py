@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from exitpolicy.complaint.finding import Role
-from exitpolicy.complaint.mentions import Key
+from exitpolicy.complaint.extract.addresses import Key
+from exitpolicy.complaint.roles.scores import Role
 
 MAX_RECORDS: Final = 5_000
 """Lines with addresses that are weighed; a report says the same long before."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from exitpolicy.complaint.evidence import LOUD, Evidence, Sighting
-from exitpolicy.complaint.finding import Force, Role
-from exitpolicy.complaint.mentions import Key, is_documentation, is_private, too_wide
+from exitpolicy.complaint.extract.addresses import Key, is_documentation, is_private, too_wide
 from exitpolicy.complaint.model import Candidate
+from exitpolicy.complaint.roles.evidence import LOUD, Evidence, Sighting
+from exitpolicy.complaint.roles.scores import Force, Role
 from exitpolicy.core.addresses import AddressRange
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.ports import ALL_PORTS, normal_ports

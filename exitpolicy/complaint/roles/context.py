@@ -5,8 +5,8 @@
 import re
 from typing import Final
 
-from exitpolicy.complaint.finding import BYSTANDER, Finding, Force, Role
-from exitpolicy.complaint.lexicon import (
+from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.language.senses import (
     Sense,
     breaks_off,
     is_agent,
@@ -17,7 +17,7 @@ from exitpolicy.complaint.lexicon import (
     stands_by,
     words_of,
 )
-from exitpolicy.complaint.mentions import Mention
+from exitpolicy.complaint.roles.scores import BYSTANDER, Finding, Force, Role
 
 _ASIDE: Final = 22
 """What "our server" loses in a sentence that speaks of no attack: it may be said in passing."""

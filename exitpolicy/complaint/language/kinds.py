@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from exitpolicy.complaint import vocabulary
+from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.model import Kind
 
 _SUBJECT_WEIGHT: Final = 4

@@ -6,12 +6,12 @@ import re
 from itertools import pairwise
 from typing import Final
 
-from exitpolicy.complaint.evidence import Sighting
-from exitpolicy.complaint.finding import Role
-from exitpolicy.complaint.lexicon import label_of, words_of
-from exitpolicy.complaint.mentions import Mention, ports_in
-from exitpolicy.complaint.prose import LIST
-from exitpolicy.complaint.sentences import is_prose, looks_logged
+from exitpolicy.complaint.extract.addresses import Mention, ports_in
+from exitpolicy.complaint.input.sentences import is_prose, looks_logged
+from exitpolicy.complaint.language.senses import label_of, words_of
+from exitpolicy.complaint.roles.context import LIST
+from exitpolicy.complaint.roles.evidence import Sighting
+from exitpolicy.complaint.roles.scores import Role
 
 _PORT_VALUE: Final = re.compile(
     r"(?:[:=：>\t]\s{0,16}"

@@ -6,17 +6,17 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from exitpolicy.complaint.evidence import Evidence
-from exitpolicy.complaint.kinds import kind_of
-from exitpolicy.complaint.languages import language_of
-from exitpolicy.complaint.lexicon import LANGUAGES
-from exitpolicy.complaint.lines import collect, host_names
-from exitpolicy.complaint.message import Headers, Origin, Text, Unfolded, parse_date, unfold
+from exitpolicy.complaint.extract.references import references_in
+from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
+from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
+from exitpolicy.complaint.input.xarf import Formal, read_formal
+from exitpolicy.complaint.language.detect import language_of
+from exitpolicy.complaint.language.kinds import kind_of
+from exitpolicy.complaint.language.senses import LANGUAGES
 from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, Kind, Warn
-from exitpolicy.complaint.references import references_in
-from exitpolicy.complaint.times import deadline_in, incidents_in, zone_said
-from exitpolicy.complaint.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
-from exitpolicy.complaint.xarf import Formal, read_formal
+from exitpolicy.complaint.roles.evidence import Evidence
+from exitpolicy.complaint.roles.lines import collect, host_names
+from exitpolicy.complaint.roles.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
 from exitpolicy.core.addresses import address_text
 from exitpolicy.core.destination import Destination
 

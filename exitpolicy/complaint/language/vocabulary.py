@@ -61,7 +61,7 @@ class Vocabulary:
         """Raise the error that says what is wrong in a line."""
         raise InvalidFileError(
             f"words/{self.language}.txt:{number}: {problem}",
-            hint="exitpolicy/complaint/words/README.txt says how these files are written",
+            hint="exitpolicy/complaint/language/words/README.txt says how these files are written",
         )
 
 
@@ -133,7 +133,7 @@ def vocabularies() -> tuple[Vocabulary, ...]:
 
     Raises InvalidFileError.
     """
-    folder = files("exitpolicy.complaint") / "words"
+    folder = files("exitpolicy.complaint.language") / "words"
     named = sorted((file.name, file) for file in folder.iterdir() if _FILE.fullmatch(file.name))
     return tuple(
         parse(name.removesuffix(".txt"), file.read_text(encoding="utf-8")) for name, file in named

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from exitpolicy.complaint.evidence import (
-    LOUD,
-    MAX_RECORDS,
-    MAX_SIGHTINGS,
-    Evidence,
-    Record,
-    Sighting,
+from exitpolicy.complaint.extract.addresses import Mention, is_nowhere, mentions_in, refanged
+from exitpolicy.complaint.extract.ports import (
+    apply_ports,
+    keyed_ports,
+    ports_said,
+    positional_ports,
 )
-from exitpolicy.complaint.finding import Finding, Force, Role
-from exitpolicy.complaint.lexicon import (
+from exitpolicy.complaint.extract.tables import Table, is_rule, read_heading
+from exitpolicy.complaint.input.sentences import is_row, looks_logged, unwrapped
+from exitpolicy.complaint.language.senses import (
     is_about_acting,
     is_about_host,
     is_filler,
@@ -25,12 +25,17 @@ from exitpolicy.complaint.lexicon import (
     sense_of,
     words_of,
 )
-from exitpolicy.complaint.mentions import Mention, is_nowhere, mentions_in, refanged
-from exitpolicy.complaint.ports import apply_ports, keyed_ports, ports_said, positional_ports
-from exitpolicy.complaint.prose import LINK, scan_back
-from exitpolicy.complaint.roles import roles_in
-from exitpolicy.complaint.sentences import is_row, looks_logged, unwrapped
-from exitpolicy.complaint.tables import Table, is_rule, read_heading
+from exitpolicy.complaint.roles.context import LINK, scan_back
+from exitpolicy.complaint.roles.evidence import (
+    LOUD,
+    MAX_RECORDS,
+    MAX_SIGHTINGS,
+    Evidence,
+    Record,
+    Sighting,
+)
+from exitpolicy.complaint.roles.one_line import roles_in
+from exitpolicy.complaint.roles.scores import Finding, Force, Role
 
 MAX_OTHERS: Final = 4_000
 """From here on only lines that name an own address are: in a long list, ours may come late."""

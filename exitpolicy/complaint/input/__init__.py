@@ -1,0 +1,1 @@
+"""Turn the bytes of a complaint into texts: MIME, HTML, charsets, formal reports, wrapped lines."""

@@ -1,0 +1,1 @@
+"""Load and apply the words of all languages; `words/` has one data file for each language."""
