@@ -30,7 +30,7 @@ from exitpolicy.operations.host import Host
 if TYPE_CHECKING:
     from exitpolicy.operations.change import Changed
     from exitpolicy.operations.listing import Listed
-    from exitpolicy.operations.open_streams import Remaining
+    from exitpolicy.operations.open_streams import OpenStreams
 
 _MANY: Final = 25
 """More blocks than that are not listed one by one after a change."""
@@ -143,7 +143,7 @@ def list_(
     if expiring is not None:
         end = parse_until(expiring, now)
         within = None if end is None else end - now
-    listed = listing.listing(host, expiring=within, everything=everything)
+    listed = listing.list_blocks(host, expiring=within, everything=everything)
     if as_json:
         say_json(
             blocks=[
@@ -175,10 +175,10 @@ def history(
 
     Example: exitpol history 203.0.113.7
     """
-    from exitpolicy.operations.past import past
+    from exitpolicy.operations.listing import past_changes
 
     destination = None if dest is None else parse_destination(dest)
-    changes = list(past(the_host(), destination))
+    changes = list(past_changes(the_host(), destination))
     if as_json:
         names = ("time", "action", "destination", "until", "reason", "reference", "who")
         say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
@@ -224,11 +224,11 @@ def _say_blocks(
         say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
 
 
-def _streams_json(streams: "Remaining") -> dict[str, int | None]:
+def _streams_json(streams: "OpenStreams") -> dict[str, int | None]:
     return {"open_streams": streams.open, "closed_streams": streams.closed}
 
 
-def _say_streams(streams: "Remaining") -> None:
+def _say_streams(streams: "OpenStreams") -> None:
     """Write what is known of the streams that were open before; nothing where there were none."""
     if streams.closed:
         note(f"{_count(streams.closed)} closed, {streams.open} still open")
@@ -253,10 +253,10 @@ def say_blocked(
     """Write what became of a block, and of the streams that were open to it."""
     from exitpolicy.operations import open_streams
 
-    streams = open_streams.Remaining(None)
+    streams = open_streams.OpenStreams(None)
     if changed.applied is not None and not dry_run:
         destinations = [block_.destination for block_ in changed.blocks]
-        streams = open_streams.look_for(host, changed.applied, destinations, cut=cut)
+        streams = open_streams.count_open(host, changed.applied, destinations, cut=cut)
     code = say_changed(changed, dry_run=dry_run, waited=waited, as_json=as_json, streams=streams)
     _say_streams(streams)
     return code
@@ -269,7 +269,7 @@ def say_changed(
     waited: bool,
     as_json: bool,
     gone: bool = False,
-    streams: "Remaining | None" = None,
+    streams: "OpenStreams | None" = None,
 ) -> int:
     """Write what became of a change of the ledger, and return the exit code."""
     from exitpolicy.operations.outcome import exit_code, lifted_state
@@ -303,7 +303,7 @@ def say_changed(
             **more,
         )
     elif dry_run:
-        render.say_diff(applied.former or "", applied.wanted.text, "fragment")
+        render.say_diff(applied.former or "", applied.desired.text, "fragment")
     else:
         _say_blocks(changed.blocks, states, None if gone else applied.time.now)
     render.warn_of_shadows(applied.shadowed_by)

@@ -35,13 +35,13 @@ def init(
 
     Example: exitpol init --timer
     """
-    from exitpolicy.operations import setup
+    from exitpolicy.operations import init as init_operation
     from exitpolicy.operations.outcome import exit_code
 
     host = the_host(may_miss_config=True)
     if torrc is not None:
-        host = setup.with_relay(host, Path(os.path.abspath(torrc)))  # noqa: PTH100
-    done = setup.init(host, config_path=Session.config, dry_run=dry_run)
+        host = init_operation.with_relay(host, Path(os.path.abspath(torrc)))  # noqa: PTH100
+    done = init_operation.init(host, config_path=Session.config, dry_run=dry_run)
     units: list[Path] = []
     if timer and not dry_run:
         from exitpolicy.operations import timer as timer_operation
@@ -82,9 +82,9 @@ def check(
 
     Exit code 3 if it would, wholly or partly. Example: exitpol check 203.0.113.7:22
     """
-    from exitpolicy.operations import report
+    from exitpolicy.operations import query
 
-    results = report.check(the_host(), read_destinations(dest))
+    results = query.check(the_host(), read_destinations(dest))
     if as_json:
         say_json(
             results=[
@@ -128,9 +128,9 @@ def status(
     Example: exitpol status --check
     """
     from exitpolicy.cli import status as status_output
-    from exitpolicy.operations import report
+    from exitpolicy.operations import query
 
-    seen = report.status(the_host())
+    seen = query.status(the_host())
     if as_json:
         say_json(**status_output.as_json(seen))
     else:
@@ -209,14 +209,14 @@ def say_applied(
         render.warn_of_shadows(applied.shadowed_by)
         render.report_all(applied.problems)
         return code
-    held = applied.time.held(applied.wanted.blocks)
+    held = applied.time.held(applied.desired.blocks)
     if held:
         render.warn(
             f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
             " not be in force now are kept for an hour, in case it is wrong"
         )
     if dry_run:
-        render.say_diff(applied.former or "", applied.wanted.text, "fragment")
+        render.say_diff(applied.former or "", applied.desired.text, "fragment")
     elif not quiet or not applied.plan.nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

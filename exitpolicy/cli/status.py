@@ -8,7 +8,7 @@ from exitpolicy.cli.render import say, why
 from exitpolicy.core.block import State
 from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.core.errors import ExitCode
-from exitpolicy.operations.report import Status
+from exitpolicy.operations.query import Status
 from exitpolicy.policy import limits
 from exitpolicy.policy.reconcile import View
 
@@ -25,7 +25,7 @@ def as_json(status: Status) -> dict[str, Any]:
     return {
         "relays": [_relay_json(status, view) for view in status.applied.views],
         "next_expiry": status.next_expiry,
-        "blocks": len(status.applied.wanted.blocks),
+        "blocks": len(status.applied.desired.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
         "problems": [render.error_json(problem) for problem in status.applied.problems],
@@ -36,7 +36,7 @@ def write(status: Status) -> None:
     """Write the status for people."""
     for view in status.applied.views:
         _write_relay(status, view)
-    blocks = status.applied.wanted.blocks
+    blocks = status.applied.desired.blocks
     states = list(status.applied.states.values())
     counts = ", ".join(f"{states.count(s)} {s}" for s in State if s in states)
     say(f"blocks       {len(blocks)} in force" + (f": {counts}" if counts else ""))
@@ -55,7 +55,7 @@ def _say_ending(status: Status) -> None:
     now = status.applied.time.now
     ending = sorted(
         (block.until, block.destination, why(block))
-        for block in status.applied.wanted.blocks
+        for block in status.applied.desired.blocks
         if block.until is not None and now < block.until <= now + SOON
     )
     for until, destination, reference in ending[:_FEW]:

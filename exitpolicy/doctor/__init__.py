@@ -10,10 +10,9 @@ from pathlib import Path
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor import own_files, relay, surroundings
 from exitpolicy.doctor.finding import Finding, attempt, failed
-from exitpolicy.operations.clock import present
-from exitpolicy.operations.desired import Wanted, wanted
+from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.parallel import at_once
+from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage.config import Relay
 
@@ -28,7 +27,7 @@ def examine(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> 
     except ExitpolError as error:
         why = "without it nothing else is known: what follows from it was not looked at"
         return [*found, failed("config", error, why=why)]
-    want = _wanted(host)
+    want = _desired(host)
     found += attempt("clock", lambda: surroundings.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
@@ -43,12 +42,12 @@ def examine(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> 
     def one(each: Relay) -> list[Finding]:
         return relay.examine(host, each, want)
 
-    return [*found, *(finding for findings in at_once(one, relays) for finding in findings)]
+    return [*found, *(finding for findings in in_parallel(one, relays) for finding in findings)]
 
 
-def _wanted(host: Host) -> Wanted | None:
+def _desired(host: Host) -> Desired | None:
     """Return what the ledger wants; None where it says nothing, which is a finding elsewhere."""
     try:
-        return wanted(host.ledger(), present(host))
+        return desired(host.ledger(), host.time())
     except ExitpolError:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
-from exitpolicy.operations.desired import Wanted
+from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.tor import fragment
 
@@ -45,7 +45,7 @@ def ledger(host: Host) -> Iterator[Finding]:
         )
 
 
-def fragment_file(host: Host, want: Wanted | None) -> Iterator[Finding]:
+def fragment_file(host: Host, want: Desired | None) -> Iterator[Finding]:
     """Yield what is to be said about the fragment. `want` is None where the ledger is none."""
     path = host.config.fragment
     try:

@@ -13,8 +13,8 @@ from typing import Final
 
 from exitpolicy.core.errors import ExitCode, ExitpolError, InvalidFileError
 from exitpolicy.doctor.finding import Finding, attempt, fail, failed, ok, warn
-from exitpolicy.operations import setup
-from exitpolicy.operations.desired import Wanted
+from exitpolicy.operations import init as init_operation
+from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.refusals import no_exit
 from exitpolicy.policy.reconcile import Running, View
@@ -64,7 +64,7 @@ class _Seen:
         return "tor"
 
 
-def examine(host: Host, relay: Relay, want: Wanted | None) -> list[Finding]:
+def examine(host: Host, relay: Relay, want: Desired | None) -> list[Finding]:
     """Go through one relay. `want` is None where the ledger is none."""
     seen: list[_Seen] = []
 
@@ -95,7 +95,7 @@ def examine(host: Host, relay: Relay, want: Wanted | None) -> list[Finding]:
     return found
 
 
-def _look(host: Host, relay: Relay, want: Wanted | None) -> _Seen:
+def _look(host: Host, relay: Relay, want: Desired | None) -> _Seen:
     path = host.config.fragment
     installed = ""
     with contextlib.suppress(InvalidFileError):  # It has a finding of its own.
@@ -147,10 +147,10 @@ def _start(seen: _Seen) -> str:
     try:
         invocation = verify.of_host(discovery.defaults_torrc(relay))
         text = torrc.redirected(relay.torrc, seen.fragment, "")
-        options = verify.options(invocation, text, setup.CONTROL_NAMES)
+        options = verify.options(invocation, text, init_operation.CONTROL_NAMES)
     except ExitpolError:
         return f"systemctl status {seen.unit}"
-    opened = setup.control_address(options)
+    opened = init_operation.control_address(options)
     # What the packager's defaults say is not among them (tor: options_dump).
     if opened is None and discovery.defaults_torrc(relay) is None:
         return (

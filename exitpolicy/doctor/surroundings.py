@@ -12,7 +12,6 @@ from typing import Final
 from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations import timer as timer_units
-from exitpolicy.operations.clock import present
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 from exitpolicy.tor import verify
@@ -107,7 +106,7 @@ def clock(now: datetime) -> Iterator[Finding]:
 
 def steady_clock(host: Host) -> Iterator[Finding]:
     """Yield where the clock contradicts what was seen before."""
-    last, time = observed.load(host.state_path), present(host)
+    last, time = observed.load(host.state_path), host.time()
     if last is not None and last.applied > time.now.timestamp() + 60:
         yield fail(
             "clock",

@@ -15,10 +15,9 @@ from exitpolicy.core.block import State
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, TorRefusesError, TorUnreachableError
-from exitpolicy.operations.clock import present
-from exitpolicy.operations.desired import Wanted, wanted
+from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.parallel import at_once
+from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.refusals import check, former_rules
 from exitpolicy.policy import reconcile
 from exitpolicy.policy.evaluate import Decisions
@@ -45,7 +44,7 @@ class Applied:
     """What an apply saw and did."""
 
     time: Time
-    wanted: Wanted
+    desired: Desired
     former: str | None
     """The fragment's text before."""
     plan: Plan
@@ -95,7 +94,7 @@ def preview(
     check(
         host,
         result.views,
-        result.wanted,
+        result.desired,
         former,
         baseline=former if baseline is None else baseline,
         force=force,
@@ -105,11 +104,11 @@ def preview(
 
 def observe(host: Host, ledger: Ledger) -> Applied:
     """Look at the relays as they are, with what a ledger wants; change and refuse nothing."""
-    time = present(host)
-    want = wanted(ledger, time)
+    time = host.time()
+    want = desired(ledger, time)
     former = fragment.read(host.config.fragment)
     candidate = inspect.Candidate(host.config.fragment, want.text, want.rules)
-    views = tuple(at_once(lambda relay: inspect.at(relay, candidate), host.some_relays()))
+    views = tuple(in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays()))
     return _applied(time, want, former, views)
 
 
@@ -139,8 +138,8 @@ def _seen_since(host: Host, recorded: float) -> Applied | None:
         return None
     if observed.fingerprints(_watched(host)) != last.watched:
         return None
-    time = present(host)
-    want = wanted(host.ledger(), time)
+    time = host.time()
+    want = desired(host.ledger(), time)
     if not all(str(block.destination) in last.states for block in want.blocks):
         return None
     states = {b.destination: State(last.states[str(b.destination)]) for b in want.blocks}
@@ -148,18 +147,18 @@ def _seen_since(host: Host, recorded: float) -> Applied | None:
 
 
 def _apply(host: Host, settle_seconds: float | None) -> Applied:
-    now = present(host)
+    now = host.time()
     watched = observed.fingerprints(_watched(host))
     last = observed.load(host.state_path)
     ledger = host.ledger()
-    want = wanted(ledger, now)
+    want = desired(ledger, now)
     path = host.config.fragment
     former = fragment.read(path)
     changed = former != want.text
     staged = fragment.stage(path, want.text) if changed else path
     candidate = inspect.Candidate(path, staged, want.rules)
     try:
-        views = tuple(at_once(lambda relay: inspect.at(relay, candidate), host.some_relays()))
+        views = tuple(in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays()))
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
         rules = former_rules(former)
         check(host, views, want, rules, baseline=rules, force=True)
@@ -206,8 +205,8 @@ def _settle(host: Host, result: Applied) -> Applied:
                 return inspect.settle(relay, view, seconds=UNDER_WAY_SECONDS)
         return view
 
-    views = at_once(one, host.relays)
-    return _applied(result.time, result.wanted, result.former, tuple(views), plan=result.plan)
+    views = in_parallel(one, host.relays)
+    return _applied(result.time, result.desired, result.former, tuple(views), plan=result.plan)
 
 
 def _reload(
@@ -222,7 +221,7 @@ def _reload(
             return error
 
     died: TorRefusesError | None = None
-    for relay, outcome in zip(relays, at_once(one, relays), strict=True):
+    for relay, outcome in zip(relays, in_parallel(one, relays), strict=True):
         if isinstance(outcome, View):
             by_name[relay.name] = outcome
         elif isinstance(outcome, TorRefusesError):
@@ -238,13 +237,13 @@ def _reload(
             )
         raise died
     return _applied(
-        result.time, result.wanted, result.former, tuple(by_name.values()), plan=result.plan
+        result.time, result.desired, result.former, tuple(by_name.values()), plan=result.plan
     )
 
 
 def _applied(
     now: Time,
-    want: Wanted,
+    want: Desired,
     former: str | None,
     views: tuple[View, ...],
     plan: Plan | None = None,

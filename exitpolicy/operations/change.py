@@ -14,7 +14,6 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
-from exitpolicy.operations.clock import present
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import base_policies, history, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
@@ -91,7 +90,7 @@ def lift(
 
 def expire(host: Host, options: Options) -> Changed:
     """Take the blocks that are over out of the ledger, and apply."""
-    time = present(host)
+    time = host.time()
     over = _over(host.ledger(), time)
     if options.dry_run:
         return Changed(tuple(over), apply.preview(host, host.ledger()))

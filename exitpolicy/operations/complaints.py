@@ -12,7 +12,7 @@ from exitpolicy.complaint import Complaint, read_complaint
 from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitpolError, NoSuchBlockError, UsageError
-from exitpolicy.operations import report
+from exitpolicy.operations import query
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import BlockFact, Operator, Original, Recipient, Relay, ReplyFacts
 from exitpolicy.storage import files, history
@@ -156,7 +156,7 @@ def _ended(changes: Iterable[history.Change], blocks: Blocks) -> tuple[history.C
 
 def facts(host: Host, about: Subject, recipient: Recipient) -> ReplyFacts:
     """Return what may be said in an answer: only what the ledger says and Tor was seen to do."""
-    status = report.status(host)
+    status = query.status(host)
     states = status.applied.states
     rejected = {State.LIVE, State.MOOT}
     blocks = tuple(
@@ -211,7 +211,7 @@ def _lifted(host: Host, ended: Sequence[history.Change]) -> tuple[BlockFact, ...
     found: list[BlockFact] = []
     for change in ended:
         try:
-            checked = report.check(host, [parse_destination(change.destination)])
+            checked = query.check(host, [parse_destination(change.destination)])
         except ExitpolError:
             continue
         moment = datetime.fromisoformat(change.time)

@@ -1,4 +1,4 @@
-"""What the ledger and the clock want of the fragment. Talks to nobody."""
+"""The desired state: the blocks in force and the rules that enforce them."""
 
 from dataclasses import dataclass
 
@@ -11,24 +11,24 @@ from exitpolicy.tor import fragment
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the ledger and the clock want."""
+class Desired:
+    """What ledger and clock ask for."""
 
     blocks: Blocks
-    """Those in force."""
+    """The blocks in force."""
     rules: tuple[str, ...]
-    """The fragment's rules: the fewest for the blocks, then the base policy's."""
+    """The rules of the fragment: the fewest for the blocks, then those of the base policy."""
 
     @property
     def text(self) -> str:
-        """The fragment's text."""
+        """The text of the fragment."""
         return fragment.render(self.rules)
 
 
-def wanted(ledger: Ledger, time: Time) -> Wanted:
-    """Return what a ledger wants at a time. Raises UsageError for an unknown base policy."""
+def desired(ledger: Ledger, time: Time) -> Desired:
+    """Return the desired state of a ledger at a time. Raises UsageError for an unknown policy."""
     blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
     rules = [rule.in_torrc for rule in fewest_rules(block.destination for block in blocks)]
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules
-    return Wanted(blocks, tuple(rules))
+    return Desired(blocks, tuple(rules))

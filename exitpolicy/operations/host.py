@@ -1,10 +1,11 @@
-"""What every operation works on: the files and relays of this host."""
+"""The host that an operation works on: its files, its relays, its clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+from exitpolicy.core.clock import Time, believe
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
@@ -13,18 +14,18 @@ from exitpolicy.tor import discovery
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host as its config describes it, and who is asking."""
+    """A host as its config describes it, and the person or timer that runs the command."""
 
     config: Config
     relays: tuple[Relay, ...]
     who: str
     """For the history: the login name, or `timer`."""
     clock: Callable[[], datetime]
-    """Gives the present time, in UTC."""
+    """Returns the current time, in UTC."""
 
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":
-        """Return the host, with the relays found on it if the config names none."""
+        """Return the host of a config; discover its relays if the config names none."""
         found = config.relays or tuple(
             replace(relay, fragment=config.fragment_of(relay.name)) for relay in discovery.relays()
         )
@@ -32,20 +33,31 @@ class Host:
 
     @property
     def state_path(self) -> Path:
-        """Where the last observation is kept."""
+        """The file that keeps the last observation."""
         return observed.path_beside(self.config.ledger)
 
     @property
     def history_path(self) -> Path:
-        """Where the history is kept."""
+        """The file that keeps the history."""
         return self.config.ledger.with_name("history.jsonl")
 
+    def time(self) -> Time:
+        """Return the current time and how far the clock is trusted."""
+        last = observed.load(self.state_path)
+        if last is None:
+            return believe(self.clock(), None, None)
+        trusted, leapt = (
+            None if moment is None else datetime.fromtimestamp(moment, UTC)
+            for moment in (last.trusted, last.leapt)
+        )
+        return believe(self.clock(), trusted, leapt)
+
     def ledger(self) -> ledger_file.Ledger:
-        """Return the ledger as it stands. Raises InvalidFileError."""
+        """Read the ledger. Raises InvalidFileError."""
         return ledger_file.load(self.config.ledger)
 
     def some_relays(self) -> tuple[Relay, ...]:
-        """Return the relays. Raises InvalidFileError if there is none."""
+        """Return the relays. Raises InvalidFileError if the host has none."""
         if not self.relays:
             raise InvalidFileError(
                 "there is no relay on this host: no /etc/tor/torrc, nothing in /etc/tor/instances",

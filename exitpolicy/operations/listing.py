@@ -1,43 +1,44 @@
-"""What is blocked and what was: read from our own files, without asking Tor."""
+"""Blocks and their history, read from exitpol's own files without asking Tor."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from exitpolicy.core.block import Block, State
-from exitpolicy.operations.clock import present
+from exitpolicy.core.destination import Destination
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import observed
+from exitpolicy.storage import history, observed
 from exitpolicy.tor.sockets import answers
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A block of the ledger, and what was last seen of it."""
+    """A block of the ledger with the state in which it was last observed."""
 
     block: Block
     destination: str
-    """Its canonical text."""
+    """The canonical text of the destination."""
     state: State | Literal["scheduled", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is blocked, as it was last seen."""
+    """Blocks with the states of the last observation."""
 
     blocks: tuple[Listed, ...]
     observed: datetime | None
-    """When Tor was last looked at; None for never."""
+    """Time of the last observation; None if Tor was never observed."""
     now: datetime
 
 
-def listing(host: Host, *, expiring: timedelta | None, everything: bool) -> Listing:
-    """Return the blocks of the ledger with the state in which they were last seen.
+def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> Listing:
+    """Return the blocks of the ledger with the state of the last observation.
 
-    Tor is not asked; only whether it is there. `expiring` keeps those that end within that time,
-    `everything` adds those that are not in force.
+    Does not ask Tor; only tests whether its control port answers. `expiring` selects the blocks
+    that end within that time, `everything` adds those that are not in force.
     """
-    time = present(host)
+    time = host.time()
     seen = observed.load(host.state_path)
     known = {} if seen is None else seen.states
     reachable = all(answers(relay) for relay in host.relays)
@@ -53,3 +54,10 @@ def listing(host: Host, *, expiring: timedelta | None, everything: bool) -> List
             ended = block.has_ended(time.now)
             listed.append(Listed(block, text, "ended" if ended else "scheduled"))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
+
+
+def past_changes(host: Host, destination: Destination | None) -> Iterator[history.Change]:
+    """Yield the changes of the ledger, oldest first; only those of a destination if given."""
+    for change in history.read(host.history_path):
+        if destination is None or change.destination == str(destination):
+            yield change

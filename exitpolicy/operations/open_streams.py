@@ -1,4 +1,4 @@
-"""Streams that were open before a block took effect: how many there are, and their end."""
+"""Streams that were open before a block took effect: count them and close them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from exitpolicy.tor.streams import Address, Stream, StreamsUnknownError
 
 
 @dataclass(frozen=True, slots=True)
-class Remaining:
-    """What is known of the streams to blocked destinations."""
+class OpenStreams:
+    """The open streams to blocked destinations."""
 
     open: int | None
-    """How many are open now; None if that is not known."""
+    """Number of streams that are open now; None if unknown."""
     closed: int | None = None
-    """How many were closed; None if that was not asked for or not possible."""
+    """Number of streams that were closed; None if not requested or not possible."""
     problem: ExitpolError | None = None
-    """Why something is not known or was not done."""
+    """Why a number is unknown or a stream was not closed."""
 
 
-def look_for(
+def count_open(
     host: Host, applied: Applied, destinations: Iterable[Destination], *, cut: bool
-) -> Remaining:
-    """Count the streams to destinations that are blocked now, and close them if `cut`.
+) -> OpenStreams:
+    """Count the open streams to blocked destinations, and close them if `cut`.
 
-    Only where the block is enforced: before, new ones would come after every count.
+    Considers only enforced blocks: as long as a block is pending, clients open new streams.
     """
     enforced = [
         destination
@@ -37,14 +37,14 @@ def look_for(
         if applied.states.get(destination) in (State.LIVE, State.MOOT)
     ]
     if not enforced:
-        early = "streams are only closed once the block is live; then give the same command again"
-        return Remaining(None, None, StreamsUnknownError(early) if cut else None)
+        early = "streams are closed only once the block is live; repeat the command then"
+        return OpenStreams(None, None, StreamsUnknownError(early) if cut else None)
     if not applied.views:
-        # Another exitpol has looked at Tor with this change; it counts its own.
-        return Remaining(None)
+        # Another exitpol observed Tor with this change, and counts the streams of its own blocks.
+        return OpenStreams(None)
     silent = [view.name for view in applied.views if view.running is None or not view.running.pid]
     if silent:
-        return Remaining(
+        return OpenStreams(
             None,
             None,
             StreamsUnknownError(f"Tor ({silent[0]}) does not say which process it is"),
@@ -54,13 +54,13 @@ def look_for(
         found = streams.open_streams(pids, enforced)
         relays: frozenset[Address] = frozenset()
         if found:
-            # Connections to other relays carry the circuits of many, and are none of a block.
+            # A connection to another relay carries circuits of many clients: never close it.
             relays = inspect.relay_addresses(host.relays)
             found = streams.apart_from(found, relays)
     except ExitpolError as error:
-        return Remaining(None, None, error)
+        return OpenStreams(None, None, error)
     if not (cut and found):
-        return Remaining(len(found), 0 if cut else None)
+        return OpenStreams(len(found), 0 if cut else None)
     return _cut(found, pids, enforced, relays)
 
 
@@ -69,16 +69,16 @@ def _cut(
     pids: Sequence[int],
     enforced: Sequence[Destination],
     relays: frozenset[Address],
-) -> Remaining:
+) -> OpenStreams:
     try:
         streams.cut(found)
         left = streams.apart_from(streams.open_streams(pids, enforced), relays)
     except StreamsUnknownError as error:
-        return Remaining(len(found), 0, error)
+        return OpenStreams(len(found), 0, error)
     closed = len(set(found).difference(left))
     if closed:
-        return Remaining(len(left), closed)
-    return Remaining(
+        return OpenStreams(len(left), closed)
+    return OpenStreams(
         len(left),
         0,
         StreamsUnknownError(

@@ -1,17 +1,18 @@
-"""Doing the same to all relays at the same time."""
+"""Run one function for every relay in parallel."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from exitpolicy.storage.config import Relay
-
 T = TypeVar("T")
+R = TypeVar("R")
+
+_MAX_THREADS = 32
 
 
-def at_once(do: Callable[[Relay], T], relays: Sequence[Relay]) -> list[T]:
-    """Return what `do` returns for each relay, all at the same time, in their order."""
-    if len(relays) == 1:
-        return [do(relays[0])]
-    with ThreadPoolExecutor(max_workers=min(32, len(relays) or 1)) as pool:
-        return list(pool.map(do, relays))
+def in_parallel(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Call `function` with each item in a thread of its own; return the results in order."""
+    if len(items) == 1:
+        return [function(items[0])]
+    with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, len(items) or 1)) as pool:
+        return list(pool.map(function, items))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from exitpolicy.core.errors import InvalidFileError, RefusedError
-from exitpolicy.operations.desired import Wanted
+from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.policy import limits
 from exitpolicy.policy.options import ExitOptions, first_catch_all
@@ -17,7 +17,7 @@ from exitpolicy.tor import fragment, torrc
 def check(
     host: Host,
     views: Sequence[View],
-    want: Wanted,
+    want: Desired,
     former: tuple[str, ...],
     *,
     baseline: tuple[str, ...],

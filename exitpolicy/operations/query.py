@@ -1,4 +1,4 @@
-"""What is blocked, what is enforced and what would be: questions that change nothing."""
+"""Questions to the running Tors that change nothing: what they reject, and their status."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import TorUnreachableError
 from exitpolicy.operations import apply
-from exitpolicy.operations.clock import present
-from exitpolicy.operations.desired import wanted
+from exitpolicy.operations.desired import desired
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.parallel import at_once
+from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.refusals import former_rules
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
@@ -25,50 +24,50 @@ Verdict = Literal["rejected", "accepted", "partly"]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What one exit would do with connections to a destination."""
+    """How one relay treats connections to a destination."""
 
     relay: str
     destination: Destination
     verdict: Verdict
     deciding: tuple[Rule, ...]
-    """The rules of the enforced policy that decide it, in order."""
+    """The rules of the enforced policy that decide, in order."""
     blocks: tuple[Block, ...]
-    """The blocks behind those of them that reject."""
+    """The blocks behind the rejecting rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Each relay as it is now, and what the ledger says."""
+    """The relays as they are now, and the ledger."""
 
     applied: apply.Applied
     blocks: Blocks
     """All blocks of the ledger."""
     next_expiry: datetime | None
     fragment_changed: bool
-    """Whether the installed fragment is not what is wanted."""
+    """Whether an installed fragment differs from the desired one."""
 
 
 def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
-    """Return what each exit of the host would do with each destination.
+    """Return how each relay treats each destination.
 
-    Raises TorUnreachableError if one of them does not say.
+    Raises TorUnreachableError for a relay that does not answer or has no policy yet.
     """
-    time = present(host)
-    want = wanted(host.ledger(), time)
+    time = host.time()
+    want = desired(host.ledger(), time)
     installed = fragment.read(host.config.fragment) or ""
     candidate = Candidate(host.config.fragment, installed, former_rules(installed))
-    views = at_once(lambda relay: inspect.at(relay, candidate), host.some_relays())
+    views = in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays())
     return [result for view in views for result in _checked(view, destinations, want.blocks)]
 
 
 def status(host: Host) -> Status:
-    """Look at every relay. Raises InvalidFileError if the ledger is none."""
+    """Inspect every relay. Raises InvalidFileError for an invalid ledger."""
     ledger = host.ledger()
     applied = apply.observe(host, ledger)
     now = applied.time.now
-    ends = [block.until for block in applied.wanted.blocks if block.until and block.until > now]
+    ends = [block.until for block in applied.desired.blocks if block.until and block.until > now]
     return Status(
-        applied, ledger.blocks, min(ends, default=None), applied.former != applied.wanted.text
+        applied, ledger.blocks, min(ends, default=None), applied.former != applied.desired.text
     )
 
 
@@ -78,7 +77,7 @@ def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) ->
     if view.running.enforced is None:
         raise TorUnreachableError(
             f"Tor ({view.name}) has no exit policy yet: {view.running.problem}",
-            hint="it takes a second after its start; then try again",
+            hint="wait a second after its start, then try again",
         )
     decisions = Decisions(view.running.enforced)
     for destination in destinations:

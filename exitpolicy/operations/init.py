@@ -1,4 +1,4 @@
-"""Setting a host up: the ledger, an empty fragment, and the line that includes it."""
+"""Set up a host: the ledger, an empty fragment, and the line that includes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,19 +21,19 @@ CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
 
 
 @dataclass(frozen=True, slots=True)
-class SetUp:
-    """What init found and did."""
+class Initialized:
+    """What `init` did, or would do in a dry run."""
 
     created: tuple[Path, ...]
-    """Files that were not there before."""
+    """New files."""
     edited: tuple[tuple[Path, str, str], ...]
-    """Each torrc that was changed: where, its text before and after."""
+    """For each changed torrc: its path, its text before and after."""
     applied: Applied | None
     """None for a dry run."""
 
 
 def with_relay(host: Host, path: Path) -> Host:
-    """Return the host with only the relay of a torrc, found by what that torrc says.
+    """Return the host with only the relay of a torrc; read its control port from the torrc.
 
     Raises InvalidFileError, TorRefusesError.
     """
@@ -50,19 +50,18 @@ def with_relay(host: Host, path: Path) -> Host:
     control = control_address(verify.options(invocation, text, CONTROL_NAMES))
     if control is None:
         raise InvalidFileError(
-            f"{path} opens no control port, through which exitpol reloads Tor",
+            f"{path} opens no control port; exitpol needs one to reload Tor",
             hint="add, and restart Tor:\nControlSocket /run/tor/control\nCookieAuthentication 1",
         )
     relay = Relay("default", path, control, fragment=host.config.fragment_of("default"))
     return replace(host, config=replace(host.config, relays=(relay,)), relays=(relay,))
 
 
-def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
-    """Create what is missing, include the fragment in each torrc, verify, and apply.
+def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
+    """Create missing files, include the fragment in each torrc, verify, and apply.
 
-    What is there already stays as it is. Raises RefusedError for a relay that is no exit,
-    TorRefusesError and InvalidFileError; nothing is changed then, and no torrc that Tor does not
-    take is ever put in place.
+    Keeps existing files. Raises RefusedError for a relay that is no exit, TorRefusesError and
+    InvalidFileError; nothing is changed then. Never installs a torrc that Tor refuses.
     """
     config = host.config
     edits = [_edit(relay, config.fragment) for relay in host.some_relays()]
@@ -77,7 +76,7 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
         files_to_be.append(written_config)
     created = tuple(path for path in files_to_be if not path.exists())
     if dry_run:
-        return SetUp(created, changes, None)
+        return Initialized(created, changes, None)
     lock_folder(config.ledger)
     with (
         lock(apply_lock_path(config.ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"),
@@ -87,7 +86,7 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
             _write_config(written_config, config)
         if config.ledger in created:
             ledger_file.save(config.ledger, Ledger(Blocks.of()))
-        # Before any torrc includes it: Tor ends at a missing file.
+        # Before any torrc includes it: a missing file ends Tor.
         if config.fragment in created:
             fragment.stage(config.fragment, fragment.render(()))
             files.commit(config.fragment)
@@ -95,11 +94,11 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> SetUp:
             if new is not None:
                 verify.verify(_invocation(relay), new)
                 files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
-    return SetUp(created, changes, apply.apply(host))
+    return Initialized(created, changes, apply.apply(host))
 
 
 def _edit(relay: Relay, path: Path) -> str | None:
-    """Return the torrc's text with our include in it; None if it is there already.
+    """Return the text of the torrc with the include added; None if it has the include.
 
     Raises RefusedError, TorRefusesError, InvalidFileError.
     """
@@ -121,7 +120,7 @@ def _invocation(relay: Relay) -> verify.Invocation:
 
 
 def control_address(options: Mapping[str, Sequence[str]]) -> str | None:
-    """Return where the first usable control port of a torrc is."""
+    """Return the address of the first usable control port among the options of a torrc."""
     for value in options.get("ControlSocket", ()):
         word = value.split()[0].strip('"') if value.split() else "0"
         if word not in ("0", "1"):
