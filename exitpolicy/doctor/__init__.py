@@ -1,6 +1,7 @@
-"""Is this host set up so that promises are kept? Looks at everything and changes nothing.
+"""Health checks: whether this host can enforce every block and lift it on time.
 
-Never raises for what it finds: each fault is a finding, with what mends it.
+The checks read everything and change nothing. A fault never raises: it is a finding that says how
+to fix it.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from exitpolicy.core.errors import ExitpolError
-from exitpolicy.doctor import own_files, relay, surroundings
+from exitpolicy.doctor import host as host_checks
+from exitpolicy.doctor import own_files, relay
 from exitpolicy.doctor.finding import Finding, attempt, failed
 from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
@@ -17,36 +19,36 @@ from exitpolicy.storage import config as config_file
 from exitpolicy.storage.config import Relay
 
 
-def examine(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:
-    """Go through the set-up that a config describes (None: the usual one)."""
-    found = attempt("rights", surroundings.rights)
-    found += attempt("clock", lambda: surroundings.clock(clock()))
-    found += attempt("tor program", surroundings.tor_program)
+def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:
+    """Check the set-up that a config describes (None: the default config)."""
+    found = attempt("rights", host_checks.rights)
+    found += attempt("clock", lambda: host_checks.clock(clock()))
+    found += attempt("tor program", host_checks.tor_program)
     try:
         host = Host.of(config_file.load(config), who=who, clock=clock)
     except ExitpolError as error:
-        why = "without it nothing else is known: what follows from it was not looked at"
+        why = "all other checks need the config and were left out"
         return [*found, failed("config", error, why=why)]
-    want = _desired(host)
-    found += attempt("clock", lambda: surroundings.steady_clock(host))
+    target = _desired(host)
+    found += attempt("clock", lambda: host_checks.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
-    found += attempt("fragment", lambda: own_files.fragment_file(host, want))
-    found += attempt("timer", lambda: surroundings.timer(host))
-    found += attempt("last look", lambda: surroundings.last_look(host))
+    found += attempt("fragment", lambda: own_files.fragment_file(host, target))
+    found += attempt("timer", lambda: host_checks.timer(host))
+    found += attempt("last inspection", lambda: host_checks.last_inspection(host))
     try:
         relays = host.some_relays()
     except ExitpolError as error:
-        return [*found, failed("relays", error, why="there is nothing to block anything on")]
+        return [*found, failed("relays", error, why="exitpol has no Tor to block anything on")]
 
-    def one(each: Relay) -> list[Finding]:
-        return relay.examine(host, each, want)
+    def check(each: Relay) -> list[Finding]:
+        return relay.run(host, each, target)
 
-    return [*found, *(finding for findings in in_parallel(one, relays) for finding in findings)]
+    return [*found, *(finding for findings in in_parallel(check, relays) for finding in findings)]
 
 
 def _desired(host: Host) -> Desired | None:
-    """Return what the ledger wants; None where it says nothing, which is a finding elsewhere."""
+    """Return the desired state; None if the ledger is invalid, which is a finding of its own."""
     try:
         return desired(host.ledger(), host.time())
     except ExitpolError:

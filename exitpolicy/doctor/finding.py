@@ -1,4 +1,4 @@
-"""What doctor has to say about one point of a set-up."""
+"""The result of one health check."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ from typing import Final
 from exitpolicy.core.errors import ExitCode, ExitpolError
 
 
-class Verdict(StrEnum):
-    """Whether someone has to do something."""
+class Severity(StrEnum):
+    """Whether somebody has to act."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and may cost something one day."""
+    """It works now and may fail later."""
     FAIL = "fail"
-    """A promise is not kept, or will not be."""
+    """A promise is broken, or will be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One point: what was seen, why it matters, and what to type."""
+    """What one check observed, why it matters, and how to fix it."""
 
-    point: str
-    """A few words; of a relay's points the first is `NAME:`."""
-    verdict: Verdict
-    seen: str
+    check: str
+    """The name of the check in a few words; `RELAY: NAME` for a check of one relay."""
+    severity: Severity
+    observed: str
     why: str = ""
-    """Empty where all is well."""
-    mend: str = ""
-    """A command, or lines to be written; empty where all is well."""
+    """Empty if the check passed."""
+    fix: str = ""
+    """A command, or lines to write into a file; empty if the check passed."""
     exit_code: ExitCode = ExitCode.DONE
-    """What doctor ends with if nothing graver is found."""
+    """The exit code of the command if this is the gravest finding."""
 
 
 _GRAVEST_FIRST: Final = (
@@ -43,43 +43,43 @@ _GRAVEST_FIRST: Final = (
 )
 
 
-def ok(point: str, seen: str) -> Finding:
-    """Return that a point is well."""
-    return Finding(point, Verdict.OK, seen)
+def ok(check: str, observed: str) -> Finding:
+    """Return the finding of a check that passed."""
+    return Finding(check, Severity.OK, observed)
 
 
-def warn(point: str, seen: str, *, why: str, mend: str) -> Finding:
-    """Return that a point should be looked at."""
-    return Finding(point, Verdict.WARN, seen, why, mend, ExitCode.ATTENTION)
+def warn(check: str, observed: str, *, why: str, fix: str) -> Finding:
+    """Return a finding that can cause harm later."""
+    return Finding(check, Severity.WARN, observed, why, fix, ExitCode.ATTENTION)
 
 
 def fail(
-    point: str, seen: str, *, why: str, mend: str, code: ExitCode = ExitCode.ATTENTION
+    check: str, observed: str, *, why: str, fix: str, code: ExitCode = ExitCode.ATTENTION
 ) -> Finding:
-    """Return that a point is not well."""
-    return Finding(point, Verdict.FAIL, seen, why, mend, code)
+    """Return a finding that causes harm now."""
+    return Finding(check, Severity.FAIL, observed, why, fix, code)
 
 
-def failed(point: str, error: ExitpolError, *, why: str, mend: str = "") -> Finding:
-    """Return an error as a finding; `mend` where it has no hint."""
-    return fail(point, str(error), why=why, mend=error.hint or mend, code=error.exit_code)
+def failed(check: str, error: ExitpolError, *, why: str, fix: str = "") -> Finding:
+    """Return an error as a finding; `fix` is used if the error has no hint."""
+    return fail(check, str(error), why=why, fix=error.hint or fix, code=error.exit_code)
 
 
 def exit_code(findings: Iterable[Finding]) -> ExitCode:
-    """Return the exit code of the gravest finding; 0 if all is well."""
+    """Return the exit code of the gravest finding; 0 if every check passed."""
     codes = {finding.exit_code for finding in findings}
     return next((code for code in _GRAVEST_FIRST if code in codes), ExitCode.DONE)
 
 
-def attempt(point: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """Return what a check finds; what keeps it from finding anything is a finding, too."""
+def attempt(check: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Run a check and return its findings; an error that stops it is the last finding."""
     found: list[Finding] = []
-    why = "this could not be looked at"
+    why = "this check could not be completed"
     try:
-        found.extend(check())
+        found.extend(run())
     except ExitpolError as error:
-        found.append(failed(point, error, why=why))
+        found.append(failed(check, error, why=why))
     except (OSError, ValueError) as error:
-        mend = "run exitpol doctor as root" if isinstance(error, PermissionError) else ""
-        found.append(fail(point, str(error), why=why, mend=mend))
+        fix = "run exitpol doctor as root" if isinstance(error, PermissionError) else ""
+        found.append(fail(check, str(error), why=why, fix=fix))
     return found

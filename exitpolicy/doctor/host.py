@@ -1,4 +1,4 @@
-"""What exitpol rests on: rights, the timer, the clock and the tor program."""
+"""The checks of the host: rights, the timer, the clock and the tor program."""
 
 import os
 import re
@@ -17,30 +17,30 @@ from exitpolicy.storage import observed
 from exitpolicy.tor import verify
 
 LATE_SECONDS: Final = 20 * 60
-"""The tick looks at Tor every 15 minutes, even where nothing changes."""
+"""The tick inspects Tor every 15 minutes, even if nothing has changed."""
 _FIRST_YEAR: Final = 2026
-"""No exitpol is older."""
+"""The year of the first release: an earlier date is wrong."""
 _SECONDS: Final = 10.0
 _CRON: Final = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/cron/tabs")
 _TICK: Final = re.compile(r"^(?!\s*#).*(?:exitpolicy/tick\.py|exitpol\b.*\bexpire)", re.MULTILINE)
 
 
 def rights() -> Iterator[Finding]:
-    """Yield whether all can be looked at."""
+    """Check that exitpol runs as root."""
     if os.geteuid() == 0:
         yield ok("rights", "root")
     else:
         yield warn(
             "rights",
             f"this is user {os.geteuid()}",
-            why="only root may look at everything; some of what follows may be due to that",
-            mend="sudo exitpol doctor",
+            why="only root can inspect everything; findings below may come from that",
+            fix="sudo exitpol doctor",
         )
 
 
 def timer(host: Host) -> Iterator[Finding]:
-    """Yield whether the tick is run every minute."""
-    why = "it lifts blocks on their day, takes up hand edits and repairs drift"
+    """Check that systemd or cron runs the tick every minute."""
+    why = "it lifts blocks on their date, applies hand edits and repairs drift"
     unit = timer_units.UNITS[1]
     if timer_units.booted():
         active, enabled = (_systemctl(word, unit) for word in ("is-active", "is-enabled"))
@@ -49,70 +49,69 @@ def timer(host: Host) -> Iterator[Finding]:
             return
         if active == "active":
             seen = f"{unit} is active, but {enabled}: it does not start at boot"
-            yield warn("timer", seen, why=why, mend=f"systemctl enable {unit}")
+            yield warn("timer", seen, why=why, fix=f"systemctl enable {unit}")
             return
     place = _cron_place()
     if place is not None:
         yield ok("timer", f"cron: {place}")
         return
     if timer_units.booted():
-        yield fail("timer", f"{unit} is {active}", why=why, mend="exitpol init --timer")
+        yield fail("timer", f"{unit} is {active}", why=why, fix="exitpol init --timer")
         return
     yield fail(
         "timer",
         "neither systemd nor cron runs exitpol",
         why=why,
-        mend="put this line into /etc/cron.d/exitpol:\n"
+        fix="put this line into /etc/cron.d/exitpol:\n"
         f"* * * * * root {timer_units.cron_line(host)}",
     )
 
 
-def last_look(host: Host) -> Iterator[Finding]:
-    """Yield when Tor was looked at last."""
-    point, seen = "last look", observed.load(host.state_path)
-    mend = f"exitpol apply; then: journalctl -u {timer_units.UNITS[0]} -n 20"
+def last_inspection(host: Host) -> Iterator[Finding]:
+    """Check when Tor was inspected last, and with what result."""
+    check, seen = "last inspection", observed.load(host.state_path)
     if seen is None:
-        why = "nothing is known of what Tor enforces"
-        yield fail(point, "exitpol has never looked at Tor", why=why, mend="exitpol apply")
+        why = "exitpol does not know what Tor enforces"
+        yield fail(check, "exitpol has never inspected Tor", why=why, fix="exitpol apply")
         return
     now = host.clock()
     age = now.timestamp() - seen.applied
     if age > LATE_SECONDS:
         yield fail(
-            point,
+            check,
             f"{remaining_text(now, seen.when)} ago, at {utc_text(seen.when)}",
-            why="the tick has not run since, or fails: no block is lifted, no drift is seen",
-            mend=mend,
+            why="the tick did not run since, or fails: no block is lifted, no drift is noticed",
+            fix=f"exitpol apply; then: journalctl -u {timer_units.UNITS[0]} -n 20",
         )
     elif not seen.settled:
-        why = "something was not as it should be, and the next tick tries again"
-        yield warn(point, f"{utc_text(seen.when)}, not settled", why=why, mend="exitpol apply")
+        why = "desired, installed and enforced state differed; the next tick tries again"
+        yield warn(check, f"{utc_text(seen.when)}, not settled", why=why, fix="exitpol apply")
     else:
-        yield ok(point, f"{utc_text(seen.when)}, all was as it should be")
+        yield ok(check, f"{utc_text(seen.when)}, everything was in sync")
 
 
 def clock(now: datetime) -> Iterator[Finding]:
-    """Yield whether the time can be true at all."""
+    """Check that the time is possible at all."""
     if now.year < _FIRST_YEAR:
         yield fail(
             "clock",
             f"it says {utc_text(now)}",
             why="blocks begin and end by it",
-            mend="timedatectl set-ntp true",
+            fix="timedatectl set-ntp true",
         )
     else:
         yield ok("clock", utc_text(now))
 
 
 def steady_clock(host: Host) -> Iterator[Finding]:
-    """Yield where the clock contradicts what was seen before."""
+    """Report a clock that was set back, or that has leapt forward."""
     last, time = observed.load(host.state_path), host.time()
     if last is not None and last.applied > time.now.timestamp() + 60:
         yield fail(
             "clock",
-            f"it says {utc_text(time.now)}, and has said {utc_text(last.when)} before",
+            f"it says {utc_text(time.now)}, and said {utc_text(last.when)} before",
             why="it was set back: blocks end later than promised",
-            mend="timedatectl set-ntp true; then exitpol apply",
+            fix="timedatectl set-ntp true; then exitpol apply",
         )
     if time.leapt is not None:
         held = len(time.held(host.ledger().blocks))
@@ -120,13 +119,13 @@ def steady_clock(host: Host) -> Iterator[Finding]:
         yield warn(
             "clock",
             f"it has leapt from {trusted} to {utc_text(time.now)}; {held} blocks are held",
-            why="what would end by the leap is kept for an hour, in case the clock is wrong",
-            mend="timedatectl set-ntp true",
+            why="blocks that end by the leap are kept for an hour, in case the clock is wrong",
+            fix="timedatectl set-ntp true",
         )
 
 
 def tor_program() -> Iterator[Finding]:
-    """Yield which tor verifies where none runs. Raises TorRefusesError if there is none."""
+    """Name the tor that verifies files where no Tor runs. Raises TorRefusesError."""
     program = verify.of_host(None).command[0]
     yield ok("tor program", f"{program}, version {verify.version(program)}")
 
@@ -143,7 +142,7 @@ def _systemctl(word: str, unit: str) -> str:
 
 
 def _cron_place() -> Path | None:
-    """Return the crontab that runs the tick; None if none does."""
+    """Return the crontab that runs the tick; None if no crontab does."""
     for name in _CRON:
         path = Path(name)
         try:

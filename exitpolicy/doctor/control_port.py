@@ -1,0 +1,57 @@
+"""The check of a relay's control port: whether exitpol can reach Tor, and who else can."""
+
+from collections.abc import Iterator
+
+from exitpolicy.core.errors import ExitpolError
+from exitpolicy.doctor.finding import Finding, fail, ok, warn
+from exitpolicy.doctor.inspected import Inspected
+from exitpolicy.operations import init
+from exitpolicy.tor import discovery, inspect, torrc, verify
+
+
+def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report whether Tor answers at its control port, and how exitpol authenticates there."""
+    relay, error = subject.relay, subject.view.unreachable
+    if error is not None:
+        fix = error.hint if error.hint and "doctor" not in error.hint else _how_to_reach(subject)
+        why = "exitpol reloads Tor and reads the enforced policy through it"
+        yield fail(check, str(error), why=why, fix=fix, code=error.exit_code)
+        return
+    methods = inspect.methods(relay)
+    if "NONE" in methods:
+        if relay.control is not None and ":" in relay.control and "/" not in relay.control:
+            yield warn(
+                check,
+                f"{relay.control} accepts every program on this host without authentication",
+                why="who reaches the control port controls Tor",
+                fix=f"write CookieAuthentication 1 into {relay.torrc}; systemctl restart"
+                f" {subject.unit}",
+            )
+            return
+        method = "no authentication: the permissions of its folder protect it"
+    elif "PASSWORD" in methods and relay.password_file is not None:
+        method = f"authenticated with the password in {relay.password_file}"
+    else:
+        method = "authenticated with the cookie"
+    yield ok(check, f"{relay.control}, {method}")
+
+
+def _how_to_reach(subject: Inspected) -> str:
+    """Return what makes an unreachable Tor reachable, from what its torrc opens."""
+    relay = subject.relay
+    try:
+        invocation = verify.of_host(discovery.defaults_torrc(relay))
+        text = torrc.redirected(relay.torrc, subject.fragment, "")
+        options = verify.options(invocation, text, init.CONTROL_NAMES)
+    except ExitpolError:
+        return f"systemctl status {subject.unit}"
+    opened = init.control_address(options)
+    # `options` holds nothing of the defaults-torrc, which may open a control port as well.
+    if opened is None and discovery.defaults_torrc(relay) is None:
+        return (
+            f"write into {relay.torrc}, and systemctl restart {subject.unit}:\n"
+            "ControlSocket /run/tor/control\nCookieAuthentication 1"
+        )
+    if opened is not None and opened != relay.control:
+        return f"{relay.torrc} opens {opened}: write control: {opened} into the config"
+    return f"systemctl status {subject.unit}; systemctl restart {subject.unit}"

@@ -1,0 +1,61 @@
+"""What the checks of one relay work on: the relay as it is now."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from exitpolicy.core.errors import ExitpolError, InvalidFileError
+from exitpolicy.operations.desired import Desired
+from exitpolicy.policy.reconcile import View
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import fragment, inspect, process, verify
+from exitpolicy.tor.inspect import Candidate, CandidateError
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One relay, as it was inspected for the checks."""
+
+    relay: Relay
+    fragment: Path
+    blocks_ipv6: bool
+    """Whether a block in force has an IPv6 destination."""
+    view: View
+    candidate_error: ExitpolError | None
+    """Why Tor refuses the desired fragment; None if it accepts it."""
+    folder: Path
+    """Tor's working directory, to which relative includes refer."""
+
+    @property
+    def unit(self) -> str:
+        """The systemd unit of this Tor; a guess from Debian's layout if it does not run."""
+        running = self.view.running
+        found = process.unit(running.pid) if running is not None and running.pid else None
+        if found is not None:
+            return found.removesuffix(".service")
+        if self.relay.torrc.is_relative_to("/etc/tor"):
+            return f"tor@{self.relay.name}"
+        return "tor"
+
+
+def inspected(relay: Relay, path: Path, desired: Desired | None) -> Inspected:
+    """Inspect a relay with the fragment at `path`.
+
+    `desired` is None if the ledger is invalid; the installed fragment is inspected then.
+    """
+    text = ""
+    with contextlib.suppress(InvalidFileError):  # The check "fragment" reports it.
+        text = fragment.read(path) or ""
+    installed = Candidate(path, text, fragment.rules_of(text))
+    candidate = installed if desired is None else Candidate(path, desired.text, desired.rules)
+    refused: ExitpolError | None = None
+    try:
+        view = inspect.at(relay, candidate)
+    except CandidateError as error:
+        refused = error
+        view = inspect.at(relay, installed)
+    pid = 0 if view.running is None else view.running.pid
+    invocation = verify.of_process(pid) if pid else None
+    folder = Path("/") if invocation is None else invocation.folder
+    ipv6 = desired is not None and any(block.destination.family == 6 for block in desired.blocks)
+    return Inspected(relay, path, ipv6, view, refused, folder)

@@ -1,0 +1,146 @@
+"""The checks of a relay's next reload: whether Tor will read and accept its files."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import ExitCode
+from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
+from exitpolicy.doctor.inspected import Inspected
+from exitpolicy.tor import process, torrc, verify
+
+APPARMOR: Final = Path("/etc/apparmor.d/system_tor")
+"""Debian's profile for Tor; abstractions/tor lets Tor read the files below /etc/tor."""
+_TOR_FOLDER: Final = Path("/etc/tor")
+_SECONDS: Final = 10.0
+
+
+def verified(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report whether Tor accepts its files with the desired fragment."""
+    view, path = subject.view, subject.relay.torrc
+    why = "Tor exits when it reloads files that it refuses"
+    if subject.candidate_error is not None:
+        fix = "exitpol list, and lift what Tor refuses"
+        yield failed(check, subject.candidate_error, why=why, fix=fix)
+    elif view.broken is None:
+        yield ok(check, "tor accepts the torrc with the desired fragment")
+    elif torrc.include_places(path, subject.fragment, subject.folder):
+        fix = f"correct it until this reports no error: tor --verify-config -f {path}"
+        yield failed(check, view.broken, why=why, fix=fix)
+
+
+def readable(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report whether Tor's user can read the fragment."""
+    path, running = subject.fragment, subject.view.running
+    user = None if running is None or not running.pid else process.user(running.pid)
+    if user is None or not path.exists():
+        return
+    if os.geteuid() == 0:
+        can_read = _can_read(user, path)
+    elif os.geteuid() == user.uid:
+        can_read = os.access(path, os.R_OK)
+    else:
+        return
+    if can_read:
+        yield ok(check, f"{path} can be read by Tor's user {user.uid}")
+        return
+    closed = next(
+        (
+            folder
+            for folder in reversed(Path(os.path.realpath(path)).parents)
+            if not stat.S_IMODE(folder.stat().st_mode) & 0o001
+        ),
+        None,
+    )
+    yield fail(
+        check,
+        f"{path} cannot be read by Tor's user {user.uid}",
+        why="Tor exits at its next reload, which may be the one of logrotate",
+        fix=f"chmod a+r {path}" if closed is None else f"chmod a+x {closed}",
+        code=ExitCode.TOR_REFUSES,
+    )
+
+
+def _can_read(user: process.User, path: Path) -> bool:
+    """Try to read a file with the rights of a user, as Tor will at its next reload."""
+    result = subprocess.run(
+        ["/usr/bin/head", "-c", "1", str(path)],
+        user=user.uid,
+        group=user.gid,
+        extra_groups=user.groups,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        cwd="/",
+        timeout=_SECONDS,
+    )
+    return result.returncode == 0
+
+
+def apparmor(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report a fragment that Debian's AppArmor profile hides from Tor."""
+    if not APPARMOR.exists():
+        return
+    path, running = subject.fragment, subject.view.running
+    label = None if running is None or not running.pid else process.confinement(running.pid)
+    local = APPARMOR.with_name("local") / APPARMOR.name
+    allowed = local.is_file() and str(path) in local.read_text("utf-8", "replace")
+    if path.is_relative_to(_TOR_FOLDER) or allowed:
+        yield ok(check, f"{APPARMOR} lets Tor read {path}")
+    elif label == "unconfined":
+        yield ok(check, "AppArmor does not confine Tor")
+    else:
+        yield warn(
+            check,
+            f"{path} is not below {_TOR_FOLDER}",
+            why=f"where {APPARMOR} is in force, Tor may not read it and exits at its next reload",
+            fix=f"choose a fragment below {_TOR_FOLDER} in the config; or\n"
+            f"echo '{path} r,' >> {local}; apparmor_parser -r {APPARMOR}",
+        )
+
+
+def possible(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report what keeps Tor from reading its files, or ends it when it does."""
+    running, must_restart = subject.view.running, subject.view.must_restart
+    if must_restart is not None:
+        why = "no block is enforced until then, and a reload by another program ends Tor"
+        yield failed(check, must_restart, why=why)
+    elif running is not None and running.reload_ignored:
+        yield fail(
+            check,
+            "__ReloadTorrcOnSIGHUP is 0",
+            why="Tor answers a reload with success but reads nothing",
+            fix=f"remove that option from {subject.relay.torrc}; systemctl restart {subject.unit}",
+            code=ExitCode.TOR_REFUSES,
+        )
+    elif running is not None and subject.view.configured is not None:
+        yield ok(check, "Tor reads its files when it is reloaded")
+
+
+def version(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report whether the Tor that verifies the files is the Tor that reads them."""
+    running = subject.view.running
+    if running is None:
+        return
+    invocation = verify.of_process(running.pid)
+    if invocation is None:
+        yield warn(
+            check,
+            f"the process {running.pid} is hidden, or is not tor",
+            why="this host's tor verifies its files, which may be another version",
+            fix="run exitpol as root on the host where Tor runs",
+        )
+        return
+    installed, runs = verify.version(invocation.command[0]), running.version.split(" ")[0]
+    if installed == runs:
+        yield ok(check, f"Tor {runs}")
+    else:
+        yield warn(
+            check,
+            f"Tor {runs} runs, {invocation.command[0]} is {installed}",
+            why="another version verifies the files than the one that reads them",
+            fix=f"systemctl restart {subject.unit}",
+        )
