@@ -194,3 +194,15 @@ def test_saving_keeps_mode_and_link(tmp_path: Path) -> None:
     assert stat.S_IMODE(real.stat().st_mode) == 0o604
     assert ledger_file.load(link) == ledger
     assert [path.name for path in real.parent.iterdir()] == ["blocks.yaml"]
+
+
+def test_the_ledger_keeps_that_a_block_was_forced() -> None:
+    """`forced: yes` survives reading and writing; any other word is an error with its line."""
+    line = '- {destination: "202.0.0.0/8", since: "2026-01-01", until: never, forced: "yes"}\n'
+    text = f"version: 1\nblocks:\n{line}"
+    ledger = ledger_file.parse("x", text.encode())
+    assert [block.forced for block in ledger.blocks] == [True]
+    again = ledger_file.parse("x", ledger_file.render(ledger))
+    assert again.blocks == ledger.blocks
+    with pytest.raises(InvalidFileError, match="x:3: forced: 'maybe'"):
+        ledger_file.parse("x", text.replace('"yes"', "maybe").encode())

@@ -33,6 +33,8 @@ class State(StrEnum):
     """The relay would not exit there anyway."""
     UNKNOWN = "unknown"
     """No Tor says anything about it."""
+    LIFTING = "lifting"
+    """Lifted or expired: removed from the fragment, not yet read by Tor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class Block:
     Earlier than `until`: lifted, for good. At or after `until`: expired, which holds only as long
     as the clock says so. A clock that was ahead for a moment therefore ends no block for good.
     """
+
+    forced: bool = False
+    """Whether the operator accepts the limits that --force accepts: width, ports, Exit flag."""
 
     @property
     def was_lifted(self) -> bool:
@@ -130,6 +135,7 @@ class Blocks:
                     until=later.until,
                     reason=block.reason or old.reason,
                     reference=block.reference or old.reference,
+                    forced=block.forced or old.forced,
                 )
             blocks[block.destination] = block
         return Blocks(blocks)

@@ -39,6 +39,12 @@ class UsageError(ExitpolError):
     exit_code = ExitCode.USAGE
 
 
+class AttentionError(ExitpolError):
+    """Something needs the operator: what was asked for is not enforced as a whole."""
+
+    exit_code = ExitCode.ATTENTION
+
+
 class RefusedError(ExitpolError):
     """Done as asked, this would hurt the relay or make someone an exit."""
 

@@ -16,7 +16,7 @@ from exitpolicy.storage.yaml_document import Document, Node, Text, quoted
 
 MAX_BYTES: Final = 64_000_000
 
-_KEYS: Final = ("destination", "since", "until", "reason", "reference")
+_KEYS: Final = ("destination", "since", "until", "reason", "reference", "forced")
 _HEADER: Final = (
     "# exitpol's ledger: what is to be blocked. Edit it if you like, then: exitpol apply\n"
 )
@@ -82,6 +82,8 @@ def render(ledger: Ledger) -> bytes:
             fields.append(f"reason: {quoted(block.reason)}")
         if block.reference:
             fields.append(f"reference: {quoted(block.reference)}")
+        if block.forced:
+            fields.append('forced: "yes"')
         lines.append(f"- {{{', '.join(fields)}}}\n")
     return "".join(lines).encode()
 
@@ -110,7 +112,15 @@ def _block(document: Document, node: Node) -> Block:
         end,
         _words(document, fields, "reason"),
         _words(document, fields, "reference"),
+        forced="forced" in fields and _flag(document, fields["forced"], "forced"),
     )
+
+
+def _flag(document: Document, node: Node, what: str) -> bool:
+    text = document.text(node, what)
+    if text not in ("yes", "no"):
+        raise document.error(node.line, f"{what}: {text!r} is neither yes nor no")
+    return text == "yes"
 
 
 # Blocks that were made together have the same times.
