@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.policy.rule import Rule, parse_rule
 from exitpolicy.storage import files
 from exitpolicy.tor import fragment
 from tests.strategies import rules
 
 
-@given(st.lists(rules().map(str), max_size=8))
-def test_the_rules_are_read_back_in_their_order(lines: list[str]) -> None:
-    """What is rendered holds exactly these rules, one a line, below a header of comments."""
-    text = fragment.render(lines)
-    assert fragment.rules_of(text) == tuple(lines)
+@given(st.lists(rules(), max_size=8))
+def test_the_rules_are_read_back_in_their_order(written: list[Rule]) -> None:
+    """The fragment holds exactly these rules, in this order, below a header of comments."""
+    text = fragment.render(written)
+    assert fragment.rules_of(text) == tuple(written)
     rest = [line for line in text.splitlines() if not line.startswith("ExitPolicy ")]
     assert len(rest) == 2
     assert all(line.startswith("# ") for line in rest)
@@ -74,11 +75,11 @@ def test_every_tor_of_the_host_may_read_it(tmp_path: Path, before: int | None, a
         path.write_text("")
         path.chmod(before)
         os.chown(path, 12345, 54321)
-    staged = fragment.stage(path, fragment.render(["reject *:25"]))
+    staged = fragment.stage(path, fragment.render(parse_rule("reject *:25")))
     found = staged.stat()
     assert stat.S_IMODE(found.st_mode) == after
     assert (found.st_uid, found.st_gid) == (
         (12345, 54321) if before is not None else (os.geteuid(), os.getegid())
     )
     files.commit(path)
-    assert fragment.read(path) == fragment.render(["reject *:25"])
+    assert fragment.read(path) == fragment.render(parse_rule("reject *:25"))

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from exitpolicy.policy.evaluate import same_meaning
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions, first_catch_all
-from exitpolicy.policy.rule import RuleError, parse_policy
+from exitpolicy.policy.rule import (
+    Entry,
+    Rule,
+    RuleError,
+    UnknownRule,
+    parse_entries,
+    parse_policy,
+)
 from exitpolicy.storage import base_policies
 from exitpolicy.tor import verify
 from tests.tor_process import TOR, LoneTor, lone_tor
@@ -63,7 +70,7 @@ def compared(tor: LoneTor, combination: Combination) -> str | None:
             tor.controller.get_info("exit-policy/reject-private/relay").splitlines()
         ),
         # Not what it enforces, for that is to be told; the base policy is the same one.
-        enforced=parse_policy(base_policies.load("reduced").rules),
+        enforced=base_policies.load("reduced").rules,
     )
     invocation = verify.Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
     read = verify.options(invocation, tor.torrc.read_text(), OPTION_NAMES)
@@ -113,10 +120,17 @@ def test_the_policy_is_what_tor_enforces_for_all_combinations(tmp_path: Path) ->
             ExitOptions(reject_private=True),
         ),
         ({"ExitPolicyRejectPrivate": ("0",)}, ExitOptions(reject_private=False)),
-        ({"ExitPolicy": ("reject *:25", "", " ")}, ExitOptions(exit_policy=("reject *:25",))),
+        (
+            {"ExitPolicy": ("reject *:25", "", " ")},
+            ExitOptions(exit_policy=parse_entries(["reject *:25"])),
+        ),
         (
             {"IPv6Exit": ("1",), "BridgeRelay": ("1",), "ReducedExitPolicy": ("1",)},
             ExitOptions(ipv6_exit=True, bridge=True, reduced=True),
+        ),
+        (
+            {"ExitPolicy": ("reject *4:22, \t", "accept *:+80")},
+            ExitOptions(exit_policy=(Rule(False, 4, 0, 0, 22, 22), UnknownRule("accept *:+80"))),
         ),
         ({"ContactInfo": ("x",)}, ExitOptions()),
     ],
@@ -132,10 +146,17 @@ def test_what_is_not_said_has_tors_default(
     ("options", "exits"),
     [
         (ExitOptions(), False),
-        (ExitOptions(exit_policy=("reject 203.0.113.7:*",)), True),
+        (ExitOptions(exit_policy=parse_entries(["reject 203.0.113.7:*"])), True),
+        (ExitOptions(exit_policy=parse_entries(["reject6 203.0.113.7:*"])), True),
+        (ExitOptions(exit_policy=parse_entries(["accept *:+80"])), True),
         (ExitOptions(reduced=True), True),
         (ExitOptions(ipv6_exit=True), True),
-        (ExitOptions(exit_relay=False, exit_policy=("accept *:*",), ipv6_exit=True), False),
+        (
+            ExitOptions(
+                exit_relay=False, exit_policy=parse_entries(["accept *:*"]), ipv6_exit=True
+            ),
+            False,
+        ),
         (ExitOptions(exit_relay=True), True),
     ],
 )
@@ -148,18 +169,20 @@ def test_one_exit_option_makes_an_exit_of_a_relay_on_auto(
 
 def test_a_bridge_ends_in_reject() -> None:
     """A bridge gets no default policy but rejects what its own lines do not accept."""
-    options = ExitOptions(exit_policy=("accept *:80",), bridge=True, ipv6_exit=True)
+    options = ExitOptions(exit_policy=parse_entries(["accept *:80"]), bridge=True, ipv6_exit=True)
     default = parse_policy(["accept *:*"])
     got = options.policy(default=default, local=())
     assert same_meaning(got, parse_policy(["reject private:*", "accept *:80", "reject *:*"]))
 
 
-lines = st.lists(st.sampled_from(("reject *:1", "reject *:2", "reject *:3")), max_size=5)
+entries = st.lists(
+    st.sampled_from(parse_entries(["reject *4:1", "reject *6:2", "odd *:3"])), max_size=5
+)
 
 
-@given(lines, lines, lines)
+@given(entries, entries, entries)
 def test_the_operators_options_are_what_is_left_without_ours(
-    above: list[str], ours: list[str], below: list[str]
+    above: list[Entry], ours: list[Entry], below: list[Entry]
 ) -> None:
     """Taking our run of lines out leaves as many as the operator has, in their order."""
     options = ExitOptions(exit_policy=(*above, *ours, *below))
@@ -174,8 +197,9 @@ def test_the_operators_options_are_what_is_left_without_ours(
 
 def test_what_is_not_there_is_not_taken_out() -> None:
     """Lines that are not together in the options are none of ours."""
-    options = ExitOptions(exit_policy=("reject *:1", "reject *:9", "reject *:2"))
-    for absent in (("reject *:1", "reject *:2"), ("reject *:3",)):
+    options = ExitOptions(exit_policy=parse_entries(["reject *:1", "reject *:9", "reject *:2"]))
+    for texts in (("reject *:1", "reject *:2"), ("reject *:3",)):
+        absent = parse_entries(texts)
         assert options.without(absent) is options
         assert options.position(absent) is None
 
@@ -185,18 +209,22 @@ def test_what_is_not_there_is_not_taken_out() -> None:
     [
         ((), None),
         (("reject 203.0.113.7:*", "accept *:80"), None),
-        (("reject *:25, accept *:*", "reject *:*"), "accept *:*"),
+        (("reject *:25, accept *:*", "reject *:*"), "accept *4:*"),
         (("accept *:80", "reject *4:*"), "reject *4:*"),
-        (("accept 0.0.0.0/0:1-65535",), "accept 0.0.0.0/0:1-65535"),
-        (("accept *:",), "accept *:"),
+        (("accept 0.0.0.0/0:1-65535",), "accept *4:*"),
+        (("accept *:",), "accept *4:*"),
+        (("opt reject *:80", "accept *:*"), "accept *4:*"),
     ],
 )
 def test_the_first_catch_all_is_found(values: tuple[str, ...], rule: str | None) -> None:
-    """The first rule that leaves nothing for later ones is named as it stands there."""
-    assert first_catch_all(values) == rule
+    """The first rule that leaves nothing for later ones is found, whatever stands before it."""
+    found = first_catch_all(parse_entries(values))
+    assert (found and found.torrc_text) == rule
 
 
 def test_a_rule_that_is_not_understood_is_an_error_of_ours() -> None:
-    """A line that only Tor can read is named, not guessed at."""
+    """A rule that only Tor understands is named, not guessed."""
+    options = ExitOptions(exit_policy=parse_entries(["opt reject *:80"]), exit_relay=True)
+    assert [str(entry) for entry in options.unknown] == ["opt reject *:80"]
     with pytest.raises(RuleError, match=r"'opt reject \*:80' is not an exit policy rule"):
-        first_catch_all(["opt reject *:80"])
+        options.policy(default=(), local=())

@@ -22,10 +22,11 @@ from exitpolicy.policy.reconcile import (
     same_options,
     shadowing,
 )
-from exitpolicy.policy.rule import parse_policy
+from exitpolicy.policy.rule import parse_entries, parse_policy
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
-RULES = ("reject 203.0.113.7:*", "reject 203.0.113.9:22")
+TEXTS = ("reject 203.0.113.7:*", "reject 203.0.113.9:22")
+RULES = parse_policy(TEXTS)
 DEFAULT = parse_policy(["reject *:25", "accept *:*"])
 BLOCKED = parse_destination("203.0.113.7")
 BLOCK = Block(BLOCKED, NOW, None)
@@ -33,7 +34,7 @@ BLOCK = Block(BLOCKED, NOW, None)
 
 def options(*lines: str) -> ExitOptions:
     """Return the options of an exit with these ExitPolicy lines."""
-    return ExitOptions(exit_policy=lines, exit_relay=True)
+    return ExitOptions(exit_policy=parse_entries(lines), exit_relay=True)
 
 
 def running(ran: ExitOptions, *enforced: str) -> Running:
@@ -44,7 +45,7 @@ def running(ran: ExitOptions, *enforced: str) -> Running:
 
 def view(name: str = "a", ran: ExitOptions | None = None, *enforced: str) -> View:
     """Return a relay whose files hold our rules, above one line of the operator's."""
-    files = options(*RULES, "accept *:80")
+    files = options(*TEXTS, "accept *:80")
     return View(name, running(ran or files, *enforced), Configured(files, RULES))
 
 
@@ -96,7 +97,7 @@ def test_a_block_that_our_rules_reject_is_live() -> None:
     "seen",
     [
         view("a", options("accept *:80")),
-        view("a", options(*RULES, "accept *:80"), "accept *:*"),
+        view("a", options(*TEXTS, "accept *:80"), "accept *:*"),
         replace(view(), running=replace(running(options()), enforced=None, problem="not yet")),
         replace(view(), running=replace(view().running or pytest.fail("?"), network_disabled=True)),
     ],
@@ -109,7 +110,7 @@ def test_a_block_that_is_not_enforced_yet_is_pending(seen: View) -> None:
 
 def test_a_block_behind_an_accept_is_shadowed() -> None:
     """Once Tor has settled, an accept that wins will go on winning."""
-    files = options("accept 203.0.113.0/24:80", *RULES)
+    files = options("accept 203.0.113.0/24:80", *TEXTS)
     seen = View("a", running(files), Configured(files, RULES))
     assert seen.in_sync
     assert state(seen) is State.SHADOWED
@@ -122,8 +123,8 @@ def test_a_block_behind_an_accept_is_shadowed() -> None:
 def test_a_block_where_the_relay_would_not_exit_is_moot(text: str) -> None:
     """What Tor itself rejects before our rules needs none of them."""
     block = Block(parse_destination(text), NOW, None)
-    rules = (f"reject {'[2001:db8::1]' if ':' in text else text}:*",)
-    files = options(*rules)
+    value = f"reject {'[2001:db8::1]' if ':' in text else text}:*"
+    files, rules = options(value), parse_policy([value])
     seen = View("a", running(files), Configured(files, rules))
     assert block_states([block], rules, [seen]) == {block.destination: State.MOOT}
 
@@ -137,8 +138,8 @@ def test_without_a_tor_the_state_is_unknown() -> None:
 VIEWS = {
     State.SHADOWED: View(
         "s",
-        running(options("accept *:80", *RULES)),
-        Configured(options("accept *:80", *RULES), RULES),
+        running(options("accept *:80", *TEXTS)),
+        Configured(options("accept *:80", *TEXTS), RULES),
     ),
     State.PENDING: view("p", options("accept *:80")),
     State.UNKNOWN: UNREACHABLE,
@@ -157,10 +158,10 @@ def test_of_several_relays_the_gravest_state_counts(states: list[State]) -> None
 
 def test_the_operators_own_options_are_without_ours() -> None:
     """The fragment's run of lines is taken out, and another one put in its place."""
-    files = options("reject *:1", *RULES, "accept *:80")
+    files = options("reject *:1", *TEXTS, "accept *:80")
     configured = Configured(files, RULES)
     assert configured.own == options("reject *:1", "accept *:80")
-    other = configured.with_fragment(("reject *:9",))
+    other = configured.with_fragment(parse_policy(["reject *:9"]))
     assert other.options == options("reject *:1", "reject *:9", "accept *:80")
     assert other.with_fragment(RULES) == configured
     assert configured.with_fragment(()).options == configured.own
@@ -179,19 +180,19 @@ def test_drift_is_said_in_sentences() -> None:
     many = options(*(f"reject *:{port}" for port in range(1, 6)))
     assert drift(running(many)) == (
         (
-            "Tor does not run 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
-            " which its files say"
+            "its files have 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
+            " which Tor does not run"
         ),
-        "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, which its files do not say",
+        "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, which its files do not have",
     )
-    assert drift(running(options("accept *:80", *RULES))) == (
-        "Tor runs the ExitPolicy lines of its files in another order or number",
+    assert drift(running(options("accept *:80", *TEXTS))) == (
+        "Tor runs the ExitPolicy rules of its files in another order or number",
     )
     assert drift(running(replace(good.options, ipv6_exit=True))) == (
-        "Tor runs with ipv6_exit True, its files say False",
+        "Tor runs with ipv6_exit True, its files have False",
     )
     assert drift(running(good.options, "accept *:*")) == (
-        "the enforced policy is not what Tor's own options say",
+        "the enforced policy is not the one that Tor's own options make",
     )
     assert drift(replace(good, enforced=None, problem="not yet")) == (
         "Tor has no exit policy: not yet",

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import ExitpolError
-from exitpolicy.policy.rule import PRIVATE, Rule, RuleError, parse_policy, parse_rule
+from exitpolicy.policy.rule import (
+    PRIVATE,
+    IgnoredRule,
+    Rule,
+    RuleError,
+    UnknownRule,
+    parse_entries,
+    parse_policy,
+    parse_rule,
+    rules_of,
+    torrc_values,
+)
 from tests.strategies import rules
 from tests.tor_process import TOR
 
@@ -175,3 +186,43 @@ def test_a_line_may_hold_several_rules() -> None:
 def test_a_catch_all_has_every_address_and_port(text: str, catch_all: bool) -> None:
     """Only a rule for all addresses and all ports leaves nothing for later ones."""
     assert [rule.is_catch_all for rule in parse_rule(text)] == [catch_all]
+
+
+@given(st.lists(rules(), max_size=8))
+def test_the_values_for_a_torrc_are_read_back_as_the_same_rules(written: list[Rule]) -> None:
+    """Writing rules into a torrc and reading them gives equal rules in the same order."""
+    assert parse_entries(torrc_values(written)) == tuple(written)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["reject *:25"], ["reject *:25"]),
+        (["reject *4:25", "reject *6:25"], ["reject *:25"]),
+        (["reject *6:25", "reject *4:25"], ["reject6 *:25", "reject *4:25"]),
+        (["reject *4:25", "accept *6:25"], ["reject *4:25", "accept6 *:25"]),
+        (["reject *4:25", "reject *6:26"], ["reject *4:25", "reject6 *:26"]),
+        (["reject *4:25", "reject *4:25", "reject *6:25"], ["reject *4:25", "reject *:25"]),
+        (["reject 0.0.0.0/8:25", "reject *:1"], ["reject 0.0.0.0/8:25", "reject *:1"]),
+        (["reject6 1.2.3.4:25, opt *:1", ""], ["reject6 1.2.3.4:25", "opt *:1"]),
+        ([], []),
+    ],
+)
+def test_both_halves_of_a_wildcard_are_written_as_one(
+    values: list[str], expected: list[str]
+) -> None:
+    """`*` for both families costs one line, as an operator would write it; the rest is kept."""
+    assert list(torrc_values(parse_entries(values))) == expected
+
+
+def test_a_rule_that_is_not_understood_or_ignored_keeps_its_text() -> None:
+    """Entries that are no rules are told apart: Tor ignores one, the other may mean anything."""
+    entries = parse_entries(["reject6 1.2.3.4:25", "accept *:+80", "accept *4:80"])
+    assert entries == (
+        IgnoredRule("reject6 1.2.3.4:25"),
+        UnknownRule("accept *:+80"),
+        Rule(True, 4, 0, 0, 80, 80),
+    )
+    with pytest.raises(RuleError, match=r"'accept \*:\+80' is not an exit policy rule"):
+        rules_of(entries)
+    assert rules_of((entries[0], entries[2])) == (Rule(True, 4, 0, 0, 80, 80),)

@@ -10,9 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
+from exitpolicy.policy.rule import parse_rule
 from exitpolicy.tor import torrc, verify
 from tests.tor_process import TOR
 
+REJECT_ALL = parse_rule("reject *:*")[0]
+ACCEPT_ALL = parse_rule("accept *:*")[0]
 OURS = "ExitPolicy reject 203.0.113.7:*\n"
 CANDIDATE = "ExitPolicy reject 198.51.100.9:*\nExitPolicy reject *:25\n"
 NAMES = ("ExitPolicy", "ContactInfo", "Nickname")
@@ -223,7 +226,7 @@ def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) 
         lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
         lambda: host.redirected(""),
         lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
-        lambda: torrc.first_exit_policy(host.torrc, host.fragment, "reject *:*", host.folder),
+        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
     ):
         with pytest.raises(InvalidFileError, match=r":\d+: an include that is more than 30 levels"):
             look()
@@ -311,7 +314,7 @@ def test_a_rule_is_found_where_it_stands(
     """The first line that holds the rule is named, in whichever file."""
     for name, text in files.items():
         host.write(name, text)
-    found = torrc.first_exit_policy(host.torrc, host.fragment, "accept *:*", host.folder)
+    found = torrc.first_exit_policy(host.torrc, host.fragment, ACCEPT_ALL, host.folder)
     assert (found and str(found)) == (place and f"{host.folder}/{place}")
 
 

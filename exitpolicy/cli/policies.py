@@ -37,14 +37,16 @@ def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> int:
 
     Example: exitpol policy show web
     """
+    from exitpolicy.policy.rule import torrc_values
     from exitpolicy.storage import base_policies
 
     policy = base_policies.load(name)
+    rules = list(torrc_values(policy.rules))
     if as_json:
-        say_json(name=policy.name, description=policy.description, rules=policy.rules)
+        say_json(name=policy.name, description=policy.description, rules=rules)
     else:
         say(f"# {policy.description}")
-        for rule in policy.rules:
+        for rule in rules:
             say(f"ExitPolicy {rule}")
     return ExitCode.DONE
 

@@ -22,7 +22,7 @@ from exitpolicy.operations.refusals import check, former_rules
 from exitpolicy.policy import reconcile
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import Plan, View
-from exitpolicy.policy.rule import Rule
+from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import files, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
@@ -79,7 +79,7 @@ def preview(
     ledger: Ledger,
     *,
     force: bool = False,
-    baseline: tuple[str, ...] | None = None,
+    baseline: tuple[Entry, ...] | None = None,
 ) -> Applied:
     """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
 

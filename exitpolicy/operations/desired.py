@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.policy.minimize import fewest_rules
+from exitpolicy.policy.rule import Rule
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment
@@ -16,7 +17,7 @@ class Desired:
 
     blocks: Blocks
     """The blocks in force."""
-    rules: tuple[str, ...]
+    rules: tuple[Rule, ...]
     """The rules of the fragment: the fewest for the blocks, then those of the base policy."""
 
     @property
@@ -28,7 +29,7 @@ class Desired:
 def desired(ledger: Ledger, time: Time) -> Desired:
     """Return the desired state of a ledger at a time. Raises UsageError for an unknown policy."""
     blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
-    rules = [rule.in_torrc for rule in fewest_rules(block.destination for block in blocks)]
+    rules = fewest_rules(block.destination for block in blocks)
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules
-    return Desired(blocks, tuple(rules))
+    return Desired(blocks, rules)

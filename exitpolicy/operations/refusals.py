@@ -8,7 +8,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.policy import limits
 from exitpolicy.policy.options import ExitOptions, first_catch_all
 from exitpolicy.policy.reconcile import View
-from exitpolicy.policy.rule import parse_policy
+from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment, torrc
@@ -18,9 +18,9 @@ def check(
     host: Host,
     views: Sequence[View],
     want: Desired,
-    former: tuple[str, ...],
+    former: tuple[Entry, ...],
     *,
-    baseline: tuple[str, ...],
+    baseline: tuple[Entry, ...],
     force: bool,
 ) -> None:
     """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
@@ -34,7 +34,7 @@ def check(
         if above is not None:
             place = torrc.first_exit_policy(relay.torrc, host.config.fragment, above)
             raise InvalidFileError(
-                f"{place or relay.torrc}: {above!r} stands above the include of"
+                f"{place or relay.torrc}: {str(above)!r} stands above the include of"
                 f" {host.config.fragment}, so that no block has any effect",
                 hint=f"move the line %include {host.config.fragment} above it",
             )
@@ -44,14 +44,12 @@ def check(
         raise broken[0]
 
 
-def _check_limits(view: View, baseline: tuple[str, ...], *, force: bool) -> None:
+def _check_limits(view: View, baseline: tuple[Entry, ...], *, force: bool) -> None:
     """Refuse what would break a limit of Tor's that `baseline` keeps. Raises RefusedError."""
     assert view.configured is not None  # noqa: S101 - the caller has looked
     if view.configured.fragment == baseline or not view.configured.options.exits:
         return
-    default, reduced = (
-        parse_policy(base_policies.load(name).rules) for name in ("default", "reduced")
-    )
+    default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
     running = view.running
     descriptor = None if running is None else running.descriptor
 
@@ -81,7 +79,7 @@ def no_exit(relay: Relay) -> RefusedError:
     )
 
 
-def _above(view: View) -> str | None:
+def _above(view: View) -> Rule | None:
     """Return the catch-all of the operator above our rules; None if there is none."""
     assert view.configured is not None  # noqa: S101 - the caller has looked
     position = view.configured.options.position(view.configured.fragment)
@@ -90,6 +88,6 @@ def _above(view: View) -> str | None:
     return first_catch_all(view.configured.options.exit_policy[:position])
 
 
-def former_rules(former: str | None) -> tuple[str, ...]:
+def former_rules(former: str | None) -> tuple[Entry, ...]:
     """Return the rules that the fragment held."""
     return () if former is None else fragment.rules_of(former)

@@ -1,7 +1,7 @@
-"""How Tor makes an exit policy from the options of a torrc.
+"""The options of a torrc that make the exit policy, and the policy that Tor makes of them.
 
-The same function of the same options as policies_parse_exit_policy_from_options (tor:
-src/core/or/policies.c), so that what Tor enforces can be compared with what was configured.
+Follows policies_parse_exit_policy_from_options (tor: src/core/or/policies.c), so that what Tor
+enforces can be compared with what is configured.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
 
-from exitpolicy.policy.rule import Rule, parse_policy, parse_rule
+from exitpolicy.policy.rule import Entry, Rule, UnknownRule, parse_entries, parse_rule, rules_of
 
 OPTION_NAMES: Final = (
     "ExitPolicy",
@@ -21,17 +21,17 @@ OPTION_NAMES: Final = (
     "BridgeRelay",
     "TestingTorNetwork",
 )
-"""The options that make the policy; what others there are does not matter to it."""
+"""The options that make the policy; no other option changes it."""
 
 _REJECT_ALL: Final = parse_rule("reject *:*")
 
 
 @dataclass(frozen=True, slots=True)
 class ExitOptions:
-    """The options of tor(1) that make the exit policy, as configured."""
+    """The values of the exit options of tor(1)."""
 
-    exit_policy: tuple[str, ...] = ()
-    """The values of the ExitPolicy lines, in order, as they were written."""
+    exit_policy: tuple[Entry, ...] = ()
+    """The rules of the ExitPolicy lines, in order."""
     exit_relay: bool | None = None
     """ExitRelay; None is `auto`."""
     ipv6_exit: bool = False
@@ -46,7 +46,7 @@ class ExitOptions:
 
     @classmethod
     def read(cls, options: Mapping[str, Sequence[str]]) -> "ExitOptions":
-        """Return the options from their values by name; absent ones have Tor's default."""
+        """Return the options, given their values by name; absent ones have Tor's default."""
 
         def flag(name: str, *, default: bool) -> bool:
             values = [value for value in options.get(name, ()) if value]
@@ -54,7 +54,7 @@ class ExitOptions:
 
         relay = [value for value in options.get("ExitRelay", ()) if value]
         return cls(
-            exit_policy=tuple(value for value in options.get("ExitPolicy", ()) if value.strip()),
+            exit_policy=parse_entries(options.get("ExitPolicy", ())),
             exit_relay=None if not relay or relay[-1] == "auto" else relay[-1] == "1",
             ipv6_exit=flag("IPv6Exit", default=False),
             reduced=flag("ReducedExitPolicy", default=False),
@@ -68,27 +68,32 @@ class ExitOptions:
 
     @property
     def exits(self) -> bool:
-        """Whether Tor makes exit connections at all with these options."""
+        """Whether Tor makes any exit connection with these options."""
         if self.exit_relay is None:
-            # policy_using_default_exit_options: "auto" is an exit if anything speaks of exiting.
+            # policy_using_default_exit_options: with "auto", any exit option makes an exit.
             return bool(self.exit_policy) or self.reduced or self.ipv6_exit
         return self.exit_relay
 
-    def without(self, fragment: Sequence[str]) -> "ExitOptions":
-        """Return the operator's own options: less the run of ExitPolicy values that is ours."""
+    @property
+    def unknown(self) -> tuple[UnknownRule, ...]:
+        """The ExitPolicy rules that exitpol does not understand."""
+        return tuple(entry for entry in self.exit_policy if isinstance(entry, UnknownRule))
+
+    def without(self, fragment: Sequence[Entry]) -> "ExitOptions":
+        """Return the operator's own options: without the first run of the fragment's rules."""
         start = self.position(fragment)
         if start is None:
             return self
         end = start + len(fragment)
         return replace(self, exit_policy=self.exit_policy[:start] + self.exit_policy[end:])
 
-    def position(self, fragment: Sequence[str]) -> int | None:
-        """Return at which ExitPolicy value the fragment's run begins; None where it is not."""
-        wanted, size = tuple(fragment), len(fragment)
+    def position(self, fragment: Sequence[Entry]) -> int | None:
+        """Return the index in `exit_policy` of the first run of the fragment's rules, or None."""
+        sought, size = tuple(fragment), len(fragment)
         if size == 0:
             return None
-        for start, value in enumerate(self.exit_policy):
-            if value == wanted[0] and self.exit_policy[start : start + size] == wanted:
+        for start, entry in enumerate(self.exit_policy):
+            if entry == sought[0] and self.exit_policy[start : start + size] == sought:
                 return start
         return None
 
@@ -100,12 +105,13 @@ class ExitOptions:
         reduced: Sequence[Rule] = (),
         enforced: Sequence[Rule] = (),
     ) -> tuple[Rule, ...]:
-        """Return the rules that Tor makes of these options; redundant ones are still there.
+        """Return the rules that Tor makes of these options, redundant ones included.
 
         `default` is `GETINFO exit-policy/default`, `local` is `GETINFO
-        exit-policy/reject-private/relay`. The reduced policy differs between versions of Tor and
-        cannot be asked for: `reduced` is that of this version if it is known, and if it is empty
-        the policy is read off the end of `enforced`. Raises RuleError.
+        exit-policy/reject-private/relay`. The reduced policy differs between versions of Tor, and
+        Tor does not tell it: `reduced` is that of this version where it is known; where it is
+        empty, the policy is taken from the end of `enforced`. Raises RuleError for a rule that
+        exitpol does not understand.
         """
         if not self.exits:
             return _REJECT_ALL
@@ -115,7 +121,7 @@ class ExitOptions:
         if self.reject_private:
             rules += parse_rule("reject private:*")
         rules += local
-        rules += parse_policy(self.exit_policy)
+        rules += rules_of(self.exit_policy)
         if self.bridge:
             rules += _REJECT_ALL
         elif self.reduced and reduced:
@@ -128,10 +134,9 @@ class ExitOptions:
         return tuple(rules)
 
 
-def first_catch_all(values: Iterable[str]) -> str | None:
-    """Return the first ExitPolicy rule behind which no IPv4 rule has any effect; None if none."""
-    for value in values:
-        for item in filter(None, map(str.strip, value.split(","))):
-            if any(rule.is_catch_all and rule.family == 4 for rule in parse_rule(item)):
-                return item
+def first_catch_all(entries: Iterable[Entry]) -> Rule | None:
+    """Return the first rule after which no IPv4 rule has any effect; None if there is none."""
+    for entry in entries:
+        if isinstance(entry, Rule) and entry.is_catch_all and entry.family == 4:
+            return entry
     return None

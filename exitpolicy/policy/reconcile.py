@@ -1,7 +1,7 @@
-"""Wanted, installed, enforced: what has to be done to make them equal, and what is already.
+"""Comparison of the desired, the installed and the enforced state. Changes nothing.
 
-Wanted is what ledger and clock say, installed is what stands in the fragment, enforced is the
-live policy of a running Tor. All of it is compared by meaning; nothing is done here.
+Desired is what ledger and clock say, installed is what the fragment holds, enforced is the policy
+of a running Tor. Policies are compared by meaning.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,20 +13,20 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.policy.evaluate import Decisions, same_meaning
 from exitpolicy.policy.options import ExitOptions
-from exitpolicy.policy.rule import Rule, RuleError, parse_policy
+from exitpolicy.policy.rule import Entry, Rule, RuleError, torrc_values
 
 _GRAVEST_FIRST: Final = (State.SHADOWED, State.PENDING, State.UNKNOWN, State.LIVE, State.MOOT)
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What a running Tor says of itself."""
+    """The state that a running Tor reports."""
 
     version: str
     torrc: str
     """GETINFO config-file."""
     options: ExitOptions
-    """GETCONF: what was configured when it last read its torrc, or was told since."""
+    """GETCONF: as read from its torrc at the last reload, or set since."""
     enforced: tuple[Rule, ...] | None
     """GETINFO exit-policy/full; None while Tor has none."""
     problem: str | None
@@ -36,19 +36,19 @@ class Running:
     local: tuple[Rule, ...] = ()
     """GETINFO exit-policy/reject-private/relay."""
     reduced: tuple[Rule, ...] = ()
-    """What ReducedExitPolicy means in this version of Tor; empty where we do not know."""
+    """The rules of ReducedExitPolicy in this version of Tor; empty if unknown."""
     descriptor: bytes | None = None
     """GETINFO dir/server/authority: the relay's own descriptor; None while there is none."""
     network_disabled: bool = False
-    """DisableNetwork: the enforced policy is stale."""
+    """DisableNetwork 1: the enforced policy is stale."""
     reload_ignored: bool = False
     """__ReloadTorrcOnSIGHUP 0: a reload reads nothing."""
     pid: int = 0
-    """Its process id; 0 if it does not say."""
+    """Its process id; 0 if unknown."""
 
     @property
     def expected(self) -> tuple[Rule, ...] | None:
-        """What Tor is to enforce with its running options; None if that cannot be said."""
+        """The policy that Tor's running options make; None if a rule is not understood."""
         try:
             return self.options.policy(
                 default=self.default,
@@ -61,7 +61,7 @@ class Running:
 
     @property
     def settled(self) -> bool:
-        """Whether Tor enforces what its running options say."""
+        """Whether the enforced policy is the one that the running options make."""
         expected = self.expected
         return (
             self.enforced is not None
@@ -73,11 +73,11 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What the files of a relay say, read by its own Tor with a given fragment."""
+    """The options in a relay's files, as its own Tor reads them with a given fragment."""
 
     options: ExitOptions
-    fragment: tuple[str, ...]
-    """The fragment's rules, as they were when it was read."""
+    fragment: tuple[Entry, ...]
+    """The rules of the fragment that was read."""
 
     @property
     def own(self) -> ExitOptions:
@@ -86,47 +86,46 @@ class Configured:
 
     @property
     def shadowed(self) -> tuple[str, ...]:
-        """The operator's own ExitPolicy rules below the fragment that decide nothing there."""
+        """The operator's own rules that have no effect because of the fragment above them."""
         start = self.options.position(self.fragment)
         if start is None:
             return ()
-        above = [rule for value in self.options.exit_policy[:start] for rule in _rules(value)]
-        ours = parse_policy(self.fragment)
-        own = [
-            (item.strip(), rule)
-            for value in self.options.exit_policy[start + len(self.fragment) :]
-            for item in value.split(",")
-            for rule in _rules(item)
-        ]
-        below = [rule for _, rule in own]
-        with_us = _used([*above, *ours, *below], len(above) + len(ours))
-        without_us = _used([*above, *below], len(above))
-        dead = {text for (text, _), a, b in zip(own, with_us, without_us, strict=True) if b > a}
-        alive = {text for (text, _), a in zip(own, with_us, strict=True) if a}
+        end = start + len(self.fragment)
+        above = _understood(self.options.exit_policy[:start])
+        ours = _understood(self.options.exit_policy[start:end])
+        below = _understood(self.options.exit_policy[end:])
+        effective = _used([*above, *ours, *below], len(above) + len(ours))
+        effective_alone = _used([*above, *below], len(above))
+        texts = [_item_text(rule) for rule in below]
+        kept = {text for text, used in zip(texts, effective, strict=True) if used}
         return tuple(
-            text for text in dict.fromkeys(text for text, _ in own) if text in dead - alive
+            dict.fromkeys(
+                text
+                for text, used in zip(texts, effective_alone, strict=True)
+                if used and text not in kept
+            )
         )
 
-    def with_fragment(self, fragment: tuple[str, ...]) -> "Configured":
-        """Return what the files would say with another fragment in the same place."""
+    def with_fragment(self, fragment: tuple[Entry, ...]) -> "Configured":
+        """Return the configuration with another fragment in the same place."""
         own, start = self.own, self.options.position(self.fragment) or 0
-        values = (*own.exit_policy[:start], *fragment, *own.exit_policy[start:])
-        return Configured(replace(own, exit_policy=values), fragment)
+        entries = (*own.exit_policy[:start], *fragment, *own.exit_policy[start:])
+        return Configured(replace(own, exit_policy=entries), fragment)
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that was seen of one relay."""
+    """The observed state of one relay."""
 
     name: str
     running: Running | None
     """None if it cannot be reached."""
     configured: Configured | None
-    """None if its files are not good."""
+    """None if Tor rejects its files."""
     unreachable: ExitpolError | None = None
     """Why it cannot be reached."""
     broken: ExitpolError | None = None
-    """Why its files are not good."""
+    """Why Tor rejects its files."""
     must_restart: ExitpolError | None = None
     """Why a reload of its files would end it."""
 
@@ -142,7 +141,7 @@ class View:
 
     @property
     def nearly_in_sync(self) -> bool:
-        """Whether all that is missing is that Tor enforces what it has read, which takes time."""
+        """Whether Tor has read its files and only the policy is not yet enforced."""
         return (
             not self.in_sync
             and self.running is not None
@@ -153,7 +152,7 @@ class View:
 
     @property
     def drift(self) -> tuple[str, ...]:
-        """What is not as the files say, in sentences for people; empty when in sync."""
+        """The differences between Tor and its files, as sentences; empty when in sync."""
         running = self.running
         if running is None:
             return ()
@@ -167,46 +166,48 @@ class View:
         if running.enforced is None:
             found.append(f"Tor has no exit policy: {running.problem}")
         elif not running.settled and not running.network_disabled:
-            found.append("the enforced policy is not what Tor's own options say")
+            found.append("the enforced policy is not the one that Tor's own options make")
         return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The least that makes wanted, installed and enforced equal."""
+    """The least that makes the desired, installed and enforced states equal."""
 
     install: bool
     """Whether the fragment has to be replaced."""
     reload: tuple[str, ...]
-    """The relays that have to read their files again."""
+    """The names of the relays to reload."""
 
     @property
     def nothing(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether there is nothing to do."""
         return not self.install and not self.reload
 
 
-def _rules(value: str) -> tuple[Rule, ...]:
-    try:
-        return parse_policy([value])
-    except RuleError:
-        return ()
+def _understood(entries: Iterable[Entry]) -> list[Rule]:
+    return [entry for entry in entries if isinstance(entry, Rule)]
+
+
+def _item_text(rule: Rule) -> str:
+    """Return a rule's text, the same for both halves of a `*` rule."""
+    return str(replace(rule, family=4)) if rule.prefix == 0 else str(rule)
 
 
 def _used(rules: Sequence[Rule], start: int) -> list[bool]:
-    """Tell of each rule from `start` on whether it decides anything."""
+    """Tell for each rule from index `start` on whether it decides anything."""
     deciding = Decisions(rules).used()
     return [index in deciding for index in range(start, len(rules))]
 
 
-def plan(wanted: str, installed: str | None, views: Iterable[View]) -> Plan:
+def plan(desired: str, installed: str | None, views: Iterable[View]) -> Plan:
     """Return what has to be done.
 
-    `wanted` and `installed` are texts of the fragment; the views were read with the wanted one. A
-    relay whose files are not good is never reloaded: it would exit.
+    `desired` and `installed` are texts of the fragment; the views were read with the desired one. A
+    relay whose files Tor rejects is never reloaded: the reload would end it.
     """
     return Plan(
-        wanted != installed,
+        desired != installed,
         tuple(
             view.name
             for view in views
@@ -218,38 +219,40 @@ def plan(wanted: str, installed: str | None, views: Iterable[View]) -> Plan:
 
 
 def same_options(running: ExitOptions, configured: ExitOptions) -> bool:
-    """Tell whether Tor runs with the exit options that its files say."""
+    """Tell whether Tor runs with the exit options of its files."""
     return running == configured
 
 
 def _differences(running: ExitOptions, configured: ExitOptions) -> list[str]:
-    """Say how the options that Tor runs with differ from those in its files."""
+    """Return sentences about how the running options differ from those in the files."""
     found: list[str] = []
-    missing = [v for v in configured.exit_policy if v not in running.exit_policy]
-    extra = [v for v in running.exit_policy if v not in configured.exit_policy]
+    in_files, in_tor = set(configured.exit_policy), set(running.exit_policy)
+    missing = [entry for entry in configured.exit_policy if entry not in in_tor]
+    extra = [entry for entry in running.exit_policy if entry not in in_files]
     if missing:
-        found.append(f"Tor does not run {_some(missing)}, which its files say")
+        found.append(f"its files have {_some(missing)}, which Tor does not run")
     if extra:
-        found.append(f"Tor runs {_some(extra)}, which its files do not say")
+        found.append(f"Tor runs {_some(extra)}, which its files do not have")
     if not missing and not extra and running.exit_policy != configured.exit_policy:
-        found.append("Tor runs the ExitPolicy lines of its files in another order or number")
+        found.append("Tor runs the ExitPolicy rules of its files in another order or number")
     for name in (f.name for f in fields(ExitOptions) if f.name != "exit_policy"):
         here, there = getattr(running, name), getattr(configured, name)
         if here != there:
-            found.append(f"Tor runs with {name} {here}, its files say {there}")
+            found.append(f"Tor runs with {name} {here}, its files have {there}")
     return found
 
 
-def _some(values: Sequence[str]) -> str:
+def _some(entries: Iterable[Entry]) -> str:
+    values = list(torrc_values(entries))
     more = f" and {len(values) - 3} more" if len(values) > 3 else ""
     return f"{', '.join(repr(value) for value in values[:3])}{more}"
 
 
 def block_states(
-    blocks: Iterable[Block], fragment: Sequence[str], views: Sequence[View]
+    blocks: Iterable[Block], fragment: Iterable[Entry], views: Sequence[View]
 ) -> dict[Destination, State]:
     """Return the state of each block: the gravest that it has on any of the relays."""
-    ours = frozenset(parse_policy(fragment))
+    ours = frozenset(_understood(fragment))
     blocks = tuple(blocks)
     by_view = [_states_on(view, blocks, ours) for view in views]
     return {

@@ -1,13 +1,13 @@
-"""One rule of a Tor exit policy: how it is read, and how Tor writes it.
+"""Rules of a Tor exit policy: parsing, and the text that Tor reads and prints.
 
-The grammar is that of torrc's ExitPolicy (tor(1)) and of a descriptor's policy lines (dir-spec,
-"accept" and "reject"); both are read, because `GETCONF ExitPolicy` answers with the first and
-`GETINFO exit-policy/full` with the second. They differ in what `*` means.
+The grammar is that of ExitPolicy in a torrc (tor(1)) and of a descriptor's policy lines (dir-spec,
+"accept" and "reject"). `GETCONF ExitPolicy` answers in the first form, `GETINFO exit-policy/full`
+in the second. They differ in what `*` means: both families in a torrc, IPv4 in a descriptor.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family, address_text, network, read_address
@@ -30,14 +30,34 @@ _RULE = re.compile(
 
 
 class RuleError(InvalidFileError, ValueError):
-    """The text is no rule that Tor would accept or print."""
+    """The text is not a rule that Tor accepts or prints, as far as exitpol knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoredRule:
+    """A rule that Tor accepts and ignores, such as `reject6 203.0.113.7:*`."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownRule:
+    """A rule that exitpol does not understand. Tor may."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Accept or reject connections to a network and a range of ports.
 
-    `str()` gives the text of a descriptor; `in_torrc` that of a torrc.
+    `str()` gives the text of a descriptor; `torrc_text` that of a torrc.
     """
 
     accept: bool
@@ -58,7 +78,7 @@ class Rule:
 
     @property
     def destination(self) -> Destination:
-        """What the rule is about."""
+        """The addresses and ports that the rule matches."""
         return Destination(self.family, self.network, self.last, ((self.low, self.high),))
 
     @property
@@ -67,14 +87,14 @@ class Rule:
         return self.prefix == 0 and (self.low, self.high) == ALL_PORTS[0]
 
     @property
-    def in_torrc(self) -> str:
-        """The text that means this in a torrc, where `*` is every address of both families."""
+    def torrc_text(self) -> str:
+        """The text of this rule in a torrc, where `*` means both families."""
         if self.family == 4 and self.prefix == 0:
             return f"{'accept' if self.accept else 'reject'} *4:{self._ports_text}"
         return str(self)
 
     def __str__(self) -> str:
-        # As policy_write_item with format_for_desc writes it (tor: src/core/or/policies.c).
+        # Follows policy_write_item with format_for_desc (tor: src/core/or/policies.c).
         if self.prefix == 0:
             address = "*"
         else:
@@ -93,26 +113,77 @@ class Rule:
         return interval_text(self.low, self.high)
 
 
-def parse_policy(lines: Iterable[str]) -> tuple[Rule, ...]:
-    """Read rules in order, several to a line where commas part them, as Tor reads them.
+Entry = Rule | IgnoredRule | UnknownRule
+"""One item of an ExitPolicy option."""
 
-    `private` and the `*` of both families become one rule a network and family. Raises
-    RuleError.
+
+def torrc_values(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield the ExitPolicy values that mean these rules in this order.
+
+    `parse_entries` reads the same entries from them. A rule for all IPv4 addresses and the same
+    one for all IPv6 addresses behind it become one value with `*`.
     """
+    held: Rule | None = None  # an IPv4 wildcard that the next entry may complete
+    for entry in entries:
+        if held is not None and entry == replace(held, family=6):
+            yield str(held)
+            held = None
+            continue
+        if held is not None:
+            yield held.torrc_text
+            held = None
+        if isinstance(entry, Rule) and entry.family == 4 and entry.prefix == 0:
+            held = entry
+        else:
+            yield entry.torrc_text if isinstance(entry, Rule) else entry.text
+    if held is not None:
+        yield held.torrc_text
+
+
+def parse_entries(values: Iterable[str]) -> tuple[Entry, ...]:
+    """Read ExitPolicy values in order, as `parse_policy` does, keeping what is not understood."""
+    entries: list[Entry] = []
+    for item in _items(values):
+        try:
+            entries.extend(parse_rule(item) or [IgnoredRule(item)])
+        except RuleError:
+            entries.append(UnknownRule(item))
+    return tuple(entries)
+
+
+def rules_of(entries: Iterable[Entry]) -> tuple[Rule, ...]:
+    """Return the rules of entries. Raises RuleError for one that is not understood."""
     rules: list[Rule] = []
-    for line in lines:
-        for item in line.split(","):
-            if text := item.strip():
-                rules.extend(parse_rule(text))
+    for entry in entries:
+        if isinstance(entry, UnknownRule):
+            raise RuleError(f"{entry.text!r} is not an exit policy rule")
+        if isinstance(entry, Rule):
+            rules.append(entry)
     return tuple(rules)
 
 
-def parse_descriptor(text: str) -> tuple[Rule, ...]:
-    """Read a policy as Tor prints it, a rule a line: `GETINFO exit-policy/full`.
+def parse_policy(values: Iterable[str]) -> tuple[Rule, ...]:
+    """Read ExitPolicy values in order; a value may hold several rules separated by commas.
 
-    Other than in a torrc, a `*` in it is every IPv4 address, unless accept6 or reject6 stands
-    before it; but a policy that accepts nothing is one line, `reject *:*` (tor:
-    src/feature/relay/router.c, router_dump_exit_policy_to_string). Raises RuleError.
+    `private`, and `*` for both families, become one rule per network and family. Raises RuleError.
+    """
+    return tuple(rule for item in _items(values) for rule in parse_rule(item))
+
+
+def _items(values: Iterable[str]) -> Iterator[str]:
+    """Yield the texts of single rules."""
+    for value in values:
+        for item in value.split(","):
+            if text := item.strip():
+                yield text
+
+
+def parse_descriptor(text: str) -> tuple[Rule, ...]:
+    """Read a policy as Tor prints it, one rule per line: `GETINFO exit-policy/full`.
+
+    Unlike in a torrc, `*` means all IPv4 addresses, except after accept6 or reject6. A policy that
+    accepts nothing is the single line `reject *:*` (tor: src/feature/relay/router.c,
+    router_dump_exit_policy_to_string). Raises RuleError.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines == ["reject *:*"]:
@@ -126,9 +197,9 @@ def parse_descriptor(text: str) -> tuple[Rule, ...]:
 
 
 def parse_rule(text: str) -> tuple[Rule, ...]:
-    """Read one rule into the rules of one network and family that it stands for.
+    """Read one rule; the result has one rule per network and family.
 
-    An empty result is a rule that Tor ignores: accept6 or reject6 with an IPv4 address or
+    It is empty for a rule that Tor ignores: accept6 or reject6 with an IPv4 address or
     `private` (tor: src/feature/dirparse/policy_parse.c). Raises RuleError.
     """
     match = _RULE.fullmatch(text)
@@ -141,13 +212,13 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     only_ipv6 = bool(match["six"])
     if match["star"] == "private":
         if match["mask"] is not None or match["colon"] is None:
-            raise RuleError(f"{text!r}: behind private stand only ports")
+            raise RuleError(f"{text!r}: only ports may follow private")
         if only_ipv6:
             return ()
         networks = [_parse_network(text) for text in PRIVATE]
     elif match["star"] is not None:
         if match["mask"] is not None:
-            raise RuleError(f"{text!r} puts a mask behind a wildcard")
+            raise RuleError(f"{text!r} has a mask after a wildcard")
         families: dict[str, tuple[Family, ...]] = {"*": (4, 6), "*4": (4,), "*6": (6,)}
         networks = [(family, 0, 0) for family in families[match["star"]]]
     else:

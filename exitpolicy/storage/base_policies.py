@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.policy.rule import RuleError, parse_rule
+from exitpolicy.policy.rule import Rule, RuleError, parse_rule
 from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document
 
@@ -19,8 +19,8 @@ class BasePolicy:
 
     name: str
     description: str
-    rules: tuple[str, ...]
-    """As they are written into the fragment, in order."""
+    rules: tuple[Rule, ...]
+    """In order."""
 
 
 def names() -> tuple[str, ...]:
@@ -39,14 +39,13 @@ def load(name: str) -> BasePolicy:
     if document.root is None:
         raise document.error(1, "the base policy is empty")
     fields = document.fields(document.root, "a base policy", ("name", "description", "rules"))
-    rules = []
+    rules: list[Rule] = []
     for node in document.items(fields["rules"], "rules"):
         text = document.text(node, "a rule")
         try:
-            parse_rule(text)
+            rules.extend(parse_rule(text))
         except RuleError as error:
             raise document.error(node.line, str(error)) from None
-        rules.append(text)
     return BasePolicy(name, document.text(fields["description"], "description"), tuple(rules))
 
 

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.policy.rule import Entry, parse_entries, torrc_values
 from exitpolicy.storage import files
 
 MAX_BYTES: Final = 64_000_000
@@ -18,14 +19,14 @@ _HEADER: Final = """\
 _KEYWORD: Final = "ExitPolicy "
 
 
-def render(rules: Sequence[str]) -> str:
+def render(rules: Iterable[Entry]) -> str:
     """Return the text of the fragment with these rules in this order."""
-    return _HEADER + "".join(f"{_KEYWORD}{rule}\n" for rule in rules)
+    return _HEADER + "".join(f"{_KEYWORD}{value}\n" for value in torrc_values(rules))
 
 
-def rules_of(text: str) -> tuple[str, ...]:
-    """Return the values of the ExitPolicy lines in a fragment's text."""
-    return tuple(
+def rules_of(text: str) -> tuple[Entry, ...]:
+    """Return the rules in a fragment's text."""
+    return parse_entries(
         line.removeprefix(_KEYWORD) for line in text.splitlines() if line.startswith(_KEYWORD)
     )
 

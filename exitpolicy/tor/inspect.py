@@ -17,7 +17,14 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
-from exitpolicy.policy.rule import Rule, RuleError, parse_descriptor, parse_policy
+from exitpolicy.policy.rule import (
+    Entry,
+    Rule,
+    RuleError,
+    parse_descriptor,
+    parse_policy,
+    torrc_values,
+)
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import discovery, restart, verify
@@ -47,7 +54,7 @@ class Candidate:
     fragment: Path
     content: Path | str
     """Where it is staged, or the text itself."""
-    rules: tuple[str, ...]
+    rules: tuple[Entry, ...]
 
 
 def at(relay: Relay, candidate: Candidate) -> View:
@@ -241,7 +248,7 @@ def _reduced(version: str) -> tuple[Rule, ...]:
     """Return the reduced policy of a version of Tor; empty if it may be another than ours."""
     if not version.startswith(_REDUCED_OF):
         return ()
-    return parse_policy(base_policies.load("reduced").rules)
+    return base_policies.load("reduced").rules
 
 
 def _default(control: Control) -> tuple[Rule, ...]:
@@ -321,7 +328,7 @@ def _verify(torrc: Path, invocation: verify.Invocation, text: str, candidate: Ca
                 hint="mend it: this Tor is not reloaded before, for it would exit",
             ) from None
         raise CandidateError(str(error)) from None
-    ours = {rule.partition(" ")[2] for rule in candidate.rules}
+    ours = {value.partition(" ")[2] for value in torrc_values(candidate.rules)}
     for warning in warnings:
         # Tor warns, and goes on without the rule, where it should refuse.
         if ours.intersection(_QUOTED.findall(warning)):

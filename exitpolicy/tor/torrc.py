@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.policy.rule import Rule, parse_entries
 from exitpolicy.storage import files
 
 MAX_BYTES: Final = 16_000_000
@@ -125,11 +126,11 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
 
 
 def first_exit_policy(
-    torrc: Path, fragment: Path, wanted: str, folder: Path = Path("/")
+    torrc: Path, fragment: Path, sought: Rule, folder: Path = Path("/")
 ) -> Place | None:
-    """Return the place of the ExitPolicy line that holds the rule `wanted`; None if not found."""
-    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
-        if rule is not None and rule.split() == wanted.split():
+    """Return the place of the first ExitPolicy line that holds a rule; None if there is none."""
+    for place, item in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if item is not None and sought in parse_entries([item]):
             return place
     return None
 
