@@ -79,9 +79,16 @@ class Envelope:
     subject: str = ""
     sender: str | None = None
     """The `From` header, decoded."""
-    reply_to: str | None = None
-    """The bare address that an answer goes to: `Reply-To`, or else `From`."""
+    from_addresses: tuple[str, ...] = ()
+    """The addresses in `From`, parsed before decoding; several if it is unclear who wrote."""
+    reply_to_addresses: tuple[str, ...] | None = None
+    """The addresses in `Reply-To`; None without that header, empty if it holds no usable one."""
     date: datetime | None = None
+
+    @property
+    def reply_to(self) -> str | None:
+        """The first address of `Reply-To`, else of `From`."""
+        return next(iter((self.reply_to_addresses or ()) + self.from_addresses), None)
 
 
 @dataclass(frozen=True, slots=True)

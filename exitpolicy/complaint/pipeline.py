@@ -1,6 +1,5 @@
 """Reading a complaint: from the bytes of a report to what it says."""
 
-import email.utils
 import re
 from collections.abc import Collection
 from datetime import datetime
@@ -19,6 +18,7 @@ from exitpolicy.complaint.roles.lines import collect, host_names
 from exitpolicy.complaint.roles.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
 from exitpolicy.core.addresses import address_text
 from exitpolicy.core.destination import Destination
+from exitpolicy.core.mail_addresses import mail_addresses
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
@@ -29,7 +29,6 @@ MIN_SPOKEN: Final = 12
 """Words of a sender's own, from which on the complaint is in their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
-_ADDRESS: Final = re.compile(r"[\w.+=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,6}")
 _FROM: Final = re.compile(
     r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
     r"|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
@@ -135,24 +134,16 @@ def _is_sweep(verdict: Verdict) -> bool:
 
 def _envelope(headers: Headers) -> Envelope:
     sender = headers.get("from") or None
-    reply = _address_in(headers.get("reply-to")) or _address_in(headers.get("from"))
+    reply_to = [field for field in headers.values.get("reply-to", []) if field]
     return Envelope(
         message_id=headers.raw("message-id").strip()[:500] or None,
         references=(headers.raw("references") or headers.raw("in-reply-to")).strip()[:4000] or None,
         subject=headers.get("subject")[:1000],
         sender=sender[:500] if sender else None,
-        reply_to=reply,
+        from_addresses=mail_addresses(headers.values.get("from", [])),
+        reply_to_addresses=mail_addresses(reply_to) if reply_to else None,
         date=parse_date(headers.raw("date")) if headers.raw("date") else None,
     )
-
-
-def _address_in(value: str) -> str | None:
-    """Return the bare mail address in a header."""
-    address = email.utils.parseaddr(value[:1000])[1]
-    if "@" in address and not re.search(r"[\s\x00-\x1f<>]", address):
-        return address
-    found = _ADDRESS.search(value[:1000])
-    return found.group() if found else None
 
 
 def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
