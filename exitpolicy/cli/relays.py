@@ -148,7 +148,7 @@ def apply(
     After an edit of the ledger by hand, for example: exitpol apply
     """
     from exitpolicy.operations import apply as operation
-    from exitpolicy.tor.inspect import SETTLE_SECONDS
+    from exitpolicy.tor.reload import SETTLE_SECONDS
 
     host = the_host()
     if dry_run:

@@ -6,7 +6,7 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
 from exitpolicy.operations import init
-from exitpolicy.tor import discovery, inspect, torrc, verify
+from exitpolicy.tor import discovery, identity, torrc, verify
 
 
 def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -17,7 +17,7 @@ def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
         why = "exitpol reloads Tor and reads the enforced policy through it"
         yield fail(check, str(error), why=why, fix=fix, code=error.exit_code)
         return
-    methods = inspect.methods(relay)
+    methods = identity.auth_methods(relay)
     if "NONE" in methods:
         if relay.control is not None and ":" in relay.control and "/" not in relay.control:
             yield warn(

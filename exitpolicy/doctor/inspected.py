@@ -50,10 +50,10 @@ def inspected(relay: Relay, path: Path, desired: Desired | None) -> Inspected:
     candidate = installed if desired is None else Candidate(path, desired.text, desired.rules)
     refused: ExitpolError | None = None
     try:
-        view = inspect.at(relay, candidate)
+        view = inspect.inspect_relay(relay, candidate)
     except CandidateError as error:
         refused = error
-        view = inspect.at(relay, installed)
+        view = inspect.inspect_relay(relay, installed)
     pid = 0 if view.running is None else view.running.pid
     invocation = verify.of_process(pid) if pid else None
     folder = Path("/") if invocation is None else invocation.folder

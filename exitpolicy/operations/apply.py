@@ -27,7 +27,7 @@ from exitpolicy.storage import files, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, lock
-from exitpolicy.tor import fragment, inspect
+from exitpolicy.tor import fragment, inspect, reload
 
 LOCK_SECONDS: Final = 120.0
 """How long another apply is waited for; it may itself wait for Tor."""
@@ -108,14 +108,16 @@ def observe(host: Host, ledger: Ledger) -> Applied:
     want = desired(ledger, time)
     former = fragment.read(host.config.fragment)
     candidate = inspect.Candidate(host.config.fragment, want.text, want.rules)
-    views = tuple(in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays()))
+    views = tuple(
+        in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
+    )
     return _applied(time, want, former, views)
 
 
 def apply(
     host: Host,
     *,
-    settle_seconds: float | None = inspect.SETTLE_SECONDS,
+    settle_seconds: float | None = reload.SETTLE_SECONDS,
     recorded: float | None = None,
 ) -> Applied:
     """Install what is wanted and reload the relays that do not run it; return what is enforced.
@@ -158,7 +160,9 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
     staged = fragment.stage(path, want.text) if changed else path
     candidate = inspect.Candidate(path, staged, want.rules)
     try:
-        views = tuple(in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays()))
+        views = tuple(
+            in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
+        )
         # What was recorded with --force is wanted; a descriptor that nobody takes never is.
         rules = former_rules(former)
         check(host, views, want, rules, baseline=rules, force=True)
@@ -202,7 +206,7 @@ def _settle(host: Host, result: Applied) -> Applied:
         view = by_name[relay.name]
         if view.nearly_in_sync:
             with contextlib.suppress(TorUnreachableError):
-                return inspect.settle(relay, view, seconds=UNDER_WAY_SECONDS)
+                return reload.wait_settled(relay, view, seconds=UNDER_WAY_SECONDS)
         return view
 
     views = in_parallel(one, host.relays)
@@ -216,7 +220,7 @@ def _reload(
 
     def one(relay: Relay) -> View | ExitpolError:
         try:
-            return inspect.reload(relay, by_name[relay.name], settle_seconds=settle_seconds)
+            return reload.reload_relay(relay, by_name[relay.name], settle_seconds=settle_seconds)
         except ExitpolError as error:
             return error
 

@@ -18,7 +18,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.storage import base_policies, history, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path, lock
-from exitpolicy.tor.inspect import SETTLE_SECONDS
+from exitpolicy.tor.reload import SETTLE_SECONDS
 
 LOCK_SECONDS: Final = 10.0
 """How long another change of the ledger is waited for; each takes milliseconds."""

@@ -16,7 +16,7 @@ from exitpolicy.operations import query
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import BlockFact, Operator, Original, Recipient, Relay, ReplyFacts
 from exitpolicy.storage import files, history
-from exitpolicy.tor import discovery, inspect, torrc, verify
+from exitpolicy.tor import discovery, identity, torrc, verify
 
 MAX_BYTES: Final = 256_000_000
 """The largest complaint that is taken at all; of a large one only the beginning is read."""
@@ -48,7 +48,7 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
     texts = {host.config.operator.address, *_interface_addresses()}
     for relay in host.relays:
         texts.update(_torrc_addresses(relay.torrc, discovery.defaults_torrc(relay)))
-        texts.update(inspect.own_addresses(relay))
+        texts.update(identity.own_addresses(relay))
     found: set[Destination] = set()
     for text in texts:
         try:
@@ -199,7 +199,7 @@ def _accused(host: Host, complaint: Complaint | None) -> str | None:
 def _identity(host: Host, complaint: Complaint | None) -> Relay:
     """Return what Tor says of the relay that is accused, or else of the first that answers."""
     accused = _accused(host, complaint)
-    known = [found for relay in host.relays if (found := inspect.identity(relay)) is not None]
+    known = [found for relay in host.relays if (found := identity.identity_of(relay)) is not None]
     chosen = next((one for one in known if one.address == accused), known[0] if known else None)
     if chosen is None:
         return Relay()

@@ -8,7 +8,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
-from exitpolicy.tor import inspect, streams
+from exitpolicy.tor import identity, streams
 from exitpolicy.tor.streams import Address, Stream, StreamsUnknownError
 
 
@@ -55,7 +55,7 @@ def count_open(
         relays: frozenset[Address] = frozenset()
         if found:
             # A connection to another relay carries circuits of many clients: never close it.
-            relays = inspect.relay_addresses(host.relays)
+            relays = identity.relay_addresses(host.relays)
             found = streams.apart_from(found, relays)
     except ExitpolError as error:
         return OpenStreams(None, None, error)

@@ -56,7 +56,7 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
     want = desired(host.ledger(), time)
     installed = fragment.read(host.config.fragment) or ""
     candidate = Candidate(host.config.fragment, installed, former_rules(installed))
-    views = in_parallel(lambda relay: inspect.at(relay, candidate), host.some_relays())
+    views = in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
     return [result for view in views for result in _checked(view, destinations, want.blocks)]
 
 

@@ -1,14 +1,12 @@
-"""A look at one relay: what it runs, what it enforces, and what its files would make of it."""
+"""Inspect one relay: what it runs, what it enforces, and what its files say."""
 
 import os
 import re
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.addresses import read_endpoint
 from exitpolicy.core.errors import (
     ExitpolError,
     InvalidFileError,
@@ -17,29 +15,13 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
-from exitpolicy.policy.rule import (
-    Entry,
-    Rule,
-    RuleError,
-    parse_descriptor,
-    parse_policy,
-    torrc_values,
-)
-from exitpolicy.storage import base_policies
+from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import discovery, restart, verify
 from exitpolicy.tor import torrc as torrc_file
-from exitpolicy.tor.control import ANSWER_SECONDS, Control, NotAnsweredError, connect
-from exitpolicy.tor.streams import Address
+from exitpolicy.tor.control import Control, connect
+from exitpolicy.tor.running import info, running_of
 
-SETTLE_SECONDS: Final = 75.0
-"""How long a reloaded Tor is waited for until it enforces what it read."""
-
-_POLL_SECONDS: Final = 0.03
-
-
-_REDUCED_OF: Final = "0.4.9."
-"""The versions of Tor whose ReducedExitPolicy is our base policy `reduced`."""
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -57,7 +39,7 @@ class Candidate:
     rules: tuple[Entry, ...]
 
 
-def at(relay: Relay, candidate: Candidate) -> View:
+def inspect_relay(relay: Relay, candidate: Candidate) -> View:
     """Look at a relay, and let its own Tor read its files with the candidate.
 
     Nothing is changed. What is wrong with the relay is said in the view; only what is wrong with
@@ -69,7 +51,7 @@ def at(relay: Relay, candidate: Candidate) -> View:
     started: restart.Started | None = None
     try:
         with connect(relay) as control:
-            running = _running(control)
+            running = running_of(control)
             invocation = verify.of_process(running.pid)
             if invocation is not None:
                 started = _started(control, running.pid)
@@ -103,185 +85,11 @@ def at(relay: Relay, candidate: Candidate) -> View:
     return View(relay.name, running, configured, unreachable, broken, must_restart)
 
 
-def reload(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
-    """Reload a relay and look until it enforces what its files say, at most so long.
-
-    `settle_seconds` None does not wait. Raises TorRefusesError if Tor has ended, and
-    TorUnreachableError if it does not answer.
-    """
-    with connect(relay) as control:
-        control.reload(verify.SECONDS)
-        return _settled(control, view, settle_seconds or 0)
-
-
-def settle(relay: Relay, view: View, *, seconds: float) -> View:
-    """Look at a relay until it enforces what its files say, at most so long.
-
-    Raises TorUnreachableError if it does not answer.
-    """
-    with connect(relay) as control:
-        return _settled(control, view, seconds)
-
-
-def _settled(control: Control, view: View, seconds: float) -> View:
-    control.within(seconds + ANSWER_SECONDS)
-    deadline = time.monotonic() + seconds
-    running = _running(control)
-    view = replace(view, running=running)
-    while not view.in_sync and time.monotonic() < deadline:
-        running = _changed(control, running, deadline)
-        view = replace(view, running=running)
-    return view
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who a relay is."""
-
-    nickname: str | None
-    fingerprint: str | None
-    address: str | None
-
-
-def identity(relay: Relay) -> Identity | None:
-    """Return who a running relay says it is; None if it cannot be reached."""
-    try:
-        with connect(relay) as control:
-            nickname = control.get_conf(["Nickname"])["Nickname"]
-            return Identity(
-                nickname[0] if nickname else None,
-                _info(control, "fingerprint") or None,
-                _info(control, "address") or None,
-            )
-    except (TorUnreachableError, InvalidFileError, NotAnsweredError):
-        return None
-
-
-def own_addresses(relay: Relay) -> tuple[str, ...]:
-    """Return the addresses that a running relay says are its own; empty if it says nothing."""
-    try:
-        with connect(relay) as control:
-            found = [_info(control, "address"), _info(control, "address/v6")]
-    except (TorUnreachableError, InvalidFileError):
-        return ()
-    return tuple(address for address in found if address)
-
-
-def methods(relay: Relay) -> tuple[str, ...]:
-    """Return how the relay's control port lets in. Raises TorUnreachableError."""
-    with connect(relay) as control:
-        try:
-            return control.methods()
-        except NotAnsweredError:
-            return ()
-
-
-def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:
-    """Return the addresses and ORPorts of all relays that the Tors of this host know of.
-
-    Raises TorUnreachableError.
-    """
-    found: set[Address] = set()
-    for relay in relays:
-        with connect(relay) as control:
-            for line in _info(control, "ns/all").splitlines():
-                words = line.split()
-                # dir-spec 3.4.1: `r nick id [digest] date time IP ORPort DirPort`, `a [IPv6]:port`.
-                if words[:1] == ["r"] and len(words) >= 8:
-                    text = ":".join(words[-3:-1])
-                elif words[:1] == ["a"] and len(words) == 2:
-                    text = words[1]
-                else:
-                    continue
-                address = read_endpoint(text)
-                if address is not None:
-                    found.add(address)
-    return frozenset(found)
-
-
-def _changed(control: Control, running: Running, deadline: float) -> Running:
-    """Return what Tor runs as soon as its policy is not the one in `running`."""
-    before = running.enforced
-    while time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        enforced, problem = _enforced(control)
-        if enforced != before:
-            # The rules against which Tor's are compared depend on its addresses, which it may
-            # only now know: ask for them again.
-            return replace(running, enforced=enforced, problem=problem, local=_local(control))
-    return running
-
-
-def _running(control: Control) -> Running:
-    names = (*OPTION_NAMES, "DisableNetwork", "__ReloadTorrcOnSIGHUP")
-    values = control.get_conf(names)
-    enforced, problem = _enforced(control)
-    return Running(
-        version=_info(control, "version"),
-        torrc=_info(control, "config-file"),
-        options=ExitOptions.read(values),
-        enforced=enforced,
-        problem=problem,
-        default=_default(control),
-        reduced=_reduced(_info(control, "version")),
-        local=_local(control),
-        descriptor=_info(control, "dir/server/authority").encode("utf-8", "surrogateescape")
-        or None,
-        network_disabled=values["DisableNetwork"] == ("1",),
-        reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
-        pid=_pid(control),
-    )
-
-
-def _enforced(control: Control) -> tuple[tuple[Rule, ...] | None, str | None]:
-    try:
-        text = control.get_info("exit-policy/full")
-    except NotAnsweredError as error:
-        return None, str(error)
-    try:
-        return parse_descriptor(text), None
-    except RuleError as error:
-        return None, f"its policy is not understood: {error}"
-
-
-def _reduced(version: str) -> tuple[Rule, ...]:
-    """Return the reduced policy of a version of Tor; empty if it may be another than ours."""
-    if not version.startswith(_REDUCED_OF):
-        return ()
-    return base_policies.load("reduced").rules
-
-
-def _default(control: Control) -> tuple[Rule, ...]:
-    try:
-        return parse_policy([_info(control, "exit-policy/default")])
-    except RuleError:
-        return ()
-
-
-def _local(control: Control) -> tuple[Rule, ...]:
-    try:
-        return parse_descriptor(_info(control, "exit-policy/reject-private/relay"))
-    except RuleError:
-        return ()
-
-
-def _info(control: Control, key: str) -> str:
-    try:
-        return control.get_info(key)
-    except NotAnsweredError:
-        return ""
-
-
-def _pid(control: Control) -> int:
-    pid = _info(control, "process/pid")
-    return int(pid) if pid.isascii() and pid.isdigit() else 0
-
-
 def _started(control: Control, pid: int) -> restart.Started:
     return restart.started(
         pid,
-        can_save=_info(control, "config-can-saveconf"),
-        config_text=_info(control, "config-text"),
+        can_save=info(control, "config-can-saveconf"),
+        config_text=info(control, "config-text"),
     )
 
 

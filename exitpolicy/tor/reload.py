@@ -1,0 +1,60 @@
+"""Reload one relay, and wait until it enforces what it has read."""
+
+import time
+from dataclasses import replace
+from typing import Final
+
+from exitpolicy.policy.reconcile import Running, View
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import verify
+from exitpolicy.tor.control import ANSWER_SECONDS, Control, connect
+from exitpolicy.tor.running import enforced_policy, local_rules, running_of
+
+SETTLE_SECONDS: Final = 75.0
+"""Seconds within which a reloaded Tor must enforce what it has read."""
+
+_POLL_SECONDS: Final = 0.03
+
+
+def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
+    """Reload a relay; wait at most `settle_seconds` until it enforces what its files say.
+
+    `None` does not wait. Raises TorRefusesError if Tor has ended,
+    TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        control.reload(verify.SECONDS)
+        return _settled(control, view, settle_seconds or 0)
+
+
+def wait_settled(relay: Relay, view: View, *, seconds: float) -> View:
+    """Wait at most `seconds` until a relay enforces what its files say.
+
+    Raises TorUnreachableError if it does not answer.
+    """
+    with connect(relay) as control:
+        return _settled(control, view, seconds)
+
+
+def _settled(control: Control, view: View, seconds: float) -> View:
+    control.within(seconds + ANSWER_SECONDS)
+    deadline = time.monotonic() + seconds
+    running = running_of(control)
+    view = replace(view, running=running)
+    while not view.in_sync and time.monotonic() < deadline:
+        running = _changed(control, running, deadline)
+        view = replace(view, running=running)
+    return view
+
+
+def _changed(control: Control, running: Running, deadline: float) -> Running:
+    """Return what Tor runs once its policy differs from that in `running`, or at the deadline."""
+    before = running.enforced
+    while time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        enforced, problem = enforced_policy(control)
+        if enforced != before:
+            # The rules against which Tor's are compared depend on its addresses, which it may
+            # only now know: ask for them again.
+            return replace(running, enforced=enforced, problem=problem, local=local_rules(control))
+    return running
