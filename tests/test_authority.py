@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from exitpolicy.policy.limits import free_networks, port_summary
+from exitpolicy.policy.exit_flag import free_networks
+from exitpolicy.policy.port_summary import port_summary
 from exitpolicy.policy.rule import parse_policy
 from tests.evidence import Thing, record
 from tests.network import TOR, TOR_GENCERT, NetworkError, PrivateNetwork, wait_until

@@ -8,20 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exitpolicy.cli.status import limits_json
 from exitpolicy.core.addresses import BITS, Family
-from exitpolicy.policy.limits import (
+from exitpolicy.policy.descriptor import (
     DESCRIPTOR_LIMIT,
     DESCRIPTOR_SPARE,
     OTHER_CONTENT,
-    REJECTED_LIMIT,
-    Limits,
-    assess,
-    free_networks,
-    measure,
     other_bytes,
-    port_summary,
-    remove_redundancies,
 )
+from exitpolicy.policy.exit_flag import free_networks
+from exitpolicy.policy.limits import Limits, assess, measure
+from exitpolicy.policy.port_summary import REJECTED_LIMIT, port_summary
+from exitpolicy.policy.redundancy import remove_redundancies
 from exitpolicy.policy.rule import PRIVATE, Rule, parse_policy
 from tests.tor_process import lone_tor
 
@@ -353,12 +351,12 @@ def test_a_slash_8_must_be_accepted_by_one_rule() -> None:
 def test_the_keys_of_status() -> None:
     """`descriptor`, `rejected_addresses` by open ports, `exit_flag`."""
     known = measure(policy("reject 20.0.0.0/24:80", "reject *:25", EVERYTHING), DESCRIPTOR)
-    assert known.as_json() == {
+    assert limits_json(known) == {
         "descriptor": {"bytes": known.descriptor_bytes, "limit": DESCRIPTOR_LIMIT},
         "rejected_addresses": {"1-24": 0, "26-79": 0, "80": 256, "81-65535": 0, "limit": 2**25},
         "exit_flag": True,
     }
-    assert limits(EVERYTHING).as_json()["descriptor"] == {"bytes": None, "limit": 20_000}
+    assert limits_json(limits(EVERYTHING))["descriptor"] == {"bytes": None, "limit": 20_000}
 
 
 # -- what Tor drops ------------------------------------------------------------------------------

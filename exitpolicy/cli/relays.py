@@ -135,7 +135,7 @@ def status(
         say_json(**status_output.as_json(seen))
     else:
         status_output.write(seen)
-    return status_output.exit_code(seen) if check_ else ExitCode.DONE
+    return seen.exit_code if check_ else ExitCode.DONE
 
 
 def apply(

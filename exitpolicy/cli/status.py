@@ -7,9 +7,11 @@ from exitpolicy.cli import render
 from exitpolicy.cli.render import say, why
 from exitpolicy.core.block import State
 from exitpolicy.core.durations import remaining_text, utc_text
-from exitpolicy.core.errors import ExitCode
-from exitpolicy.operations.query import Status
-from exitpolicy.policy import limits
+from exitpolicy.core.ports import interval_text
+from exitpolicy.operations.query import Status, limits_of
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT
+from exitpolicy.policy.limits import Limits
+from exitpolicy.policy.port_summary import REJECTED_LIMIT
 from exitpolicy.policy.reconcile import View
 
 SOON: Final = timedelta(days=3)
@@ -65,16 +67,6 @@ def _say_ending(status: Status) -> None:
         say(f"ending soon  {len(ending) - _FEW} more: exitpol list --expiring {SOON.days}d")
 
 
-def exit_code(status: Status) -> ExitCode:
-    """Return what `status --check` ends with."""
-    if status.applied.problems:
-        return status.applied.problems[0].exit_code
-    shadowed = State.SHADOWED in status.applied.states.values()
-    if shadowed or status.fragment_changed or not status.applied.settled:
-        return ExitCode.ATTENTION
-    return ExitCode.DONE
-
-
 def _relay_json(status: Status, view: View) -> dict[str, Any]:
     running = view.running
     return {
@@ -85,23 +77,28 @@ def _relay_json(status: Status, view: View) -> dict[str, Any]:
         "tor_version": None if running is None else running.version,
         "pending": sum(1 for s in status.applied.states.values() if s is State.PENDING),
         "drift": view.drift,
-        **_limits_json(view),
+        **limits_json(limits_of(view)),
     }
 
 
-def _limits_json(view: View) -> dict[str, Any]:
-    known = measured(view)
-    if known is None:
+def limits_json(limits: Limits | None) -> dict[str, Any]:
+    """Return the keys `descriptor`, `rejected_addresses` and `exit_flag`.
+
+    `rejected_addresses` has one key for each interval of accepted ports.
+    """
+    if limits is None:
         return {"descriptor": None, "rejected_addresses": None, "exit_flag": None}
-    return known.as_json()
-
-
-def measured(view: View) -> limits.Limits | None:
-    """Return where a relay stands now; None where it enforces nothing that could be measured."""
-    running = view.running
-    if running is None or running.enforced is None or not running.options.exits:
-        return None
-    return limits.measure(running.enforced, running.descriptor)
+    rejected = {
+        interval_text(count.low, count.high): count.rejected
+        for count in limits.ipv4.counts
+        if count.accepted
+    }
+    size = limits.descriptor_bytes if limits.descriptor_known else None
+    return {
+        "descriptor": {"bytes": size, "limit": DESCRIPTOR_LIMIT},
+        "rejected_addresses": {**rejected, "limit": REJECTED_LIMIT[4]},
+        "exit_flag": limits.exit_flag,
+    }
 
 
 def _write_relay(status: Status, view: View) -> None:
@@ -117,13 +114,13 @@ def _write_relay(status: Status, view: View) -> None:
     say(f"{view.name}  {', '.join(words)}")
     for drift in view.drift:
         say(f"    {drift}")
-    known = measured(view)
+    known = limits_of(view)
     if known is None:
         if running.options.exits:
             say("    its limits are not known yet: it has no descriptor")
         return
     if known.descriptor_known:
-        _say_bar("descriptor", known.descriptor_bytes, limits.DESCRIPTOR_LIMIT, "bytes")
+        _say_bar("descriptor", known.descriptor_bytes, DESCRIPTOR_LIMIT, "bytes")
     else:
         say("    descriptor         not known yet")
     for summary, unit in (
@@ -131,7 +128,7 @@ def _write_relay(status: Status, view: View) -> None:
         (known.ipv6, "/64s"),
     ):
         if summary.ports:
-            limit = limits.REJECTED_LIMIT[summary.family]
+            limit = REJECTED_LIMIT[summary.family]
             _say_bar(f"rejected IPv{summary.family}", summary.most_rejected, limit, unit)
     free = min(known.free_networks)
     flag = "kept" if known.exit_flag else "NOT given"

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import TorUnreachableError
+from exitpolicy.core.errors import ExitCode, TorUnreachableError
 from exitpolicy.operations import apply
 from exitpolicy.operations.desired import desired
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.refusals import former_rules
 from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.limits import Limits, measure
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule
 from exitpolicy.tor import fragment, inspect
@@ -46,6 +47,16 @@ class Status:
     fragment_changed: bool
     """Whether an installed fragment differs from the desired one."""
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `status --check` ends with."""
+        if self.applied.problems:
+            return self.applied.problems[0].exit_code
+        shadowed = State.SHADOWED in self.applied.states.values()
+        if shadowed or self.fragment_changed or not self.applied.settled:
+            return ExitCode.ATTENTION
+        return ExitCode.DONE
+
 
 def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
     """Return how each relay treats each destination.
@@ -69,6 +80,14 @@ def status(host: Host) -> Status:
     return Status(
         applied, ledger.blocks, min(ends, default=None), applied.former != applied.desired.text
     )
+
+
+def limits_of(view: View) -> Limits | None:
+    """Return what the enforced policy uses of each limit; None for a relay that is no exit."""
+    running = view.running
+    if running is None or running.enforced is None or not running.options.exits:
+        return None
+    return measure(running.enforced, running.descriptor)
 
 
 def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) -> Iterator[Checked]:

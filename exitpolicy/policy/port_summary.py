@@ -1,0 +1,159 @@
+"""The port summary of a policy, from which clients choose an exit.
+
+A port is listed as accepted where a rule accepts it for every address while no more than
+`REJECTED_LIMIT` are counted as rejected before. Follows src/core/or/policies.c of Tor 0.4.9.11.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from exitpolicy.core.addresses import Family
+from exitpolicy.core.ports import ALL_PORTS, Ports, normal_ports, ports_text
+from exitpolicy.policy.rule import PRIVATE, Rule, parse_rule
+
+REJECTED_LIMIT: Final[Mapping[Family, int]] = {4: 1 << 25, 6: 1 << 48}
+"""How much may be rejected of a port that the summary accepts: IPv4 addresses, IPv6 /64s.
+
+That is two IPv4 /8s, or one IPv6 /16 (REJECT_CUTOFF_COUNT_IPV4 and _IPV6).
+"""
+
+SUMMARY_LIMIT: Final = 1_000
+"""The characters of the longest port summary (MAX_EXITPOLICY_SUMMARY_LEN)."""
+
+NO_PORT: Final = "reject 1-65535"
+"""The summary of a policy that accepts no port."""
+
+_COUNT_MAX: Final = (1 << 64) - 1
+_PRIVATE: Final = frozenset(
+    (rule.family, rule.network, rule.prefix)
+    for network in PRIVATE
+    for rule in parse_rule(f"reject {network}:*")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PortCount:
+    """An interval of ports that have the same counts."""
+
+    low: int
+    high: int
+    rejected: int
+    """What Tor counts as rejected up to the rule that accepts all addresses, or up to the end.
+
+    In IPv4 addresses or IPv6 /64s. What two rules reject counts twice.
+    """
+    accepted: bool
+    """Whether the summary lists the ports as accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSummary:
+    """The summary of a policy in the consensus, for one family."""
+
+    family: Family
+    counts: tuple[PortCount, ...]
+    """Intervals that cover ports 1 to 65535, ascending; neighbours differ."""
+    text: str
+    """The `p` or `ipv6-policy` line without its keyword, such as `accept 80,443`."""
+    ports: Ports
+    """The ports that a client reads from the text as accepted."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text is too long to name all ports that are accepted."""
+        return self.ports != normal_ports((c.low, c.high) for c in self.counts if c.accepted)
+
+    def rejected(self, port: int) -> int:
+        """Return the count of a port."""
+        at = bisect_right(self.counts, port, key=lambda count: count.low) - 1
+        return self.counts[at].rejected
+
+    @property
+    def most_rejected(self) -> int:
+        """The highest count of a port that is accepted; 0 where none is."""
+        return max((count.rejected for count in self.counts if count.accepted), default=0)
+
+
+def port_summary(rules: Iterable[Rule], family: Family) -> PortSummary:
+    """Return the summary that Tor makes of a policy (policy_summarize).
+
+    A port is accepted where a rule accepts it for every address while no more than
+    `REJECTED_LIMIT` are counted as rejected before.
+    """
+    own = [rule for rule in rules if rule.family == family]
+    starts = sorted(
+        {1, 65536, *(edge for rule in own for edge in (max(rule.low, 1), rule.high + 1))}
+    )
+    index = {port: i for i, port in enumerate(starts)}
+    changes = [0] * len(starts)  # what is added to the count from here on
+    decided: list[int | None] = [None] * (len(starts) - 1)
+    counts = [0] * (len(starts) - 1)
+    stale = False
+    for rule in own:
+        first, end = index[max(rule.low, 1)], index[rule.high + 1]
+        if not rule.accept:
+            if count := _count(rule):
+                changes[first] += count
+                changes[end] -= count
+                stale = True
+        elif rule.prefix == 0:
+            if stale:
+                _add_up(counts, changes)
+                stale = False
+            for i in range(first, end):
+                if decided[i] is None:
+                    decided[i] = min(counts[i], _COUNT_MAX)
+    _add_up(counts, changes)
+    limit = REJECTED_LIMIT[family]
+    merged: list[PortCount] = []
+    for i, (low, after) in enumerate(pairwise(starts)):
+        at = decided[i]
+        accepted = at is not None and at <= limit
+        rejected = min(counts[i], _COUNT_MAX) if at is None else at
+        start = low
+        if merged and (merged[-1].rejected, merged[-1].accepted) == (rejected, accepted):
+            start = merged.pop().low
+        merged.append(PortCount(start, after - 1, rejected, accepted))
+    text, ports = _summary_text(merged)
+    return PortSummary(family, tuple(merged), text, ports)
+
+
+def _count(rule: Rule) -> int:
+    """Return what a reject rule adds to the count (policy_summary_reject)."""
+    if (rule.family, rule.network, rule.prefix) in _PRIVATE:
+        return 0
+    if rule.family == 4:
+        return 1 << 32 - rule.prefix
+    if rule.prefix > 64:
+        return 0
+    return 1 << 64 - rule.prefix if rule.prefix else _COUNT_MAX
+
+
+def _add_up(counts: list[int], changes: list[int]) -> None:
+    """Bring counts up to date from the changes noted so far."""
+    total = 0
+    for i in range(len(counts)):
+        total += changes[i]
+        counts[i] = total
+
+
+def _summary_text(counts: Iterable[PortCount]) -> tuple[str, Ports]:
+    """Return the text of a summary, cut where Tor cuts it, and the ports that it accepts."""
+    counts = list(counts)
+    accepted = normal_ports((c.low, c.high) for c in counts if c.accepted)
+    rejected = normal_ports((c.low, c.high) for c in counts if not c.accepted)
+    if not accepted:
+        return NO_PORT, ()
+    if not rejected:
+        return "accept 1-65535", ALL_PORTS
+    accepts, rejects = ports_text(accepted), ports_text(rejected)
+    longest = SUMMARY_LIMIT - len("accept") - 1
+    if len(accepts) > longest and len(rejects) > longest:
+        accepts = accepts[: accepts.rindex(",", 0, longest + 1)]
+        return f"accept {accepts}", accepted[: accepts.count(",") + 1]
+    if len(rejects) < len(accepts):
+        return f"reject {rejects}", accepted
+    return f"accept {accepts}", accepted
