@@ -144,11 +144,11 @@ def test_what_is_not_blocked_cannot_be_renewed_or_lifted() -> None:
         with pytest.raises(NoSuchBlockError) as caught:
             change()
         assert str(caught.value) == "no block for 203.0.113.7"
-        assert caught.value.hint == "these overlap it: 203.0.113.0/24:22"
+        assert caught.value.hint == "blocks that overlap it: 203.0.113.0/24:22"
         assert caught.value.exit_code is ExitCode.NO_SUCH_BLOCK
     with pytest.raises(NoSuchBlockError) as caught:
         Blocks.of().get(ONE)
-    assert caught.value.hint == "see what is blocked: exitpol list --all"
+    assert caught.value.hint == "to see all blocks: exitpol list --all"
 
 
 def test_of_many_overlapping_blocks_five_are_named() -> None:
@@ -173,7 +173,7 @@ def test_words_are_kept_unless_too_long_or_undecodable() -> None:
     odd = 'a "b"\n\t\x00\x85\u2028 🙂'
     assert checked_text("reason", odd) == odd
     assert checked_text("reason", "x" * MAX_TEXT)
-    with pytest.raises(UsageError, match="the reason has 1001 characters; 1000 fit"):
+    with pytest.raises(UsageError, match="the reason has 1001 characters; at most 1000"):
         checked_text("reason", "x" * (MAX_TEXT + 1))
     with pytest.raises(UsageError, match="the reference holds bytes that are not UTF-8 text"):
         checked_text("reference", "caf\udce9")

@@ -115,12 +115,16 @@ def one(**changes: str) -> str:
         (one(until="30d"), "f:3: until: '30d' is no time", "2027-01-31, or never"),
         (
             one(until="2026-12-01T10:00:00"),
-            "f:3: until: '2026-12-01T10:00:00' says no zone",
+            "f:3: until: '2026-12-01T10:00:00' has no time zone",
             "Z if",
         ),
         (one(until="2026-11-21"), "f:3: a block that ends before it begins", None),
         (one(until="2026-11-22T00:00:00Z"), "f:3: a block that ends before it begins", None),
-        (one(reason="x" * 1001), "f:3: reason: the reason has 1001 characters; 1000 fit", None),
+        (
+            one(reason="x" * 1001),
+            "f:3: reason: the reason has 1001 characters; at most 1000 are allowed",
+            None,
+        ),
         (
             one() + '- {destination: "203.0.113.7/32", since: "2026-11-22", until: never}\n',
             "f:4: a second block for 203.0.113.7",

@@ -60,7 +60,7 @@ def in_ledger(host: LoneExit) -> set[str]:
 
 
 @pytest.mark.parametrize("offset", ["+60d", pytest.param("+20y", marks=pytest.mark.slow)])
-def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
+def test_jump_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     host: LoneExit, offset: str
 ) -> None:
     """A tick that finds itself months later doubts the clock: all stays blocked, with a warning."""
@@ -74,7 +74,7 @@ def test_leap_forward_by_more_than_a_month_lifts_nothing_and_is_said(
 
 
 @pytest.mark.parametrize("offset", ["-10y", pytest.param("-2d", marks=pytest.mark.slow)])
-def test_leap_back_lifts_nothing(host: LoneExit, offset: str) -> None:
+def test_jump_back_lifts_nothing(host: LoneExit, offset: str) -> None:
     """A tick before the blocks began keeps them, though they are not in force by that clock."""
     at(host, offset, "expire")
     assert host.rejected() == ALL

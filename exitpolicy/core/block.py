@@ -1,9 +1,8 @@
-"""Blocks: a destination, from when, until when, and why; and the set of them that is wanted.
+"""Blocks: a destination, its beginning, its end and the reason; and the set of blocks of a ledger.
 
-Whether a block is in force is decided here and nowhere else: since <= now < until.
+A block is in force while since <= now < until. This module alone decides that.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,24 +14,22 @@ from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import NoSuchBlockError, UsageError
 
 MAX_TEXT: Final = 1000
-"""The most characters that a reason or a reference may have."""
-
-_UNDECODABLE = re.compile("[\ud800-\udfff]")
+"""The maximum length of a reason or a reference, in characters."""
 
 
 class State(StrEnum):
-    """What has become of a block that is in force."""
+    """The observed state of a block."""
 
     LIVE = "live"
-    """Rejected in the enforced policy, by rules of ours."""
+    """Rejected in the enforced policy, by a rule of the fragment."""
     PENDING = "pending"
-    """Wanted, not yet enforced."""
+    """In force, not yet enforced."""
     SHADOWED = "shadowed"
-    """An earlier accept wins."""
+    """An earlier accept rule wins."""
     MOOT = "moot"
-    """The relay would not exit there anyway."""
+    """The relay would not connect there anyway."""
     UNKNOWN = "unknown"
-    """No Tor says anything about it."""
+    """No Tor could be asked."""
     LIFTING = "lifting"
     """Lifted or expired: removed from the fragment, not yet read by Tor."""
 
@@ -47,7 +44,7 @@ class Block:
     until: datetime | None
     """The first moment at which it is no longer in force; None for never."""
     reason: str = ""
-    """Why, in the operator's words."""
+    """The reason, in the operator's words."""
     reference: str = ""
     """The ticket of the complaint that led to it."""
     relays: tuple[str, ...] = ()
@@ -84,13 +81,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The blocks of a ledger in their order; one for a destination."""
+    """The blocks of a ledger in their order, at most one per destination."""
 
     by_destination: Mapping[Destination, Block]
 
     @classmethod
     def of(cls, blocks: Iterable[Block] = ()) -> "Blocks":
-        """Return the set of `blocks`; of two for one destination, the later in order wins."""
+        """Return the set of `blocks`; of two with the same destination, the later in order wins."""
         return cls({block.destination: block for block in blocks})
 
     def __iter__(self) -> Iterator[Block]:
@@ -107,7 +104,7 @@ class Blocks:
         return Blocks.of(block for block in self if block.in_force(now))
 
     def ended(self, now: datetime) -> "Blocks":
-        """Return the blocks that are over at `now`."""
+        """Return the blocks that have ended at `now`."""
         return Blocks.of(block for block in self if block.has_ended(now))
 
     def next_change(self, now: datetime) -> datetime | None:
@@ -117,10 +114,10 @@ class Blocks:
         return min((moment for moment in moments if moment and moment > now), default=None)
 
     def blocked(self, new: Iterable[Block]) -> "Blocks":
-        """Add blocks. A destination that has one already keeps the later end of the two.
+        """Add blocks. For a destination that has a block already, the later end of the two counts.
 
-        It keeps its beginning too, and takes the new reason and reference where they say
-        anything; a block that was over at the new one's beginning is replaced. Raises UsageError
+        The earlier beginning counts too, and a new reason or reference replaces the old one unless
+        it is empty. A block that has ended when the new one begins is replaced. Raises UsageError
         for a block that ends before it begins.
         """
         blocks = dict(self.by_destination)
@@ -129,7 +126,7 @@ class Blocks:
             old = blocks.get(block.destination)
             if old is not None and not old.has_ended(block.since):
                 later = old if _later(old.until, block.until) else block
-                block = replace(  # noqa: PLW2901 - the same block, seen with what was known of it
+                block = replace(  # noqa: PLW2901 - the same block, merged with the old one
                     block,
                     since=min(old.since, block.since),
                     until=later.until,
@@ -143,7 +140,7 @@ class Blocks:
     def renewed(self, destinations: Iterable[Destination], until: datetime | None) -> "Blocks":
         """Give existing blocks a new end, sooner or later.
 
-        Raises NoSuchBlockError, and UsageError for a block that would begin only then.
+        Raises NoSuchBlockError, and UsageError for a block that would end before it begins.
         """
         blocks = dict(self.by_destination)
         for destination in destinations:
@@ -161,9 +158,11 @@ class Blocks:
         if block is not None:
             return block
         near = [str(other.destination) for other in self if other.destination.overlaps(destination)]
-        hint = "see what is blocked: exitpol list --all"
+        hint = "to see all blocks: exitpol list --all"
         if near:
-            hint = f"these overlap it: {', '.join(near[:5])}" + (" …" if len(near) > 5 else "")
+            hint = f"blocks that overlap it: {', '.join(near[:5])}" + (
+                " …" if len(near) > 5 else ""
+            )
         raise NoSuchBlockError(f"no block for {destination}", hint=hint)
 
     def referring_to(self, reference: str) -> "Blocks":
@@ -171,30 +170,33 @@ class Blocks:
         found = Blocks.of(block for block in self if block.reference == reference)
         if not reference or not found:
             raise NoSuchBlockError(
-                f"no block with the reference {reference!r}", hint="see them: exitpol list --all"
+                f"no block with the reference {reference!r}",
+                hint="to see all references: exitpol list --all",
             )
         return found
 
 
 def checked_text(name: str, text: str) -> str:
-    """Return a reason or a reference as it can be kept. Raises UsageError.
+    """Return a reason or a reference if the ledger can hold it. Raises UsageError.
 
-    Any character may stand in it but what is no character: the undecodable bytes of a terminal.
+    Too long texts and undecodable bytes, which Python represents as surrogates, are refused.
     """
     if len(text) > MAX_TEXT:
         raise UsageError(
-            f"the {name} has {len(text)} characters; {MAX_TEXT} fit",
-            hint="keep the rest where the complaint is kept",
+            f"the {name} has {len(text)} characters; at most {MAX_TEXT} are allowed",
+            hint="shorten it, and keep the full text with the complaint",
         )
-    if _UNDECODABLE.search(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
         raise UsageError(
-            f"the {name} holds bytes that are not UTF-8 text", hint="leave those characters out"
-        )
+            f"the {name} holds bytes that are not UTF-8 text", hint="remove those characters"
+        ) from error
     return text
 
 
 def _lasting(block: Block) -> Block:
-    """Return a block if it is ever in force: no ledger may hold another. Raises UsageError."""
+    """Return a block if it ends after it begins. Raises UsageError."""
     if block.until is not None and block.until <= block.since:
         raise UsageError(
             f"the block for {block.destination} would end before it begins, at"
@@ -205,5 +207,5 @@ def _lasting(block: Block) -> Block:
 
 
 def _later(one: datetime | None, other: datetime | None) -> bool:
-    """Tell whether the end `one` comes after `other`; never comes after all."""
+    """Tell whether the end `one` is later than `other`; None, which is never, is the latest."""
     return one is None or (other is not None and one > other)

@@ -1,7 +1,7 @@
-"""Clocks that are wrong: what to believe when time has jumped.
+"""Clocks that jump: which time to trust.
 
-A block must not be lifted because a dead battery moved the clock by years, nor because it was set
-back before the block began.
+A block must not be lifted because a dead battery moved the clock by years, or because the clock
+was set back before the block began.
 """
 
 from dataclasses import dataclass
@@ -10,40 +10,40 @@ from typing import Final
 
 from exitpolicy.core.block import Block, Blocks
 
-TOO_FAR: Final = timedelta(days=31)
-"""Time between two looks that is doubted: the timer looks every 15 minutes."""
-HOLD: Final = timedelta(hours=1)
-"""How long a doubtful clock must go on before it is believed."""
+MAX_STEP: Final = timedelta(days=31)
+"""The longest trusted step between two observations. The timer observes every 15 minutes."""
+DOUBT_TIME: Final = timedelta(hours=1)
+"""How long a clock must run on after a jump until it is trusted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """The present, as far as it can be believed."""
+    """The present time, and the time that is trusted."""
 
     now: datetime
     """What the clock says."""
     trusted: datetime
-    """The latest time that was believed; `now` unless the clock jumped."""
-    leapt: datetime | None = None
-    """What the clock said when it was first seen to have leapt forward; None if it has not."""
+    """The latest trusted time: `now`, unless the clock has jumped."""
+    jumped_to: datetime | None = None
+    """What the clock said when its jump forward was first seen; None if there was no jump."""
 
-    def wants(self, block: Block) -> bool:
-        """Tell whether a block is to be enforced: it is in force now, or when last believed."""
+    def enforces(self, block: Block) -> bool:
+        """Tell whether a block is to be enforced: it is in force now or at the trusted time."""
         return block.in_force(self.now) or block.in_force(self.trusted)
 
     def held(self, blocks: Blocks) -> Blocks:
-        """Return the blocks that are kept only because the clock is doubted."""
-        return Blocks.of(b for b in blocks if self.wants(b) and not b.in_force(self.now))
+        """Return the blocks that are enforced only because the clock is not trusted."""
+        return Blocks.of(b for b in blocks if self.enforces(b) and not b.in_force(self.now))
 
 
-def believe(now: datetime, trusted: datetime | None, leapt: datetime | None) -> Time:
-    """Return what to make of a clock that says `now`, after what was believed before."""
+def judge_clock(now: datetime, trusted: datetime | None, jumped_to: datetime | None) -> Time:
+    """Return the time for a clock that says `now`, given the previous `trusted` and `jumped_to`."""
     # Differences, because the sum of a time and a span may lie beyond the year 9999.
-    if trusted is None or timedelta() <= now - trusted <= TOO_FAR:
+    if trusted is None or timedelta() <= now - trusted <= MAX_STEP:
         return Time(now, now)
     if now < trusted:
         return Time(now, trusted)
-    if leapt is None or not timedelta() <= now - leapt <= TOO_FAR:
-        # The first leap, or another one: the hour begins anew.
+    if jumped_to is None or not timedelta() <= now - jumped_to <= MAX_STEP:
+        # The first jump, or another one: the hour begins anew.
         return Time(now, trusted, now)
-    return Time(now, now) if now - leapt >= HOLD else Time(now, trusted, leapt)
+    return Time(now, now) if now - jumped_to >= DOUBT_TIME else Time(now, trusted, jumped_to)

@@ -1,6 +1,6 @@
-"""Points in time as people write them: `30d`, `2027-01-31`, an ISO time with its zone, `never`.
+"""Times and durations as people write them: `30d`, `2027-01-31`, an ISO time with zone, `never`.
 
-All times are aware, in UTC, to the second. The present is always an argument.
+All times are aware, in UTC, to the second. The present time is always an argument.
 """
 
 import re
@@ -20,26 +20,26 @@ _UNITS: Final = {
     "s": timedelta(seconds=1),
 }
 _MONTHS: Final = {"y": 12, "mo": 1}
-_STEP = re.compile(r"([0-9]{1,6})(y|mo|w|d|h|m|s)")
-_DURATION = re.compile(rf"({_STEP.pattern})+")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME = re.compile(
-    _DATE.pattern
-    + r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,6})?)?(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
+# Compiled at first use, because few commands need all of them.
+_STEP: Final = r"([0-9]{1,6})(y|mo|w|d|h|m|s)"
+_DATE: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME: Final = (
+    rf"{_DATE}[T ][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}([.,][0-9]{{1,6}})?)?"
+    r"(Z|z|[+-][0-9]{2}:?[0-9]{2})?"
 )
 
 
 def parse_until(text: str, now: datetime) -> datetime | None:
-    """Return the end that `text` names, seen from `now`; None for `never`.
+    """Return the end of a block that `text` names, counted from `now`; None for `never`.
 
-    A date means the end of that day, UTC. Raises UsageError if it means nothing or has passed.
+    A date means the end of that day, UTC. Raises UsageError if it is invalid or has passed.
     """
     text = text.strip()
     if text == "never":
         return None
-    until = _duration_from(text, now) if _DURATION.fullmatch(text) else parse_end(text)
+    until = _duration_from(text, now) if re.fullmatch(rf"({_STEP})+", text) else parse_end(text)
     if until is None:
-        raise UsageError(f"{text!r} is no end for a block", hint=f"write {EXAMPLES}")
+        raise UsageError(f"{text!r} is not a time or duration", hint=f"write {EXAMPLES}")
     if until <= now:
         raise UsageError(
             f"{text!r} has passed: that was {utc_text(until)} and now it is {utc_text(now)}",
@@ -49,51 +49,50 @@ def parse_until(text: str, now: datetime) -> datetime | None:
 
 
 def parse_end(text: str) -> datetime | None:
-    """Return the absolute end that `text` names, a date being the end of its day; None if none."""
-    if _DATE.fullmatch(text):
+    """Return the time that `text` names, for a date the end of that day; None if it is none."""
+    if re.fullmatch(_DATE, text):
         start = _start_of_day(text)
         return None if start is None or start.date() == date.max else start + timedelta(days=1)
     return parse_time(text)
 
 
 def parse_start(text: str) -> datetime | None:
-    """Return the absolute start that `text` names, a date being its first second; None if none."""
-    return _start_of_day(text) if _DATE.fullmatch(text) else parse_time(text)
+    """Return the time that `text` names, for a date its first second; None if it is none."""
+    return _start_of_day(text) if re.fullmatch(_DATE, text) else parse_time(text)
 
 
 def parse_time(text: str) -> datetime | None:
-    """Return an ISO 8601 time as UTC, or None if it is none. Raises UsageError without a zone."""
-    match = _TIME.fullmatch(text)
-    if match is None:
+    """Return an ISO 8601 time in UTC; None if it is none. Raises UsageError without a zone."""
+    if not re.fullmatch(_TIME, text):
         return None
     try:
         moment = datetime.fromisoformat(text.replace(",", ".").upper())
         if moment.tzinfo is None:
-            raise UsageError(f"{text!r} says no zone", hint=f"write {text}Z if it is UTC")
+            raise UsageError(f"{text!r} has no time zone", hint=f"write {text}Z if it is UTC")
         return moment.astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError):
         return None
 
 
 def utc_text(moment: datetime) -> str:
-    """Return `2027-01-31T18:00:00Z`, the form of the ledger and of JSON."""
+    """Return `2027-01-31T18:00:00Z`, the form in the ledger and in JSON."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z" if moment.year > 999 else moment.isoformat()
 
 
 def until_text(until: datetime | None) -> str:
-    """Return an end as the ledger has it: a UTC time, or `never`."""
+    """Return an end as the ledger writes it: a UTC time, or `never`."""
     return "never" if until is None else utc_text(until)
 
 
 def remaining_text(until: datetime | None, now: datetime) -> str:
-    """Return what is left as the two largest units: `29d 4h`, `3m 20s`; `ended` when none is."""
+    """Return the remaining time in its two largest units: `29d 4h`, `3m 20s`; `ended` if none."""
     if until is None:
         return "never ends"
     seconds = ceil((until - now).total_seconds())
     if seconds <= 0:
         return "ended"
     if seconds > 3600:
-        # A block of 30 days has 30 days left, not 29 days and 23 hours, once it is shown.
+        # A new block of 30 days has 30 days left, not 29 days and 23 hours.
         seconds += -seconds % 60
     parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -104,8 +103,8 @@ def remaining_text(until: datetime | None, now: datetime) -> str:
 
 
 def _duration_from(text: str, now: datetime) -> datetime:
-    """Return `now` and a duration such as `1d12h`, calendar months and years first."""
-    steps = [(int(count), unit) for count, unit in _STEP.findall(text)]
+    """Return `now` plus a duration such as `1d12h`, calendar months and years first."""
+    steps = [(int(count), unit) for count, unit in re.findall(_STEP, text)]
     units = [unit for _, unit in steps]
     if len(set(units)) < len(units):
         raise UsageError(f"{text!r} names a unit twice", hint="m is minutes, mo is months")
@@ -116,11 +115,11 @@ def _duration_from(text: str, now: datetime) -> datetime:
     except (OverflowError, ValueError):
         raise UsageError(
             f"{text!r} reaches beyond the year 9999", hint="for a block without an end: never"
-        ) from None
+        ) from None  # an overflow of Python's dates says nothing more
 
 
 def _add_months(moment: datetime, months: int) -> datetime:
-    """Return the same day so many months later, or the last day of a shorter month."""
+    """Return the same day `months` later, or the last day of a shorter month."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     for day in range(moment.day, moment.day - 4, -1):
         try:

@@ -1,11 +1,11 @@
-"""What can go wrong, said for people: one base class, caught once at the edge of the program."""
+"""Errors for people: one base class, caught once at the edge of the program."""
 
 from enum import IntEnum
 from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """The exit codes of `exitpol`; the README's table is checked against these."""
+    """The exit codes of `exitpol`. A test compares the documented table with them."""
 
     DONE = 0
     INTERNAL = 1
@@ -22,8 +22,8 @@ class ExitCode(IntEnum):
 class ExitpolError(Exception):
     """A failure that a person can act on.
 
-    `str(error)` says what happened and what state things are in now, in one sentence
-    without a final full stop. `hint` says what to do or to type next.
+    `str(error)` says what happened and what state things are in now, as one sentence without a
+    final full stop. `hint` says what to do or to type next.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
@@ -34,25 +34,25 @@ class ExitpolError(Exception):
 
 
 class UsageError(ExitpolError):
-    """The arguments of a command do not mean anything."""
+    """The arguments of a command are invalid."""
 
     exit_code = ExitCode.USAGE
 
 
 class AttentionError(ExitpolError):
-    """Something needs the operator: what was asked for is not enforced as a whole."""
+    """Something needs the operator: not all that was asked for is enforced."""
 
     exit_code = ExitCode.ATTENTION
 
 
 class RefusedError(ExitpolError):
-    """Done as asked, this would hurt the relay or make someone an exit."""
+    """Refused, because it would harm the relay or turn it into an exit."""
 
     exit_code = ExitCode.REFUSED
 
 
 class TorRefusesError(ExitpolError):
-    """Tor does not accept the configuration, or does not let us in."""
+    """Tor rejects its configuration, or refuses access to its control port."""
 
     exit_code = ExitCode.TOR_REFUSES
 
@@ -64,18 +64,18 @@ class TorUnreachableError(ExitpolError):
 
 
 class LockTimeoutError(ExitpolError):
-    """Another exitpol held the lock for longer than we wait."""
+    """Another exitpol process held the lock for too long."""
 
     exit_code = ExitCode.LOCK_TIMEOUT
 
 
 class InvalidFileError(ExitpolError):
-    """A file of ours (ledger, config, fragment, torrc) is not what it should be."""
+    """A file (ledger, config, fragment, torrc) is invalid or cannot be used."""
 
     exit_code = ExitCode.INVALID_FILE
 
 
 class NoSuchBlockError(ExitpolError):
-    """The ledger holds no block for that destination or reference."""
+    """The ledger has no block with that destination or reference."""
 
     exit_code = ExitCode.NO_SUCH_BLOCK

@@ -113,7 +113,7 @@ def steady_clock(host: Host) -> Iterator[Finding]:
             why="it was set back: blocks end later than promised",
             fix="timedatectl set-ntp true; then exitpol apply",
         )
-    if time.leapt is not None:
+    if time.jumped_to is not None:
         held = len(time.held(host.ledger().blocks))
         trusted = utc_text(time.trusted.astimezone(UTC))
         yield warn(

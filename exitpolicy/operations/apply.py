@@ -310,7 +310,7 @@ def _save_state(
             watched=watched,
             reloaded=reloaded,
             trusted=result.time.trusted.timestamp(),
-            leapt=None if result.time.leapt is None else result.time.leapt.timestamp(),
+            leapt=None if result.time.jumped_to is None else result.time.jumped_to.timestamp(),
             states={str(destination): str(seen) for destination, seen in result.states.items()},
         ),
     )

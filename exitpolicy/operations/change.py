@@ -111,7 +111,9 @@ def expire(host: Host, options: Options) -> Changed:
 
 def _over(ledger: Ledger, time: Time) -> list[Block]:
     """Return the blocks that have ended, as far as the clock can be believed."""
-    return [block for block in ledger.blocks if block.has_ended(time.now) and not time.wants(block)]
+    return [
+        block for block in ledger.blocks if block.has_ended(time.now) and not time.enforces(block)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

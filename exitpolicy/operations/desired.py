@@ -28,7 +28,7 @@ class Desired:
 
 def desired(ledger: Ledger, time: Time) -> Desired:
     """Return the desired state of a ledger at a time. Raises UsageError for an unknown policy."""
-    blocks = Blocks.of(block for block in ledger.blocks if time.wants(block))
+    blocks = Blocks.of(block for block in ledger.blocks if time.enforces(block))
     rules = fewest_rules(block.destination for block in blocks)
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exitpolicy.core.clock import Time, believe
+from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
@@ -45,12 +45,12 @@ class Host:
         """Return the current time and how far the clock is trusted."""
         last = observed.load(self.state_path)
         if last is None:
-            return believe(self.clock(), None, None)
+            return judge_clock(self.clock(), None, None)
         trusted, leapt = (
             None if moment is None else datetime.fromtimestamp(moment, UTC)
             for moment in (last.trusted, last.leapt)
         )
-        return believe(self.clock(), trusted, leapt)
+        return judge_clock(self.clock(), trusted, leapt)
 
     def ledger(self) -> ledger_file.Ledger:
         """Read the ledger. Raises InvalidFileError."""

@@ -47,7 +47,7 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
         if expiring is not None and (block.until is None or block.until > time.now + expiring):
             continue
         text = str(block.destination)
-        if time.wants(block):
+        if time.enforces(block):
             last = known.get(text, State.PENDING) if reachable else State.UNKNOWN
             listed.append(Listed(block, text, State(last)))
         elif everything:
