@@ -1,12 +1,20 @@
 """The words of complaints, a file a language: what they may hold, and what ours do."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import time
 import unicodedata
+from collections.abc import Callable, Iterator
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import exitpolicy
 from exitpolicy.complaint import Kind
 from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.language.detect import language_of
@@ -16,6 +24,8 @@ from exitpolicy.core.errors import InvalidFileError
 
 FOLDER = files("exitpolicy.complaint.language") / "words"
 OURS = vocabulary.vocabularies()
+ARGUMENTS = ("kind ", "month ", "number ", "spelling ")
+"""Sections whose name has an argument."""
 LANGUAGES = [ours.language for ours in OURS if "frequent" in ours.sections]
 
 
@@ -40,15 +50,16 @@ def test_no_file_is_left_unread() -> None:
 
 
 def test_each_section_is_described() -> None:
-    """README.txt says what each section means, and of each sort what a section may be."""
+    """README.txt describes each section that a file may have, and no other."""
     text = (FOLDER / "README.txt").read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= vocabulary.MAX_COLUMNS
-    described = set(re.findall(r"^([a-z]+(?: [a-z]+)?|kind NAME WEIGHT)  ", text, re.MULTILINE))
-    kinds = {name for ours in OURS for name in ours.sections if name.startswith("kind ")}
-    used = {name for ours in OURS for name in ours.sections} - kinds
-    assert described == used | {"kind NAME WEIGHT"}
-    assert {name.split()[1] for name in kinds} == {kind.value for kind in Kind} - {"unknown"}
-    assert all(name.split()[1] in text for name in kinds)
+    described = re.findall(r"^([a-z][a-z ]*?)(?: [A-Z]+)*  ", text, re.MULTILINE)
+    used = {name for ours in OURS for name in ours.sections}
+    families = {re.sub(r" .*", "", n) if n.startswith(ARGUMENTS) else n for n in used}
+    assert sorted(described) == sorted(families)
+    kinds = {name.split()[1] for name in used if name.startswith("kind ")}
+    assert kinds == {kind.value for kind in Kind} - {"unknown"}
+    assert all(kind in text for kind in kinds)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -108,26 +119,26 @@ def test_entries_are_parted_by_blanks_or_commas() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("[form]\na\n", 1, "there is no section [form]"),
-        ("[kind rudeness 3]\na\n", 1, "there is no section [kind rudeness 3]"),
-        ("[kind unknown 3]\na\n", 1, "there is no section [kind unknown 3]"),
-        ("[kind spam 0]\na\n", 1, "there is no section [kind spam 0]"),
+        ("[form]\na\n", 1, "unknown section [form]"),
+        ("[kind rudeness 3]\na\n", 1, "unknown section [kind rudeness 3]"),
+        ("[kind unknown 3]\na\n", 1, "unknown section [kind unknown 3]"),
+        ("[kind spam 0]\na\n", 1, "unknown section [kind spam 0]"),
         ("[our]\nmy\n\n[our]\nmine\n", 4, "a second section [our]"),
-        ("# hm\nmy\n[our]\n", 2, "'my' stands before the first section"),
+        ("# hm\nmy\n[our]\n", 2, "'my' is before the first section"),
         ("[our]\nmy our\nmine my\n", 3, "'my' is in [our] already"),
         ("[acting]\nto do, to do\n", 2, "'to do' is in [acting] already"),
-        ("[acting]\nto do,\nto act\n", 2, "a comma, but nothing after it in this line"),
-        ("[acting]\nto do, , to act\n", 2, "a comma, but nothing after it in this line"),
-        ("[our]\nMy\n", 2, "'My' is not all in lower case"),
-        ("[acting]\n\\bAct\\S\n", 2, "'\\\\bAct\\\\S' is not all in lower case"),
-        ("[our]\nour*\n", 2, "'our*': [our] does not hold beginnings of words (`word*`)"),
-        ("[filler]\n*x*\n", 2, "'*x*': [filler] does not hold parts of words (`*word*`)"),
-        ("[source]\n*x\n", 2, "'*x': [source] does not hold parts of words (`*word*`)"),
-        ("[source]\nx*y\n", 2, "'x*y': [source] does not hold beginnings of words (`word*`)"),
-        ("[source]\n*\n", 2, "'*': [source] does not hold parts of words (`*word*`)"),
-        ("[our]\n    my\n", 2, "begins with a blank, but there is nothing to continue"),
-        ("[our]\nmy\n    our\n", 3, "begins with a blank, but there is nothing to continue"),
-        ("[acting]\nact \n", 2, "a blank at the end, which nobody sees: write [ ]"),
+        ("[acting]\nto do,\nto act\n", 2, "nothing after a comma"),
+        ("[acting]\nto do, , to act\n", 2, "nothing after a comma"),
+        ("[our]\nMy\n", 2, "'My' is not in lower case"),
+        ("[acting]\n\\bAct\\S\n", 2, "'\\\\bAct\\\\S' is not in lower case"),
+        ("[our]\nour*\n", 2, "'our*': [our] does not allow the beginning of a word (`word*`)"),
+        ("[filler]\n*x*\n", 2, "'*x*': [filler] does not allow a part of a word (`*word*`)"),
+        ("[source]\n*x\n", 2, "'*x': [source] does not allow a part of a word (`*word*`)"),
+        ("[source]\nx*y\n", 2, "'x*y': [source] does not allow the beginning of a word (`word*`)"),
+        ("[source]\n*\n", 2, "'*': [source] does not allow a part of a word (`*word*`)"),
+        ("[our]\n    my\n", 2, "begins with a blank, but there is no phrase to continue"),
+        ("[our]\nmy\n    our\n", 3, "begins with a blank, but there is no phrase to continue"),
+        ("[acting]\nact \n", 2, "an invisible blank at the end: write [ ]"),
         ("[acting]\n" + "a" * 101, 2, "more than 100 columns"),
     ],
 )
@@ -148,12 +159,12 @@ def test_formats_have_no_frequent_words() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("[our]\nmy\nwell-known\n", 3, "'well-known': no word has a '-' in it"),
-        ("[acting]\nact\nb(?:c\n", 3, "'b(?:c' is no regular expression"),
-        ("[acting]\na)|(?:b\n", 2, "'a)|(?:b' is no regular expression"),
-        ("[acting]\na?\n", 2, "'a?' is found everywhere, even in nothing"),
-        ("[acting]\na\\w*b\n", 2, "'a\\\\w*b': * and + have no end, write {0,20}"),
-        ("[acting]\na{2,}\n", 2, "'a{2,}': * and + have no end, write {0,20}"),
+        ("[our]\nmy\nwell-known\n", 3, "'well-known': no word contains '-'"),
+        ("[acting]\nact\nb(?:c\n", 3, "'b(?:c' is not a regular expression"),
+        ("[acting]\na)|(?:b\n", 2, "'a)|(?:b' is not a regular expression"),
+        ("[acting]\na?\n", 2, "'a?' matches everywhere, even in an empty text"),
+        ("[acting]\na\\w*b\n", 2, "'a\\\\w*b': * and + have no limit, write {0,20}"),
+        ("[acting]\na{2,}\n", 2, "'a{2,}': * and + have no limit, write {0,20}"),
         ("[acting]\n(a|b)\n", 2, "'(a|b)': write (?:…) for (…)"),
     ],
 )
@@ -169,20 +180,124 @@ def test_signs_may_be_looked_for() -> None:
     check(parse("xx", "[acting]\nc\\+\\+, \\*{3}, \\S{1,3}\n"))
 
 
-def test_a_bad_expression_is_named_where_the_words_are_used(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where the phrases of all files make no expression, the error says which one it is."""
-    broken = (parse("xx", "[acting]\na\n"), parse("yy", "[acting]\n\nb(?:c\n"))
-    monkeypatch.setattr(vocabulary, "vocabularies", lambda: broken)
-    with pytest.raises(InvalidFileError, match=re.escape("words/yy.txt:3: 'b(?:c'")):
-        vocabulary.phrases("acting")
+@pytest.fixture
+def other_words(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Return a function that replaces the words of all languages."""
+
+    def replace(*texts: str) -> None:
+        found = tuple(parse(f"x{letter}", text) for letter, text in zip("xyz", texts, strict=False))
+        monkeypatch.setattr(vocabulary, "vocabularies", lambda: found)
+        vocabulary.words.cache_clear()
+
+    yield replace
+    vocabulary.words.cache_clear()
 
 
-def test_a_section_that_no_file_has_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any words nothing is found, rather than everything."""
-    monkeypatch.setattr(vocabulary, "vocabularies", lambda: ())
-    assert not vocabulary.phrases("acting").search("attack")
+def test_a_bad_expression_is_named_where_it_is_used(other_words: Callable[..., None]) -> None:
+    """If the phrases of all files are no expression together, the error names the wrong one."""
+    other_words("[acting]\na\n", "[acting]\n\nb(?:c\n")
+    with pytest.raises(InvalidFileError, match=re.escape("words/xy.txt:3: 'b(?:c'")):
+        vocabulary.pattern("<<acting>>").search("a")
+
+
+def test_a_section_without_entries_matches_nowhere(other_words: Callable[..., None]) -> None:
+    """Without any words nothing matches; an empty alternation would match everywhere."""
+    other_words()
+    assert not vocabulary.pattern("<<acting>>").search("attack")
     assert "attack" not in vocabulary.words("source")
     assert not vocabulary.words("source").parts.search("attack")
     assert list(vocabulary.kinds()) == []
+
+
+def test_a_placeholder_stands_for_the_entries_of_all_languages(
+    other_words: Callable[..., None],
+) -> None:
+    """`<<section>>` is an alternation, the longest entry first, numbered sections together."""
+    other_words("[port]\nab\n\n[month 1]\nun\n", "[port]\nab?c\n\n[month 2]\nduo\n")
+    found = vocabulary.pattern("(?:<<port>>) (?:<<month>>)").search("ABC duo")
+    assert found is not None
+    assert found.group() == "ABC duo"
+    assert vocabulary.numbered.__wrapped__("month") == {"un": 1, "duo": 2}
+
+
+MADE_UP = """\
+# A language that nobody speaks
+
+[our]
+zorbik
+
+[from]
+plu
+
+[to]
+gim
+
+[acting]
+krazat
+
+[passive]
+fib krazaten
+
+[port]
+dorf
+
+[month 3]
+tilmar
+
+[within]
+flen
+
+[days]
+murgs
+
+[closing]
+yub nub
+
+[frequent]
+ek oz plu gim zorbik fib
+"""
+MAIL = """\
+From: a@b.example
+To: c@d.example
+Subject: krazat
+Date: Sun, 22 Nov 2026 10:00:00 +0000
+
+Ek krazat oz 12 tilmar 2026 04:05:06 plu 185.220.101.4 gim zorbik 93.184.216.34 dorf 22.
+93.184.216.35 fib krazaten oz.
+Ek oz flen 3 murgs.
+
+Yub nub
+tel. 93.184.216.36
+"""
+
+
+def test_a_new_language_needs_only_its_file(tmp_path: Path) -> None:
+    """A made-up language works after a data file is added to a copy of the program."""
+    package = Path(exitpolicy.__file__).parent
+    shutil.copytree(package, tmp_path / "exitpolicy", ignore=shutil.ignore_patterns("*.pyc"))
+    program = (
+        "import json, sys; from exitpolicy.complaint import as_json, read_complaint;"
+        "print(json.dumps(as_json(read_complaint(sys.stdin.buffer.read()))))"
+    )
+
+    def read() -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            input=MAIL.encode(), cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    before = read()
+    words = tmp_path / "exitpolicy" / "complaint" / "language" / "words" / "xq.txt"
+    words.write_text(MADE_UP, encoding="utf-8")
+    after = read()
+    assert before["language"] is None
+    assert before["deadline"] is None
+    assert before["incidents"] == []
+    assert after["language"] == "xq"
+    assert after["deadline"] == "2026-11-25T10:00:00Z"
+    assert after["incidents"] == [{"time": "2026-03-12T04:05:06Z", "zone_said": False}]
+    found = [candidate["destination"] for candidate in after["candidates"]]
+    assert found == ["93.184.216.34:22", "93.184.216.35"]
+    assert after["sources"] == ["185.220.101.4"]

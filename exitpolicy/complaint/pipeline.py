@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - full-width colons of mail headers in Japanese and Chinese
 """Reading a complaint: from the bytes of a report to what it says."""
 
 import re
@@ -11,7 +12,8 @@ from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, par
 from exitpolicy.complaint.input.xarf import Formal, read_formal
 from exitpolicy.complaint.language.detect import language_of
 from exitpolicy.complaint.language.kinds import kind_of
-from exitpolicy.complaint.language.senses import LANGUAGES
+from exitpolicy.complaint.language.senses import is_known
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, Kind, Warn
 from exitpolicy.complaint.roles.evidence import Evidence
 from exitpolicy.complaint.roles.lines import collect, host_names
@@ -29,39 +31,21 @@ MIN_SPOKEN: Final = 12
 """Words of a sender's own, from which on the complaint is in their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
-_FROM: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:from|von|de|da|van|od|от|от кого|från|fra|lähettäjä|feladó|差出人|发件人"
-    r"|寄件者|kimden|expéditeur)\*?\s?[:：]\*?"  # noqa: RUF001
-    r"\s{0,4}(\S.{3,200})$",
-    re.IGNORECASE,
+_FROM: Final = pattern(r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$")
+_SUBJECT: Final = pattern(r"^[\s>*|]{0,12}(?:<<subject header>>)\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$")
+_WROTE: Final = pattern(
+    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}(?:<<wrote>>|:)\s?:?$"
 )
-_SUBJECT: Final = re.compile(
-    r"^[\s>*|]{0,12}(?:subject|betreff|objet|oggetto|asunto|assunto|onderwerp|temat|тема"
-    r"|předmět|ämne|emne|aihe|tárgy|件名|主题|konu)\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$",  # noqa: RUF001
-    re.IGNORECASE,
-)
-_WROTE: Final = re.compile(
-    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}(?:wrote|schrieb|scritto"
-    r"|écrit|escribió|escreveu|schreef|napisał\w{0,3}|написал\w?|пишет|napsal\w?|skrev|:)\s?:?$",
-    re.IGNORECASE,
-)
-_SCAN_IS_REAL: Final = re.compile(
-    r"three[- ]way|3[- ]way|handshake|established|full connection|vollständige verbindung"
-    r"|completed connection",
-    re.IGNORECASE,
-)
-_UNPROVEN: Final = re.compile(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof", re.IGNORECASE)
-_AUTOMATIC: Final = re.compile(
-    r"no-?reply|do-?not-?reply|automat|noreply|auto-generated|report@|reports@|abuse-report"
-    r"|autoreport",
-    re.IGNORECASE,
-)
+_HANDSHAKE: Final = pattern(r"<<handshake>>")
+"""Says that the other side answered: the source is not spoofed."""
+_UNPROVEN: Final = pattern(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof")
+_AUTOMATIC: Final = pattern(r"<<automatic sender>>")
 _PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
 _RULER: Final = re.compile(r"\s*[-_=*]{3}")
-_LOG_LINE: Final = re.compile(
-    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}",
-    re.IGNORECASE,
+_LOG_LINE: Final = pattern(
+    r"\d{1,2}:\d{2}:\d{2}|[=|\t].*[=|\t]|^\s{0,4}(?:received|x-[\w-]+):|https?://\S{30}"
 )
+_DATE_HEADER: Final = pattern(r"^[\s>*]{0,12}(?:<<date header>>)\b.*")
 
 
 def read_complaint(
@@ -80,7 +64,7 @@ def read_complaint(
     kept = _without_evidence_mail(unfolded)
     subjects = _subjects(unfolded, kept)
     reporter_language = _language(kept, subjects)
-    evidence.understood = reporter_language is None or reporter_language in LANGUAGES
+    evidence.understood = reporter_language is None or is_known(reporter_language)
     for subject in subjects:
         collect(subject, evidence, subject=True)
     for text in kept:
@@ -228,12 +212,7 @@ def _incidents(
     found = incidents_in([*stated, *lines], zone, sent)
     if found:
         return found
-    quoted = re.compile(
-        r"^[\s>*]{0,12}(?:sent|date|gesendet|inviato|envoyé|enviado|datum|data|on|am"
-        r"|il giorno)\b.*",
-        re.IGNORECASE,
-    )
-    rest = [line for line in written.split("\n")[:2000] if not quoted.match(line)]
+    rest = [line for line in written.split("\n")[:2000] if not _DATE_HEADER.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
 
 
@@ -266,7 +245,7 @@ def _language(kept: list[Text], subjects: list[str]) -> str | None:
 def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
     """Warn of packets that anybody can send in the relay's name."""
     unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
-    if not unproven or _SCAN_IS_REAL.search(written):
+    if not unproven or _HANDSHAKE.search(written):
         return []
     clues = (headers.get("from"), headers.raw("auto-submitted"), written)
     automatic = any(_AUTOMATIC.search(clue) for clue in clues)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.core.addresses import Family
 
 MAX_IN_LINE: Final = 32
@@ -47,42 +48,24 @@ _PORT_AFTER: Final = re.compile(
     re.IGNORECASE,
 )
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
-_COUNTED: Final = (
-    r"\s(?:hosts?|failed|fehl\w{0,20}|times|attempts|hours?|min|sec|days?|packets|connections"
-    r"|requests|events|mal\b|malig|versuche|stunden|tage|pakete|rechner|hosts|tentativ|volte"
-    r"|ore|fois|heures|paquets|veces|horas|intentos|vezes|keer|pogingen|razy|prób|раз|попыт"
-    r"|krát|pokus|gånger)"
-)
-"""What follows a number that is no port but counts something."""
-_PORT_WORD: Final = re.compile(
-    r"[\])]?[\s,;(\"']{0,4}(?:(?:each|both|all|jeweils|beide|alle|tutti|entrambi|chacun|tous"
-    r"|ambos|cada uno"
-    r"|todos|beiden|allebei|oba|każdy|оба|все|båda)\s)?(?:(?:at|on|auf|an|und|and|sur|le|su|sulla|alla|en|el|em|na|no"
-    r"|op|på|на|στη|على|qua|trên)\s)?"
+_PORT_WORD: Final = pattern(
+    r"[\])]?[\s,;(\"']{0,4}(?:(?:<<each>>)\s)?(?:(?:<<on>>|<<before port>>|<<and>>)\s)?"
     r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
-    r"(?:ports?(?:nummer|o|a|u|y|em|ach|ami|cie|ech|ů)?|porcie|portas?|puertos?|porte|poort|порт[а-яё]{0,2}|портом"
-    r"|portti\w{0,3}|포트|θύρα|cổng|(?:ال)?منفذ|prievad\w{0,3}|vrata|portul?u?"
-    r"|bağlantı noktası|ポート番号|ポート"
-    r"|端口号|端口)(?:\s(?:tcp|udp))?(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
-    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|und|and|et|e|y|и|-)\s{0,2}\d{1,5}(?!\d"
-    rf"|\.\d|{_COUNTED})){{0,20}})(?!\d|\.\d)",
-    re.IGNORECASE,
+    r"(?:<<port>>)(?:\s(?:tcp|udp))?(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
+    r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|-|<<and>>)\s{0,2}\d{1,5}(?!\d"
+    r"|\.\d|\s(?:<<counted>>))){0,20})(?!\d|\.\d)"
 )
-_PROTO_PORT: Final = re.compile(
+_PROTO_PORT: Final = pattern(
     r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
-    r"|\s?[的の]\s?(\d{1,5})\s?(?:端口|埠|番ポート)",
-    re.IGNORECASE,
+    r"|\s?[的の]\s?(\d{1,5})\s?(?:<<port after number>>)"
 )
 
-_PROTO_THEN_PORTS: Final = re.compile(
-    r"[\s,(]{1,3}(?:(?:udp/)?(?:tcp|udp)(?:/udp|/tcp)?[ /:]\s?(?=\d{1,5}(?:\)|$))|(?:on|over"
-    r"|via|auf|über|su|sur|en|op|na)\s(?:tcp|udp)[ /])(\d{1,5}(?:(?:,\s?|\s(?:and|und|e|et|y|en"
-    r"|i)\s)\d{1,5}){0,16})(?!\w|[.-]\d)",
-    re.IGNORECASE,
+_PROTO_THEN_PORTS: Final = pattern(
+    r"[\s,(]{1,3}(?:(?:udp/)?(?:tcp|udp)(?:/udp|/tcp)?[ /:]\s?(?=\d{1,5}(?:\)|$))"
+    r"|(?:<<on>>|<<before port>>)\s(?:tcp|udp)[ /])"
+    r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?!\w|[.-]\d)"
 )
-_PORT_BARE: Final = re.compile(
-    r"\s(?:on|auf|sur|sulla|su|en|op|na|på)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)"
-)
+_PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)", 0)
 """`1.2.3.4 on 5900`; a day of the month has two digits at most."""
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")

@@ -9,46 +9,30 @@ from typing import Final
 from exitpolicy.complaint.extract.addresses import Mention, ports_in
 from exitpolicy.complaint.input.sentences import is_prose, looks_logged
 from exitpolicy.complaint.language.senses import label_of, words_of
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.roles.context import LIST
 from exitpolicy.complaint.roles.evidence import Sighting
 from exitpolicy.complaint.roles.scores import Role
 
-_PORT_VALUE: Final = re.compile(
-    r"(?:[:=：>\t]\s{0,16}"
-    r"|\s{3,16})[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:and|und|et|e"
-    r"|y|и)\s)\d{1,5}){0,30})(?![\w.-])",
-    re.IGNORECASE,
+_PORT_VALUE: Final = pattern(
+    r"(?:[:=：>\t]\s{0,16}|\s{3,16})[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"
+    r"(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:<<and>>)\s)\d{1,5}){0,30})(?![\w.-])"
 )
 _KEY: Final = re.compile(r"[^\d:=,;|\t\n\"'{}]{1,42}\Z")
-_HAS_PORT: Final = re.compile(
-    r"port|puerto|poort|порт|ポート|端口|포트|[ds]pt(?![a-z])|cổng|θύρ|منفذ|prievad|vrat"
-    r"|noktası|pord|پورت|درگاه|פורט|พอร์ต|service",
-    re.IGNORECASE,
+_HAS_PORT: Final = pattern(r"port|[ds]pt(?![a-z])|service|<<port>>")
+PORT_WORD: Final = pattern(
+    r"^(?:[ds]?pt|.{0,12}ports?|(?:<<port>>)\w{0,2})$|[^\x00-\u0fff]{0,12}(?:<<port>>)"
 )
-_PORT_PART: Final = re.compile(
-    r"^(?:[ds]p(?:or)?t|.{0,12}ports?|portas?|porte|puertos?|poort\w*|порт\w*|porty?|portti\w*"
-    r"|cổng|θύρα\w*|ال?منفذ|پورت|درگاه|פורט|prievad\w*|noktası|portu|portul|pord\w*|vrat\w*)$"
-    r"|ポート|端口|埠|포트|พอร",
-    re.IGNORECASE,
+_PORT_BEFORE: Final = pattern(
+    r"(?:<<port>>)\s{0,2}[:#]?\s{0,2}(\d{1,5})(?:/(?:tcp|udp))?[\s)]{0,3}"
+    r"(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$"
+    r"|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$"
 )
-_PORT_BEFORE: Final = re.compile(
-    r"(?:ports?|portas?|puerto|poort|porte|порт[а-яё]{0,2}|portti\w*|포트|ポート"
-    r"|端口)\s{0,2}[:#]?\s{0,2}(\d{1,5})(?:/(?:tcp"
-    r"|udp))?[\s)]{0,3}(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$|[\s(](\d{1,5})/(?:tcp"
-    r"|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$",
-    re.IGNORECASE,
+_PORT_SAID: Final = pattern(
+    r"(?<![^\W_])(?:<<port>>)(?:\s?(?:<<port is>>):?)?\s?"
+    r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?![\d.-]\d)"
 )
-_PORT_SAID: Final = re.compile(
-    r"(?<![^\W_])(?:ports?|portit|portami|portach|porcie|portů|portech|porta|puerto|poort|porte"
-    r"|порт[а-яё]{0,2}|ポート(?:番号)?は?|端口|포트(?:는|은)?)(?:\s(?:de destination|de destino"
-    r"|di destinazione|destination|docelow\w*|is|ist|est|è|es|é|jest|is:))?\s?(?:(?:모두|すべて"
-    r"|全て|均为|都是)\s?)?(\d{1,5}(?:(?:,\s?|\s(?:and|und|et|e|y|и|i|a|ja|och|og|en|és|ve|și"
-    r"|dan)\s)\d{1,5}){0,16})(?![\d.-]\d)",
-    re.IGNORECASE,
-)
-_PORT_BARE: Final = re.compile(
-    r"\s(?:on|op|auf|sur|sulla|su|na|på|en)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)"
-)
+_PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)", 0)
 _PORT_WORDS: Final = re.compile(r"[(\s]")
 _LEADING_PORT: Final = re.compile(r"\s{1,12}(\d{1,5})(?![\w.:/])")
 _PAIR_THEN_PORTS: Final = re.compile(
@@ -67,7 +51,7 @@ def keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
     for match in _PORT_VALUE.finditer(line):
         key = _KEY.search(line[max(0, match.start() - 42) : match.start()].rstrip("\"' ()"))
         words = words_of(key.group())[-6:] if key else []
-        if not any(_PORT_PART.search(word) for word in words) and words[-1:] != ["service"]:
+        if not any(PORT_WORD.search(word) for word in words) and words[-1:] != ["service"]:
             continue
         role: Role | None = None
         for place, word in enumerate(words):

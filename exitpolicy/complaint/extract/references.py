@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from exitpolicy.complaint.language.vocabulary import pattern
+
 MAX_REFERENCES: Final = 10
 MAX_READ: Final = 30_000
 MAX_LINE: Final = 300
@@ -22,35 +24,18 @@ _PREFIXED: Final = re.compile(
     r"|REF)[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
     r"|(?!CVE)[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])"
 )
-_LABELLED: Final = re.compile(
-    r"(?<![^\W_])(?:proc(?:edimento)?\.?\spen(?:ale)?|ticket|case|incident|inquiry|complaint|abuse|report|notice|reference"
-    r"|tracking|issue|request"
-    r"|vorgangs?|fall|melde|akten|ticketnummer|vorgangsnummer|aktenzeichen|fallnummer"
-    r"|pratica|protocollo|segnalazione|caso|dossier|référence"
-    r"|incidente|referencia|referência|protocolo|zaakreferentie|kenmerk|zaak|zgłoszenia?"
-    r"|sprawy|zgłoszenie|обращени\w|инцидент\w?|заявк\w|дел\w"
-    r"|hlášení|případu?|incidentu|ärende|ärendenummer|受付番号|管理番号|整理番号|案件番号|工单号|编号|案件|ref)"
-    r"(?:[\s_-]?(?:id|no|nr|num|number|nummer|numero|numéro|número|code|ref|reference"
-    r"|номер|číslo|numer|zeichen|n))?\.?"
-    rf"\s{{0,3}}(?:[:#=：№]|n[°º.]|nr\.?|no\.?"
-    rf"|id:?)\s{{0,3}}[:#]?\s{{0,2}}[\[(\"']?((?=[^\s]*\d){_ID})",
-    re.IGNORECASE,
+_LABELLED: Final = pattern(
+    r"(?<![^\W_])(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
+    r"(?:[\s_-]?(?:<<ticket number>>))?\.?"
+    r"\s{0,3}(?:[:#=：№]|n[°º.]|nr\.?|no\.?|id:?)\s{0,3}[:#]?\s{0,2}[\[(\"']?((?=[^\s]*\d)"
+    rf"{_ID})"
 )
-_IN_SUBJECT: Final = re.compile(
-    r"(?<![^\W_])(?:ticket|case|incident|issue|ref|inquiry|vorgang|fall|pratica"
-    r"|segnalazione|caso|dossier|incidente|zaak|sprawa"
-    rf"|zgłoszenie|инцидент|обращение|случай|případ|incidentu?|ärende|sak|notice|č\.|nr\.?"
-    rf"|no\.?|n[°º])\s((?=[^\s]*\d){_ID})",
-    re.IGNORECASE,
+_IN_SUBJECT: Final = pattern(
+    rf"(?<![^\W_])(?:<<ticket>>|<<ticket in subject>>)\s((?=[^\s]*\d){_ID})"
 )
-_SPACED: Final = re.compile(
-    r"(?<![^\W_])(?:ticket|ticketnummer|case|incident|reference|ref\.?|notification(?: id)?"
-    r"|az\.?|aktenzeichens?|vorgang|protocolo|protocollo|pratica|procedimento|dossier"
-    r"|expediente|jegyszám|ügyszám|ärende(?:nummer)?|sag(?:snr\.?)?|sak(?:snr\.?)?|zaak"
-    r"|zgłoszenie|znak|sygn\.|инцидент|обращение|заявк\w|дело|тикет|προτ\.|工单|案件|kenmerk"
-    r"|numéro|nr\.|no\.|n[°º.]"
-    r"|№)\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])",
-    re.IGNORECASE,
+_SPACED: Final = pattern(
+    r"(?<![^\W_])(?:<<ticket spaced>>)\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?"
+    r"(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])"
 )
 _CODE: Final = re.compile(
     r"(?<![\w/.:#-])((?=[\w/-]*\d{3})(?:[A-Z][A-Z0-9]{0,7}"
@@ -98,9 +83,9 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
 
 
 def _add_those_of(line: str, patterns: tuple[re.Pattern[str], ...], found: dict[str, None]) -> None:
-    for pattern in patterns:
-        for match in pattern.finditer(line):
-            if pattern is not _CODE or not _NO_CODE.match(match[1]):
+    for shape in patterns:
+        for match in shape.finditer(line):
+            if shape is not _CODE or not _NO_CODE.match(match[1]):
                 _add(found, match[1])
 
 

@@ -6,32 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.extract.ports import PORT_WORD
 from exitpolicy.complaint.language.senses import label_of, words_of
+from exitpolicy.complaint.language.vocabulary import words
 from exitpolicy.complaint.roles.scores import Finding, Force, Role
 
-_PORT: Final = re.compile(
-    r"^(?:ports?|d?pt|porta|porte|puerto|poort|порт|portu)$|ポート|端口|埠|port$", re.IGNORECASE
-)
-_BARE: Final = re.compile(
-    r"^(?:ip|ips|ipv4|ipv6|addr|address|addresses|host|adresse|indirizzo|direcci[oó]n"
-    r"|endere[cç]o|adres|adresa|адрес|ip2?)$|アドレス|地址|^IP",
-    re.IGNORECASE,
-)
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
 _PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_a-zà-ÿ]")
-_USUAL: Final = re.compile(
-    r"^(?:time|date|start|end|first|last|seen|proto\w*|flags?|bytes|packets?|pkts|count|type"
-    r"|service|asn|zeit\w*|datum|signatu\w*|action|host\w*|fecha|hora|data|ora|heure|czas|время"
-    r"|čas|method|status|user|url|malware|tcp|utc|event|duration|reason|events?|cc|geo|country"
-    r"|category|severity|id)$"
-)
 MAX_WORDS: Final = 5
 """Words in the name of a column; what is longer is a sentence."""
 _FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
 
 
-_WORDS: Final = re.compile(r"[^\W\d_]{3,}")
+_LONG_WORD: Final = re.compile(r"[^\W\d_]{3,}")
 
 
 _SHORT: Final = {
@@ -67,7 +55,10 @@ class Table:
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
                 return self._by_cell(cells, mentions)
-        if len(mentions) == len(self.order) and len(_WORDS.findall(line)) <= len(self.columns) + 8:
+        if (
+            len(mentions) == len(self.order)
+            and len(_LONG_WORD.findall(line)) <= len(self.columns) + 8
+        ):
             return [Finding(role, Force.COLUMN) if role else None for role in self.order]
         return None
 
@@ -128,22 +119,23 @@ def read_heading(line: str) -> Table | None:
             cells = _split(line, delimiter)
             if len(cells) >= 2 and max(len(cell) for cell in cells) <= 40:
                 return _table(delimiter, [words_of(c) for c in cells])
-    words = line.split()
-    if 2 <= len(words) <= 30 and not line.endswith((".", ":", "!")):
-        return _table(" ", _grouped(words))
+    heading = line.split()
+    if 2 <= len(heading) <= 30 and not line.endswith((".", ":", "!")):
+        return _table(" ", _grouped(heading))
     return None
 
 
 def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
-    if not cells or max(len(words) for words in cells) > MAX_WORDS:
+    if not cells or max(len(name) for name in cells) > MAX_WORDS:
         return None
-    columns = [_column(words) for words in cells]
+    columns = [_column(name) for name in cells]
+    usual_names = words("column")
     usual = sum(
-        c.is_address or c.is_port or c.role is not None or any(_USUAL.match(w) for w in words)
-        for c, words in zip(columns, cells, strict=True)
+        c.is_address or c.is_port or c.role is not None or any(word in usual_names for word in name)
+        for c, name in zip(columns, cells, strict=True)
     )
     formal = sum(
-        len(words) > 1 and c.role is not None for c, words in zip(columns, cells, strict=True)
+        len(name) > 1 and c.role is not None for c, name in zip(columns, cells, strict=True)
     )
     if delimiter == " " and usual * 2 < len(cells) and formal < 2:
         return None
@@ -175,45 +167,36 @@ def _other_role(column: Column, columns: list[Column]) -> Column:
     return column
 
 
-def _column(words: list[str]) -> Column:
-    is_port = any(_PORT.search(word) for word in words)
+def _column(name: list[str]) -> Column:
+    is_port = any(PORT_WORD.search(word) for word in name)
     role: Role | None = None
     bare = False
-    for word in words:
+    address = words("address")
+    for word in name:
         sense = label_of(word)
         if sense is not None and role is None:
             role = sense.role
-        bare = bare or _BARE.search(word) is not None
-    if words and words[-1] in {
-        "country",
-        "cc",
-        "asn",
-        "as",
-        "mac",
-        "hostname",
-        "name",
-        "geo",
-        "bytes",
-    }:
+        bare = bare or word in address
+    if name and name[-1] in words("other column"):
         return Column(None, is_port=False, is_address=False)
-    if role is not None and words and words[-1] == "host" and len(words) > 1:
+    if role is not None and len(name) > 1 and name[-1] == "host":
         return Column(None, is_port=False, is_address=False)
-    if len(words) == 1 and words[0] in _SHORT:
-        role, is_port = _SHORT[words[0]]
+    if len(name) == 1 and name[0] in _SHORT:
+        role, is_port = _SHORT[name[0]]
         bare = not is_port
     return Column(role, is_port, is_address=not is_port and (role is not None or bare))
 
 
-def _grouped(words: list[str]) -> list[list[str]]:
+def _grouped(heading: list[str]) -> list[list[str]]:
     """Join the words of a blank-separated heading into names: `Source IP Dest Port`."""
     cells: list[list[str]] = []
-    for word in words:
+    for word in heading:
         parts = words_of(word)
         if not parts:
             continue
         follows = bool(cells) and label_of(cells[-1][0]) is not None and len(cells[-1]) == 1
         if follows and all(
-            (_BARE.search(p) or _PORT.search(p)) and label_of(p) is None for p in parts
+            (p in words("address") or PORT_WORD.search(p)) and label_of(p) is None for p in parts
         ):
             cells[-1].extend(parts)
         else:

@@ -7,31 +7,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
+from exitpolicy.complaint.language.vocabulary import numbered, pattern
 from exitpolicy.complaint.model import Incident
 
 MAX_INCIDENTS: Final = 20
+MAX_OFFSET: Final = 14 * 60
+"""Minutes between UTC and the furthest time zone."""
 MAX_READ: Final = 1_000
 """Lines that are searched for times."""
 
-_MONTH_NAMES: Final = """
-jan januar january gennaio janvier enero janeiro januari stycznia января ledna jänner gen ene янв
-feb februar february febbraio février febrero fevereiro februari lutego февраля února fév фев
-mar märz march marzo mars março maart marca марта března mrz мар
-apr april aprile avril abril kwietnia апреля dubna avr abr апр
-may mai maggio mayo maio mei maja мая května mag maj май
-jun juni june giugno juin junio junho czerwca июня června giu июн
-jul juli july luglio juillet julio julho lipca июля července lug июл
-aug august agosto août augustus sierpnia августа srpna ago augusti авг
-sep september sept settembre septembre septiembre setembro września сентября září set сен
-oct oktober october ottobre octobre octubre outubro października октября října okt ott окт
-nov november novembre noviembre novembro listopada ноября listopadu ноя
-dec dezember december dicembre décembre diciembre dezembro grudnia декабря prosince dez dic déc дек
-"""
-_MONTHS: Final = {
-    name: number
-    for number, names in enumerate(_MONTH_NAMES.strip().split("\n"), 1)
-    for name in names.split()
-}
 _ZONES: Final = {
     "utc": 0,
     "gmt": 0,
@@ -72,24 +56,28 @@ _ZONE: Final = (
     r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
     r"|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
 )
-_ISO: Final = re.compile(
-    rf"(?<!\d)(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}})(?:[T\s,_]{{1,3}}(?:at\s"
-    rf"|um\s)?{_CLOCK}{_ZONE})"
+_ISO: Final = pattern(
+    r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})"
+    rf"(?:[T\s,_]{{1,3}}(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE})",
+    0,
 )
-_EUROPEAN: Final = re.compile(
-    rf"(?<![\d.])(\d{{1,2}})([./-])(\d{{1,2}})[./-](\d{{4}})(?:,?\s(?:um|alle|ore|alle ore"
-    rf"|à|a las|às|om|o|в|kl\.?|at|o godz\.|v)?\s?{_CLOCK}{_ZONE})"
+_EUROPEAN: Final = pattern(
+    r"(?<![\d.])(\d{1,2})([./-])(\d{1,2})[./-](\d{4})"
+    rf"(?:,?\s(?:<<time at>>)?\s?{_CLOCK}{_ZONE})",
+    0,
 )
-_NAMED: Final = re.compile(
-    rf"(?<!\d)(\d{{1,2}})(?:st|nd|rd|th"
-    rf"|\.)?[\s/-](?:de\s)?([^\W\d_]{{3,12}})\.?,?[\s/-](?:de\s)?(\d{{4}})"
-    rf"(?:(?::|,?\s(?:um|alle|ore|alle ore|à|a las|às|om|o|в|kl\.?|at|v)?\s?){_CLOCK}{_ZONE})"
+_NAMED: Final = pattern(
+    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|\.)?[\s/-](?:de\s)?([^\W\d_]{3,12})\.?,?[\s/-](?:de\s)?"
+    rf"(\d{{4}})(?:(?::|,?\s(?:<<time at>>)?\s?){_CLOCK}{_ZONE})",
+    0,
 )
-_ENGLISH: Final = re.compile(
-    rf"([A-Z][a-z]{{2,8}})\.?\s(\d{{1,2}})(?:st|nd|rd|th)?,?\s(\d{{4}}),?\s(?:at\s)?{_CLOCK}{_ZONE}"
+_ENGLISH: Final = pattern(
+    r"([A-Z][a-z]{2,8})\.?\s(\d{1,2})(?:st|nd|rd|th)?,?\s(\d{4}),?\s"
+    rf"(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}",
+    0,
 )
-_CTIME: Final = re.compile(
-    rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)"
+_CTIME: Final = pattern(
+    rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)", 0
 )
 _SYSLOG: Final = re.compile(
     r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
@@ -101,69 +89,21 @@ _CJK: Final = re.compile(
 _EPOCH: Final = re.compile(
     r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
 )
-_ZONE_SAID: Final = re.compile(
-    r"(?:(?:time ?zone|zeitzone|times?|timestamps?|zeiten|zeitangaben|zeitstempel|uhrzeiten"
-    r"|orari|ora|fuso(?: orario| horário)?|hor[áa]rios?|heures?|horaires?|horas?|huso horario"
-    r"|tijden|tijdzone|czas\w*|stref\w+|врем\w*|часов\w+ пояс\w?|čas\w*|pásm\w|tid\w*|tz|dates?"
-    r"|logs?)\b|時刻|時間|时间|时区|日時|시간|시각)[^\n]{0,50}?(?:(?<![A-Za-z])((?:UTC"
-    r"|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)"
+_ZONE_SAID: Final = pattern(
+    r"(?:<<time zone>>)(?![a-zà-ÿа-я0-9_])[^\n]{0,50}?"
+    r"(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
+    r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)"
     r"|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET"
-    r"|EEST))(?![A-Za-zÀ-ÿ]))",
-    re.IGNORECASE,
+    r"|EEST))(?![A-Za-zÀ-ÿ]))"
 )
-_ABOUT_ANSWER: Final = (
-    r"within|in the next|innerhalb|binnen|entro|dans (?:un délai de|les)|sous|sotto"
-    r"|en (?:un plazo (?:máximo )?de|las próximas|menos de)|(?:no|em) prazo (?:máximo )?de"
-    r"|em até|dentro (?:de|di)|nelle prossime|inom|w ciągu|в течение|do|během|in less than"
-    r"|no later than|plazo de|bis zu|less than|в рамките на|протягом|în(?: termen de)?"
-    r"|dalam(?: waktu)?|trong(?: vòng)?|εντός|inden(?: for)?|inom loppet av|per|you have"
+_UNITS: Final = r"(?:(?P<hours><<hours>>)|(?P<days><<days>>)|(?P<weeks><<weeks>>))"
+_WITHIN: Final = pattern(
+    r"(?<![^\W_])(?:<<within>>)\s(?:(?:<<within filler>>)\s){0,2}(?:max(?:imum|\.)?\s)?"
+    rf"(?P<amount>\d{{1,3}}|<<number>>)\s?(?:\([^)]{{1,20}}\)\s?)?{_UNITS}"
 )
-_RELATIVE: Final = re.compile(
-    rf"(?<![^\W_])(?:{_ABOUT_ANSWER})\s(?:the\s|les\s|las\s|den\s|von\s|(?:next|nächsten"
-    rf"|prochaines|następnych|ближайших|kommande)\s){{0,2}}"
-    r"(?:max(?:imum|\.)?\s)?(\d{1,3}|one|two|three|five|seven|ten|einem|zwei|drei|due|tre"
-    r"|deux|trois|dos|tres)\s?(?:\([^)]{1,20}\)\s?)?"
-    r"(hours?|hrs?|h\b|stunden|ore\b|heures?|horas?|uur|godzin\w*|часов|часа|hodin\w*|timmar|timer|jam|giờ|ώρες|годин\w*"
-    r"|(?:business |working |calendar |werk|arbeits|kalender)?(?:days?|tage?n?\b|giorni"
-    r"|jours?|días|dias|dagen|dni|дней|дня|суток|dnů|dní|dagar|dage|hari|ngày|ημέρες|дни|днів|zile)|werktagen|weeks?|wochen?)",
-    re.IGNORECASE,
-)
-_RELATIVE_CJK: Final = re.compile(
-    r"(\d{1,3})\s?(時間|小时|日|天|営業日|个工作日)\s?(?:以内|内|之内)"
-)
-_RELATIVE_AFTER: Final = re.compile(
-    r"(\d{1,3})\s(órán|óra|napon|nap|saat|gün)\s(?:belül|içinde|zarfında)", re.IGNORECASE
-)
-"""Hungarian and Turkish say "within" after the number."""
-_NUMBERS: Final = {
-    "one": 1,
-    "einem": 1,
-    "two": 2,
-    "zwei": 2,
-    "due": 2,
-    "deux": 2,
-    "dos": 2,
-    "three": 3,
-    "drei": 3,
-    "tre": 3,
-    "trois": 3,
-    "tres": 3,
-    "five": 5,
-    "seven": 7,
-    "ten": 10,
-}
-_HOURS: Final = {"hou", "hrs", "hr", "h", "stu", "ore", "heu", "hor", "uur", "god", "час", "hod",
-          "tim", "時間", "小时", "órá", "óra", "saa", "jam", "giờ", "ώρε"}  # fmt: skip
-_UNTIL: Final = re.compile(
-    r"(?<![^\W_])(?:until|(?:at )?any ?time after(?: the)?|iki|paling lambat|sebelum"
-    r"|trước(?: ngày)?|най-късно до|до|μέχρι(?: τις)?|έως|by|before|no later than"
-    r"|not later than|deadline|due(?: date| by)?|bis(?: spätestens)?(?: zum)?|spätestens(?: am"
-    r"| bis)?|frist|entro(?: il| e non oltre il)?|scadenza|avant(?: le)?|au plus tard le"
-    r"|date limite|jusqu'au|antes del?|hasta el|a más tardar el|fecha límite|até(?: o dia)?"
-    r"|prazo|uiterlijk|vóór|voor|do dnia|termin|do|najpóźniej|до|не позднее|срок"
-    r"|nejpozději(?: do)?|senast(?: den)?|期限|截止)\s?[:：]?\s{0,2}",
-    re.IGNORECASE,
-)
+_WITHIN_AFTER: Final = pattern(rf"(?P<amount>\d{{1,3}})\s?{_UNITS}\s?(?:<<within after>>)")
+"""Some languages say "within" after the number: Hungarian, Turkish, Japanese, Chinese."""
+_UNTIL: Final = pattern(r"(?<![^\W_])(?:<<until>>)\s?[:：]?\s{0,2}")
 _DATE_ONLY: Final = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
     re.compile(r"(?:[^\W\d_]{3,10},?\s)?(?P<d>\d{1,2})[./]\s?(?P<m>\d{1,2})[./]\s?(?P<y>\d{4})"),
@@ -177,9 +117,11 @@ _DATE_ONLY: Final = (
         r"|th)?,?\s(?P<y>\d{4})"
     ),
 )
-_THEN_CLOCK: Final = re.compile(
-    rf"[T\s,]{{1,3}}(?:at\s|um\s|alle\s|alle ore\s|ore\s|à\s)?{_CLOCK}{_ZONE}"
-)
+_THEN_CLOCK: Final = pattern(rf"[T\s,]{{1,3}}(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}", 0)
+
+
+_REPORTED: Final = pattern(r"<<reported activity>>")
+_ANSWER: Final = pattern(r"<<answer>>")
 
 
 def zone_said(text: str) -> timezone | None:
@@ -217,42 +159,39 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
     text = text[:30_000]
     for until in _UNTIL.finditer(text):
         rest = text[until.end() : until.end() + 60]
-        for pattern in _DATE_ONLY:
-            if match := pattern.match(rest):
+        for date in _DATE_ONLY:
+            if match := date.match(rest):
                 moment = _until(match, rest, zone)
                 if moment is not None and (sent is None or moment > sent):
                     return moment
     if sent is None:
         return None
-    for pattern in (_RELATIVE, _RELATIVE_CJK, _RELATIVE_AFTER):
-        for match in pattern.finditer(text):
-            amount = _NUMBERS.get(match[1].lower()) or (int(match[1]) if match[1].isdigit() else 0)
-            unit = match[2].lower()
-            hours = 1 if unit[:3] in _HOURS or unit in _HOURS else 24
-            if unit.startswith(("week", "woche")):
-                hours = 168
-            if 0 < amount * hours <= 24 * 100 and not _about_past(text, match.start()):
-                return sent + timedelta(hours=amount * hours)
+    for within in (_WITHIN, _WITHIN_AFTER):
+        for match in within.finditer(text):
+            amount = match["amount"].lower()
+            number = int(amount) if amount.isdigit() else numbered("number").get(amount, 0)
+            hours = number * (1 if match["hours"] else 24 if match["days"] else 168)
+            if 0 < hours <= 24 * 100 and not _about_past(text, match.start()):
+                return sent + timedelta(hours=hours)
     return None
 
 
 def _about_past(text: str, start: int) -> bool:
     """Tell whether what happened "within 24 hours" is the attack, not the answer."""
     before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
-    return re.search(
-        r"attempts?|connections?|times|requests|packets|versuche|tentativ|attacks?\b|scann"
-        r"|попыт|logged|detected|seen",
-        before,
-    ) is not None and not re.search(
-        r"respon|reply|feedback|appreciate|rückmeld|answer|action|resol|antwort|rispo|répon"
-        r"|respu|ответ|stop",
-        before,
-    )
+    return _REPORTED.search(before) is not None and not _ANSWER.search(before)
+
+
+def _month(name: str) -> int:
+    """Return the number of a month; 0 if it is not the name of one."""
+    return numbered("month").get(name.lower(), 0)
 
 
 def _until(match: re.Match[str], rest: str, zone: timezone | None) -> datetime | None:
     groups = match.groupdict()
-    month = _MONTHS.get(groups["name"].lower(), 0) if groups.get("name") else int(groups["m"])
+    month = (
+        numbered("month").get(groups["name"].lower(), 0) if groups.get("name") else int(groups["m"])
+    )
     day = int(groups["d"])
     clock = _THEN_CLOCK.match(rest, match.end())
     if clock is None:
@@ -293,19 +232,19 @@ def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
         yield int(g[3]), month, day, g[4:7], _zone_of(g[7:])
     for match in _NAMED.finditer(line):
         g = match.groups()
-        yield int(g[2]), _MONTHS.get(g[1].lower(), 0), int(g[0]), g[3:6], _zone_of(g[6:])
+        yield int(g[2]), _month(g[1]), int(g[0]), g[3:6], _zone_of(g[6:])
     for match in _ENGLISH.finditer(line):
         g = match.groups()
-        yield int(g[2]), _MONTHS.get(g[0].lower(), 0), int(g[1]), g[3:6], _zone_of(g[6:])
+        yield int(g[2]), _month(g[0]), int(g[1]), g[3:6], _zone_of(g[6:])
     for match in _CTIME.finditer(line):
         g = match.groups()
-        yield int(g[8]), _MONTHS.get(g[0].lower(), 0), int(g[1]), g[2:5], _zone_of(g[5:8])
+        yield int(g[8]), _month(g[0]), int(g[1]), g[2:5], _zone_of(g[5:8])
     for match in _CJK.finditer(line):
         g = match.groups()
         yield int(g[0]), int(g[1]), int(g[2]), (g[3], g[4] or "0", g[5]), None
     if sent is not None and (syslog := _SYSLOG.search(line)):
         g = syslog.groups()
-        month = _MONTHS.get(g[0].lower(), 0)
+        month = _month(g[0])
         # Syslog names no year: a month that is still to come was last year's.
         yield sent.year - (month > sent.month), month, int(g[1]), g[2:5], None
 
@@ -337,4 +276,4 @@ def _minutes(text: str) -> int | None:
     if match is None:
         return None
     minutes = int(match[2]) * 60 + int(match[3] or 0)
-    return (minutes if match[1] == "+" else -minutes) if minutes < 24 * 60 else None
+    return (minutes if match[1] == "+" else -minutes) if minutes <= MAX_OFFSET else None

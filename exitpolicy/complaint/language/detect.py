@@ -1,67 +1,79 @@
-"""Which language the prose of a report is in: by its script, and by its most frequent words."""
+"""Detect the language of a text, by its letters and by its most frequent words."""
 
 import re
+from collections import Counter
+from functools import cache
 from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
 
-_ORDER: Final = "en de it fr es pt nl pl cs sv da no fi hu ro tr ru uk id vi lt lv et sk sl hr bg"
-_PLACE: Final = {code: place for place, code in enumerate(_ORDER.split())}
-"""Of languages that fit equally well it is the first of these, else the first by name."""
-_TABLE: Final = {
-    word: tuple(sorted(codes, key=lambda code: _PLACE.get(code, len(_PLACE))))
-    for word, codes in vocabulary.frequent().items()
-}
-
+MIN_SCORE: Final = 2
+"""About two frequent words; with a lower score the language is unknown."""
+MAX_CHARACTERS: Final = 20_000
+_MIN_LETTERS: Final = 12
+"""Letters of a script that are needed before the script counts."""
+_LETTERS_PER_WORD: Final = 4
+_OWN_SHARE: Final = 30
+"""One letter in this many must be one of the language's own letters, if it has any."""
 _WORD: Final = re.compile(r"[^\W\d_]{1,20}")
-_KANA: Final = re.compile(r"[\u3040-\u30ff]")
-_HAN: Final = re.compile(r"[\u4e00-\u9fff]")
-_SCRIPTS: Final = (
-    ("ko", re.compile(r"[\uac00-\ud7a3]")),
-    ("el", re.compile(r"[\u0370-\u03ff]")),
-    ("he", re.compile(r"[\u0590-\u05ff]")),
-    ("ar", re.compile(r"[\u0600-\u06ff]")),
-    ("th", re.compile(r"[\u0e00-\u0e7f]")),
-)
-_UKRAINIAN: Final = re.compile(r"[іїєґІЇЄҐ]")
-_KAZAKH: Final = re.compile(r"[әғқңөұүһӘҒҚҢӨҰҮҺ]")
-_CYRILLIC: Final = re.compile(r"[\u0400-\u04ff]")
-MIN_WORDS: Final = 2
-"""Fewer frequent words than these tell no language."""
-MAX_READ: Final = 20_000
 
 
 def language_of(text: str) -> str | None:
-    """Return the ISO 639-1 code of the language that most of a text is in."""
-    text = text[:MAX_READ]
-    kana, han = len(_KANA.findall(text)), len(_HAN.findall(text))
-    scores: dict[str, float] = {}
-    if kana >= 8:
-        scores["ja"] = (kana + han) / 4
-    elif han >= 8:
-        scores["zh"] = han / 3
-    for code, pattern in _SCRIPTS:
-        count = len(pattern.findall(text))
-        if count >= 12:
-            scores[code] = count / 6
-    _count_words(text, scores)
-    cyrillic = len(_CYRILLIC.findall(text))
-    if cyrillic >= 30:
-        if len(_KAZAKH.findall(text)) * 20 > cyrillic:
-            scores["kk"] = cyrillic / 6
-        elif len(_UKRAINIAN.findall(text)) * 30 > cyrillic:
-            scores["uk"] = scores.get("uk", 0) + cyrillic / 10
-    if cyrillic >= 30 and not scores:
-        return "ru"
+    """Return the ISO 639-1 code of the language of most of a text; None if it is unknown."""
+    text = text[:MAX_CHARACTERS].lower()
+    scores = _by_frequent_words(text)
+    if not text.isascii():
+        for code, score in _by_letters(text, "script").items():
+            scores[code] = scores.get(code, 0) + score
+        scores = scores or _by_letters(text, "fallback script")
     if not scores:
         return None
     best = max(scores, key=lambda code: scores[code])
-    return best if scores[best] >= MIN_WORDS else None
+    return best if scores[best] >= MIN_SCORE else None
 
 
-def _count_words(text: str, scores: dict[str, float]) -> None:
-    """Add up the frequent words of each language; a word of many languages counts less."""
-    for word in _WORD.findall(text.lower()):
-        codes = _TABLE.get(word, ())
+def _by_letters(text: str, section: str) -> dict[str, float]:
+    """Return a score for each language whose letters, and own letters, are in the text."""
+    scores: dict[str, float] = {}
+    for code, script, own in _scripts(section):
+        count = len(script.findall(text))
+        owned = len(own.findall(text)) if own else count
+        if count >= _MIN_LETTERS and owned * _OWN_SHARE > count:
+            scores[code] = (count + owned) / 2 / _LETTERS_PER_WORD
+    return scores
+
+
+def _by_frequent_words(text: str) -> dict[str, float]:
+    """Return a score for each language; a word of many languages counts less."""
+    scores: dict[str, float] = {}
+    frequent = _frequent()
+    for word, count in Counter(_WORD.findall(text)).items():
+        codes = frequent.get(word, ())
         for code in codes:
-            scores[code] = scores.get(code, 0) + 1 / len(codes) ** 0.5
+            scores[code] = scores.get(code, 0) + count / len(codes) ** 0.5
+    return scores
+
+
+@cache
+def _frequent() -> dict[str, tuple[str, ...]]:
+    """Return the languages of each frequent word, the best known one first.
+
+    Of two languages with the same score, `max` takes the one whose words come first.
+    """
+    table = vocabulary.frequent()
+    size = Counter(code for codes in table.values() for code in codes)
+    return {
+        word: tuple(sorted(codes, key=lambda code: -size[code])) for word, codes in table.items()
+    }
+
+
+@cache
+def _scripts(section: str) -> list[tuple[str, re.Pattern[str], re.Pattern[str] | None]]:
+    """Return the languages that have this section: code, pattern, pattern of own letters."""
+    found = []
+    for words in vocabulary.vocabularies():
+        own = words.sections.get("own letters")
+        if script := words.sections.get(section):
+            pattern = re.compile("|".join(script))
+            found.append((words.language, pattern, re.compile("|".join(own)) if own else None))
+    return found

@@ -1,25 +1,27 @@
-"""What a report complains about, by the words in it, those of the subject counting most."""
+"""Classify what a report complains about, by its phrases; those of the subject count most."""
 
+from functools import cache
 from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.model import Kind
 
 _SUBJECT_WEIGHT: Final = 4
-MAX_READ: Final = 40_000
-_CAP: Final = 4
-"""Repetitions of one word beyond this say nothing more: logs repeat themselves."""
-_PATTERNS: Final = tuple(vocabulary.kinds())
+MAX_CHARACTERS: Final = 40_000
+_MAX_REPETITIONS: Final = 4
+"""Further matches of a pattern add nothing: logs repeat themselves."""
+
+_patterns = cache(lambda: tuple(vocabulary.kinds()))
 
 
 def kind_of(subject: str, text: str) -> Kind:
-    """Return what a report complains about; `UNKNOWN` where its words do not tell."""
+    """Return the kind with the highest score; `UNKNOWN` if no phrase matches."""
     scores: dict[Kind, int] = {}
-    subject, text = subject.lower(), text[:MAX_READ].lower()
-    for kind, weight, pattern in _PATTERNS:
+    subject, text = subject.lower(), text[:MAX_CHARACTERS].lower()
+    for kind, weight, pattern in _patterns():
         count = 0
         for count, _ in enumerate(pattern.finditer(text), 1):
-            if count >= _CAP:
+            if count >= _MAX_REPETITIONS:
                 break
         score = weight * count
         if pattern.search(subject):

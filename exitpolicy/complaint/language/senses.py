@@ -1,15 +1,15 @@
-"""The words by which reports tell who did it from whom it was done to.
+"""Tell the role of an address from the words beside it.
 
-Words, not senders: a word counts the same whoever writes it. The words themselves lie in a file
-for each language, see `vocabulary`.
+A word means the same whoever writes it: there are no rules for single senders.
 """
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
+from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.scores import Force, Role
 
 
@@ -21,177 +21,173 @@ class Sense:
     force: Force
 
 
-LANGUAGES: Final = frozenset(
-    ["en", "de", "it", "fr", "es", "pt", "nl", "pl", "cs", "sk", "sv", "da", "no", "fi", "hu",
-     "ro", "tr", "ru", "uk", "bg", "el", "id", "hr", "sl", "lt", "ja", "zh", "ko"]
-)  # fmt: skip
-"""Those whose words are known well enough that a sentence without any of them says nothing."""
+MIN_ENTRIES: Final = 30
+"""Entries of a language's file that are enough to read its sentences."""
 MAX_SENTENCE: Final = 600
-"""Characters of a sentence that are searched for words: what is longer is none."""
-# Two words in two languages: what they say directly before an address, and further off.
-_TWOFOLD: Final = {
-    "su": (Role.DESTINATION, Sense(Role.SOURCE, Force.OWNER)),  # Italian on, Spanish your
-    "do": (Role.DESTINATION, Sense(Role.SOURCE, Force.PREPOSITION)),  # Polish to, Portuguese of
-    "an": (Role.DESTINATION, None),  # German to, English article
-    "a": (Role.DESTINATION, None),  # Italian to, English article
-    "à": (Role.DESTINATION, None),
-    "attacking": (Role.DESTINATION, None),
-    "scanning": (Role.DESTINATION, None),
-    "probing": (Role.DESTINATION, None),
-}
-_OUR: Final = vocabulary.words("our")
-_YOUR: Final = vocabulary.words("your")
-_FROM: Final = vocabulary.words("from")
-_TO: Final = vocabulary.words("to")
-_FILLERS: Final = vocabulary.words("filler").whole
-_SOURCE: Final = vocabulary.words("source")
-_DESTINATION: Final = vocabulary.words("destination")
-_BREAKS: Final = vocabulary.words("breaks")
-_STANDBY: Final = vocabulary.words("standby")
-_ACTING: Final = vocabulary.phrases("acting")
-_HOST: Final = vocabulary.phrases("host")
-_EXONERATED: Final = vocabulary.phrases("exonerating")
+"""Longer text is no sentence: only so many characters are searched for words."""
 
-_PLAIN: Final[tuple[tuple[frozenset[str], Sense | None], ...]] = (
-    (_YOUR.whole, Sense(Role.SOURCE, Force.OWNER)),
-    (_OUR.whole, Sense(Role.DESTINATION, Force.OWNER)),
-    (_TO.whole, Sense(Role.DESTINATION, Force.PREPOSITION)),
-    (_FROM.whole, Sense(Role.SOURCE, Force.PREPOSITION)),
-    (_FILLERS, None),
+# The first section that contains a word decides what the word says in a sentence.
+_IN_SENTENCES: Final = (
+    ("your", Sense(Role.SOURCE, Force.OWNER)),
+    ("our", Sense(Role.DESTINATION, Force.OWNER)),
+    ("to", Sense(Role.DESTINATION, Force.PREPOSITION)),
+    ("from", Sense(Role.SOURCE, Force.PREPOSITION)),
+    ("filler", None),
 )
-# A word that is in several of these is what the first says.
-_LABELS: Final = (
-    (vocabulary.words("bystander"), Sense(Role.BYSTANDER, Force.LABEL)),
-    (vocabulary.words("weak destination"), Sense(Role.DESTINATION, Force.WORD)),
-    (_DESTINATION, Sense(Role.DESTINATION, Force.LABEL)),
-    (vocabulary.words("weak source"), Sense(Role.SOURCE, Force.WORD)),
-    (_SOURCE, Sense(Role.SOURCE, Force.LABEL)),
+# The first section that contains a word decides what it says as a key or column name.
+_AS_LABELS: Final = (
+    ("bystander", Sense(Role.BYSTANDER, Force.LABEL)),
+    ("weak destination", Sense(Role.DESTINATION, Force.WORD)),
+    ("destination", Sense(Role.DESTINATION, Force.LABEL)),
+    ("weak source", Sense(Role.SOURCE, Force.WORD)),
+    ("source", Sense(Role.SOURCE, Force.LABEL)),
 )
-
-_CJK: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_CJK_SENSES: Final = (
-    (_SOURCE.parts, Sense(Role.SOURCE, Force.LABEL)),
-    (_DESTINATION.parts, Sense(Role.DESTINATION, Force.LABEL)),
-    (_YOUR.parts, Sense(Role.SOURCE, Force.OWNER)),
-    (_OUR.parts, Sense(Role.DESTINATION, Force.OWNER)),
-    (_FROM.parts, Sense(Role.SOURCE, Force.PREPOSITION)),
-    (_TO.parts, Sense(Role.DESTINATION, Force.PREPOSITION)),
+_UNSPACED: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+"""A letter of a script without spaces between words: Thai, Japanese, Chinese; and Korean."""
+_PARTS: Final = (
+    ("source", Sense(Role.SOURCE, Force.LABEL)),
+    ("destination", Sense(Role.DESTINATION, Force.LABEL)),
+    ("your", Sense(Role.SOURCE, Force.OWNER)),
+    ("our", Sense(Role.DESTINATION, Force.OWNER)),
+    ("from", Sense(Role.SOURCE, Force.PREPOSITION)),
+    ("to", Sense(Role.DESTINATION, Force.PREPOSITION)),
 )
-_ASIDE: Final = re.compile(r"\s?(?:（[^）]{0,20}）)?\s?")  # noqa: RUF001 - Japanese brackets
+_REMARK: Final = re.compile(r"\s?(?:（[^）]{0,20}）)?\s?")  # noqa: RUF001 - Japanese brackets
 _AFTER: Final = (
-    (vocabulary.phrases("after source"), Role.SOURCE),
-    (vocabulary.phrases("after destination"), Role.DESTINATION),
+    (pattern(r"<<after source>>"), Role.SOURCE),
+    (pattern(r"<<after destination>>"), Role.DESTINATION),
 )
+_ACTING: Final = pattern(r"<<acting>>", 0)
+_HOST: Final = pattern(r"<<host>>", 0)
+_EXONERATING: Final = pattern(r"<<exonerating>>", 0)
+_LINK: Final = re.compile(r"\bhttps?://[^\d\s]\S*")
+_AUTONOMOUS_SYSTEM: Final = re.compile(r"asn?\d{3,6}\Z")
 
 WORD: Final = re.compile(
     r"(?:[^\W_]|[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u064b-\u0652\u05b0-\u05c2])+"
 )
-"""Letters and digits; in Thai, Arabic and Hebrew also the vowels that are marks of their own."""
-_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_JOINED: Final = re.compile(r"\bname[ -]servers?\b|\bc&c\b|\bcommand (?:and|&) control\b")
+"""Letters and digits, and the vowels that Thai, Arabic and Hebrew write as marks."""
+_CAMEL_CASE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-
-def _join(found: re.Match[str]) -> str:
-    return "nameserver" if found[0].startswith("name") else "c2"
+_spellings = cache(lambda: tuple(vocabulary.spellings()))
 
 
 def words_of(text: str) -> list[str]:
     """Split into words in lower case; `dstIp`, `dst_ip` and `dst-ip` are two words each."""
-    return WORD.findall(_JOINED.sub(_join, _CAMEL.sub(" ", text).lower()))
+    text = _CAMEL_CASE.sub(" ", text).lower()
+    for word, spelling in _spellings():
+        text = spelling.sub(word, text)
+    return WORD.findall(text)
 
 
 def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
-    """Return what a lower-case word says, or None for one that says nothing.
+    """Return what a lower-case word says in a sentence; None if it says nothing.
 
     `adjacent`: whether the word stands directly before the address.
     """
-    if word in _TWOFOLD:
-        near, far = _TWOFOLD[word]
-        return Sense(near, Force.PREPOSITION) if adjacent else far
-    for plain, sense in _PLAIN:
-        if word in plain:
+    return _adjacent_sense(word) if adjacent else _sense(word)
+
+
+@lru_cache(maxsize=8192)
+def _adjacent_sense(word: str) -> Sense | None:
+    if word in words("directly to").whole:
+        return Sense(Role.DESTINATION, Force.PREPOSITION)
+    return _sense(word)
+
+
+@lru_cache(maxsize=8192)
+def _sense(word: str) -> Sense | None:
+    for section, sense in _IN_SENTENCES:
+        if word in words(section).whole:
             return sense
-    return _cjk_sense(word) if _CJK.search(word) else label_of(word)
+    if word in words("directly to").whole:
+        return None
+    return _sense_of_parts(word) if _UNSPACED.search(word) else label_of(word)
 
 
 @lru_cache(maxsize=8192)
 def label_of(word: str) -> Sense | None:
-    """Return what a word says as the name of a column or a key."""
-    for listed, sense in _LABELS:
-        if word in listed:
+    """Return what a lower-case word says as the name of a column or a key."""
+    for section, sense in _AS_LABELS:
+        if word in words(section):
             return sense
-    return _cjk_sense(word) if _CJK.search(word) else None
-
-
-_SYSTEM: Final = re.compile(r"asn?\d{3,6}\Z")
+    return _sense_of_parts(word) if _UNSPACED.search(word) else None
 
 
 def breaks_off(word: str) -> bool:
-    """Tell whether a word separates an address from what was said before it.
+    """Tell whether a word separates an address from the words before it.
 
     In "our sensor detected A", `our` is not about A.
     """
-    return word in _BREAKS
+    return word in words("breaks")
 
 
 def stands_by(word: str) -> bool:
-    """Tell whether a word is for a host that is often named for another reason than an attack."""
-    return word in _STANDBY
-
-
-_LINKS: Final = re.compile(r"\bhttps?://[^\d\s]\S*")
+    """Tell whether a word names a host that reports often mention without an attack on it."""
+    return word in words("standby")
 
 
 def is_about_acting(text: str) -> bool:
-    """Tell whether a sentence speaks of something that was done to somebody."""
-    return _ACTING.search(_LINKS.sub(" ", text[:MAX_SENTENCE].lower())) is not None
+    """Tell whether a sentence says that somebody did something to somebody."""
+    return _ACTING.search(_LINK.sub(" ", text[:MAX_SENTENCE].lower())) is not None
 
 
 def is_about_host(text: str) -> bool:
-    """Tell whether a sentence speaks of somebody's machine or site."""
+    """Tell whether a sentence mentions somebody's machine or site."""
     return _HOST.search(text.lower()) is not None
 
 
 def is_ours(word: str) -> bool:
-    """Tell whether a word calls what follows the reporter's own."""
-    return word in _OUR.whole
+    """Tell whether a word says that something is the reporter's own."""
+    return word in words("our").whole
 
 
 def is_exonerating(clause: str) -> bool:
-    """Tell whether a clause says that what it names has no part in the matter."""
-    return _EXONERATED.search(clause.lower()) is not None
+    """Tell whether a clause says that its subject has no part in the incident."""
+    return _EXONERATING.search(clause.lower()) is not None
 
 
 def is_agent(word: str) -> bool:
-    """Tell whether a word says who did something or through whom: `by`, `from`, `via`."""
-    return word in _FROM.whole
+    """Tell whether a word introduces who did something: `by`, `from`, `via`."""
+    return word in words("from").whole
 
 
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
     return (
-        word in _FILLERS
-        or word in _TWOFOLD
+        word in words("filler").whole
+        or word in words("directly to").whole
         or word.isdigit()
         or len(word) == 1
-        or bool(_SYSTEM.match(word))
+        or _AUTONOMOUS_SYSTEM.match(word) is not None
     )
 
 
 def sense_after(text: str) -> Role | None:
-    """Return what a particle directly after an address says, in languages that put it there."""
-    aside = _ASIDE.match(text)
-    for pattern, role in _AFTER:
-        if aside and pattern.match(text, aside.end()):
+    """Return the role that a particle directly after an address gives it (Japanese, Korean)."""
+    remark = _REMARK.match(text)
+    for particle, role in _AFTER:
+        if remark and particle.match(text, remark.end()):
             return role
     return None
 
 
-def _cjk_sense(word: str) -> Sense | None:
-    """Return the sense of the last telling part of words that are written without spaces."""
+def is_known(language: str) -> bool:
+    """Tell whether enough words of a language are known to read its sentences.
+
+    In such a language, a sentence without any known word says nothing.
+    """
+    return any(
+        language == one.language and sum(map(len, one.sections.values())) >= MIN_ENTRIES
+        for one in vocabulary.vocabularies()
+    )
+
+
+def _sense_of_parts(word: str) -> Sense | None:
+    """Return the sense of the last telling part of words written without spaces."""
     best: tuple[int, Sense] | None = None
-    for pattern, sense in _CJK_SENSES:
-        for found in pattern.finditer(word):
+    for section, sense in _PARTS:
+        for found in words(section).parts.finditer(word):
             if best is None or found.end() > best[0]:
                 best = (found.end(), sense)
     return best[1] if best else None

@@ -1,7 +1,7 @@
-"""The words by which reports are read, from one file a language: `words/LANG.txt`.
+"""Load the words of all languages and build regular expressions from them.
 
-What a section means and how its entries match is said in `words/README.txt`. The files are a part
-of the programme as its modules are, and read once; no file of the user's is.
+`words/LANG.txt` holds the words of one language; `words/README.txt` explains the sections. The
+files are part of the program: they are read once, and no file of the user's is read.
 """
 
 import re
@@ -9,43 +9,69 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 from exitpolicy.complaint.model import Kind
 from exitpolicy.core.errors import InvalidFileError
 
-_BEGIN: Final = "beginnings of words (`word*`)"
-_PART: Final = "parts of words (`*word*`)"
-_FORMS: Final[Mapping[str, frozenset[str]]] = {
+_BEGINNING: Final = "the beginning of a word (`word*`)"
+_PART: Final = "a part of a word (`*word*`)"
+_WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "our": frozenset({_PART}),
     "your": frozenset({_PART}),
     "from": frozenset({_PART}),
     "to": frozenset({_PART}),
-    "source": frozenset({_BEGIN, _PART}),
-    "destination": frozenset({_BEGIN, _PART}),
-    "weak source": frozenset({_BEGIN}),
-    "weak destination": frozenset({_BEGIN}),
-    "bystander": frozenset({_BEGIN}),
-    "standby": frozenset({_BEGIN}),
-    "breaks": frozenset({_BEGIN}),
+    "directly to": frozenset(),
+    "source": frozenset({_BEGINNING, _PART}),
+    "destination": frozenset({_BEGINNING, _PART}),
+    "weak source": frozenset({_BEGINNING}),
+    "weak destination": frozenset({_BEGINNING}),
+    "bystander": frozenset({_BEGINNING}),
+    "standby": frozenset({_BEGINNING}),
+    "breaks": frozenset({_BEGINNING}),
     "filler": frozenset(),
     "frequent": frozenset(),
+    "address": frozenset({_BEGINNING, _PART}),
+    "column": frozenset({_BEGINNING}),
+    "other column": frozenset(),
+    "month": frozenset(),
+    "number": frozenset(),
 }
-"""The sections of words, and what they may hold besides whole words."""
+"""Sections of words, and the forms that they allow besides whole words."""
+_PHRASE_SECTIONS: Final = frozenset(
+    [
+        *("acting", "host", "exonerating", "after source", "after destination", "kind"),
+        *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
+        *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
+        *("port", "port after number", "port is", "before port", "on", "each", "counted"),
+        *("and", "and unspaced", "spelling"),
+        *("within", "within filler", "within after", "until", "hours", "days", "weeks"),
+        *("reported activity", "answer", "time at", "time zone"),
+        *("ticket", "ticket spaced", "ticket in subject", "ticket labelled", "ticket number"),
+        *("from header", "subject header", "date header", "wrote", "automatic sender"),
+        *("handshake", "script", "own letters", "fallback script"),
+    ]
+)
+"""Sections of regular expressions."""
+_ARGUMENTS: Final[Mapping[str, str]] = {
+    "kind": f"(?:{'|'.join(kind for kind in Kind if kind is not Kind.UNKNOWN)}) [1-9]",
+    "month": "(?:1[0-2]|[1-9])",
+    "number": "[1-9][0-9]{0,2}",
+    "spelling": "[a-z0-9]{1,20}",
+}
+"""What follows the name of a section, for those that stand several times in a file."""
 
-_PHRASES: Final = frozenset({"acting", "host", "exonerating", "after source", "after destination"})
-_KIND: Final = re.compile(r"kind (\S+) ([1-9])")
-_KINDS: Final = frozenset(Kind) - {Kind.UNKNOWN}
 _HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")
-_STARRED: Final = re.compile(r"\*?[^*]+\*")
-_ESCAPE: Final = re.compile(r"\\.")
-_ENDLESS: Final = re.compile(r"(?<!\\)[*+]|,\}")
+_STARRED: Final = r"\*?[^*]+\*"
+_ESCAPE: Final = r"\\."
+_ENDLESS: Final = r"(?<!\\)[*+]|,\}"
+_PLACEHOLDER: Final = r"<<([a-z ]+)>>"
 _NOTHING: Final = "(?!)"
-_FILE: Final = re.compile(r"(formats|[a-z]{2})\.txt")
+"""Matches nowhere."""
+_FILE: Final = r"(formats|[a-z]{2})\.txt"
 MAX_COLUMNS: Final = 100
 FORMATS: Final = "formats"
-"""The name of the file for what belongs to no language."""
+"""The name of the file for words that belong to no language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +81,36 @@ class Vocabulary:
     language: str
     """ISO 639-1, or `FORMATS`."""
     sections: Mapping[str, Mapping[str, int]]
-    """By section, each entry as it is written, and the number of its line."""
+    """For each section, the entries as written and their line numbers."""
 
     def refuse(self, number: int, problem: str) -> NoReturn:
-        """Raise the error that says what is wrong in a line."""
+        """Raise InvalidFileError for a line."""
         raise InvalidFileError(
             f"words/{self.language}.txt:{number}: {problem}",
-            hint="exitpolicy/complaint/language/words/README.txt says how these files are written",
+            hint="exitpolicy/complaint/language/words/README.txt explains the format",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words of all languages that say the same, to look one in lower case up in."""
+    """Words with the same meaning, of all languages, for the lookup of lower-case words."""
 
     whole: frozenset[str]
-    begins: Mapping[str, tuple[str, ...]]
-    """Beginnings of words by their first letter."""
+    beginnings: Mapping[str, tuple[str, ...]]
+    """Beginnings of words, grouped by first letter."""
     parts: re.Pattern[str]
-    """What is found within a word."""
+    """Finds parts of words."""
 
     def __contains__(self, word: str) -> bool:
-        """Tell whether this is one of the words or begins as one does."""
-        return word in self.whole or word.startswith(self.begins.get(word[:1], ()))
+        """Tell whether this is one of the words, or begins with one of the beginnings."""
+        return word in self.whole or word.startswith(self.beginnings.get(word[:1], ()))
 
 
 def parse(language: str, text: str) -> Vocabulary:
-    """Read the text of a language's file.
+    """Parse the text of a language's file.
 
-    Raises InvalidFileError, which names the line, for all that README.txt does not allow, but for
-    what `check` finds, which takes too long to be done whenever a complaint is read.
+    Raises InvalidFileError with the line number. `check` makes the tests that take too long for
+    every run.
     """
     sections: dict[str, dict[str, int]] = {}
     vocabulary = Vocabulary(language, sections)
@@ -96,54 +122,55 @@ def parse(language: str, text: str) -> Vocabulary:
             sections[section] = {}
             continue
         if not section:
-            vocabulary.refuse(number, f"{line!r} stands before the first section")
-        for entry in line.split() if section in _FORMS else line.split(", "):
+            vocabulary.refuse(number, f"{line!r} is before the first section")
+        entries = line.split() if _family(section) in _WORD_SECTIONS else line.split(", ")
+        for entry in entries:
             _check_entry(vocabulary, number, section, entry)
             sections[section][entry] = number
     return vocabulary
 
 
 def check(vocabulary: Vocabulary) -> None:
-    """Try each entry by itself: that it can be found at all, and is not found everywhere.
+    """Test each entry on its own: it must be able to match, and must not match everywhere.
 
-    Raises InvalidFileError, which names the line.
+    Raises InvalidFileError with the line number.
     """
     for section, entries in vocabulary.sections.items():
         for entry, number in entries.items():
-            if section in _FORMS:
+            if _family(section) in _WORD_SECTIONS:
                 strange = [c for c in entry.strip("*") if not (c.isalnum() or _is_mark(c))]
                 if strange:
-                    vocabulary.refuse(number, f"{entry!r}: no word has a {strange[0]!r} in it")
+                    vocabulary.refuse(number, f"{entry!r}: no word contains {strange[0]!r}")
                 continue
             try:
                 pattern = re.compile(entry)
             except re.error as error:
-                vocabulary.refuse(number, f"{entry!r} is no regular expression: {error}")
-            if _ENDLESS.search(entry):
-                vocabulary.refuse(number, f"{entry!r}: * and + have no end, write {{0,20}}")
+                vocabulary.refuse(number, f"{entry!r} is not a regular expression: {error}")
+            if re.search(_ENDLESS, entry):
+                vocabulary.refuse(number, f"{entry!r}: * and + have no limit, write {{0,20}}")
             if pattern.search(""):
-                vocabulary.refuse(number, f"{entry!r} is found everywhere, even in nothing")
+                vocabulary.refuse(number, f"{entry!r} matches everywhere, even in an empty text")
             if pattern.groups:
                 vocabulary.refuse(number, f"{entry!r}: write (?:…) for (…)")
 
 
 @cache
 def vocabularies() -> tuple[Vocabulary, ...]:
-    """Return the words of all languages, in the order of their names.
+    """Return the words of all languages, sorted by file name. Raises InvalidFileError."""
+    from importlib.resources import files  # noqa: PLC0415 - slow to import, used once
 
-    Raises InvalidFileError.
-    """
     folder = files("exitpolicy.complaint.language") / "words"
-    named = sorted((file.name, file) for file in folder.iterdir() if _FILE.fullmatch(file.name))
+    named = sorted((file.name, file) for file in folder.iterdir() if re.fullmatch(_FILE, file.name))
     return tuple(
         parse(name.removesuffix(".txt"), file.read_text(encoding="utf-8")) for name, file in named
     )
 
 
+@cache
 def words(section: str) -> Words:
-    """Return the words of a section, those of all languages together."""
+    """Return the words of a section, of all languages together."""
     whole: set[str] = set()
-    begins: dict[str, set[str]] = {}
+    beginnings: dict[str, set[str]] = {}
     parts: set[str] = set()
     for entry in _entries(section):
         if not entry.endswith("*"):
@@ -151,36 +178,121 @@ def words(section: str) -> Words:
         elif entry.startswith("*"):
             parts.add(entry[1:-1])
         else:
-            begins.setdefault(entry[0], set()).add(entry[:-1])
+            beginnings.setdefault(entry[0], set()).add(entry[:-1])
     longest_first = sorted(parts, key=lambda part: (-len(part), part))
     return Words(
         frozenset(whole),
-        {letter: tuple(some) for letter, some in begins.items()},
+        {letter: tuple(some) for letter, some in beginnings.items()},
         re.compile("|".join(longest_first) or _NOTHING),
     )
 
 
-def phrases(section: str) -> re.Pattern[str]:
-    """Return what finds any phrase of a section, those of all languages, in lower-case text."""
-    return _compiled(section)
+@cache
+def numbered(section: str) -> Mapping[str, int]:
+    """Return the words of `[section N]` with their number N, such as the names of months."""
+    return {
+        entry: int(name.rpartition(" ")[2])
+        for vocabulary in vocabularies()
+        for name, entries in vocabulary.sections.items()
+        if name.startswith(section + " ")
+        for entry in entries
+    }
+
+
+def spellings() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Yield each word of `[spelling WORD]`, and a pattern that finds its other spellings."""
+    names = {
+        name for vocabulary in vocabularies() for name in vocabulary.sections
+        if _family(name) == "spelling"
+    }  # fmt: skip
+    for name in sorted(names):
+        yield name.partition(" ")[2], re.compile(_alternatives(name))
 
 
 def kinds() -> Iterator[tuple[Kind, int, re.Pattern[str]]]:
-    """Yield the kinds in their order, each with its weights and what finds their phrases."""
+    """Yield each kind, a weight, and a pattern that finds the phrases of this weight."""
     for kind in Kind:
         for weight in range(9, 0, -1):
             section = f"kind {kind} {weight}"
             if any(section in vocabulary.sections for vocabulary in vocabularies()):
-                yield kind, weight, _compiled(section)
+                yield kind, weight, re.compile(_alternatives(section))
 
 
 def frequent() -> dict[str, tuple[str, ...]]:
-    """Return the languages whose frequent words are known, by those words."""
+    """Return the frequent words, each with its languages."""
     table: dict[str, tuple[str, ...]] = {}
     for vocabulary in vocabularies():
         for word in vocabulary.sections.get("frequent", ()):
             table[word] = (*table.get(word, ()), vocabulary.language)
     return table
+
+
+def pattern(source: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
+    """Return a regular expression that is compiled at first use.
+
+    `<<section>>` in the source becomes an alternation of the entries of that section, in all
+    languages, the longest first. `<<month>>` covers `[month 1]` to `[month 12]`.
+    """
+    return cast("re.Pattern[str]", _LazyPattern(source, flags))
+
+
+class _LazyPattern:
+    """The methods of `re.Pattern`, compiled when the first of them is called."""
+
+    def __init__(self, source: str, flags: int) -> None:
+        self._source = source
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> object:
+        """Compile, and keep the methods as attributes, so that this is called once."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        expanded = re.sub(_PLACEHOLDER, lambda found: _alternatives(found[1]), self._source)
+        compiled = re.compile(expanded, self._flags)
+        for method in ("search", "match", "fullmatch", "finditer", "findall", "sub", "split"):
+            setattr(self, method, getattr(compiled, method))
+        return getattr(compiled, name)
+
+
+def _alternatives(section: str) -> str:
+    """Return the entries of a section as the alternatives of a regular expression."""
+    found = (map(_word_expression, _entries(section)) if _family(section) in _WORD_SECTIONS
+             else _entries(section))  # fmt: skip
+    text = "|".join(sorted(found, key=len, reverse=True)) or _NOTHING
+    try:
+        re.compile(text)
+    except re.error:
+        for vocabulary in vocabularies():
+            check(vocabulary)
+        raise
+    return text
+
+
+def _word_expression(entry: str) -> str:
+    """Return a regular expression for an entry of a section of words."""
+    text = entry.strip("*")
+    return rf"{text}\w{{0,20}}" if entry.endswith("*") else text
+
+
+def _entries(section: str) -> Iterable[str]:
+    """Return the entries of a section in all languages, each once.
+
+    `month` stands for all of `month 1` to `month 12`.
+    """
+    family = section in _ARGUMENTS
+    return dict.fromkeys(
+        entry
+        for vocabulary in vocabularies()
+        for name, entries in vocabulary.sections.items()
+        if name == section or (family and name.startswith(section + " "))
+        for entry in entries
+    )
+
+
+def _family(section: str) -> str:
+    """Return the name of a section without its argument: `month` for `month 1`."""
+    name = section.partition(" ")[0]
+    return name if name in _ARGUMENTS else section
 
 
 def _lines(vocabulary: Vocabulary, text: str) -> list[tuple[int, str]]:
@@ -194,58 +306,44 @@ def _lines(vocabulary: Vocabulary, text: str) -> list[tuple[int, str]]:
         if not line.strip() or line.startswith("#"):
             continue
         if line != line.rstrip():
-            vocabulary.refuse(number, "a blank at the end, which nobody sees: write [ ]")
+            vocabulary.refuse(number, "an invisible blank at the end: write [ ]")
         if not line[0].isspace():
             if found := _HEADER.fullmatch(line):
-                of_words = found[1] in _FORMS
+                of_words = _family(found[1]) in _WORD_SECTIONS
             phrase = not (found or of_words)
             lines.append((number, line))
         elif not phrase:
-            vocabulary.refuse(number, "begins with a blank, but there is nothing to continue")
+            vocabulary.refuse(number, "begins with a blank, but there is no phrase to continue")
         else:
             lines[-1] = (lines[-1][0], lines[-1][1] + line.lstrip())
     return lines
 
 
 def _check_section(vocabulary: Vocabulary, number: int, section: str) -> None:
-    kind = _KIND.fullmatch(section)
-    if not (section in _FORMS or section in _PHRASES or (kind and kind[1] in _KINDS)):
-        vocabulary.refuse(number, f"there is no section [{section}]")
+    family = _family(section)
+    known = family in _WORD_SECTIONS or family in _PHRASE_SECTIONS
+    argument = section.removeprefix(family).lstrip()
+    if not known or not re.fullmatch(_ARGUMENTS.get(family, ""), argument):
+        vocabulary.refuse(number, f"unknown section [{section}]")
     if section in vocabulary.sections:
         vocabulary.refuse(number, f"a second section [{section}]")
     if section == "frequent" and vocabulary.language == FORMATS:
-        vocabulary.refuse(number, "[frequent] is for languages")
+        vocabulary.refuse(number, "[frequent] is only for languages")
 
 
 def _check_entry(vocabulary: Vocabulary, number: int, section: str, entry: str) -> None:
     if entry in vocabulary.sections[section]:
         vocabulary.refuse(number, f"{entry!r} is in [{section}] already")
     if not entry or entry.endswith(","):
-        vocabulary.refuse(number, "a comma, but nothing after it in this line")
-    if entry != entry.lower() and (bare := _ESCAPE.sub("", entry)) != bare.lower():
-        vocabulary.refuse(number, f"{entry!r} is not all in lower case")
-    if section in _FORMS and "*" in entry:
-        form = _PART if entry.startswith("*") else _BEGIN
-        if form not in _FORMS[section] or not _STARRED.fullmatch(entry):
-            vocabulary.refuse(number, f"{entry!r}: [{section}] does not hold {form}")
+        vocabulary.refuse(number, "nothing after a comma")
+    if entry != entry.lower() and (bare := re.sub(_ESCAPE, "", entry)) != bare.lower():
+        vocabulary.refuse(number, f"{entry!r} is not in lower case")
+    if "*" in entry and section in _WORD_SECTIONS:
+        form = _PART if entry.startswith("*") else _BEGINNING
+        if form not in _WORD_SECTIONS[section] or not re.fullmatch(_STARRED, entry):
+            vocabulary.refuse(number, f"{entry!r}: [{section}] does not allow {form}")
 
 
 def _is_mark(character: str) -> bool:
-    """Tell whether this is a vowel or a tone above or below a letter, as Thai has them."""
+    """Tell whether this is a vowel or tone mark above or below a letter, as in Thai."""
     return unicodedata.category(character).startswith("M")
-
-
-def _compiled(section: str) -> re.Pattern[str]:
-    try:
-        return re.compile("|".join(_entries(section)) or _NOTHING)
-    except re.error:
-        for vocabulary in vocabularies():
-            check(vocabulary)
-        raise
-
-
-def _entries(section: str) -> Iterable[str]:
-    """Return the entries of a section in all languages, each once."""
-    return dict.fromkeys(
-        entry for vocabulary in vocabularies() for entry in vocabulary.sections.get(section, ())
-    )

@@ -17,6 +17,7 @@ from exitpolicy.complaint.language.senses import (
     stands_by,
     words_of,
 )
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.roles.scores import BYSTANDER, Finding, Force, Role
 
 _ASIDE: Final = 22
@@ -26,73 +27,30 @@ _MAX_WORDS: Final = 12
 _MAX_STRANGERS: Final = 3
 """Words of unknown sense that may stand between a telling word and the address."""
 _SENTENCE: Final = re.compile(r"(?:(?<!\.)[.;!?]\s|[。！？])")
-_CLAUSE: Final = re.compile(
-    r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:and (?:is|was|are|the)|but|und (?:ist|war|die|der)|aber"
-    r"|sondern|ed è|ma|et (?:est|la|le)|mais|pero|mas|maar|ale|но|а)\s"
+_CLAUSE: Final = pattern(r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:<<clause>>)\s")
+LIST: Final = pattern(
+    r"\s{0,3}(?:[,;&/]\s{0,3}(?:<<and>>)?|<<and>>)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z"
+    r"|\s?(?:[、，]|<<and unspaced>>)\s?\Z"
 )
-LIST: Final = re.compile(
-    r"\s{0,3}(?:[,;&/]\s{0,3}(?:and|und|e|y|et|en|i|и|och|og|ve|és|ja|dan|và|a|as well as)?|and"
-    r"|und|et|y|e|en|i|и|і|och|og|ve|és|și|ja|dan|và|και|as well as|sowie|or"
-    r"|oder)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z|\s?[、，和与及とや]\s?\Z",
-    re.IGNORECASE,
-)
+"""What stands between two addresses of one list."""
 _URL: Final = re.compile(
     r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
 )
-_DOING: Final = re.compile(
-    r"\b(?:attack|scann|prob|abus)ing[\s_-](?=(?:ip|host|address|source|system|machine|server)\b)",
-    re.IGNORECASE,
-)
+_ATTACKING_HOST: Final = pattern(r"<<attacking host>>")
 _HOST_NAME: Final = re.compile(
     r"(?<![\w.@/-])[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,6}(?![\w@/])"
     r"|(?<![\w.@/-])[a-z][\w-]{0,40}/\d[\w.]{0,20}|[a-z]{2,8}://",
     re.IGNORECASE,
 )
 """Names of hosts, products with their versions and schemes: none of them is a word."""
-LINK: Final = re.compile(
-    r"\b(?:you|me|can|please|bitte|können|kunt|potete|puede[ns]?|pouvez)\s.{0,30}(?:log ?in"
-    r"|sign in|einlog|anmeld|inlog|acced|connect)|detail|report|evidence|view|download|ticket"
-    r"|status|\binfo|dashboard|portal|unsubscribe|click|\bsee\b|link|visit|console|here\s?:"
-    r"|siehe|mehr|voir|vedi|consult|подробн|詳細|详情",
-    re.IGNORECASE,
-)
+LINK: Final = pattern(r"<<link>>")
 _SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
-_EXAMPLE: Final = re.compile(
-    r"(?:\be\. ?g\.|for (?:example|instance)|such as|z\. ?B\.|zum Beispiel|ad es(?:empio|\.)"
-    r"|par exemple|p\. ?ex\.|por ejemplo|p\. ?ej\.|por exemplo|bijv(?:oorbeeld|\.)|np\."
-    r"|например|např\.|t\. ?ex\.|f\.eks\.)[\s,:(]{0,4}\Z",
-    re.IGNORECASE,
-)
+_EXAMPLE: Final = pattern(r"(?:<<example>>)[\s,:(]{0,4}\Z")
 _HOST_FIELD: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z", re.IGNORECASE)
 _HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
-_ACTIVE: Final = re.compile(
-    r"(?![\])\s,]{0,3}\w{1,12}\s(?:by|from|durch|von|da|par|por)\b)[\])\s,]{0,3}(?:(?:has|have"
-    r"|had|is|was|hat|ist|keeps?|ha|a|está|sta|er)\s(?:been\s)?|which\s|that\s)?(?:repeatedly\s"
-    r"|wiederholt\s|again\s)?(?:attack(?:s|ing|ed)?|attempt|tri(?:ed|es)|try|scan(?:s|ning"
-    r"|ned)?|prob(?:es|ing|ed)|flood|brute|hammer|abus|perform|sen(?:d|t)|launch|generat|made"
-    r"|connect|angegriffen|greift|versucht|scannt|attacca|sta\s(?:attacc|tent|scans|effett)"
-    r"|tent|effettu|essaie|attaqu|tente|scann|ataca|intent|escane|atakuje|próbuj|skanuj|атаку"
-    r"|пыта|скан|útoč|skenu|försök|attacker|probeer|valt\saan)",
-    re.IGNORECASE,
-)
-_PASSIVE: Final = re.compile(
-    r"[\])\s,]{0,3}(?:attacked|scanned|probed|targeted|flooded|hit|hammered)\s(?:by|from)\b"
-    r"|[\])\s,]{0,3}(?:(?:was|were|is|are|has\sbeen|have\sbeen|being|got|gets|wurden?|wird"
-    r"|werden|sind|ist|è\s(?:stat[oaie]\s)?|sono\sstat[ie]|viene|fue|ha\ssido|a\sété|est|foi"
-    r"|werd|wordt|został[aoy]?|jest|был[аио]?|är|blev|byl[aoiy]?)\s+)(?:(?:being|the|le|der"
-    r"|das)\s)?(?:\w{1,12}ly\s)?(?:attacked|target|scanned|probed|hit|flooded|under\sattack"
-    r"|victim|angegriffen|attackiert|gescannt|ziel|opfer|attaccat|colpit|bersagli|atacad"
-    r"|objetiv|alvo|attaqué|visé|ciblé|victim|la\scible|aangevallen|zaatakowan|atakowan"
-    r"|атакован|подверг|attackerad|utsatt|napaden)",
-    re.IGNORECASE,
-)
-_OBSERVING: Final = re.compile(
-    r"[)\]\s,]{0,4}(?:(?:has|have|a|hat|haben|ha|han|heeft|har)\s)?(?:observ|detect|saw\b"
-    r"|seen\b|regist|record|logged|notic|found|erkannt|festgestellt|bemerkt|gemeldet|rilevat"
-    r"|riscontrat|détect|constat|enregistr|зафиксир|обнаруж|wykry|zaznam|zachyt|upptäck"
-    r"|gedetect)",
-    re.IGNORECASE,
-)
+_ACTIVE: Final = pattern(r"(?![\])\s,]{0,3}\w{1,12}\s(?:<<from>>)\b)[\])\s,]{0,3}(?:<<active>>)")
+_PASSIVE: Final = pattern(r"[\])\s,]{0,3}(?:<<passive>>)")
+_OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:<<observing>>)")
 _PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
 
 
@@ -132,7 +90,7 @@ def _words_before(text: str) -> list[str]:
     """Return the last words of the sentence, names of hosts left out."""
     ends = [found.end() for found in _SENTENCE.finditer(text)]
     text = text[ends[-1] :] if ends else text
-    return words_of(_HOST_NAME.sub(" ", _DOING.sub("attacker ", text)))[-_MAX_WORDS:]
+    return words_of(_HOST_NAME.sub(" ", _ATTACKING_HOST.sub("attacker ", text)))[-_MAX_WORDS:]
 
 
 def _is_aside(word: str, sense: Sense, before: list[str], *, acting: bool) -> bool:

@@ -25,6 +25,7 @@ from exitpolicy.complaint.language.senses import (
     sense_of,
     words_of,
 )
+from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.context import LINK, scan_back
 from exitpolicy.complaint.roles.evidence import (
     LOUD,
@@ -45,71 +46,24 @@ MAX_SHOWN: Final = 400
 """Characters of a line that are kept as evidence."""
 MAX_LINE: Final = 2_000
 """Longer lines are read in pieces of this length."""
-_HEADER_LINE: Final = re.compile(
+_HEADER_LINE: Final = pattern(
     r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
     r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}|return-path|delivered-to|message-id|in-reply-to"
     r"|references|mime-version|user-agent|content-[\w-]{1,30}|envelope-[\w-]{1,20}"
-    r"|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s",
-    re.IGNORECASE,
+    r"|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s"
 )
-_IRRELEVANT: Final = re.compile(
-    r"<observer\b|^\s{0,8}(?:inet6?num|netrange|cidr|route6?|origin|nserver|netname|range"
-    r"|inetnum|nethandle|aut-num|network|ip range|allocated to)\s?:|name\s?servers?\b.{0,20}:"
-    r"|\bdns-?servers?\s?:|dnsbl|spamhaus\.org/|\.sbl\.|whitelist|allow-?list|allow list"
-    r"|(?:sent|submitted|generated|reported) (?:by|from|via) (?:our )?(?:report|mail|abuse"
-    r"|system|ticket|relay|sensor|manager)|\bautomati\w{0,14}\s(?:\w{1,12}\s){0,2}(?:sent"
-    r"|generated|versandt|gesendet|erstellt|inviat|generat|envoyé|généré|enviado|generado"
-    r"|gerado|verzonden|gegenereerd|wysłan|wygenerowan|отправлен|odeslán|skickat|de pe)"
-    r"|(?:trimis|generat|inviato|enviado|envoyé|sent|gesendet|wysłan\w|verzonden"
-    r"|отправлено)\s(?:\w{1,12}\s){0,1}automat|outgoing mail|mail ?gateway of|(?:this|diese"
-    r"|questa) (?:e-?mail|message|nachricht|mail|notification|notice|report) (?:was|wurde|is"
-    r"|has been) (?:sent|generated|versandt|submitted)|office network|pgp|fingerprint"
-    r"|\bversion\b|\bfirmware\b|\brelease\b|\bmirrors?\b|\btracker\b|info.?hash|torrent hash"
-    r"|look-?up\b|\b(?:vat|ust-?id|tax|p\.?\s?iva)\b",
-    re.IGNORECASE,
-)
-_MASKED: Final = re.compile(
-    r"\*{2,}|(?<!\w)x{1,3}\.|\.x{1,3}(?!\w)|redacted|masked|removed|hidden|anonymi|withheld"
-    r"|confidential|not (?:be )?(?:disclos|public|shown|named)|vertraulich|unkenntlich"
-    r"|nicht (?:genannt|offengelegt|mitgeteilt)|riservat|oscurat|masqu|confidenti|ocult|omitid"
-    r"|zamaskow|скрыт|маскир|伏せ|マスク|匿名|已隐藏|隐去",
-    re.IGNORECASE,
-)
+_QUIET: Final = pattern(r"<<quiet>>")
+"""Lines that name addresses for another reason than the incident."""
+_MASKED: Final = pattern(r"<<masked>>")
 _TRACE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
 _SIGNATURE: Final = re.compile(r"^(?:--|—)$")
-_RESUMED: Final = re.compile(
-    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|(?:dear|hello|hi|greetings"
-    r"|sehr geehrte|guten tag|hallo|bonjour|madame|monsieur|gentil|buongiorno|salve|estimad"
-    r"|hola|prezad|olá|geachte|beste|szanown|dzień dobry|здравств|уважаем|добрый|dobrý den"
-    r"|vážen|hej|様)\b|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)",
-    re.IGNORECASE,
+_RESUMED: Final = pattern(
+    r"^\s{0,4}(?:[-_=*]{5,}|[-_=]{3,}.{3,60}[-_=]{3,}\s*$|<<greeting>>"
+    r"|[^\W\d]{2,12}\s?[:：]\s.{0,80}@)"
 )
-_CONTACT: Final = re.compile(
-    r"\b(?:tel|phone|fax|telefon|telefono|téléphone|teléfono|telefoon|тел|mobile|mob|vat|ust-id"
-    r"|p\.?\s?iva|iban|hotline|zip|street|straße|headquarters|noc)\b\s?[.:]|電話|电话",
-    re.IGNORECASE,
-)
-_CLOSING: Final = re.compile(
-    r"^\s{0,4}(?:(?:with )?(?:kind|best|warm|many)?\s?(?:regards|wishes|thanks)|sincerely|yours"
-    r"|cheers|thank you|thanks|mit freundlichen grüßen|mit freundlichem gruß|freundliche grüße"
-    r"|viele grüße|beste grüße|mfg|gruß|cordiali saluti|distinti saluti|saluti|cordialement"
-    r"|bien à vous|salutations|saludos|un saludo|atentamente|atenciosamente|cumprimentos"
-    r"|met vriendelijke groet|groeten|z poważaniem|pozdrawiam|с уважением|s pozdravem"
-    r"|med vänlig hälsning|mvh|hälsningar|med venlig hilsen|terveisin|以上|よろしく|此致"
-    r"|敬上)[\s,.!\w-]{0,30}$",
-    re.IGNORECASE,
-)
-_REFERRING: Final = re.compile(
-    r"\s{0,4}(?:this|that|it|these|the (?:same|attacked|affected)|das|dies|es|diese|questo"
-    r"|si tratta|è|c'est|il s'agit|es|se trata|isto|dit|dat|to|jest to|это|це|det|se on|これ"
-    r"|それ|这|那)(?!\w)",
-    re.IGNORECASE,
-)
-_BARE: Final = frozenset(
-    ["ip", "ips", "ipv4", "ipv6", "addr", "address", "adresse", "indirizzo", "dirección",
-     "direccion", "endereço", "adres", "adresa", "adress", "адрес", "адреса", "host", "the", "l"]
-)  # fmt: skip
-"""Words that only say that an address follows."""
+_CONTACT: Final = pattern(r"\b(?:<<contact>>)\b\s?[.:]")
+_CLOSING: Final = pattern(r"^\s{0,4}(?:<<closing>>)[\s,.!\w-]{0,30}$")
+_REFERRING: Final = pattern(r"\s{0,4}(?:<<referring>>)(?!\w)")
 _HOST_ABOVE: Final = re.compile(
     r"\s{0,8}[^\W\d_]{3,12}\s?:\s{1,12}(?:[a-z][\w-]{0,60}\.){1,6}[a-z]{2,20}\.?\s*$", re.IGNORECASE
 )
@@ -421,11 +375,11 @@ def _apply_heading(
 
 def _is_bare_label(text: str) -> bool:
     """Tell whether what stands beside an address is no more than `IP address:`."""
-    words = words_of(text)
+    named, bare = words_of(text), words("address")
     return (
         text.strip(" \t-*•").endswith(":")
-        and 0 < len(words) <= 3
-        and all(w in _BARE for w in words)
+        and 0 < len(named) <= 3
+        and all(word in bare or len(word) == 1 for word in named)
     )
 
 
@@ -440,7 +394,7 @@ def _is_quiet(line: str, place: _Place) -> bool:
     if place.signature:
         place.signature -= 1
     return (
-        _IRRELEVANT.search(line) is not None
+        _QUIET.search(line) is not None
         or _TRACE.match(line) is not None
         or _CONTACT.search(line) is not None
         or (place.signature > 0 and not looks_logged(line))
@@ -452,7 +406,7 @@ def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for line in text[:200_000].split("\n"):
         plain = refanged(_unquoted(line))
-        if "." not in plain or _HEADER_LINE.match(plain) or _IRRELEVANT.search(plain):
+        if "." not in plain or _HEADER_LINE.match(plain) or _QUIET.search(plain):
             continue
         for match in _HOST.finditer(plain[:MAX_LINE]):
             back = scan_back(plain[max(0, match.start() - 80) : match.start()])

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Key, is_documentation, is_private, too_wide
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.model import Candidate
 from exitpolicy.complaint.roles.evidence import LOUD, Evidence, Sighting
 from exitpolicy.complaint.roles.scores import Force, Role
@@ -28,11 +29,7 @@ _BY_NAME: Final = 60
 """Evidence from here on outweighs that the address is elsewhere named for another reason."""
 _SURE: Final = 40
 """Evidence from here on is about the address itself, not only about its presence."""
-_BYSTANDER: Final = re.compile(
-    r"(?<!\w)ASN?\s?\d{3,6}(?!\w)|looking glass|redirect|weiterleit|\bother ip|\bandere ip"
-    r"|\baltr[oi] ip|\botr[ao]s? ip|\bautre ip|zugestellt|delivered|\bheader\b",
-    re.IGNORECASE,
-)
+_BYSTANDER: Final = pattern(r"<<bystander line>>")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _BLANKS: Final = re.compile(r"\s+")
 
