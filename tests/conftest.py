@@ -1,13 +1,35 @@
-"""Fixtures of all tests, and the note that one of the proof has failed."""
+"""Fixtures and marks of all tests; failures are counted for the table of the proof."""
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.evidence import Thing, lose
-from tests.exit_host import make_host
+from tests.harness.host import HostMaker, host_maker
+from tests.harness.tor import TOR, TOR_GENCERT
 
-__all__ = ["make_host", "pytest_runtest_makereport"]
+TOR_FIXTURES = {"make_host", "network", "observed"}
+"""Fixtures that start a real Tor, here and in the test modules."""
+
+
+@pytest.fixture
+def make_host(tmp_path: Path) -> Iterator[HostMaker]:
+    """Make hosts in the test's own folder."""
+    with host_maker(tmp_path) as make:
+        yield make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a Tor by its fixtures, and skip what this machine or user cannot run."""
+    for item in items:
+        if TOR_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("tor")
+        if item.get_closest_marker("tor") and not (TOR and TOR_GENCERT):
+            item.add_marker(pytest.mark.skip(reason="tor or tor-gencert is missing"))
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
 @pytest.hookimpl(wrapper=True)

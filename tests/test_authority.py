@@ -9,11 +9,12 @@ from exitpolicy.policy.exit_flag import free_networks
 from exitpolicy.policy.port_summary import port_summary
 from exitpolicy.policy.rule import parse_policy
 from tests.evidence import Thing, record
-from tests.network import TOR, TOR_GENCERT, NetworkError, PrivateNetwork, wait_until
+from tests.harness.network import PrivateNetwork
+from tests.harness.tor import HarnessError, wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (TOR and TOR_GENCERT), reason="tor or tor-gencert is missing"),
+    pytest.mark.tor,
 ]
 
 THING = Thing.LIMITS
@@ -134,7 +135,7 @@ def test_port_summary_and_exit_flag_are_those_of_the_consensus(
 
     try:
         wait_until(published, CONSENSUS_SECONDS, "a consensus", 0.5)
-    except NetworkError:
+    except HarnessError:
         assert found == expected
     record(THING, 1)
 

@@ -10,7 +10,9 @@ import pytest
 from exitpolicy.core.errors import ExitCode, TorRefusesError
 from exitpolicy.tor import verify
 from exitpolicy.tor.verify import Invocation
-from tests.tor_process import TOR
+from tests.harness.tor import TOR
+
+pytestmark = pytest.mark.tor
 
 HERE = Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
 

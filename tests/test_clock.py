@@ -7,13 +7,13 @@ import pytest
 import yaml
 
 from tests.evidence import Thing, record
-from tests.network import TOR, LoneExit
+from tests.harness.host import LoneExit
 from tests.test_crash import CC, build_shim
 
 THING = Thing.CLOCKS
 
 pytestmark = [
-    pytest.mark.skipif(not TOR, reason="tor is missing"),
+    pytest.mark.tor,
     pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with"),
 ]
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.evidence import Thing, record
-from tests.network import TOR, LoneExit
+from tests.harness.host import LoneExit
 
-pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+pytestmark = pytest.mark.tor
 
 THING = Thing.CROWD
 LOCK_TIMEOUT = 7

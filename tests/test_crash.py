@@ -18,12 +18,12 @@ import yaml
 
 from exitpolicy.storage import history
 from tests.evidence import Thing, record
-from tests.network import TOR, LoneExit
+from tests.harness.host import LoneExit
 
 CC = shutil.which("cc") or shutil.which("gcc")
 
 pytestmark = [
-    pytest.mark.skipif(not TOR, reason="tor is missing"),
+    pytest.mark.tor,
     pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with"),
 ]
 
@@ -86,7 +86,7 @@ class Victim:
         assert ledger - named == self.wanted - named, (what, "another block changed")
         if "live" in done.stdout or (done.returncode == 0 and command[0] == "block"):
             assert named <= ledger, (what, "an acknowledged block is lost")
-        assert self.host.exit.alive(), (what, self.host.exit.log())
+        assert self.host.exit.alive, (what, self.host.exit.log())
         verified = self.host.exit.verifies()
         assert verified.returncode == 0, (what, verified.stdout)
         healed = self.host.run("expire")

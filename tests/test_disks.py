@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from tests.evidence import Thing, record
-from tests.network import EXITPOL, TOR, LoneExit
+from tests.harness.host import EXITPOL, LoneExit
 from tests.test_crash import CC, build_shim
 
-pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+pytestmark = pytest.mark.tor
 
 THING = Thing.DISKS
 FIRST, SECOND = "203.0.113.7", "203.0.113.9"
@@ -74,7 +74,7 @@ def see_whole(host: LoneExit) -> None:
     """See that ledger and fragment are whole, and Tor alive and willing to read them."""
     assert FIRST in destinations(host.ledger)
     assert f"ExitPolicy reject {FIRST}:*" in host.fragment.read_text().splitlines()
-    assert host.exit.alive()
+    assert host.exit.alive
     assert host.exit.verifies().returncode == 0
 
 
@@ -317,7 +317,7 @@ def test_disk_that_breaks_under_the_fragment_does_not_harm_tor(
             # What a new block would do to the relay cannot be judged without the present rules.
             recorded = {FIRST, SECOND} if fault == "writing" else {FIRST}
             assert destinations(host.ledger) == recorded
-            assert host.exit.alive()
+            assert host.exit.alive
             assert host.rejected() == {f"{FIRST}:*"}
             breakable.replace_with(backup)
             see_whole(host)

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.doctor.torrc_file import MANAGED
-from tests.network import EXITPOL, TOR, LoneExit, free_port, wait_until
+from tests.harness.host import EXITPOL, LoneExit
+from tests.harness.tor import TOR, free_port, wait_until
 
 pytestmark = [
-    pytest.mark.skipif(not TOR, reason="tor is missing"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="the faults are made by root"),
+    pytest.mark.tor,
+    pytest.mark.root,
 ]
 
 NOBODY = 65534

@@ -7,8 +7,8 @@ import pytest
 
 from exitpolicy.core.durations import utc_text
 from exitpolicy.tor.control import connect
-from tests.exit_host import HostMaker
-from tests.tor_process import wait_until
+from tests.harness.host import HostMaker
+from tests.harness.tor import wait_until
 
 
 def test_a_block_is_live_when_the_command_says_so_and_not_before(make_host: HostMaker) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exit_host import ExitHost, HostMaker, host_maker
+from tests.harness.host import ExitHost, HostMaker, host_maker
 
 MAIL = Path(__file__).parent / "corpus" / "provider-forward-it-kz-cert.eml"
 OPERATOR = (

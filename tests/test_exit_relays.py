@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.exit_host import HostMaker
-from tests.tor_process import wait_until
+from tests.harness.host import HostMaker
+from tests.harness.tor import wait_until
 
 
 def test_all_relays_of_a_host_enforce_the_same_blocks(make_host: HostMaker) -> None:
@@ -85,7 +85,7 @@ def test_a_middle_relay_never_becomes_an_exit(make_host: HostMaker, command: str
     assert "ExitRelay 1" in done.err
     assert host.snapshot() == before
     time.sleep(1.2)
-    assert host.tor.policy_text() == "reject *:*"
+    assert host.tor.policy() == ["reject *:*"]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_lifting_the_last_block_leaves_an_exit_an_exit(
 ) -> None:
     """A relay that is an exit by an option of its own is the same exit before and after."""
     host = make_host(options)
-    before = host.tor.policy()
+    before = host.tor.rules()
     assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
     assert host.tor.rejects("203.0.113.7")
     assert host.run("lift", "203.0.113.7").code == 0
-    assert host.tor.policy() == before
+    assert host.tor.rules() == before
 
 
 def test_an_exit_that_is_one_by_our_lines_alone_is_not_touched(make_host: HostMaker) -> None:
@@ -120,7 +120,7 @@ def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker)
     host = make_host(("ExitRelay 0",))
     done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
     assert (done.code, done.json["blocks"][0]["state"]) == (0, "moot")
-    assert host.tor.policy_text() == "reject *:*"
+    assert host.tor.policy() == ["reject *:*"]
 
 
 def test_a_torrc_broken_by_the_operator_is_never_reloaded(make_host: HostMaker) -> None:
@@ -181,7 +181,7 @@ def test_a_tor_that_reads_nothing_at_a_reload_is_not_said_to_block(make_host: Ho
 def test_a_tor_off_the_network_is_pending(make_host: HostMaker) -> None:
     """With DisableNetwork Tor has no policy, and nobody is told that the block is live."""
     host = make_host(("ExitRelay 1", "DisableNetwork 1"), start=False, init=False)
-    host.tor.start(until_it_exits=False)
+    host.tor.start(with_policy=False)
     host.run("init")
     done = host.run("block", "203.0.113.7", "--until", "1d", "--no-wait", "--json")
     assert done.json["blocks"][0]["state"] == "pending"

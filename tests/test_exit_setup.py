@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.exit_host import ExitHost, HostMaker, host_maker
-from tests.tor_process import TOR
+from tests.harness.host import ExitHost, HostMaker, host_maker
+from tests.harness.tor import TOR
 
 
 def test_init_puts_the_include_above_the_first_exit_policy(make_host: HostMaker) -> None:
@@ -53,7 +53,7 @@ def test_a_dry_init_changes_nothing(make_host: HostMaker) -> None:
 def test_a_base_policy_stands_below_the_blocks(make_host: HostMaker, name: str) -> None:
     """`policy use` makes Tor enforce it with the blocks above; `none` takes it away again."""
     host = make_host()
-    before = host.tor.policy()
+    before = host.tor.rules()
     host.run("block", "203.0.113.7:443", "--until", "1d")
     assert host.run("policy", "use", name).code == 0
     shown = host.run("policy", "show", name, "--json").json["rules"]
@@ -64,14 +64,14 @@ def test_a_base_policy_stands_below_the_blocks(make_host: HostMaker, name: str) 
     assert host.tor.rejects("203.0.113.8", 25)
     host.run("lift", "203.0.113.7:443")
     assert host.run("policy", "use", "none").code == 0
-    assert host.tor.policy() == before
+    assert host.tor.rules() == before
 
 
 def test_the_reduced_policy_is_that_of_tor(make_host: HostMaker) -> None:
     """Our `reduced` enforces the same as ReducedExitPolicy 1 of the Tor at hand."""
     host = make_host(("ExitRelay 1",), ("ReducedExitPolicy 1",))
     assert host.run("policy", "use", "reduced").code == 0
-    ours, theirs = (set(map(str, relay.policy())) for relay in host.relays)
+    ours, theirs = (set(map(str, relay.rules())) for relay in host.relays)
     assert ours == theirs
 
 
@@ -191,7 +191,7 @@ def test_a_wrong_password_is_said_to_be_one(make_host: HostMaker) -> None:
     password.chmod(0o600)
     config = host.config.read_text().replace('socket"}', f'socket", password_file: {password}}}')
     host.config.write_text(config)
-    host.tor.start(until_it_exits=False)
+    host.tor.start(with_policy=False)
     host.run("init")
     done = host.run("block", "203.0.113.7", "--until", "1d")
     assert done.code == 6
@@ -201,7 +201,7 @@ def test_a_wrong_password_is_said_to_be_one(make_host: HostMaker) -> None:
     assert host.run("apply").code == 0, "the right one works"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become someone else")
+@pytest.mark.root
 def test_someone_who_may_not_gets_a_sentence_and_no_traceback(make_host: HostMaker) -> None:
     """Without rights on ledger, fragment or cookie the error says to be root; nothing changes."""
     host = make_host()

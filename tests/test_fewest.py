@@ -23,7 +23,7 @@ from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.ports import ALL_PORTS, normal_ports
 from exitpolicy.policy.minimize import fewest_prefixes, fewest_rules
 from exitpolicy.policy.rule import Rule
-from tests.tor_process import lone_tor
+from tests.harness.tor import lone_tor
 
 Point = tuple[int, int]
 """An address, counted from the base of its universe, and a port."""
@@ -365,6 +365,7 @@ def test_prefixes_of_many_addresses_are_those_of_the_set() -> None:
     assert not any((network ^ 1 << 32 - length, length) in pairs for network, length in found)
 
 
+@pytest.mark.tor
 def test_a_real_tor_keeps_each_of_the_rules_as_it_is_written(tmp_path: Path) -> None:
     """None is redundant to Tor, none is written otherwise, and no other rule comes before them."""
     dice = seeded("tor")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.evidence import Thing, record
-from tests.hostile import BEHAVIOURS, Behaviour, HostileControl
-from tests.network import EXITPOL, TOR
+from tests.harness.host import EXITPOL
+from tests.harness.hostile_control import BEHAVIOURS, Behaviour, HostileControl
 
-pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+pytestmark = pytest.mark.tor
 
 THING = Thing.HOSTILE
 SECONDS = 25

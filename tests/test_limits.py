@@ -21,7 +21,7 @@ from exitpolicy.policy.limits import Limits, assess, measure
 from exitpolicy.policy.port_summary import REJECTED_LIMIT, port_summary
 from exitpolicy.policy.redundancy import remove_redundancies
 from exitpolicy.policy.rule import PRIVATE, Rule, parse_policy
-from tests.tor_process import lone_tor
+from tests.harness.tor import lone_tor
 
 EVERYTHING = "accept *:*"
 SEPARATE_PORTS = [f"reject *:{port}" for port in range(10_001, 10_601, 2)]
@@ -480,7 +480,7 @@ def _observed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str],
     with lone_tor(folder, POLICIES[0], options) as tor:
         seen.append((tor.policy(), tor.descriptor()))
         for rules in POLICIES[1:]:
-            tor.reload(rules)
+            tor.set_policy(rules)
             seen.append((tor.policy(), tor.descriptor()))
     return seen
 

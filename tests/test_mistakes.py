@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.evidence import Thing, record
-from tests.network import TOR, LoneExit
+from tests.harness.host import LoneExit
 
-pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+pytestmark = pytest.mark.tor
 
 REFUSED, TOR_REFUSES = 4, 5
 FIRST, SECOND = "203.0.113.7", "203.0.113.9"
@@ -43,7 +43,7 @@ def test_broken_torrc_is_never_loaded(host: LoneExit, what: str) -> None:
         assert done.returncode == TOR_REFUSES, done.stderr
         assert "Traceback" not in done.stderr
         assert host.run("expire").returncode == TOR_REFUSES
-        assert host.exit.alive()
+        assert host.exit.alive
         assert host.rejected() == {f"{FIRST}:*"}
     finally:
         host.exit.torrc.write_text(good)

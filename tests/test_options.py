@@ -7,7 +7,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import stem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +22,7 @@ from exitpolicy.policy.rule import (
 )
 from exitpolicy.storage import base_policies
 from exitpolicy.tor import verify
-from tests.tor_process import TOR, LoneTor, lone_tor
+from tests.harness.tor import TOR, Tor, lone_tor
 
 OWN: tuple[tuple[str, ...], ...] = (
     (),
@@ -50,7 +49,7 @@ SETTLED = 1.15
 """Seconds after which a reloaded Tor enforces what it read."""
 
 
-def compared(tor: LoneTor, combination: Combination) -> str | None:
+def compared(tor: Tor, combination: Combination) -> str | None:
     """Reload a Tor with a combination; return what differs from what is expected, if anything."""
     exit_relay, ipv6_exit, reduced, reject_private, own = combination
     kept = [line for line in tor.torrc.read_text().splitlines() if line.split()[0] not in OPTIONS]
@@ -59,16 +58,17 @@ def compared(tor: LoneTor, combination: Combination) -> str | None:
     options += [f"ExitPolicyRejectPrivate {reject_private}", f"ContactInfo {combination}"]
     options += [f"ExitPolicy {line}" for line in own]
     tor.torrc.write_text("".join(f"{line}\n" for line in (*kept, *options)))
-    tor.controller.signal(stem.Signal.RELOAD)
+    tor.reload()
     time.sleep(SETTLED)
     enforced = parse_policy(tor.policy())
-    told = {name: tor.controller.get_conf(name, [], multiple=True) for name in OPTION_NAMES}
+    with tor.control() as control:
+        told = {name: control.conf(name) for name in OPTION_NAMES}
+        default = control.info("exit-policy/default")
+        local = control.info("exit-policy/reject-private/relay").splitlines()
     running = ExitOptions.read(told)
     expected = running.policy(
-        default=parse_policy([tor.controller.get_info("exit-policy/default")]),
-        local=parse_policy(
-            tor.controller.get_info("exit-policy/reject-private/relay").splitlines()
-        ),
+        default=parse_policy([default]),
+        local=parse_policy(local),
         # Not what it enforces, for that is to be told; the base policy is the same one.
         enforced=base_policies.load("reduced").rules,
     )
@@ -87,8 +87,7 @@ OPTIONS = {"ExitRelay", "IPv6Exit", "ReducedExitPolicy", "ExitPolicyRejectPrivat
 OPTIONS |= {"ContactInfo"}
 
 
-# stem 1.8.2 calls it; lone_tor's own way to ignore that works in one thread only.
-@pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")
+@pytest.mark.tor
 def test_the_policy_is_what_tor_enforces_for_all_combinations(tmp_path: Path) -> None:
     """Of all exit options together a real Tor makes the policy that we say, and runs what it reads.
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.evidence import Thing, record
-from tests.network import TOR, TOR_GENCERT, Outcome, PrivateNetwork, destinations
+from tests.harness.network import PrivateNetwork, StreamOutcome, destinations
 
-pytestmark = pytest.mark.skipif(not (TOR and TOR_GENCERT), reason="tor or tor-gencert is missing")
+pytestmark = pytest.mark.tor
 
 THING = Thing.STREAMS
 A, B = "127.0.1.7", "127.0.1.8"
@@ -36,12 +36,12 @@ def network() -> Iterator[PrivateNetwork]:
 
 
 @contextmanager
-def asking(network: PrivateNetwork, host: str, port: int) -> Iterator[Future[list[Outcome]]]:
+def asking(network: PrivateNetwork, host: str, port: int) -> Iterator[Future[list[StreamOutcome]]]:
     """Fetch from a destination all the time; the outcomes are there when this ends."""
     ended = threading.Event()
 
-    def ask() -> list[Outcome]:
-        outcomes: list[Outcome] = []
+    def ask() -> list[StreamOutcome]:
+        outcomes: list[StreamOutcome] = []
         while not ended.wait(0.1):
             outcomes.append(network.ordinary(host, port))
         return outcomes
@@ -60,7 +60,7 @@ def test_ordinary_client_is_refused_while_blocked_and_others_are_answered(
     with destinations(A, B) as servers:
         port = servers[0].port
         for host in (A, B):
-            assert network.ordinary(host, port) == Outcome("answered", f"this is {host}")
+            assert network.ordinary(host, port) == StreamOutcome("answered", f"this is {host}")
         (before,) = network.attempts(A, port)
         assert before.kind == "answered"
         # Three hops that the client has chosen, not the two of a circuit built by hand.
@@ -82,9 +82,9 @@ def test_ordinary_client_is_refused_while_blocked_and_others_are_answered(
             lifted = network.run("lift", A)
             assert lifted.returncode == 0, lifted.stderr
             begun = time.monotonic()
-            assert network.ordinary(A, port) == Outcome("answered", f"this is {A}")
+            assert network.ordinary(A, port) == StreamOutcome("answered", f"this is {A}")
             assert time.monotonic() - begun < 2
     outcomes = other.result()
     assert len(outcomes) > 20
-    assert set(outcomes) == {Outcome("answered", f"this is {B}")}
+    assert set(outcomes) == {StreamOutcome("answered", f"this is {B}")}
     record(THING, refusals + len(outcomes) + 3)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.tor import process
-from tests.network import TOR, LoneExit, NetworkError, wait_until
+from tests.harness.host import LoneExit
+from tests.harness.tor import HarnessError
 
-pytestmark = pytest.mark.skipif(not TOR, reason="tor is missing")
+pytestmark = pytest.mark.tor
 
 OPTIONS = "ExitRelay 1\nIPv6Exit 1\n"
 
@@ -32,10 +33,9 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: 
         assert "pending" in blocked.stdout
         assert "restart Tor (exit) once" in blocked.stderr
         assert exit_.run("status", "--check").returncode == 5
-        assert exit_.exit.alive()
+        assert exit_.exit.alive
         exit_.exit.stop()
         exit_.exit.start()
-        wait_until(exit_._answers, 15, "a policy")
         assert exit_.run("apply").returncode == 0
         assert "203.0.113.7:*" in exit_.rejected()
 
@@ -50,7 +50,7 @@ def test_sandboxed_tor_that_knows_the_include_is_reloaded(tmp_path: Path) -> Non
         done = exit_.run("block", "203.0.113.8", "--until", "1d")
         assert done.returncode == 0, done.stderr
         assert "203.0.113.8:*" in exit_.rejected()
-        assert exit_.exit.alive()
+        assert exit_.exit.alive
 
 
 @pytest.mark.parametrize("line", ["Sandbox 1", "DisableAllSwap 1", "PidFile {folder}/other"])
@@ -69,8 +69,8 @@ def test_changed_option_that_a_running_tor_refuses_is_not_reloaded(
         assert done.returncode == 5, done.stderr
         (problem,) = json.loads(done.stdout)["problems"]
         assert problem["message"].startswith(f"restart Tor (exit) once: {option} was changed")
-        assert exit_.exit.alive()
-        with pytest.raises(NetworkError, match="closed the control connection"):
+        assert exit_.exit.alive
+        with pytest.raises(HarnessError, match="closed the control connection"):
             exit_.exit.reload()
         assert exit_.exit.process is not None
         assert exit_.exit.process.wait(10) != 0, "Tor has survived what we kept from it"
@@ -109,7 +109,7 @@ def test_option_that_overrides_the_defaults_torrc_is_a_change(tmp_path: Path) ->
         done = exit_.run("block", "203.0.113.7", "--until", "1d")
         assert done.returncode == 5
         assert "PidFile was changed" in done.stderr
-        assert exit_.exit.alive()
+        assert exit_.exit.alive
 
 
 def test_start_of_a_process_is_known_to_a_fraction_of_a_second(tmp_path: Path) -> None:

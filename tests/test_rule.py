@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import ExitpolError
+<<<<<<< HEAD
 from exitpolicy.policy.rule import (
     PRIVATE,
     IgnoredRule,
@@ -20,8 +21,11 @@ from exitpolicy.policy.rule import (
     rules_of,
     torrc_values,
 )
+=======
+from exitpolicy.policy.rule import PRIVATE, Rule, RuleError, parse_policy, parse_rule
+from tests.harness.tor import TOR
+>>>>>>> d74c3c5 (tests: one harness for real Tors)
 from tests.strategies import rules
-from tests.tor_process import TOR
 
 
 @given(rules())
@@ -131,6 +135,7 @@ def test_what_is_no_rule_is_an_error(text: str) -> None:
     assert repr(text) in str(caught.value) or "the mask" in str(caught.value)
 
 
+@pytest.mark.tor
 @pytest.mark.parametrize("text", NO_RULES + RULES)
 def test_tor_takes_exactly_what_we_take(text: str, tmp_path: Path) -> None:
     """The tor program agrees on what is a rule and what is none."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.evidence import Thing, record
-from tests.network import TOR, TOR_GENCERT, Destination, PrivateNetwork, destinations, wait_until
+from tests.harness.network import Destination, PrivateNetwork, destinations
+from tests.harness.tor import wait_until
 
-pytestmark = pytest.mark.skipif(not (TOR and TOR_GENCERT), reason="tor or tor-gencert is missing")
+pytestmark = pytest.mark.tor
 
 THING = Thing.STREAMS
 A, B, C, SIX = "127.0.1.7", "127.0.1.8", "127.0.2.9", "::1"

@@ -16,14 +16,9 @@ from exitpolicy.core.addresses import BITS, Family, read_endpoint
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.tor import streams
 from exitpolicy.tor.streams import Stream, StreamsUnknownError
-from tests.network import (
-    EXITPOL,
-    TOR,
-    TOR_GENCERT,
-    NetworkError,
-    PrivateNetwork,
-    _socks_connect,
-)
+from tests.harness.host import EXITPOL
+from tests.harness.network import PrivateNetwork, socks_connect
+from tests.harness.tor import TOR, TOR_GENCERT, HarnessError
 
 WITHOUT = ("/usr/bin/setpriv",)
 A, B, SIX = "127.0.1.7", "127.0.1.8", "::1"
@@ -169,15 +164,15 @@ class Held:
     """A stream through the exit to a server of ours that is kept open."""
 
     def __init__(self, network: PrivateNetwork, host: str) -> None:
-        control = network._client_control
+        control = network.client_control
         with socket.create_server((host, 0)) as server:
             self.port: int = server.getsockname()[1]
-            self.client = _socks_connect(network._socks_port, host, self.port, 10)
+            self.client = socks_connect(network.socks_port, host, self.port, 10)
             source = f"SOURCE_ADDR=127.0.0.1:{self.client.getsockname()[1]}"
             while event := control.event(time.monotonic() + 10):
                 words = event.split()
                 if words[1] == "STREAM" and words[3] == "NEW" and source in words:
-                    control.ask(f"ATTACHSTREAM {words[2]} {network._circuit}")
+                    control.ask(f"ATTACHSTREAM {words[2]} {network.circuit}")
                     break
             server.settimeout(10)
             self.server, _ = server.accept()
@@ -219,7 +214,7 @@ def held(network: PrivateNetwork) -> Iterator[tuple[Held, Held, Held]]:
     """Three streams: two to A, one to B."""
     try:
         ends = (Held(network, A), Held(network, A), Held(network, B))
-    except NetworkError:
+    except HarnessError:
         assert network.new_circuit()
         ends = (Held(network, A), Held(network, A), Held(network, B))
     yield ends

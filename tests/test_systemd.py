@@ -17,24 +17,14 @@ from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import Config, Relay
 from tests.evidence import Thing, record
+from tests.harness.tor import ALONE, LOOPBACK
 
 THING = Thing.SYSTEMD
 ANALYZE = shutil.which("systemd-analyze")
 MAX_EXPOSURE = 2.5
 BOOT_SECONDS = 300
 
-TORRC = """\
-Address 127.0.0.1
-ORPort 127.0.0.1:9001 IPv4Only
-DirAuthority fake 127.0.0.1:9 0123456789012345678901234567890123456789
-TestingTorNetwork 1
-AssumeReachable 1
-PublishServerDescriptor 0
-ShutdownWaitLength 0
-SocksPort 0
-ExitRelay 1
-ExitPolicy accept *:*
-"""
+TORRC = f"{LOOPBACK}{ALONE}ExitRelay 1\nExitPolicy accept *:*\n"
 
 UNIT = """\
 [Unit]
@@ -185,7 +175,7 @@ def debian(folder: Path) -> Path:
     proof = root / "proof"
     proof.mkdir()
     (root / "etc/tor/torrc").write_text(TORRC)
-    shutil.copy(Path(__file__).with_name("in_container.py"), proof)
+    shutil.copy(Path(__file__).parent / "harness" / "in_container.py", proof)
     unit = root / "etc/systemd/system/proof.service"
     unit.write_text(UNIT)
     wants = unit.parent / "multi-user.target.wants"

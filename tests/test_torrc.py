@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.policy.rule import parse_rule
 from exitpolicy.tor import torrc, verify
-from tests.tor_process import TOR
+from tests.harness.tor import TOR
+
+pytestmark = pytest.mark.tor
 
 REJECT_ALL = parse_rule("reject *:*")[0]
 ACCEPT_ALL = parse_rule("accept *:*")[0]

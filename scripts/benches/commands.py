@@ -29,7 +29,8 @@ from exitpolicy.storage import base_policies, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import verify
 from exitpolicy.tor.control import connect
-from tests.exit_host import ExitHost, TorExit, host_maker
+from tests.harness.host import ExitHost, host_maker
+from tests.harness.tor import Tor
 
 TURNS = 15
 PYTHON = sys.executable
@@ -134,7 +135,7 @@ def _block(host: ExitHost, command: str) -> tuple[float, float]:
     return min(ours) - min(theirs), memory
 
 
-def _tor_alone(tor: TorExit, fragment: Path, address: str) -> float:
+def _tor_alone(tor: Tor, fragment: Path, address: str) -> float:
     """Return the seconds of one verification, the reload, and the wait until it is enforced."""
     time.sleep(1.2)
     text = fragment.read_text()
