@@ -351,6 +351,7 @@ def test_fragment_that_tors_user_cannot_read_is_found(open_folder: Path) -> None
     exit_.exit.prepare()
     os.chown(exit_.exit.folder, NOBODY, 0)
     os.chown(exit_.exit.folder / "data", NOBODY, 0)
+    os.chown(exit_.exit.control_socket.parent, NOBODY, 0)
     exit_.fragment.chmod(0o644)
     with exit_:
         assert exit_.run("init").returncode == 0

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import ExitpolError
-<<<<<<< HEAD
 from exitpolicy.policy.rule import (
     PRIVATE,
     IgnoredRule,
@@ -21,10 +20,7 @@ from exitpolicy.policy.rule import (
     rules_of,
     torrc_values,
 )
-=======
-from exitpolicy.policy.rule import PRIVATE, Rule, RuleError, parse_policy, parse_rule
 from tests.harness.tor import TOR
->>>>>>> d74c3c5 (tests: one harness for real Tors)
 from tests.strategies import rules
 
 
