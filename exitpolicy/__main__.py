@@ -1,17 +1,48 @@
 """The `exitpol` command: `python -m exitpolicy` does the same."""
 
 import gc
+import signal
 import sys
 
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    # A short life that makes many small objects, and no cycles worth finding.
+    # A short-lived process that makes many small objects and no cycles worth collecting.
     gc.disable()
     # Imported here, so that importing this module costs nothing.
-    from exitpolicy.cli.app import run  # noqa: PLC0415
+    from exitpolicy.core.errors import Interruption  # noqa: PLC0415
 
-    return run(sys.argv[1:])
+    try:
+        _handle_signals()
+        from exitpolicy.cli import output  # noqa: PLC0415
+
+        output.replace_closed_streams()
+        from exitpolicy.cli.app import run  # noqa: PLC0415
+
+        return run(sys.argv[1:])
+    except Interruption as stopped:
+        # Before the command began, or after it ended: there is nothing to say.
+        return stopped.kind.exit_code
+
+
+def _handle_signals() -> None:
+    """Let SIGINT and SIGTERM stop the command with a message, unless they are ignored."""
+    from exitpolicy.core import errors  # noqa: PLC0415
+
+    kinds = {
+        signal.SIGINT: errors.InterruptedByUserError,
+        signal.SIGTERM: errors.TerminatedError,
+    }
+
+    def stop(number: int, _frame: object) -> None:
+        for known in kinds:
+            # A second one would interrupt the message about the first.
+            signal.signal(known, signal.SIG_IGN)
+        raise errors.Interruption(kinds[signal.Signals(number)])
+
+    for number in kinds:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 if __name__ == "__main__":

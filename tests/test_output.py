@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.cli import render
+from exitpolicy.cli import output, render
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import RefusedError
@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 @given(st.text())
 def test_printable_text_does_nothing_to_a_terminal(text: str) -> None:
     """No character of it moves a cursor or ends a line; what is harmless stays."""
-    shown = render.printable(text)
+    shown = output.printable(text)
     assert shown.isprintable()
     assert text != shown or text.isprintable()
     shown.encode()
@@ -30,7 +30,7 @@ def test_printable_text_does_nothing_to_a_terminal(text: str) -> None:
 
 def test_an_error_is_two_kinds_of_lines_on_stderr(capsys: Capture) -> None:
     """The message and each line of the hint stand on lines of their own, harmless."""
-    render.report(RefusedError("no\nway \x1b", hint="do\nthis"))
+    output.report(RefusedError("no\nway \x1b", hint="do\nthis"))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert (
@@ -40,7 +40,7 @@ def test_an_error_is_two_kinds_of_lines_on_stderr(capsys: Capture) -> None:
 
 def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
     """Times are UTC ISO text, never is null, and words are as they were."""
-    render.say_json(blocks=[render.block_json(BLOCK)], error=render.error_json(RefusedError("x")))
+    output.say_json(blocks=[render.block_json(BLOCK)], error=output.error_json(RefusedError("x")))
     read = json.loads(capsys.readouterr().out)
     assert read["schema"] == 1
     assert read["blocks"] == [
@@ -63,13 +63,13 @@ def test_whatever_the_terminal_takes_nothing_is_lost(
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding))
     text = "caf\udce9 \u65e5\u672c \U0001f642"
-    render.say_json(words=text)
+    output.say_json(words=text)
     sys.stdout.flush()
     assert json.loads(raw.getvalue().decode(encoding))["words"] == text
     raw.truncate(0)
-    render.say(text)
+    output.say(text)
     render.say_diff("a\n", f"a\n{text}\n", "torrc")
-    render.table(("A",), [(text,)])
+    output.table(("A",), [(text,)])
     sys.stdout.flush()
     shown = raw.getvalue().decode(encoding)
     assert "\\udce9" in shown
@@ -78,19 +78,19 @@ def test_whatever_the_terminal_takes_nothing_is_lost(
 
 def test_a_table_has_columns(capsys: Capture) -> None:
     """Each column is as wide as its widest cell, and no line ends in blanks."""
-    render.table(("A", "STATE", "C"), [("1", "live", ""), ("1234", "pending", "x\ny")])
+    output.table(("A", "STATE", "C"), [("1", "live", ""), ("1234", "pending", "x\ny")])
     assert capsys.readouterr().out == ("A     STATE    C\n1     live\n1234  pending  x\\ny\n")
 
 
 def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """States are coloured on a terminal unless NO_COLOR says otherwise; the width stays."""
-    assert render.coloured("live", 6) == "live  "
+    assert str(output.Coloured("live", 6)) == "live  "
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert render.coloured("live", 6) == "\033[32mlive  \033[0m"
-    assert render.coloured("203.0.113.7", 6) == "203.0.113.7"
+    assert str(output.Coloured("live", 6)) == "\033[32mlive  \033[0m"
+    assert str(output.Coloured("203.0.113.7", 6)) == "203.0.113.7"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert render.coloured("live", 6) == "live  "
+    assert str(output.Coloured("live", 6)) == "live  "
     assert capsys.readouterr().out == ""
 
 

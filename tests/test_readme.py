@@ -36,7 +36,9 @@ def test_every_command_has_help_with_an_example(
 def test_the_exit_codes_in_the_readme_are_those_of_the_program() -> None:
     """Each code stands in the table once, and no other."""
     table = README.split("### Exit codes")[1].split("##")[0]
-    assert [int(code) for code in re.findall(r"^\| (\d) \|", table, re.MULTILINE)] == list(ExitCode)
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(
+        ExitCode
+    )
 
 
 def test_the_config_in_the_readme_is_one() -> None:

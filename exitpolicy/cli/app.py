@@ -1,5 +1,7 @@
 """The command line as a whole: which commands there are, and what every failure ends in."""
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -8,10 +10,16 @@ from typing import Annotated, Final
 import typer
 
 from exitpolicy import __version__
-from exitpolicy.cli import render
+from exitpolicy.cli import output
 from exitpolicy.cli.arguments import Session, with_ask
-from exitpolicy.cli.render import say, say_json
-from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
+from exitpolicy.cli.output import say
+from exitpolicy.core.errors import (
+    ExitCode,
+    ExitpolError,
+    InterruptedByUserError,
+    Interruption,
+    UsageError,
+)
 from exitpolicy.storage import config as config_file
 
 COMMANDS: Final = {
@@ -30,6 +38,9 @@ COMMANDS: Final = {
     "reply": "complaints.reply",
 }
 """Where each command is: a module beside this one, and the function in it."""
+
+
+_OUTPUT_ERRORS: Final = (errno.EBADF, errno.EIO, errno.ENOSPC)
 
 
 def function_of(name: str) -> Callable[..., int]:
@@ -77,51 +88,74 @@ def _called(arguments: Sequence[str]) -> str | None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; nothing escapes but its output."""
-    wants_json = "--json" in arguments
+    """Run a command line and return its exit code. No exception leaves it."""
+    as_json = "--json" in arguments
     try:
         given = with_ask(arguments)
         code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
-        render.flush()
+        output.flush()
         return int(code or 0)
     except typer.TyperException as error:
-        return _misused(error.format_message(), arguments, wants_json)
-    except ExitpolError as error:
-        return _failed(error, wants_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _failed(ExitpolError("interrupted", hint="exitpol apply finishes it"), wants_json)
-    except render.ReaderGoneError:
+        return _misused(error.format_message(), arguments, as_json=as_json)
+    except output.ReaderGoneError:
         # The reader of the output has seen enough.
-        render.drop()
+        output.discard()
         return ExitCode.DONE
-    except (OSError, MemoryError, RecursionError) as error:
-        return _failed(ExitpolError(f"{type(error).__name__}: {error}"), wants_json)
+    except (Exception, Interruption) as error:
+        if os.environ.get("EXITPOL_DEBUG"):
+            raise
+        return _failed(_for_people(error), as_json=as_json)
 
 
-def _misused(message: str, arguments: Sequence[str], wants_json: bool) -> int:
-    """Write what typer has to say about the arguments; where there are none, it is the help."""
+def _for_people(error: BaseException) -> ExitpolError:
+    """Return the error that is shown instead of a traceback."""
+    if isinstance(error, ExitpolError):
+        return error
+    if isinstance(error, Interruption):
+        return error.error
+    if isinstance(error, typer.Abort):
+        return InterruptedByUserError("the input ended at a question", hint="nothing was changed")
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None:
+        # Typer writes the help by itself.
+        return output.OutputError(error)
+    if isinstance(error, OSError | MemoryError | RecursionError):
+        return ExitpolError(f"{type(error).__name__}: {error}")
+    return ExitpolError(
+        f"internal error: {type(error).__name__}: {error}",
+        hint="please report it; with EXITPOL_DEBUG=1 the command shows where it happened",
+    )
+
+
+def _misused(message: str, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Write what Typer says about the arguments; without arguments that is the help."""
     if message.startswith("Usage:"):
-        say(message)
+        output.say_text(message)
         return ExitCode.USAGE
-    return _failed(UsageError(message.rstrip("."), hint=_help_hint(arguments)), wants_json)
+    return _failed(UsageError(message.rstrip("."), hint=_help_hint(arguments)), as_json=as_json)
 
 
-def _failed(error: ExitpolError, wants_json: bool) -> int:
-    if wants_json:
+def _failed(error: ExitpolError, *, as_json: bool) -> int:
+    if isinstance(error, output.OutputError):
+        output.discard()
+    elif as_json:
         try:
-            say_json(error=render.error_json(error))
-            render.flush()
-        except (OSError, render.OutputError, render.ReaderGoneError):
-            render.drop()
-    elif isinstance(error, render.OutputError):
-        render.drop()
-    render.report(error)
+            output.say_json(error=output.error_json(error))
+            output.flush()
+        except (output.OutputError, output.ReaderGoneError):
+            output.discard()
+    output.report(error)
     return int(error.exit_code)
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
     command = next((word for word in arguments if word in COMMANDS), None)
     return f"exitpol {command} --help" if command else "exitpol --help"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"exitpol {__version__}")
+        raise typer.Exit
 
 
 def options(
@@ -133,13 +167,13 @@ def options(
             readable=False,  # whether it can be read is for the config's own errors
         ),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
     """Keep a Tor exit's promises about abuse complaints.
 
     Block a destination, have Tor enforce it, see that it does, and lift it on its day.
     """
-    if version:
-        say(f"exitpol {__version__}")
-        raise typer.Exit
     Session.config = config

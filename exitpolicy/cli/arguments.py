@@ -2,8 +2,9 @@
 
 import os
 import pwd
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,7 +22,7 @@ Destinations = Annotated[
     typer.Argument(
         metavar="DEST...",
         help="203.0.113.7, 203.0.113.0/24, 203.0.113.5-203.0.113.20; with ports: 203.0.113.7:22,80"
-        " or [2001:db8::1]:6000-6010; - reads one a line",
+        " or [2001:db8::1]:6000-6010; - reads one per line",
     ),
 ]
 Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
@@ -73,19 +74,28 @@ def read_destinations(texts: Sequence[str]) -> list[Destination]:
     """Return the destinations of a command line; `-` stands for the lines of stdin."""
     found: dict[Destination, None] = {}
     for text in texts:
-        if text != "-":
+        if text == "-":
+            found |= dict.fromkeys(_stdin_destinations())
+        else:
             found[parse_destination(text)] = None
-            continue
-        for number, line in enumerate(sys.stdin, start=1):
-            words = line.partition("#")[0].strip()
-            if words:
-                try:
-                    found[parse_destination(words)] = None
-                except UsageError as error:
-                    raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from None
     if texts and not found:
-        raise UsageError("no destination was given", hint="write one a line")
+        raise UsageError("no destination was given", hint="write one per line")
     return list(found)
+
+
+def _stdin_destinations() -> Iterator[Destination]:
+    try:
+        # Bytes, because a list may be in any encoding; an address is ASCII.
+        lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
+    except OSError as error:
+        raise UsageError(f"stdin cannot be read: {error.strerror}") from error
+    for number, line in enumerate(lines, start=1):
+        words = re.split("[#;]", line, maxsplit=1)[0].strip()
+        if words:
+            try:
+                yield parse_destination(words)
+            except UsageError as error:
+                raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from error
 
 
 def with_ask(arguments: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import render
+from exitpolicy.cli import output, render
 from exitpolicy.cli.arguments import (
     Destinations,
     DryRun,
@@ -18,7 +18,7 @@ from exitpolicy.cli.arguments import (
     read_destinations,
     the_host,
 )
-from exitpolicy.cli.render import note, say, say_json
+from exitpolicy.cli.output import Coloured, note, say, say_json
 from exitpolicy.core.block import Block, checked_text
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import parse_until, remaining_text, until_text
@@ -156,7 +156,7 @@ def list_(
     if not listed.blocks:
         note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
-    render.table(
+    output.table(
         ("DESTINATION", "STATE", "UNTIL", "LEFT", "REFERENCE", "REASON"),
         (_row(entry, listed.now) for entry in listed.blocks),
     )
@@ -190,7 +190,7 @@ def history(
             else f"no change of {destination} is known"
         )
         return ExitCode.DONE
-    render.table(
+    output.table(
         ("TIME", "ACTION", "DESTINATION", "UNTIL", "WHO", "REFERENCE", "REASON"),
         ((c.time, c.action, c.destination, c.until, c.who, c.reference, c.reason) for c in changes),
     )
@@ -215,13 +215,13 @@ def _say_blocks(
     """Write blocks and their states; of a long list only what is not as nearly all are."""
     usual, count = Counter(states.values()).most_common(1)[0]
     if len(changed) > _MANY:
-        say(f"{count} of {len(changed)} blocks  {render.coloured(usual)}")
+        say(f"{count} of {len(changed)} blocks  ", Coloured(usual))
         changed = [block_ for block_ in changed if states[block_.destination] != usual]
     width = max((len(str(block_.destination)) for block_ in changed), default=0)
     for block_ in changed:
         end = "" if now is None else render.until_words(block_.until, now)
-        state = render.coloured(states[block_.destination], 8)
-        say(f"{str(block_.destination).ljust(width)}  {state}  {end}".rstrip())
+        state = Coloured(states[block_.destination], 8)
+        say(f"{str(block_.destination).ljust(width)}  ", state, f"  {end}" if end else "")
 
 
 def _streams_json(streams: "OpenStreams") -> dict[str, int | None]:
@@ -238,7 +238,7 @@ def _say_streams(streams: "OpenStreams") -> None:
     elif streams.closed == 0:
         note("no stream to it is open")
     if streams.problem is not None:
-        render.warn(f"open streams: {render.printable(str(streams.problem))}")
+        output.warn(f"open streams: {streams.problem}")
         if streams.problem.hint:
             note(f"hint: {streams.problem.hint}")
 
@@ -281,10 +281,10 @@ def say_changed(
         if as_json:
             say_json(
                 blocks=[{**render.block_json(b), "state": "unknown"} for b in changed.blocks],
-                error=render.error_json(changed.failure),
+                error=output.error_json(changed.failure),
                 **more,
             )
-        render.report(changed.failure)
+        output.report(changed.failure)
         note("the change is recorded in the ledger; the next tick or exitpol apply finishes it")
         return int(changed.failure.exit_code)
     states = {
@@ -299,7 +299,7 @@ def say_changed(
                 {**render.block_json(b), "state": states[b.destination]} for b in changed.blocks
             ],
             dry_run=dry_run,
-            problems=[render.error_json(problem) for problem in applied.problems],
+            problems=[output.error_json(problem) for problem in applied.problems],
             **more,
         )
     elif dry_run:
@@ -307,7 +307,7 @@ def say_changed(
     else:
         _say_blocks(changed.blocks, states, None if gone else applied.time.now)
     render.warn_of_shadows(applied.shadowed_by)
-    render.report_all(applied.problems)
+    output.report_all(applied.problems)
     if dry_run:
         return ExitCode.DONE
     return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import render
+from exitpolicy.cli import output
 from exitpolicy.cli.arguments import ASK, Force, Json, read_destinations, the_host
 from exitpolicy.cli.blocks import say_blocked
-from exitpolicy.cli.render import note, printable, say, say_json
+from exitpolicy.cli.output import note, printable, say, say_json
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import EXAMPLES, parse_until, utc_text
 from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
@@ -74,7 +74,7 @@ def complaint(
         else:
             for number, one in enumerate(found):
                 if len(found) > 1:
-                    say(f"{'' if number == 0 else chr(10)}== {printable(files[number])}")
+                    _say_heading(number, files[number])
                 _write(one)
         return ExitCode.DONE
     assert until is not None  # noqa: S101 - looked at above
@@ -187,14 +187,14 @@ def reply(
             headers=dict(letter.headers),
         )
     elif eml:
-        sys.stdout.write(
+        output.say_exact(
             as_eml(letter, date=datetime.now(UTC), message_id=make_msgid()).decode("ascii")
         )
     else:
-        sys.stdout.write(str(letter))
+        output.say_text(str(letter))
     pending = [block.destination for block in facts.blocks if not block.live]
     if pending:
-        render.warn(
+        output.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )
     return ExitCode.DONE
@@ -207,7 +207,7 @@ def _print_template(name: str, lang: str | None) -> int:
 
     texts = template_texts(choose_language(lang), REPLIES)
     _one_of("--template", name, tuple(texts))
-    sys.stdout.write(texts[name])
+    output.say_text(texts[name])
     return ExitCode.DONE
 
 
@@ -223,7 +223,10 @@ def _bytes(name: str) -> bytes:
     from exitpolicy.operations import complaints
 
     if name == "-":
-        return sys.stdin.buffer.read(complaints.MAX_BYTES)
+        try:
+            return sys.stdin.buffer.read(complaints.MAX_BYTES)
+        except OSError as error:
+            raise UsageError(f"stdin cannot be read: {error.strerror}") from error
     return complaints.read_file(Path(name))
 
 
@@ -235,6 +238,13 @@ def _one_of(option: str, value: str | None, known: Sequence[str]) -> None:
 def _is_cert(reporter: str | None) -> bool:
     """Tell whether a computer emergency response team writes, by its name."""
     return any(word in (reporter or "").lower() for word in ("cert", "csirt"))
+
+
+def _say_heading(number: int, name: str) -> None:
+    """Write the name of a file above what was read from it."""
+    if number:
+        say()
+    say(f"== {name}")
 
 
 def _write(read: "Complaint") -> None:
@@ -268,7 +278,7 @@ def _write(read: "Complaint") -> None:
         for question in read.ask:
             say(f"{'ask for':<11} {printable(question)}")
     for caution in read.cautions:
-        render.warn(printable(caution.text))
+        output.warn(printable(caution.text))
 
 
 def _excerpt(line: str, destination: Destination) -> str:

@@ -3,9 +3,8 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from exitpolicy.cli import render
 from exitpolicy.cli.arguments import Json, Session, login_name
-from exitpolicy.cli.render import printable, say, say_json
+from exitpolicy.cli.output import Coloured, say, say_json
 
 
 def doctor(as_json: Json = False) -> int:
@@ -23,12 +22,12 @@ def doctor(as_json: Json = False) -> int:
         return code
     width = max(len(finding.check) for finding in findings)
     for finding in findings:
-        severity = render.coloured(str(finding.severity), 4)
-        say(f"{severity}  {finding.check.ljust(width)}  {printable(finding.observed)}")
+        severity = Coloured(str(finding.severity), 4)
+        say(severity, f"  {finding.check.ljust(width)}  {finding.observed}")
         if finding.severity is Severity.OK:
             continue
         if finding.why:
-            say(f"      why:  {printable(finding.why)}")
+            say(f"      why:  {finding.why}")
         for number, line in enumerate(finding.fix.splitlines()):
-            say(f"      {'      ' if number else 'fix:  '}{printable(line)}")
+            say(f"      {'      ' if number else 'fix:  '}{line}")
     return code

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from exitpolicy.cli import render
+from exitpolicy.cli import output
 from exitpolicy.cli.arguments import DryRun, Force, Json, the_host
+from exitpolicy.cli.output import say, say_json
 from exitpolicy.cli.relays import say_applied
-from exitpolicy.cli.render import say, say_json
 from exitpolicy.core.errors import ExitCode
 
 
@@ -25,7 +25,7 @@ def list_(as_json: Json = False) -> int:
             policies=[{"name": p.name, "description": p.description} for p in policies], used=used
         )
     else:
-        render.table(
+        output.table(
             ("NAME", "USED", "DESCRIPTION"),
             ((p.name, "yes" if p.name == used else "", p.description) for p in policies),
         )
@@ -67,5 +67,5 @@ def use(
         the_host(), None if name == "none" else name, change.Options(dry_run=dry_run, force=force)
     )
     for rule in used.shadowed:
-        render.warn(f"{rule!r} in your torrc has no effect below {name}")
+        output.warn(f"{rule!r} in your torrc has no effect below {name}")
     return say_applied(used.applied, dry_run=dry_run, as_json=as_json)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import render
+from exitpolicy.cli import output, render
 from exitpolicy.cli.arguments import DryRun, Json, NoWait, Session, read_destinations, the_host
-from exitpolicy.cli.render import say, say_json
+from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitCode
 
@@ -54,7 +54,7 @@ def init(
             units=units,
             dry_run=dry_run,
             problems=[
-                render.error_json(problem)
+                output.error_json(problem)
                 for problem in (done.applied.problems if done.applied else ())
             ],
         )
@@ -70,7 +70,7 @@ def init(
         if not done.created and not done.edited:
             say("everything is set up")
         if done.applied is not None:
-            render.report_all(done.applied.problems)
+            output.report_all(done.applied.problems)
     return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
 
 
@@ -108,7 +108,7 @@ def check(
             at = f"{result.relay}: " if several else ""
             rules = ", ".join(str(rule) for rule in result.deciding[:4]) or "no rule"
             more = f" and {len(result.deciding) - 4} more" if len(result.deciding) > 4 else ""
-            say(f"{at}{result.destination}  {render.coloured(result.verdict)}  by {rules}{more}")
+            say(f"{at}{result.destination}  ", Coloured(result.verdict), f"  by {rules}{more}")
             for block_ in result.blocks[:4]:
                 words = render.until_words(block_.until, datetime.now(UTC))
                 say(f"    block {block_.destination}  {words}  {render.why(block_)}".rstrip())
@@ -204,14 +204,14 @@ def say_applied(
             blocks={str(d): str(state) for d, state in applied.states.items()},
             ended=[render.block_json(b) for b in ended],
             dry_run=dry_run,
-            problems=[render.error_json(problem) for problem in applied.problems],
+            problems=[output.error_json(problem) for problem in applied.problems],
         )
         render.warn_of_shadows(applied.shadowed_by)
-        render.report_all(applied.problems)
+        output.report_all(applied.problems)
         return code
     held = applied.time.held(applied.desired.blocks)
     if held:
-        render.warn(
+        output.warn(
             f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
             " not be in force now are kept for an hour, in case it is wrong"
         )
@@ -223,5 +223,5 @@ def say_applied(
         done = "nothing to do" if applied.plan.nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
     render.warn_of_shadows(applied.shadowed_by)
-    render.report_all(applied.problems)
+    output.report_all(applied.problems)
     return code

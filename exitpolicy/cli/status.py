@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Any, Final
 
-from exitpolicy.cli import render
-from exitpolicy.cli.render import say, why
+from exitpolicy.cli import output, render
+from exitpolicy.cli.output import say
+from exitpolicy.cli.render import why
 from exitpolicy.core.block import State
 from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.core.ports import interval_text
@@ -30,7 +31,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "blocks": len(status.applied.desired.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
-        "problems": [render.error_json(problem) for problem in status.applied.problems],
+        "problems": [output.error_json(problem) for problem in status.applied.problems],
     }
 
 
@@ -47,9 +48,9 @@ def write(status: Status) -> None:
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
     _say_ending(status)
     if status.fragment_changed:
-        render.warn("the installed fragment is not what is wanted; exitpol apply mends it")
+        output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
     render.warn_of_shadows(status.applied.shadowed_by)
-    render.report_all(status.applied.problems)
+    output.report_all(status.applied.problems)
 
 
 def _say_ending(status: Status) -> None:

@@ -17,6 +17,8 @@ class ExitCode(IntEnum):
     LOCK_TIMEOUT = 7
     INVALID_FILE = 8
     NO_SUCH_BLOCK = 9
+    INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class ExitpolError(Exception):
@@ -79,3 +81,35 @@ class NoSuchBlockError(ExitpolError):
     """The ledger has no block with that destination or reference."""
 
     exit_code = ExitCode.NO_SUCH_BLOCK
+
+
+class InterruptedByUserError(ExitpolError):
+    """Stopped by SIGINT, or by the end of input at a question."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class TerminatedError(ExitpolError):
+    """Stopped by SIGTERM."""
+
+    exit_code = ExitCode.TERMINATED
+
+
+class Interruption(BaseException):
+    """A signal that stops the command.
+
+    Not a KeyboardInterrupt: Typer ends the process at that one without a message. Its notes say
+    what state things are in.
+    """
+
+    def __init__(self, kind: type[ExitpolError]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    @property
+    def error(self) -> ExitpolError:
+        """What people are told."""
+        return self.kind(
+            "; ".join(["interrupted", *getattr(self, "__notes__", [])]),
+            hint="exitpol status shows what is enforced, exitpol apply finishes it",
+        )

@@ -15,6 +15,7 @@ from exitpolicy.core.errors import ExitpolError, RefusedError
 from exitpolicy.operations import apply
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.storage import base_policies, history, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path, lock
@@ -169,7 +170,8 @@ def _change(
 ) -> Changed:
     ledger = host.ledger()
     altered = alter(ledger.blocks)
-    previewed = apply.preview(host, replace(ledger, blocks=altered), force=options.force)
+    with interrupted_state("nothing was changed"):
+        previewed = apply.preview(host, replace(ledger, blocks=altered), force=options.force)
     if options.dry_run:
         return Changed(_changed(ledger.blocks, altered, destinations), previewed)
     with lock(
@@ -183,11 +185,12 @@ def _change(
             history.append(host.history_path, action, changed, host.clock(), host.who)
         recorded = host.clock().timestamp()
     try:
-        applied = apply.apply(
-            host,
-            settle_seconds=SETTLE_SECONDS if options.wait else None,
-            recorded=None if options.look else recorded,
-        )
+        with interrupted_state("the change is recorded in the ledger"):
+            applied = apply.apply(
+                host,
+                settle_seconds=SETTLE_SECONDS if options.wait else None,
+                recorded=None if options.look else recorded,
+            )
     except ExitpolError as error:
         # From here on the promise is on record: whatever fails now is healed by a later apply.
         return Changed(changed, None, error)

@@ -1,0 +1,228 @@
+"""Standard output and standard error: the one place where text leaves the program.
+
+Results go to stdout, messages to stderr. Characters that control a terminal, or that change the
+lines or the direction of a text, are escaped here, in text and in JSON: much of what is printed
+comes from strangers' mails, from Tor, or from files that others can write.
+"""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TextIO
+
+from exitpolicy.core.durations import utc_text
+from exitpolicy.core.errors import ExitpolError
+
+SCHEMA: Final = 1
+"""The version of the JSON objects."""
+
+_COLOURS: Final = {
+    "live": "32",
+    "pending": "33",
+    "lifting": "33",
+    "unknown": "33",
+    "shadowed": "31",
+    "rejected": "32",
+    "accepted": "31",
+    "partly": "33",
+    "moot": "2",
+    "ended": "2",
+    "ok": "32",
+    "warn": "33",
+    "fail": "31",
+    "scheduled": "2",
+}
+
+
+class ReaderGoneError(Exception):
+    """The reader of stdout has closed the pipe, as `head` does.
+
+    Not an OSError: Typer ends the process with code 1 at a BrokenPipeError.
+    """
+
+
+class OutputError(ExitpolError):
+    """The result of a command cannot be written. The command itself has been carried out."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"the output cannot be written: {error.strerror}",
+            hint="exitpol status shows what is enforced",
+        )
+
+
+class Coloured(NamedTuple):
+    """A state or verdict, shown in its colour on a terminal."""
+
+    word: str
+    width: int = 0
+    """The width to which it is padded."""
+
+    def __str__(self) -> str:
+        padded = printable(self.word).ljust(self.width)
+        colour = _COLOURS.get(self.word) if _has_colours() else None
+        return padded if colour is None else f"\033[{colour}m{padded}\033[0m"
+
+
+def printable(text: str) -> str:
+    r"""Return text as one harmless line.
+
+    Escapes, as in `\x1b`, whatever Unicode calls a control or format character (C0, C1, bidi
+    controls), a separator other than a blank, a surrogate, or unassigned.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def say(*parts: str | Coloured) -> None:
+    """Write one line of a result."""
+    _write("".join(printable(p) if isinstance(p, str) else str(p) for p in parts) + "\n")
+
+
+def say_text(text: str) -> None:
+    """Write a text of several lines, each escaped like a line of its own."""
+    for line in text.split("\n")[: -1 if text.endswith("\n") else None]:
+        say(line.replace("\t", "    "))
+
+
+def say_exact(text: str) -> None:
+    """Write a text as it is. It must come from a format that escapes what it holds."""
+    _write(text)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows in columns."""
+    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # One format for all rows: a ledger may have thousands.
+    line = "  ".join(f"{{:<{width}}}" for width in widths)
+    lines = [line.format(*row).rstrip() for row in cells]
+    if _has_colours():
+        lines[1:] = ["  ".join(map(str, map(Coloured, row, widths))).rstrip() for row in cells[1:]]
+    _write("\n".join(lines) + "\n")
+
+
+def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
+    """Write the one object of a --json run."""
+    import json
+
+    whole = {"schema": SCHEMA, **values}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, default=_json_value)
+    if not text.replace("\n", "").isprintable():
+        # Such characters stand only within strings, where an escape means the same.
+        text = re.sub(r"[^ -~\n]", _json_escape, text)
+    try:
+        text.encode(_encoding())
+    except UnicodeEncodeError:
+        text = json.dumps(whole, indent=2, default=_json_value)
+    _write(f"{text}\n")
+
+
+def error_json(error: ExitpolError) -> dict[str, Any]:
+    """Return an error as JSON."""
+    return {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
+
+
+def note(text: str) -> None:
+    """Write a message to stderr. Where it cannot be written, the command goes on."""
+    # With a log on a full disk, only the exit code is left to tell what went wrong.
+    try:
+        sys.stderr.write(f"exitpol: {printable(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Write a warning."""
+    note(f"warning: {text}")
+
+
+def report(error: ExitpolError) -> None:
+    """Write an error and its hint."""
+    note(f"error: {error}")
+    for line in (error.hint or "").splitlines():
+        note(f"hint: {line}")
+
+
+def report_all(problems: Iterable[ExitpolError]) -> None:
+    """Write errors that did not stop the rest."""
+    for problem in problems:
+        report(problem)
+
+
+def flush() -> None:
+    """Write all output. Raises OutputError and ReaderGoneError."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def discard() -> None:
+    """Give up the output that is not written yet."""
+    _discard(sys.stdout)
+
+
+def replace_closed_streams() -> None:
+    """Give each standard stream that was closed at the start a file descriptor that fails.
+
+    Otherwise the next file that is opened takes its number, and output of this program or of a
+    program that it starts would be written into that file.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Open for the wrong direction: reading or writing fails with EBADF.
+            os.open(os.devnull, os.O_WRONLY if number == 0 else os.O_RDONLY)
+            stream = open(number, "r" if number == 0 else "w", closefd=False)  # noqa: SIM115
+            setattr(sys, ("stdin", "stdout", "stderr")[number], stream)
+
+
+def _write(text: str) -> None:
+    # A terminal may know fewer characters than we do.
+    try:
+        sys.stdout.write(text.encode(_encoding(), "backslashreplace").decode(_encoding()))
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def _discard(stream: TextIO) -> None:
+    """Let a stream write to /dev/null: Python flushes it at its end, and would fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _has_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _encoding() -> str:
+    # None where stdout is not a file.
+    return sys.stdout.encoding or "utf-8"
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    return str(value)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    """Return a character of a JSON string, escaped unless it is printable."""
+    character = found[0]
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
