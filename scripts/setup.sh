@@ -62,3 +62,9 @@ need_venv() { # [GROUP]: make the virtual environment .venv, with this dependenc
         cp pyproject.toml ".venv/installed-${1:-run}"
     fi
 }
+
+need_tool() { # PROGRAM REQUIREMENT: install a Python program into .venv that only one script needs
+    [ -x ".venv/bin/$1" ] && return
+    say "installing $2"
+    .venv/bin/pip install --quiet --disable-pip-version-check "$2"
+}
