@@ -29,9 +29,10 @@ LOOK_EVERY = 15 * 60
 def due(state: str, now: float) -> str | None:
     """Return why exitpol has to run, None if it has not. `state` is the path of the state file."""
     try:
-        # O_NONBLOCK: a FIFO in its place must not hold us up.
+        # The folder may be another user's: open no link, and wait for no FIFO.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(
-            os.open(state, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC),
+            os.open(state, flags),
             encoding="utf-8",
             errors="surrogateescape",
             newline="\n",

@@ -100,6 +100,7 @@ WRAP(int, symlink, (const char *from, const char *to), (from, to), to)
 WRAP(int, unlink, (const char *path), (path), path)
 WRAP(int, unlinkat, (int a, const char *path, int flags), (a, path, flags), path)
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), path)
+WRAP(int, mkdirat, (int a, const char *path, mode_t mode), (a, path, mode), path)
 WRAP(int, rmdir, (const char *path), (path), path)
 WRAP(int, fsync, (int fd), (fd), NULL)
 WRAP(int, fdatasync, (int fd), (fd), NULL)
@@ -110,6 +111,8 @@ WRAP(int, chmod, (const char *path, mode_t mode), (path, mode), path)
 WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), NULL)
 WRAP(int, fchown, (int fd, uid_t user, gid_t group), (fd, user, group), NULL)
 WRAP(int, chown, (const char *path, uid_t user, gid_t group), (path, user, group), path)
+WRAP(int, fsetxattr, (int fd, const char *name, const void *value, size_t size, int flags),
+     (fd, name, value, size, flags), NULL)
 WRAP(int, connect, (int fd, const struct sockaddr *to, socklen_t size), (fd, to, size), NULL)
 
 /* Only opening that may create or empty a file counts. */

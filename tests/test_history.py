@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,3 +129,68 @@ def test_what_is_no_file_is_an_error(path: Path, make: Callable[[Path], None]) -
         list(history.read(path))
     with pytest.raises(InvalidFileError, match="stands in the ledger but not in the history"):
         history.append(path, "block", [BLOCK], NOW, "root")
+
+
+def test_a_long_history_is_rotated_and_read_in_order(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full file becomes the first old one; the oldest go; what is left is read oldest first."""
+    monkeypatch.setattr(history, "ROTATE_BYTES", 2 * (len(GOOD) + 1))
+    for number in range(13):
+        history.append(path, "block", [BLOCK], NOW, f"{number:04}")
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "history.jsonl",
+        *(f"history.jsonl.{number}" for number in range(1, 1 + history.KEPT)),
+    ]
+    assert [change.who for change in history.read(path)] == [f"{n:04}" for n in range(4, 13)]
+    assert [change.who for change in history.newest(path, 2)] == ["0011", "0012"]
+
+
+def test_a_history_that_cannot_be_rotated_goes_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the place of the old file costs no line."""
+    monkeypatch.setattr(history, "ROTATE_BYTES", 1)
+    (path.with_name("history.jsonl.1") / "x").mkdir(parents=True)
+    (path.with_name("history.jsonl.2") / "x").mkdir(parents=True)
+    for _ in range(2):
+        history.append(path, "block", [BLOCK], NOW, "root")
+    assert list(history.read(path)) == [CHANGE, CHANGE]
+
+
+def test_of_a_huge_file_the_end_is_read_in_little_memory(path: Path) -> None:
+    """A file of any size, or a line without an end, costs no more than one line of memory."""
+    with path.open("wb") as file:
+        file.truncate(3_000_000_000)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + GOOD.encode() + b"\n")
+    tracemalloc.start()
+    assert list(history.read(path)) == [CHANGE]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * history.MAX_LINE
+
+
+def test_a_file_with_a_second_name_is_not_written(path: Path, tmp_path: Path) -> None:
+    """A hard link may be to anybody's file: nothing is appended, and the error says why."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.hardlink_to(victim)
+    with pytest.raises(InvalidFileError, match="second name"):
+        history.append(path, "block", [BLOCK], NOW, "root")
+    assert victim.read_text() == "precious"
+
+
+def test_root_is_not_told_to_become_root(path: Path) -> None:
+    """Where root may not write, the file may be immutable: the hint shows how to see that."""
+    history.append(path, "block", [BLOCK], NOW, "root")
+    if subprocess.run(["/usr/bin/chattr", "+i", str(path)], check=False).returncode != 0:
+        pytest.skip("no file can be made immutable here")
+    try:
+        with pytest.raises(InvalidFileError, match="Operation not permitted") as caught:
+            history.append(path, "block", [BLOCK], NOW, "root")
+    finally:
+        subprocess.run(["/usr/bin/chattr", "-i", str(path)], check=True)
+    assert caught.value.hint == (
+        f"it may be immutable or append-only: lsattr -d {path} {path.parent}"
+    )

@@ -118,7 +118,7 @@ def test_what_is_not_understood_is_a_reason(path: Path, line: str, other: str, r
         (Path.mkdir, "there is no state yet"),
         (os.mkfifo, "the state is no file"),
         (lambda path: path.symlink_to(path), "there is no state yet"),
-        (lambda path: path.symlink_to("/dev/zero"), "the state is no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "there is no state yet"),
         (lambda _: None, "there is no state yet"),
     ],
 )

@@ -1,28 +1,186 @@
-"""Files that are never half-written: the one way in which exitpol replaces any of them."""
+"""Read, replace and append to files without trusting the folders they lie in.
+
+exitpol runs as root, and a ledger may lie in another user's folder. That user can put a link, a
+FIFO or another file in the place of any name there. Therefore
+
+- every folder is opened once, component by component, and files are opened relative to that handle;
+- a symbolic link is followed only where root placed it, or where it leads to a folder of the user
+  who could place it (`place`);
+- what is opened must be a regular file, and a file that is appended to must have one name only;
+- a file is replaced by a complete, synced file of the same owner, mode and ACL.
+"""
 
 import contextlib
+import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+
+_FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+# O_NONBLOCK: opening a FIFO must not wait for its other end.
+_SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_LINKS: Final = 40
+"""Symbolic links in one path; as in Linux, path_resolution(7)."""
+_ACL: Final = "system.posix_acl_access"
+_PERMISSIONS: Final = 0o777
+"""The mode bits that a replaced file keeps. A set-user-ID bit is never copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who may read a file: as stat(2) gives it."""
+    """Mode and owner of a file, as in stat(2)."""
 
     mode: int
     uid: int
     gid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in an open folder."""
+
+    folder: int
+    """The folder's descriptor."""
+    name: str
+    path: Path
+    """For messages."""
+
+    def open(self, flags: int, mode: int = 0o600) -> int:
+        """Open the file, never through a link and without waiting. Raises OSError.
+
+        A new file gets the given mode, less the umask. In a folder of another user root gives the
+        file to that user, who could have made it too.
+        """
+        if not flags & os.O_CREAT:
+            return os.open(self.name, flags | _SAFE, dir_fd=self.folder)
+        try:
+            descriptor = os.open(self.name, flags | os.O_EXCL | _SAFE, mode, dir_fd=self.folder)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            return os.open(self.name, flags & ~os.O_CREAT | _SAFE, dir_fd=self.folder)
+        if os.geteuid() == 0 and (folder := os.fstat(self.folder)).st_uid != 0:
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        return descriptor
+
+
+@contextmanager
+def place(path: Path, *, follow: bool = False) -> Iterator[Place]:
+    """Open the folder of `path`; with `follow`, that of the file to which a link there leads.
+
+    For root, a symbolic link in a folder that only root can write is followed. One in another
+    user's folder must lead to a folder of that same user: root goes no further than the link's
+    author could. One in a folder of root's that others can write is not followed. Raises OSError.
+    """
+    folder, name = _walk(path, follow=follow)
+    try:
+        yield Place(folder, name, path)
+    finally:
+        os.close(folder)
+
+
+def _walk(path: Path, *, follow: bool) -> tuple[int, str]:
+    parts = str(Path.cwd() / path).split("/")[::-1]
+    folder, links, author = os.open("/", _FOLDER), 0, None
+    try:
+        while True:
+            name = parts.pop()
+            if name in {"", "."} and parts:
+                continue
+            last = not parts
+            target = None
+            if follow or not last:
+                with contextlib.suppress(FileNotFoundError):
+                    if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+                        target = os.readlink(name, dir_fd=folder)
+            if target is not None:
+                links += 1
+                _check_count(links)
+                author = _author(folder, name) if author is None else author
+                parts += target.split("/")[::-1]
+                folder = _enter(folder, "/" if target.startswith("/") else ".")
+            elif last:
+                _check_end(folder, author)
+                return folder, name
+            else:
+                folder = _enter(folder, name)
+    except BaseException:
+        os.close(folder)
+        raise
+
+
+def _check_count(links: int) -> None:
+    if links > _MAX_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _check_end(folder: int, author: int | None) -> None:
+    if author is not None and os.fstat(folder).st_uid != author:
+        raise OSError(
+            errno.ELOOP, "a symbolic link of another user leads to a folder that is not that user's"
+        )
+
+
+def _enter(folder: int, name: str) -> int:
+    """Return the folder `name` in `folder`, and close `folder`."""
+    inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    os.close(folder)
+    return inner
+
+
+def _author(folder: int, name: str) -> int | None:
+    """Return the user to whose folders a link may lead; None for a link that root placed.
+
+    Raises OSError for a link that anybody could have placed.
+    """
+    if os.geteuid() != 0:
+        return None
+    above, link = os.fstat(folder), os.lstat(name, dir_fd=folder)
+    if above.st_uid != 0:
+        return above.st_uid
+    others = stat.S_IWOTH | (stat.S_IWGRP if above.st_gid != 0 else 0)
+    if not above.st_mode & others:
+        return None
+    if above.st_mode & stat.S_ISVTX:
+        return link.st_uid or None
+    raise OSError(errno.ELOOP, "a symbolic link in a folder that others can write is not followed")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, for their owner to write. Raises InvalidFileError."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            _make(path)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        raise InvalidFileError(
+            f"{path} cannot be made: {error.strerror}", hint=permission_hint(path.parent, error)
+        ) from error
+
+
+def _make(path: Path) -> None:
+    try:
+        with place(path) as made:
+            os.mkdir(made.name, 0o755, dir_fd=made.folder)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            _make(path.parent)
+        with place(path) as made:
+            os.mkdir(made.name, 0o755, dir_fd=made.folder)
+
+
 def staged_path(path: Path) -> Path:
     """Return where the next content of `path` is written before it is put in place.
 
     One fixed name, so that what a crash leaves behind is overwritten and does not pile up; with
-    a dot in front, because Tor takes in every other file of an included directory.
+    a dot in front, because Tor skips such files in an included directory.
     """
     return path.with_name(f".{path.name}.new")
 
@@ -30,110 +188,216 @@ def staged_path(path: Path) -> Path:
 def stage(path: Path, content: bytes, ownership: Ownership | None = None) -> Path:
     """Write the next content of `path` beside it, complete and synced; return where.
 
-    Mode and owner are those of `ownership`, or of the present file, or 0640 and ours. The caller
-    holds the lock that guards `path`. Raises InvalidFileError; `path` is unchanged then.
+    Mode and owner are those of `ownership`, or of the present file, or 0640 and the owner of a
+    new file (`Place.open`); the ACL is that of the present file. The caller holds the lock that
+    guards `path`. Raises InvalidFileError; `path` is unchanged then.
     """
-    staged = staged_path(path)
-    ownership = ownership or ownership_of(path)
     try:
-        with contextlib.suppress(FileNotFoundError):
-            staged.unlink()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(staged, flags, 0o600)
-        try:
-            # Mode and owner first: at no instant may a file be more open than it will be.
-            if ownership is not None:
-                if (ownership.uid, ownership.gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, ownership.uid, ownership.gid)
-                os.fchmod(descriptor, ownership.mode)
-            else:
-                os.fchmod(descriptor, 0o640)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with place(path) as target:
+            _stage(target, content, ownership)
     except OSError as error:
-        discard(staged)
-        raise _unchanged(path, error) from None
-    return staged
+        raise _unchanged(path, error) from error
+    return staged_path(path)
 
 
 def commit(path: Path) -> None:
-    """Put the staged content of `path` in its place, for good.
+    """Put the staged content of `path` in its place and make that last.
 
-    Raises InvalidFileError, which says whether `path` is unchanged or changed, but not for good.
+    Raises InvalidFileError, which says whether `path` is unchanged, or changed but not synced.
     """
     try:
-        staged_path(path).rename(path)
+        with place(path) as target:
+            _commit(target)
     except OSError as error:
-        raise _unchanged(path, error) from None
+        raise _unchanged(path, error) from error
+
+
+def replace(
+    path: Path, content: bytes, ownership: Ownership | None = None, *, follow: bool = False
+) -> None:
+    """Replace the content of `path` in one step; with `follow`, of the file it links to.
+
+    Raises InvalidFileError as `stage` and `commit` do.
+    """
     try:
-        sync_folder(path.parent)
+        with place(path, follow=follow) as target:
+            _stage(target, content, ownership)
+            _commit(target)
+    except OSError as error:
+        raise _unchanged(path, error) from error
+
+
+def _stage(target: Place, content: bytes, ownership: Ownership | None) -> None:
+    staged = Place(target.folder, f".{target.name}.new", target.path)
+    present = _attributes(target)
+    owner, acl = (None, None) if present is None else present
+    ownership = ownership or owner
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(staged.name, dir_fd=staged.folder)
+    descriptor = staged.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        try:
+            # Owner and mode first: at no instant may a file be more open than it will be.
+            made = os.fstat(descriptor)
+            if ownership and (ownership.uid, ownership.gid) != (made.st_uid, made.st_gid):
+                os.fchown(descriptor, ownership.uid, ownership.gid)
+            if present is not None:
+                _set_acl(descriptor, acl)
+            os.fchmod(descriptor, 0o640 if ownership is None else ownership.mode)
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(staged.name, dir_fd=staged.folder)
+        raise
+
+
+def _commit(target: Place) -> None:
+    """Rename the staged file. Raises OSError, or InvalidFileError if only the sync failed."""
+    os.rename(
+        f".{target.name}.new", target.name, src_dir_fd=target.folder, dst_dir_fd=target.folder
+    )
+    try:
+        sync_folder(target.folder)
     except OSError as error:
         raise InvalidFileError(
-            f"{path} is changed, but a power cut may bring the old one back:"
+            f"{target.path} is changed, but a power cut may bring the old one back:"
             f" its folder cannot be synced: {error.strerror}",
-        ) from None
-
-
-def replace(path: Path, content: bytes, ownership: Ownership | None = None) -> None:
-    """Replace the content of `path` in one step. Raises InvalidFileError as `commit` does."""
-    stage(path, content, ownership)
-    commit(path)
+        ) from error
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file that will not be put in place; it is no harm if it stays."""
-    with contextlib.suppress(OSError):
-        staged.unlink()
+    """Remove a staged file that will not be put in place; one that remains does no harm."""
+    with contextlib.suppress(OSError), place(staged) as target:
+        os.unlink(target.name, dir_fd=target.folder)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync_folder(folder: int) -> None:
+    """Make the names in an open folder survive a power cut. Raises OSError."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of `content`. Raises OSError."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def ownership_of(path: Path) -> Ownership | None:
-    """Return mode and owner of a file, None if there is none."""
+    """Return mode and owner of a regular file, None if there is none at that name."""
     try:
-        found = path.stat()
+        with place(path) as target:
+            present = _attributes(target)
     except OSError:
         return None
-    return Ownership(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+    return None if present is None else present[0]
+
+
+def _attributes(target: Place) -> tuple[Ownership, bytes | None] | None:
+    """Return owner and ACL of a regular file; None if there is none at that name."""
+    try:
+        found = os.lstat(target.name, dir_fd=target.folder)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    mode = stat.S_IMODE(found.st_mode) & _PERMISSIONS
+    return Ownership(mode, found.st_uid, found.st_gid), _acl(target)
+
+
+def _acl(target: Place) -> bytes | None:
+    """Return the ACL of a file as the kernel stores it; None without one."""
+    if not hasattr(os, "getxattr"):  # FreeBSD
+        return None
+    try:
+        descriptor = target.open(os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return os.getxattr(descriptor, _ACL)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _set_acl(descriptor: int, acl: bytes | None) -> None:
+    """Give a new file an ACL, or take away the one that its folder gave it. Raises OSError."""
+    if acl is not None:
+        os.setxattr(descriptor, _ACL, acl)
+    elif hasattr(os, "removexattr"):
+        with contextlib.suppress(OSError):
+            os.removexattr(descriptor, _ACL)
 
 
 def read(path: Path, what: str, *, limit: int) -> bytes:
-    """Return the content of a file of at most `limit` bytes. Raises InvalidFileError.
+    """Return the content of a file that the operator named, links followed.
 
-    FileNotFoundError passes through: each file has its own way to say that it is not there.
+    `limit` is the most bytes; `what` names the file in errors. Raises InvalidFileError.
+    FileNotFoundError passes through: each file has its own way to say that it is missing.
     """
     try:
-        # Without O_NONBLOCK, a FIFO in place of the file would hold us up for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InvalidFileError(f"{path}: the {what} is not a regular file")
-            content = file.read(limit + 1)
+        # Without O_NONBLOCK, opening a FIFO would wait for ever.
+        return _content(
+            path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), what, limit
+        )
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise InvalidFileError(
-            f"{path}: the {what} cannot be read: {error.strerror}",
-            hint="run exitpol as root" if isinstance(error, PermissionError) else None,
-        ) from None
+        raise _unreadable(path, what, error) from error
+
+
+def read_own(path: Path, what: str, *, limit: int, follow: bool = False) -> bytes:
+    """Return the content of a file of exitpol's, which may lie in another user's folder.
+
+    Like `read`, but links are followed only as `place` allows, and at the file's own name only
+    with `follow`.
+    """
+    try:
+        with place(path, follow=follow) as target:
+            return _content(path, target.open(os.O_RDONLY), what, limit)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, what, error) from error
+
+
+def _content(path: Path, descriptor: int, what: str, limit: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidFileError(f"{path}: the {what} is not a regular file")
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise InvalidFileError(f"{path}: the {what} is larger than {limit // 1_000_000} MB")
     return content
 
 
+def permission_hint(path: Path, error: OSError) -> str | None:
+    """Return what to do about an error of permission; None for every other error."""
+    if error.errno == errno.EROFS:
+        return "where the timer says so: exitpol init --timer"
+    if not isinstance(error, PermissionError):
+        return None
+    if os.geteuid() != 0:
+        return "run exitpol as root"
+    return f"it may be immutable or append-only: lsattr -d {path} {path.parent}"
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> InvalidFileError:
+    return InvalidFileError(
+        f"{path}: the {what} cannot be read: {error.strerror}", hint=permission_hint(path, error)
+    )
+
+
 def _unchanged(path: Path, error: OSError) -> InvalidFileError:
     return InvalidFileError(
         f"{path} cannot be written: {error.strerror}; it is unchanged",
-        hint="run exitpol as root" if isinstance(error, PermissionError) else None,
+        hint=permission_hint(path, error),
     )

@@ -1,7 +1,16 @@
-"""The history: every change of the ledger, one line of JSON each, only ever appended."""
+"""The history: every change of the ledger, one line of JSON each.
 
+Lines are only appended. A file that has reached ROTATE_BYTES becomes `history.jsonl.1`, the one
+before it `.2`, and so on; KEPT old files remain.
+"""
+
+import contextlib
+import errno
+import itertools
 import json
 import os
+import stat
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +21,16 @@ from exitpolicy.core.block import Block
 from exitpolicy.core.durations import until_text, utc_text
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
+from exitpolicy.storage.files import Place
 
 Action = Literal["block", "renew", "lift", "expire"]
 
-MAX_BYTES: Final = 512_000_000
+ROTATE_BYTES: Final = 16_000_000
+KEPT: Final = 4
+MAX_BYTES: Final = 2 * ROTATE_BYTES
+"""The end of a file that is read. A file is longer only if somebody else wrote to it."""
+MAX_LINE: Final = 1_000_000
+"""Bytes of a line; longer ones are skipped. A destination may have many ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +41,7 @@ class Change:
     action: str
     destination: str
     until: str
-    """The end that the block had after the change; before it, for those that end a block."""
+    """The end of the block after the change; of a block that was ended, the end it had before."""
     reason: str
     reference: str
     who: str
@@ -34,9 +49,9 @@ class Change:
 
 
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
-    """Remember that `action` was done to each of the blocks. Raises InvalidFileError.
+    """Record that `action` was done to each of the blocks. Raises InvalidFileError.
 
-    All lines go out in one write, after the ledger is in place and under its lock.
+    The caller has put the ledger in place and still holds its lock. All lines go out together.
     """
     lines = [
         json.dumps(
@@ -56,45 +71,101 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
     if not lines:
         return
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o640)
-        try:
-            size = os.fstat(descriptor).st_size
-            # A line that a crash or a full disk cut short must not swallow the next one.
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                lines.insert(0, "\n")
-            view = memoryview("".join(lines).encode())
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with files.place(path) as target:
+            if _append(target, lines) >= ROTATE_BYTES:
+                # The lines are written; a file that cannot be renamed may grow until it can.
+                with contextlib.suppress(OSError):
+                    _rotate(target)
     except OSError as error:
         raise InvalidFileError(
             f"{path} cannot be written: {error.strerror};"
-            " the change stands in the ledger but not in the history"
-        ) from None
+            " the change stands in the ledger but not in the history",
+            hint=files.permission_hint(path, error),
+        ) from error
+
+
+def _append(target: Place, lines: list[str]) -> int:
+    """Write lines to the end; return the file's size. Raises OSError."""
+    descriptor = target.open(os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if found.st_nlink > 1:
+            raise OSError(errno.EMLINK, "it has a second name (a hard link)")
+        size = found.st_size
+        # A line that a crash or a full disk cut short must not swallow the next one.
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            lines.insert(0, "\n")
+        files.write_all(descriptor, "".join(lines).encode())
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _rotate(target: Place) -> None:
+    """Rename the file and the older ones. Raises OSError."""
+    names = [target.name, *(f"{target.name}.{number}" for number in range(1, KEPT + 1))]
+    for old, new in reversed(list(itertools.pairwise(names))):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(old, new, src_dir_fd=target.folder, dst_dir_fd=target.folder)
+    files.sync_folder(target.folder)
 
 
 def read(path: Path) -> Iterator[Change]:
-    """Yield the changes, oldest first; lines that are none are passed over."""
+    """Yield the changes, oldest first; lines that are no change are skipped.
+
+    Memory is bounded: one line at a time. Raises InvalidFileError.
+    """
+    for number in range(KEPT, 0, -1):
+        # An old file that is damaged hides only itself.
+        with contextlib.suppress(InvalidFileError):
+            yield from _read(path.with_name(f"{path.name}.{number}"))
+    yield from _read(path)
+
+
+def newest(path: Path, count: int) -> list[Change]:
+    """Return the newest `count` changes, oldest first. Raises InvalidFileError."""
+    return list(deque(read(path), maxlen=count))
+
+
+def _read(path: Path) -> Iterator[Change]:
     try:
-        content = files.read(path, "history", limit=MAX_BYTES)
+        with files.place(path) as target, os.fdopen(target.open(os.O_RDONLY), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidFileError(f"{path}: the history is not a regular file")
+            if found.st_size > MAX_BYTES:
+                file.seek(found.st_size - MAX_BYTES)
+                file.readline(MAX_LINE)
+            # Not beyond what was there at the start: another exitpol may be appending.
+            while file.tell() < found.st_size and (line := file.readline(MAX_LINE)):
+                if (change := _change(line)) is not None:
+                    yield change
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise InvalidFileError(
+            f"{path}: the history cannot be read: {error.strerror}",
+            hint=files.permission_hint(path, error),
+        ) from error
+
+
+def _change(line: bytes) -> Change | None:
+    """Return what a line says; None if it is no change."""
     names = Change.__dataclass_fields__
-    for line in content.splitlines():
-        try:
-            entry = json.loads(line)
-            if not isinstance(entry, dict) or not entry.keys() >= names.keys():
-                continue
-            values = {name: str(entry[name]) for name in names}
-        except (ValueError, RecursionError):
-            continue
-        # A login name, or a stranger's line, may hold what no terminal and no JSON can take.
-        yield Change(
-            **{
-                name: value.encode("utf-8", "backslashreplace").decode()
-                for name, value in values.items()
-            }
-        )
+    try:
+        entry = json.loads(line)
+        if not isinstance(entry, dict) or not entry.keys() >= names.keys():
+            return None
+        values = {name: str(entry[name]) for name in names}
+    except (ValueError, RecursionError):
+        return None
+    # A login name, or a foreign line, may hold what neither a terminal nor JSON can take.
+    return Change(
+        **{
+            name: value.encode("utf-8", "backslashreplace").decode()
+            for name, value in values.items()
+        }
+    )

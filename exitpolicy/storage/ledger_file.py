@@ -34,7 +34,7 @@ class Ledger:
 def load(path: Path) -> Ledger:
     """Read the ledger. Raises InvalidFileError that names file, line and mend."""
     try:
-        content = files.read(path, "ledger", limit=MAX_BYTES)
+        content = files.read_own(path, "ledger", limit=MAX_BYTES, follow=True)
     except FileNotFoundError:
         raise InvalidFileError(f"{path}: there is no ledger yet", hint="exitpol init") from None
     return parse(str(path), content)
@@ -91,7 +91,7 @@ def render(ledger: Ledger) -> bytes:
 def save(path: Path, ledger: Ledger) -> None:
     """Replace the ledger file in one step. Raises InvalidFileError as `files.commit` does."""
     # A ledger kept in a git checkout may be a link to it: write there, keep the link.
-    files.replace(path.resolve(), render(ledger))
+    files.replace(path, render(ledger), follow=True)
 
 
 def _block(document: Document, node: Node) -> Block:

@@ -1,44 +1,73 @@
-"""Two locks: one to change the ledger, held for milliseconds; one to change what Tor enforces."""
+"""Two locks: one to change the ledger, held for milliseconds; one to change what Tor enforces.
 
+They are taken with flock(2) here and not with a library: the lock files lie in the ledger's folder,
+which may be another user's, and a library that opens them by path would follow links there.
+"""
+
+import fcntl
 import os
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError, LockTimeoutError
+from exitpolicy.storage import files
+
+_POLL_SECONDS: Final = 0.02
 
 
 @contextmanager
 def lock(path: Path, *, seconds: float, doing: str) -> Iterator[None]:
-    """Hold the lock file `path`, waiting at most `seconds`.
+    """Hold the lock file `path`, waiting at most `seconds`; `doing` is what its holder does.
 
-    It is flock(2): the kernel lets it go when its holder dies, and the file itself stays. Raises
-    LockTimeoutError, InvalidFileError.
+    The kernel releases it when its holder dies; the file remains. Raises LockTimeoutError,
+    InvalidFileError.
     """
-    # FileLock would make the folder; a command that finds nothing set up is to leave no trace.
-    if not os.path.isdir(path.parent):  # noqa: PTH112 - Path.is_dir may raise
+    try:
+        descriptor = _open(path)
+    except FileNotFoundError as error:
         raise InvalidFileError(
             f"{path} cannot be locked: there is no folder {path.parent}", hint="exitpol init"
-        )
-    try:
-        held = FileLock(path, timeout=seconds, mode=0o600)
-        held.acquire(poll_interval=0.02)
-    except Timeout:
-        raise LockTimeoutError(
-            f"another exitpol has been {doing} for more than {seconds:g} s",
-            hint=f"see which one holds it: fuser -v {path}",
-        ) from None
+        ) from error
     except OSError as error:
         raise InvalidFileError(
-            f"{path} cannot be locked: {error.strerror or error}",
-            hint="run exitpol as root" if isinstance(error, PermissionError) else "exitpol init",
-        ) from None
+            f"{path} cannot be locked: {error.strerror}", hint=files.permission_hint(path, error)
+        ) from error
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise InvalidFileError(
+                f"{path} cannot be locked: it is not a regular file", hint=f"remove it: rm {path}"
+            )
+        if not _acquire(descriptor, seconds):
+            raise LockTimeoutError(
+                f"another exitpol has been {doing} for more than {seconds:g} s",
+                hint=f"see which one holds it: fuser -v {path}",
+            )
         yield
     finally:
-        held.release()
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    with files.place(path) as target:
+        return target.open(os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _acquire(descriptor: int, seconds: float) -> bool:
+    """Lock an open file; return whether that was possible in time."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
 
 
 def ledger_lock_path(ledger: Path) -> Path:
@@ -53,11 +82,4 @@ def apply_lock_path(ledger: Path) -> Path:
 
 def lock_folder(ledger: Path) -> None:
     """Make the folder of the ledger, with its locks and its state. Raises InvalidFileError."""
-    try:
-        if not ledger.parent.is_dir():
-            ledger.parent.mkdir(mode=0o755, parents=True)
-    except OSError as error:
-        raise InvalidFileError(
-            f"{ledger.parent} cannot be made: {error.strerror}",
-            hint="run exitpol as root" if isinstance(error, PermissionError) else None,
-        ) from None
+    files.make_folder(ledger.parent)

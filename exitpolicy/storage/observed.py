@@ -77,7 +77,7 @@ def save(path: Path, observation: Observation) -> None:
 def load(path: Path) -> Observation | None:
     """Return the last observation; None if there is none that can be understood."""
     try:
-        text = files.read(path, "state", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
+        text = files.read_own(path, "state", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, InvalidFileError):
         return None
     words: dict[str, str] = {}
