@@ -1,5 +1,6 @@
 """What hypothesis draws: destinations, rules, blocks, in shapes where mistakes hide."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
@@ -70,10 +71,27 @@ words = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 @st.composite
 def blocks(draw: st.DrawFn) -> Block:
-    """Any block that a ledger can hold."""
+    """Any block that has not ended, as a ledger of version 1 can hold."""
     since, until = draw(moments), draw(moments | st.none())
     if until is not None:
         since, until = sorted((since, until))
         if since == until:
             until = None
     return Block(draw(destinations()), since, until, draw(words), draw(words))
+
+
+@st.composite
+def full_blocks(draw: st.DrawFn) -> Block:
+    """Any block that a ledger of version 2 can hold."""
+    return replace(
+        draw(blocks()),
+        relays=draw(_names),
+        source=draw(words),
+        name=draw(words),
+        references=draw(_names),
+        ended=draw(st.none() | moments),
+        forced=draw(st.booleans()),
+    )
+
+
+_names = st.lists(words.filter(bool), max_size=2, unique=True).map(tuple)

@@ -1,4 +1,4 @@
-"""`blocks_file`: the ledger is written so that it reads back the same, and read strictly."""
+"""`ledger_file`: the ledger is written so that it reads back the same, and read strictly."""
 
 import os
 import stat
@@ -16,13 +16,25 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.durations import parse_time
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.storage import ledger_file
+from exitpolicy.storage import base_policies, ledger_file, ledger_text
 from exitpolicy.storage.ledger_file import Ledger
-from tests.strategies import blocks, words
+from tests.strategies import blocks, full_blocks
 
 LINE = '- {destination: "203.0.113.7", since: "2026-11-22T10:00:00Z", until: "never"}\n'
+PLAIN = "- {destination: 203.0.113.7, since: 2026-11-22, until: never}\n"
+MANY_LINES = """\
+- destination: 2001:db8::1  # an address
+  # its dates
+  since: 2026-11-22
+  until: 2026-11-30  # a Monday
+  reason: |
+    SSH
+    brute force
+"""
 ledgers = st.builds(
-    Ledger, st.lists(blocks(), max_size=5).map(Blocks.of), st.none() | words.filter(bool)
+    Ledger,
+    st.lists(blocks() | full_blocks(), max_size=3).map(Blocks.of),
+    st.none() | st.sampled_from(base_policies.names()),
 )
 ODD = Block(
     parse_destination("203.0.113.7"),
@@ -35,7 +47,7 @@ ODD = Block(
 
 @settings(max_examples=150)
 @given(ledgers)
-@example(Ledger(Blocks.of([ODD]), "~"))
+@example(Ledger(Blocks.of([ODD]), "web"))
 def test_what_is_written_is_read_back_as_the_same(ledger: Ledger) -> None:
     """Any ledger survives, whatever characters its words hold."""
     content = ledger_file.render(ledger)
@@ -59,7 +71,7 @@ def test_one_block_is_one_line_that_a_terminal_can_show(ledger: Ledger) -> None:
 def test_other_programs_read_the_same(ledger: Ledger) -> None:
     """The file is YAML: PyYAML's safe loader finds the same words in it."""
     read = yaml.safe_load(ledger_file.render(ledger))
-    assert read["version"] == 1
+    assert read["version"] == 2
     assert [(b.get("reason", ""), b.get("reference", "")) for b in read["blocks"] or ()] == [
         (b.reason, b.reference) for b in ledger.blocks
     ]
@@ -93,13 +105,27 @@ def one(**changes: str) -> str:
     return f"version: 1\nblocks:\n- {{{inner}}}\n"
 
 
+def two(**changes: str) -> str:
+    """Return the same in version 2."""
+    return one(**changes).replace("version: 1", "version: 2")
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("", "f:1: the ledger is empty", "an empty one holds: version: 1"),
+        ("", "f:1: the ledger is empty", "an empty one holds: version: 2"),
         ("- 1\n", "f:1: the ledger must be a mapping", None),
-        ("blocks: []\n", "f:1: the ledger must say version: 1", "is it from a newer exitpol?"),
-        ("\nversion: 2\n", "f:2: the ledger must say version: 1", "is it from a newer exitpol?"),
+        ("blocks: []\n", "f:1: the ledger does not say version: 2", None),
+        (
+            "\nversion: 3\n",
+            "f:2: the ledger says version: '3'",
+            "install that one; nothing was changed",
+        ),
+        (
+            "version: 1\npolicy: wbe\n",
+            "f:2: policy: there is no base policy 'wbe'",
+            "write one of: d",
+        ),
         ("version: 1\nblock: []\n", "f:2: unknown key 'block' in the ledger", "known are: version"),
         ("version: 1\nblocks: 1\n", "f:2: blocks must be a list", None),
         ("version: 1\nblocks:\n- 1.2.3.4\n", "f:3: a block must be a mapping", None),
@@ -130,6 +156,23 @@ def one(**changes: str) -> str:
             "f:4: a second block for 203.0.113.7",
             "keep the one with the later end",
         ),
+        (one(ended="2026-11-23T00:00:00Z"), "f:3: unknown key 'ended' in a block", None),
+        (two(ended="2026-11-23"), "f:3: ended: '2026-11-23' is no time", "T18:00:00Z"),
+        (two(relays="a"), "f:3: relays must be a list", None),
+        (
+            f"version: 2\nblocks:\n{LINE}{LINE}",
+            "f:4: a second block for 203.0.113.7",
+            "keep the one",
+        ),
+        (
+            f"version: 2\nblocks:\n{LINE}{PLAIN.replace('7', '7/32')}",
+            "f:4: a second block for 203.0.113.7",
+            "keep the one",
+        ),
+        (f"version: 2\nblocks:\n{LINE.replace('never', '30d')}", "f:3: until: '30d' is", None),
+        (f"version: 2\nblocks: []\n{LINE}", "f:3: broken YAML", None),
+        (f"version: 2\nblocks:\n...\n{LINE}", "f:4: broken YAML", None),
+        (f"version: 2\n{LINE}blocks:\n", "f:2: broken YAML", None),
     ],
 )
 def test_what_is_wrong_is_named_with_file_line_and_mend(
@@ -140,6 +183,60 @@ def test_what_is_wrong_is_named_with_file_line_and_mend(
         ledger_file.parse("f", text.encode())
     assert str(caught.value).startswith(message)
     assert hint is None or hint in (caught.value.hint or "")
+
+
+@settings(max_examples=80)
+@given(ledgers, st.lists(st.integers(0, 60), max_size=3), st.sampled_from(["", "# x", " ", "  #"]))
+def test_lines_of_exitpol_are_read_as_yaml_reads_them(
+    ledger: Ledger, places: list[int], inserted: str
+) -> None:
+    """The short way to read written lines gives what the YAML parser gives, or is not taken."""
+    text = ledger_file.render(ledger).decode()
+    lines = text.splitlines()
+    for place in places:
+        lines.insert(3 + place % len(lines), inserted)
+    for content in (text, "\n".join(lines), "\r\n".join(lines), text.replace('"', "'")):
+        fast = ledger_text._read_written("f", content.encode())
+        try:
+            slow = ledger_text._read_any("f", content.encode())
+        except InvalidFileError:
+            assert fast is None
+        else:
+            assert fast is None or fast.ledger == slow.ledger
+            assert fast is None or [e.block for e in fast.entries] == [
+                e.block for e in slow.entries
+            ]
+    assert not ledger.blocks or ledger_text._read_written("f", text.encode()) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'policy: "\n{LINE}"\nblocks:\n',
+        f'blocks:\n- {{destination: 1.2.3.4, since: 2026-11-22, until: never, reason: "\n{LINE}"}}',
+        f"blocks:\n{MANY_LINES}{LINE}",
+        f"blocks:\n  {PLAIN}{LINE}",
+        f"blocks: # all\n\n# one\n{LINE.rstrip()}   # more\npolicy: web\n",
+        f"blocks:\n{LINE}policy: web\n{LINE}",
+        f"blocks:\n# a\u2028{LINE}",
+        f"blocks:\n# a\r{LINE}",
+        f"x: {{blocks:\n{LINE}}}\n",
+        f"? blocks\n: \n{LINE}",
+        f"blocks: ''\n{LINE}",
+        f"blocks: &a\n{LINE}",
+    ],
+)
+def test_a_line_in_an_odd_place_is_what_yaml_makes_of_it(text: str) -> None:
+    """Inside another value or below another key it is no block of its own."""
+    content = f"version: 2\n{text}".encode()
+
+    def outcome(read: Callable[[str, bytes], ledger_text.Source]) -> Ledger | str:
+        try:
+            return read("f", content).ledger
+        except InvalidFileError as error:
+            return str(error)
+
+    assert outcome(ledger_text.parse_source) == outcome(ledger_text._read_any)
 
 
 _parts = st.sampled_from(
@@ -203,7 +300,7 @@ def test_saving_keeps_mode_and_link(tmp_path: Path) -> None:
 def test_the_ledger_keeps_that_a_block_was_forced() -> None:
     """`forced: yes` survives reading and writing; any other word is an error with its line."""
     line = '- {destination: "202.0.0.0/8", since: "2026-01-01", until: never, forced: "yes"}\n'
-    text = f"version: 1\nblocks:\n{line}"
+    text = f"version: 2\nblocks:\n{line}"
     ledger = ledger_file.parse("x", text.encode())
     assert [block.forced for block in ledger.blocks] == [True]
     again = ledger_file.parse("x", ledger_file.render(ledger))

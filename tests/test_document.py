@@ -177,7 +177,7 @@ def test_any_bytes_are_a_tree_or_an_error(content: bytes) -> None:
 def test_values_have_the_kind_that_their_reader_wants() -> None:
     """A list for a mapping, a mapping for a text and an unknown key are named with their line."""
     doc = Document("f", b"a:\n- 1\nb:\n  c: 2\n")
-    top = doc.fields(doc.root or Text("", 0), "the file", ("a", "b"))
+    top = doc.fields(doc.root or Text("", 0, 0, 0), "the file", ("a", "b"))
     with pytest.raises(InvalidFileError, match=r"^f:2: a must be a mapping: x, y$"):
         doc.fields(top["a"], "a", ("x", "y"))
     with pytest.raises(InvalidFileError, match=r"^f:4: b must be a list$"):
@@ -197,5 +197,5 @@ def test_errors_of_a_value_get_its_line_and_keep_their_hint() -> None:
 
     doc = Document("f", b"\na: 2\n")
     with pytest.raises(InvalidFileError, match=r"^f:2: a: 2 is wrong$") as caught:
-        doc.parsed(doc.fields(doc.root or Text("", 0), "f", ("a",))["a"], "a", refuse)
+        doc.parsed(doc.fields(doc.root or Text("", 0, 0, 0), "f", ("a",))["a"], "a", refuse)
     assert caught.value.hint == "write 1"

@@ -45,7 +45,7 @@ def load(name: str) -> BasePolicy:
         try:
             rules.extend(parse_rule(text))
         except RuleError as error:
-            raise document.error(node.line, str(error)) from None
+            raise document.error(node.line, str(error)) from error
     return BasePolicy(name, document.text(fields["description"], "description"), tuple(rules))
 
 

@@ -1,8 +1,9 @@
 """The strict subset of YAML in which ledger, config and policies are written.
 
-Values are built from parser events, not by yaml.load: every scalar is text and typed by its
-reader. Plain YAML would turn `1:2:3:4:5:6:7:8` into an integer and a date into one without a zone;
-it would crash on deep input; and it forgets the line of what it read, which errors are to name.
+Values are built from parser events, not by yaml.load. Every scalar is text; its reader gives it a
+type. Plain YAML would turn `1:2:3:4:5:6:7:8` into an integer and read a date without a zone. It
+would crash on deep input, and it loses the line and the place of a value: errors name the line, and
+a change of the ledger replaces only what has changed.
 """
 
 import re
@@ -24,26 +25,35 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 T = TypeVar("T")
 
 
-# Named tuples, because a ledger has some of them for each block and they are made fastest.
+# Named tuples, because a ledger has several for each block and they are the fastest to make.
 class Text(NamedTuple):
-    """A scalar, and the line where it stands."""
+    """A scalar, its line, and where it starts and ends (offsets in the text, in characters)."""
 
     value: str
     line: int
+    start: int
+    end: int
 
 
 class Items(NamedTuple):
-    """A sequence, and the line where it begins."""
+    """A sequence; `flow` tells the form in brackets."""
 
     values: list["Node"]
     line: int
+    start: int
+    end: int
+    flow: bool
 
 
 class Fields(NamedTuple):
-    """A mapping, and the line where it begins."""
+    """A mapping; `keys` holds the offset of each key, `flow` tells the form in braces."""
 
     values: dict[str, "Node"]
     line: int
+    start: int
+    end: int
+    flow: bool
+    keys: dict[str, int]
 
 
 Node = Union[Text, Items, Fields]  # noqa: UP007 - a forward reference cannot stand in X | Y
@@ -53,7 +63,10 @@ class Document:
     """One file's content, with the means to say where in it something is wrong."""
 
     def __init__(self, source: str, content: bytes) -> None:
-        """Parse `content`; `source` is the file name for errors. Raises InvalidFileError."""
+        """Parse `content`; `source` is the file name for errors. Raises InvalidFileError.
+
+        Offsets of nodes count characters of the decoded text, without a byte order mark.
+        """
         self.source: Final = source
         self.root: Node | None = None
         try:
@@ -61,18 +74,18 @@ class Document:
             self._read()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise self.error(line, "this is not UTF-8 text") from None
+            raise self.error(line, "this is not UTF-8 text") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = 1 if mark is None else mark.line + 1
-            raise self.error(line, f"broken YAML: {error.problem or error.context}") from None
+            raise self.error(line, f"broken YAML: {error.problem or error.context}") from error
         except yaml.reader.ReaderError as error:
             # The C parser counts bytes, the one in Python characters.
             text = content.decode("utf-8-sig")
             before = text if error.encoding == "unicode" else text.encode().decode("latin-1")
             line = before.count("\n", 0, error.position) + 1
             what = str(error).splitlines()[0]
-            raise self.error(line, f"broken YAML: {what}") from None
+            raise self.error(line, f"broken YAML: {what}") from error
 
     def error(self, line: int, message: str, hint: str | None = None) -> InvalidFileError:
         """Return the error that names file and line."""
@@ -107,7 +120,7 @@ class Document:
         try:
             return parse(text)
         except ExitpolError as error:
-            raise self.error(node.line, f"{what}: {error}", error.hint) from None
+            raise self.error(node.line, f"{what}: {error}", error.hint) from error
 
     def _read(self) -> None:
         documents = 0
@@ -128,7 +141,7 @@ class Document:
                 self._refuse(event, "anchors and tags have no meaning here")
             if not event.value.isascii() and _SURROGATE.search(event.value):
                 self._refuse(event, "an escape that stands for no character")
-            return Text(event.value, line)
+            return Text(event.value, line, event.start_mark.index, event.end_mark.index)
         if kind is yaml.AliasEvent:
             self._refuse(event, "aliases have no meaning here; write the value out")
         if event.anchor is not None or event.tag is not None:
@@ -139,21 +152,40 @@ class Document:
             items: list[Node] = []
             while type(inner := self._next()) is not yaml.SequenceEndEvent:
                 items.append(self._node(inner, depth - 1))
-            return Items(items, line)
-        return self._mapping(line, depth)
+            start = event.start_mark.index
+            end = _end(inner, items, event)
+            return Items(items, line, start, end, bool(event.flow_style))
+        return self._mapping(event, depth)
 
-    def _mapping(self, line: int, depth: int) -> Fields:
+    def _mapping(self, event: Any, depth: int) -> Fields:  # noqa: ANN401
         values: dict[str, Node] = {}
+        keys: dict[str, int] = {}
         while type(inner := self._next()) is not yaml.MappingEndEvent:
             if type(inner) is not yaml.ScalarEvent or inner.anchor or inner.tag:
                 self._refuse(inner, "a key must be a single word, without anchor or tag")
             if inner.value in values:
                 self._refuse(inner, f"the key {inner.value!r} stands here twice")
+            keys[inner.value] = _offset(inner)
             values[inner.value] = self._node(self._next(), depth - 1)
-        return Fields(values, line)
+        line, end = event.start_mark.line + 1, _end(inner, list(values.values()), event)
+        return Fields(values, line, _offset(event), end, bool(event.flow_style), keys)
 
     def _refuse(self, event: Any, message: str) -> NoReturn:  # noqa: ANN401
         raise self.error(event.start_mark.line + 1, message)
+
+
+def _offset(event: Any) -> int:  # noqa: ANN401
+    return int(event.start_mark.index)
+
+
+def _end(last: Any, values: list["Node"], first: Any) -> int:  # noqa: ANN401
+    """Return where a collection ends: at its bracket, or with its last value.
+
+    In block style the parser's own mark stands before the next token, behind all comments.
+    """
+    if first.flow_style:
+        return int(last.end_mark.index)
+    return values[-1].end if values else int(first.start_mark.index)
 
 
 _NODES: Final = (

@@ -1,0 +1,170 @@
+"""Change the ledger file: only the lines of changed blocks; comments and order stay.
+
+The new text is read again and compared with the ledger that was meant.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from exitpolicy.core.block import Block
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage.ledger_text import (
+    VERSION,
+    Entry,
+    Ledger,
+    Source,
+    fields_of,
+    parse_source,
+    render,
+    render_block,
+)
+from exitpolicy.storage.yaml_document import Fields, Items, quoted
+
+_DASH: Final = re.compile(r"-[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
+"""The dash of an item, and what may stand between it and its value."""
+
+
+class _Edit(NamedTuple):
+    start: int
+    end: int
+    text: str
+
+
+def edited(name: str, source: Source, ledger: Ledger) -> bytes:
+    """Return the text of a file that holds `ledger`, as like to the present text as possible."""
+    for in_place in (True, False):
+        text = _apply(source.text, _edits(source, ledger, in_place=in_place)).encode()
+        if _says(name, text, ledger):
+            return text
+    # Forms that are not edited, such as a whole ledger in braces.
+    return render(ledger)
+
+
+def _says(name: str, text: bytes, ledger: Ledger) -> bool:
+    try:
+        found = parse_source(name, text)
+    except InvalidFileError:
+        return False
+    return found.ledger == ledger and found.version == VERSION
+
+
+def _apply(text: str, edits: Iterator[_Edit]) -> str:
+    parts: list[str] = []
+    position = 0
+    for edit in sorted(edits):
+        parts += (text[position : edit.start], edit.text)
+        position = edit.end
+    return "".join([*parts, text[position:]])
+
+
+def _edits(source: Source, ledger: Ledger, *, in_place: bool) -> Iterator[_Edit]:
+    """Yield the changes of the text; `in_place`: of single values where a block has many lines."""
+    yield from _head_edits(source, ledger)
+    blocks = ledger.blocks.by_destination
+    nodes = source.top.values.get("blocks")
+    flow = isinstance(nodes, Items) and nodes.flow
+    if not flow:
+        for entry in source.entries:
+            block = blocks.get(entry.block.destination)
+            if block is None:
+                yield _removal(source.text, entry)
+            elif block != entry.block:
+                yield from _change(source.text, entry, block, in_place=in_place)
+    known = set() if flow else {entry.block.destination for entry in source.entries}
+    yield from _additions(source, [b for b in ledger.blocks if b.destination not in known])
+
+
+def _head_edits(source: Source, ledger: Ledger) -> Iterator[_Edit]:
+    text, top = source.text, source.top
+    version = top.values["version"]
+    if source.version != VERSION:
+        yield _Edit(version.start, version.end, VERSION)
+    policy = top.values.get("policy")
+    if ledger.policy == source.ledger.policy:
+        return
+    if policy is None:
+        at = _line_end(text, version.end)
+        yield _Edit(at, at, _new_line(text, at, f"policy: {quoted(ledger.policy or '')}"))
+    elif ledger.policy is None:
+        start = text.rfind("\n", 0, top.keys["policy"]) + 1
+        yield _Edit(start, _line_end(text, policy.end), "")
+    else:
+        yield _Edit(policy.start, policy.end, quoted(ledger.policy))
+
+
+def _removal(text: str, entry: Entry) -> _Edit:
+    dash = _DASH.search(text, text.rfind("\n", 0, max(entry.start - 2, 0)) + 1, entry.start)
+    start = entry.start if dash is None else dash.start()
+    return _Edit(text.rfind("\n", 0, start) + 1, _line_end(text, entry.end), "")
+
+
+def _change(text: str, entry: Entry, block: Block, *, in_place: bool) -> Iterator[_Edit]:
+    node = entry.node
+    if node is not None and not node.flow and in_place:
+        yield from _change_values(text, entry, node, block)
+    else:
+        yield _Edit(entry.start, entry.end, render_block(block) + _lost_break(text, entry.end))
+
+
+def _change_values(text: str, entry: Entry, node: Fields, block: Block) -> Iterator[_Edit]:
+    """Yield the changes of a block with one key a line."""
+    old, new = fields_of(entry.block), fields_of(block)
+    for key, value in new.items():
+        if key in node.values and old.get(key) != value:
+            place = node.values[key]
+            yield _Edit(place.start, place.end, value + _lost_break(text, place.end))
+    for key in node.values.keys() - new.keys():
+        start = text.rfind("\n", 0, node.keys[key]) + 1
+        yield _Edit(start, _line_end(text, node.values[key].end), "")
+    indent = " " * (node.start - text.rfind("\n", 0, node.start) - 1)
+    at = _line_end(text, node.end)
+    added = [f"{indent}{key}: {new[key]}" for key in new if key not in node.values]
+    if added:
+        yield _Edit(at, at, _new_line(text, at, *added))
+
+
+def _additions(source: Source, blocks: list[Block]) -> Iterator[_Edit]:
+    """Yield the lines of new blocks, below the last one."""
+    text, nodes = source.text, source.top.values.get("blocks")
+    if not blocks:
+        return
+    indent = ""
+    if nodes is None:
+        yield _Edit(
+            len(text),
+            len(text),
+            _new_line(text, len(text), "blocks:", *(f"- {render_block(b)}" for b in blocks)),
+        )
+        return
+    if isinstance(nodes, Items) and nodes.flow:
+        at = _line_end(text, nodes.end)
+        yield _Edit(len(text[: nodes.start].rstrip(" ")), nodes.end, "")
+    elif source.entries:
+        last = source.entries[-1]
+        at = _line_end(text, last.end)
+        if last.node is not None and isinstance(nodes, Items):
+            indent = " " * (nodes.start - text.rfind("\n", 0, nodes.start) - 1)
+    else:
+        at = _line_end(text, source.top.keys["blocks"] + 1)
+    yield _Edit(at, at, _new_line(text, at, *(f"{indent}- {render_block(b)}" for b in blocks)))
+
+
+def _line_end(text: str, at: int) -> int:
+    """Return where the line of the character before `at` ends, its line break included."""
+    if at and text[at - 1] == "\n":
+        return at
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1
+
+
+def _new_line(text: str, at: int, *lines: str) -> str:
+    """Return lines to be put at `at`, the start of a line or the end of the text."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    before = "" if at == 0 or text[at - 1] == "\n" else newline
+    return before + "".join(f"{line}{newline}" for line in lines)
+
+
+def _lost_break(text: str, end: int) -> str:
+    """Return the line break that belongs to a value; that of a literal block ends with one."""
+    return "\n" if end and text[end - 1] == "\n" else ""

@@ -1,0 +1,398 @@
+"""The text of the ledger: one block a line, so that git and people can read a diff.
+
+Reading gives the ledger and the places of its blocks in the text, so that a change
+(`exitpolicy.storage.ledger_edit`) touches only the lines of the blocks that it changes.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from exitpolicy.core.block import Block, Blocks, checked_text
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.durations import parse_end, parse_start, parse_time, until_text
+from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.storage import base_policies
+from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, Text, quoted
+
+VERSION: Final = "2"
+
+_TOP: Final = ("version", "policy", "blocks")
+_KEYS: Final = {
+    "1": ("destination", "since", "until", "reason", "reference"),
+    "2": (
+        "destination",
+        "since",
+        "until",
+        "reason",
+        "reference",
+        "references",
+        "relays",
+        "source",
+        "name",
+        "ended",
+        "forced",
+    ),
+}
+"""The keys of a block by the version of the file, in the order in which they are written."""
+
+_HEADER: Final = (
+    "# exitpol's ledger: what is to be blocked. Edit it if you like, then: exitpol apply\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What the ledger file holds."""
+
+    blocks: Blocks
+    policy: str | None = None
+    """The name of the base policy below the blocks; None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A block and its place in the text of the ledger."""
+
+    block: Block
+    start: int
+    end: int
+    """Offsets of the block, without its `- ` and without what follows on its last line."""
+    node: Fields | None
+    """As it was parsed; None for a line in the form in which exitpol writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a ledger, and what it says."""
+
+    text: str
+    version: str
+    top: Fields
+    entries: tuple[Entry, ...]
+    ledger: Ledger
+
+
+def parse(name: str, content: bytes) -> Ledger:
+    """Return the ledger in a file's content; `name` is the file's. Raises InvalidFileError."""
+    return parse_source(name, content).ledger
+
+
+# A command reads the same content several times: to preview, under the lock, and to apply.
+@lru_cache(maxsize=2)
+def parse_source(name: str, content: bytes) -> Source:
+    """Return the ledger and the places of its blocks. Raises InvalidFileError."""
+    return _read_written(name, content) or _read_any(name, content)
+
+
+def render(ledger: Ledger) -> bytes:
+    """Return the text of a new ledger file."""
+    lines = [_HEADER, f"version: {VERSION}\n"]
+    if ledger.policy is not None:
+        lines.append(f"policy: {quoted(ledger.policy)}\n")
+    lines.append("blocks:\n" if ledger.blocks else "blocks: []\n")
+    lines += (f"- {render_block(block)}\n" for block in ledger.blocks)
+    return "".join(lines).encode()
+
+
+def render_block(block: Block) -> str:
+    """Return a block as one line of YAML, in braces."""
+    return f"{{{', '.join(f'{key}: {value}' for key, value in fields_of(block).items())}}}"
+
+
+def fields_of(block: Block) -> dict[str, str]:
+    """Return the YAML of each field of a block that says anything, in the order of the file."""
+    fields = {
+        "destination": f'"{block.destination}"',
+        "since": f'"{_time_text(block.since)}"',
+        "until": f'"{_time_text(block.until)}"',
+    }
+    for key in ("reason", "reference"):
+        if value := getattr(block, key):
+            fields[key] = quoted(value)
+    for key in ("references", "relays"):
+        if values := getattr(block, key):
+            fields[key] = f"[{', '.join(map(quoted, values))}]"
+    for key in ("source", "name"):
+        if value := getattr(block, key):
+            fields[key] = quoted(value)
+    if block.ended is not None:
+        fields["ended"] = f'"{_time_text(block.ended)}"'
+    if block.forced:
+        fields["forced"] = '"yes"'
+    return fields
+
+
+def _read_any(name: str, content: bytes) -> Source:
+    """Read a ledger of any form."""
+    document = Document(name, content)
+    text = content.decode("utf-8-sig")
+    top, version, policy = _head(document)
+    entries: list[Entry] = []
+    found: set[object] = set()
+    nodes = top.values.get("blocks")
+    if nodes is not None and not (isinstance(nodes, Text) and nodes.value == ""):
+        for node in document.items(nodes, "blocks"):
+            entry = _entry(document, node, _KEYS[version])
+            if entry.block.destination in found:
+                raise document.error(
+                    node.line,
+                    f"a second block for {entry.block.destination}",
+                    "one line a destination: keep the one with the later end",
+                )
+            found.add(entry.block.destination)
+            entries.append(entry)
+    return _source(text, (top, version, policy), entries)
+
+
+def _source(text: str, head: tuple[Fields, str, str | None], entries: list[Entry]) -> Source:
+    top, version, policy = head
+    blocks = Blocks.of(entry.block for entry in entries)
+    return Source(text, version, top, tuple(entries), Ledger(blocks, policy))
+
+
+def _head(document: Document) -> tuple[Fields, str, str | None]:
+    """Return the mapping at the top, the file's version and its base policy."""
+    root = document.root
+    if root is None:
+        raise document.error(1, "the ledger is empty", f"an empty one holds: version: {VERSION}")
+    values = document.fields(root, "the ledger", _TOP)
+    assert isinstance(root, Fields)  # noqa: S101 - `fields` has refused all else
+    node = values.get("version")
+    if node is None:
+        raise document.error(root.line, f"the ledger does not say version: {VERSION}")
+    version = document.text(node, "version")
+    if version not in _KEYS:
+        raise document.error(
+            node.line,
+            f"the ledger says version: {version!r}; this exitpol knows {', '.join(_KEYS)}",
+            "if it is from a newer exitpol, install that one; nothing was changed",
+        )
+    return root, version, _policy(document, values.get("policy"))
+
+
+def _policy(document: Document, node: Node | None) -> str | None:
+    if node is None or not (name := document.text(node, "policy")):
+        return None
+    if name not in base_policies.names():
+        raise document.error(
+            node.line,
+            f"policy: there is no base policy {name!r}",
+            f"write one of: {', '.join(base_policies.names())}; or remove the line",
+        )
+    return name
+
+
+def _entry(document: Document, node: Node, known: tuple[str, ...]) -> Entry:
+    fields = document.fields(node, "a block", known)
+    assert isinstance(node, Fields)  # noqa: S101 - `fields` has refused all else
+    for key in ("destination", "since", "until"):
+        if key not in fields:
+            raise document.error(node.line, f"a block without {key!r}")
+    since = _time(document, fields["since"], "since", _start)
+    until = fields["until"]
+    end = None
+    if document.text(until, "until") != "never":
+        end = _time(document, until, "until", _end)
+        if end <= since:
+            raise document.error(until.line, "a block that ends before it begins")
+    block = Block(
+        document.parsed(fields["destination"], "destination", parse_destination),
+        since,
+        end,
+        _words(document, fields, "reason"),
+        _words(document, fields, "reference"),
+        _names(document, fields, "relays"),
+        _words(document, fields, "source"),
+        _words(document, fields, "name"),
+        _names(document, fields, "references"),
+        _time(document, fields["ended"], "ended", _moment) if "ended" in fields else None,
+        "forced" in fields and _flag(document, fields["forced"], "forced"),
+    )
+    return Entry(block, node.start, node.end, node)
+
+
+# Blocks that were made together have the same times.
+_start = lru_cache(maxsize=1024)(parse_start)
+_end = lru_cache(maxsize=1024)(parse_end)
+_moment = lru_cache(maxsize=1024)(parse_time)
+_time_text = lru_cache(maxsize=1024)(until_text)
+
+
+def _time(
+    document: Document, node: Node, what: str, parse: Callable[[str], datetime | None]
+) -> datetime:
+    moment = document.parsed(node, what, parse)
+    if moment is None:
+        raise document.error(
+            node.line,
+            f"{what}: {document.text(node, what)!r} is no time",
+            "write it as 2027-01-31T18:00:00Z"
+            + (" or 2027-01-31" * (what != "ended"))
+            + (", or never" * (what == "until")),
+        )
+    return moment
+
+
+def _flag(document: Document, node: Node, what: str) -> bool:
+    text = document.text(node, what)
+    if text not in {"yes", "no"}:
+        raise document.error(node.line, f"{what}: {text!r} is neither yes nor no")
+    return text == "yes"
+
+
+def _words(document: Document, fields: Mapping[str, Node], key: str) -> str:
+    if key not in fields:
+        return ""
+    return document.parsed(fields[key], key, lambda text: checked_text(key, text))
+
+
+def _names(document: Document, fields: Mapping[str, Node], key: str) -> tuple[str, ...]:
+    """Return the words of a list, each once."""
+    if key not in fields:
+        return ()
+    nodes = document.items(fields[key], key)
+    words = (document.parsed(node, key, lambda text: _checked_name(key, text)) for node in nodes)
+    return tuple(dict.fromkeys(words))
+
+
+def _checked_name(key: str, text: str) -> str:
+    if not text:
+        raise UsageError(f"an empty word in {key}", hint="write a name, or leave the key out")
+    return checked_text(key, text)
+
+
+# The lines that exitpol writes are read with one expression instead of a YAML parser, which takes a
+# third of the time. What it does not match, or what stands anywhere else, is read as YAML.
+_SAFE: Final = r"[ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]*"
+_ESCAPE: Final = r'\\(?:["\\n]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})'
+_CHARACTERS: Final = rf"{_SAFE}(?:{_ESCAPE}{_SAFE})*"
+_STRING: Final = rf'"({_CHARACTERS})"'
+_LIST: Final = rf'\[("{_CHARACTERS}"(?:, "{_CHARACTERS}")*)\]'
+_PLAIN: Final = r'"([^"\\\x00-\x1f\x7f-\U0010ffff]*)"'
+_WRITTEN: Final = re.compile(
+    rf"^- (\{{destination: {_PLAIN}, since: {_PLAIN}, until: {_PLAIN}"
+    rf"(?:, reason: {_STRING})?(?:, reference: {_STRING})?"
+    rf"(?:, references: {_LIST})?(?:, relays: {_LIST})?"
+    rf"(?:, source: {_STRING})?(?:, name: {_STRING})?(?:, ended: {_PLAIN})?"
+    r'(?:, forced: "(yes)")?\})'
+    r"[ \t]*(?:(?<=[ \t])#[^\r\n]*)?\r?$",
+    re.MULTILINE,
+)
+_OTHER_BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]|^(?:---|\\.\\.\\.)", re.MULTILINE)
+_WORD: Final = re.compile(_STRING)
+_ESCAPED: Final = re.compile(r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))')
+
+
+def _read_written(name: str, content: bytes) -> Source | None:
+    """Read a ledger in which lines are as exitpol writes them; None if it must be read as YAML.
+
+    Those lines are taken out, and the rest is read as YAML. That is the same as reading all of it
+    if they stand between the key `blocks` and the next one, and inside no other value.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    lines = list(_WRITTEN.finditer(text))
+    if not lines or _OTHER_BREAKS.search(text):
+        return None
+    try:
+        rest = Document(name, _WRITTEN.sub(lambda match: "#" * len(match[0]), text).encode())
+        top, version, policy = _head(rest)
+        others = [_entry(rest, node, _KEYS[version]) for node in _other_nodes(rest, top, text)]
+        if not _apart(lines, top, others):
+            return None
+        written = [_written(match, version) for match in lines]
+    except (InvalidFileError, UsageError, ValueError):
+        # Read as YAML, the same text gives an error that names the line.
+        return None
+    entries = sorted([*written, *others], key=lambda entry: entry.start)
+    if len({entry.block.destination for entry in entries}) < len(entries):
+        return None
+    return _source(text, (top, version, policy), entries)
+
+
+def _other_nodes(rest: Document, top: Fields, text: str) -> Iterator[Node]:
+    """Yield the blocks in other forms. Raises ValueError if lines cannot stand among them."""
+    nodes = top.values.get("blocks")
+    if isinstance(nodes, Items) and not nodes.flow and text[nodes.start - 1] == "\n":
+        yield from rest.items(nodes, "blocks")
+    elif not (isinstance(nodes, Text) and nodes.start == nodes.end):
+        raise ValueError("the key blocks has a value of its own")
+
+
+def _apart(lines: list[re.Match[str]], top: Fields, others: list[Entry]) -> bool:
+    """Tell whether the written lines stand below `blocks`, and inside no other value."""
+    starts = [match.start() for match in lines]
+    begin = top.keys["blocks"]
+    end = min((key for key in top.keys.values() if key > begin), default=starts[-1] + 1)
+    if top.flow or starts[0] < begin or starts[-1] >= end:
+        return False
+    return all(bisect_left(starts, o.start) == bisect_left(starts, o.end) for o in others)
+
+
+def _written(match: re.Match[str], version: str) -> Entry:
+    """Return the block of a line as exitpol writes it. Raises UsageError, ValueError."""
+    (
+        destination,
+        since,
+        until,
+        reason,
+        reference,
+        references,
+        relays,
+        source,
+        name,
+        ended,
+        forced,
+    ) = match.groups()[1:]
+    if version == "1" and any(
+        value is not None for value in (references, relays, source, name, ended, forced)
+    ):
+        raise ValueError("keys of version 2")
+    start, end = _start(since), None if until == "never" else _end(until)
+    if start is None or (end is None and until != "never") or (end is not None and end <= start):
+        raise ValueError("no times of a block")
+    moment = None if ended is None else _moment(ended)
+    if moment is None and ended is not None:
+        raise ValueError("no time of an end")
+    block = Block(
+        parse_destination(destination),
+        start,
+        end,
+        _unescaped("reason", reason),
+        _unescaped("reference", reference),
+        _list("relays", relays),
+        _unescaped("source", source),
+        _unescaped("name", name),
+        _list("references", references),
+        moment,
+        forced is not None,
+    )
+    return Entry(block, match.start(1), match.end(1), None)
+
+
+def _unescaped(key: str, text: str | None) -> str:
+    """Return the text of a quoted scalar. Raises UsageError, ValueError."""
+    if not text:
+        return ""
+    if "\\" in text:
+        text = _ESCAPED.sub(_character, text)
+    return checked_text(key, text)
+
+
+def _character(match: re.Match[str]) -> str:
+    same, newline, *codes = match.groups()
+    return same or ("\n" if newline else chr(int(next(code for code in codes if code), 16)))
+
+
+def _list(key: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    words = (_checked_name(key, _unescaped(key, match[1])) for match in _WORD.finditer(text))
+    return tuple(dict.fromkeys(words))
