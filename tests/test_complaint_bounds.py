@@ -83,6 +83,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "brackets": lambda: HEAD + b"\n" + b"[" * SIZE,
     "deep JSON": lambda: b'{"a":' * (SIZE // 5),
     "quotation marks": lambda: HEAD + b"\n" + b"> " * (SIZE // 2),
+    "blanks": lambda: HEAD + b"\n" + (b"a" + b" " * 500 + b"\n") * (SIZE // 502),
+    "character references": lambda: html(b"&#" + b"9" * SIZE + b";"),
     "short lines": lambda: HEAD + b"\n" + b"a b\n" * (SIZE // 4),
     "one long word": lambda: HEAD + b"\n" + b"a" * SIZE,
     "digits and dots": lambda: HEAD + b"\n" + b"1." * (SIZE // 2),
@@ -110,6 +112,50 @@ def test_time_and_memory_are_bounded(name: str) -> None:
     started = time.process_time()
     read_complaint(data, own=OWN)
     assert time.process_time() - started < 30
+
+
+REPEATED: dict[str, Callable[[int], bytes]] = {
+    "quotation marks": lambda size: HEAD + b"\n" + b"> " * (size // 2),
+    "blanks": lambda size: HEAD + b"\n" + b" " * size,
+    "lines of blanks": lambda size: HEAD + b"\n" + (b"a" + b" " * 500 + b"\n") * (size // 502),
+    "short lines": lambda size: HEAD + b"\n" + b"a\n" * (size // 2),
+    "brackets": lambda size: HEAD + b"\n" + b"[" * size,
+    "dots": lambda size: HEAD + b"\n" + b"1[.]" * (size // 4),
+    "cells": lambda size: HEAD + b"\n" + b"|source" * (size // 7),
+    "addresses": lambda size: HEAD + b"\n" + b"192.0.2.1, " * (size // 11),
+    "HTML elements": lambda size: html(b"<div><b" * (size // 7)),
+    "HTML comments": lambda size: html(b"<!--" * (size // 4)),
+    "folded header": lambda size: HEAD + b"X: y" + b"\n y" * (size // 3) + b"\n\nhello",
+    "encoded words": lambda size: (
+        b"Subject: " + b"=?utf-8?q?a?= " * (size // 14) + b"\n" + HEAD + b"\nhello"
+    ),
+    "base64": lambda size: (
+        HEAD + b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(b"> " * (size // 3))
+    ),
+    "quoted-printable": lambda size: (
+        HEAD + b"Content-Transfer-Encoding: quoted-printable\n\n" + b"=41" * (size // 3)
+    ),
+    "boundaries": lambda size: (
+        HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + b"x--b\n" * (size // 5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_time_is_linear(name: str) -> None:
+    """A construct repeated over 4 MB takes at most 1 s/MB, and not 16 times as long as 1 MB."""
+    read_complaint(b"warm-up")
+
+    def seconds(size: int) -> float:
+        data = REPEATED[name](size)
+        started = time.process_time()
+        read_complaint(data, own=OWN)
+        return time.process_time() - started
+
+    short, long = seconds(MEGABYTE), seconds(4 * MEGABYTE)
+    # Twice the promised second: other tests share the processor and its caches.
+    assert long < 8
+    assert long < 8 * max(short, 0.5)
 
 
 @pytest.mark.parametrize(

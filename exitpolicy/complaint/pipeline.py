@@ -31,10 +31,15 @@ MIN_SPOKEN: Final = 12
 """Words of a sender's own, from which on the complaint is in their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
-_FROM: Final = pattern(r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$")
-_SUBJECT: Final = pattern(r"^[\s>*|]{0,12}(?:<<subject header>>)\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$")
+_FROM: Final = pattern(
+    r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$", re.IGNORECASE
+)
+_SUBJECT: Final = pattern(
+    r"^[\s>*|]{0,12}(?:<<subject header>>)\*?\s?[:：]\*?\s{0,4}(\S.{0,300})$", re.IGNORECASE
+)
 _WROTE: Final = pattern(
-    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}(?:<<wrote>>|:)\s?:?$"
+    r"^[\s>]{0,12}.{0,150}<([^<>\s]{3,120}@[^<>\s]{3,120})>.{0,30}(?:<<wrote>>|:)\s?:?$",
+    re.IGNORECASE,
 )
 _HANDSHAKE: Final = pattern(r"<<handshake>>")
 """Says that the other side answered: the source is not spoofed."""

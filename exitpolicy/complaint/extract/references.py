@@ -28,14 +28,17 @@ _LABELLED: Final = pattern(
     r"(?<![^\W_])(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
     r"(?:[\s_-]?(?:<<ticket number>>))?\.?"
     r"\s{0,3}(?:[:#=：№]|n[°º.]|nr\.?|no\.?|id:?)\s{0,3}[:#]?\s{0,2}[\[(\"']?((?=[^\s]*\d)"
-    rf"{_ID})"
+    rf"{_ID})",
+    re.IGNORECASE,
 )
 _IN_SUBJECT: Final = pattern(
-    rf"(?<![^\W_])(?:<<ticket>>|<<ticket in subject>>)\s((?=[^\s]*\d){_ID})"
+    rf"(?<![^\W_])(?:<<ticket>>|<<ticket in subject>>)\s((?=[^\s]*\d){_ID})",
+    re.IGNORECASE,
 )
 _SPACED: Final = pattern(
     r"(?<![^\W_])(?:<<ticket spaced>>)\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?"
-    r"(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])"
+    r"(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])",
+    re.IGNORECASE,
 )
 _CODE: Final = re.compile(
     r"(?<![\w/.:#-])((?=[\w/-]*\d{3})(?:[A-Z][A-Z0-9]{0,7}"

@@ -14,6 +14,8 @@ from exitpolicy.complaint.roles.scores import Finding, Force, Role
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
 _PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_a-zà-ÿ]")
+MAX_COLUMNS: Final = 60
+"""Columns of a table, at most."""
 MAX_WORDS: Final = 5
 """Words in the name of a column; what is longer is a sentence."""
 _FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
@@ -117,7 +119,7 @@ def read_heading(line: str) -> Table | None:
     for delimiter in ("\t", ";", "|", ",", "  "):
         if line.count(delimiter) >= 1:
             cells = _split(line, delimiter)
-            if len(cells) >= 2 and max(len(cell) for cell in cells) <= 40:
+            if 2 <= len(cells) <= MAX_COLUMNS and max(len(cell) for cell in cells) <= 40:
                 return _table(delimiter, [words_of(c) for c in cells])
     heading = line.split()
     if 2 <= len(heading) <= 30 and not line.endswith((".", ":", "!")):

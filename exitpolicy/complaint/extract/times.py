@@ -94,7 +94,8 @@ _ZONE_SAID: Final = pattern(
     r"(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
     r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)"
     r"|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET"
-    r"|EEST))(?![A-Za-zÀ-ÿ]))"
+    r"|EEST))(?![A-Za-zÀ-ÿ]))",
+    re.IGNORECASE,
 )
 _UNITS: Final = r"(?:(?P<hours><<hours>>)|(?P<days><<days>>)|(?P<weeks><<weeks>>))"
 _WITHIN: Final = pattern(

@@ -37,6 +37,8 @@ _BREAKS: Final = frozenset(
         "article",
     ]
 )
+_LONG_NUMBER: Final = re.compile(r"&#(?:x[0-9a-f]{7,}|\d{8,});?", re.IGNORECASE)
+"""References to no character; Python refuses to read very long numbers."""
 _SPACE: Final = re.compile(r"[ \r\n\f\v\u00a0]+")
 _LOOKS: Final = re.compile(
     r"<(?:html|body|table|div|p|br|td|span|!doctype)\b[^<>]{0,500}>",
@@ -71,7 +73,7 @@ def text_of_html(source: str) -> str:
 
 
 def _plain(text: str, *, keep: bool) -> str:
-    text = html.unescape(text)
+    text = html.unescape(_LONG_NUMBER.sub("\ufffd", text))
     return text if keep else _SPACE.sub(" ", text)
 
 

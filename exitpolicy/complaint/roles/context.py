@@ -36,7 +36,7 @@ LIST: Final = pattern(
 _URL: Final = re.compile(
     r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
 )
-_ATTACKING_HOST: Final = pattern(r"<<attacking host>>")
+_ATTACKING_HOST: Final = pattern(r"<<attacking host>>", re.IGNORECASE)
 _HOST_NAME: Final = re.compile(
     r"(?<![\w.@/-])[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){1,6}(?![\w@/])"
     r"|(?<![\w.@/-])[a-z][\w-]{0,40}/\d[\w.]{0,20}|[a-z]{2,8}://",

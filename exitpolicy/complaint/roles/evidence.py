@@ -6,6 +6,8 @@ from typing import Final
 from exitpolicy.complaint.extract.addresses import Key
 from exitpolicy.complaint.roles.scores import Role
 
+MAX_CHARACTERS: Final = 250_000
+"""Characters that are read line by line; after that, only lines with an own address are."""
 MAX_RECORDS: Final = 5_000
 """Lines with addresses that are weighed; a report says the same long before."""
 MAX_SIGHTINGS: Final = 20_000
@@ -49,6 +51,8 @@ class Evidence:
     """The relay's addresses as reports write them."""
     records: list[Record] = field(default_factory=list)
     sightings: int = 0
+    budget: int = MAX_CHARACTERS
+    """Characters that may still be read."""
     context: int = 0
     understood: bool = True
     """Whether the report is in a language whose words we know."""

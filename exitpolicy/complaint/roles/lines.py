@@ -3,7 +3,7 @@
 """Reading a text line by line: what each says of its addresses, and of those of the next ones."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -16,6 +16,7 @@ from exitpolicy.complaint.extract.ports import (
     positional_ports,
 )
 from exitpolicy.complaint.extract.tables import Table, is_rule, read_heading
+from exitpolicy.complaint.input.quoting import unquoted
 from exitpolicy.complaint.input.sentences import is_row, looks_logged, unwrapped
 from exitpolicy.complaint.language.senses import (
     is_about_acting,
@@ -42,6 +43,8 @@ MAX_OTHERS: Final = 4_000
 """From here on only lines that name an own address are: in a long list, ours may come late."""
 MAX_CONTEXT: Final = 20_000
 """Lines without addresses that are read for what they say about the next ones."""
+LINE_COST: Final = 50
+"""Characters of the budget that a line costs in addition to its own."""
 MAX_SHOWN: Final = 400
 """Characters of a line that are kept as evidence."""
 MAX_LINE: Final = 2_000
@@ -128,7 +131,7 @@ class _Place:
 def collect(text: str, evidence: Evidence, *, subject: bool = False) -> None:
     """Add what the lines of a text say to the evidence."""
     place = _Place()
-    for whole in unwrapped(map(_unquoted, text.split("\n"))):
+    for whole in unwrapped(_affordable(text, evidence)):
         for line in _pieces(whole):
             if len(evidence.records) >= MAX_RECORDS or evidence.sightings >= MAX_SIGHTINGS:
                 evidence.full = True
@@ -136,14 +139,30 @@ def collect(text: str, evidence: Evidence, *, subject: bool = False) -> None:
             _read_line(line, place, evidence, subject=subject)
 
 
-def _pieces(line: str) -> Iterable[str]:
-    """Cut lines that are too long, where possible between two words."""
-    while len(line) > MAX_LINE:
-        cut = max(line.rfind(mark, MAX_LINE // 2, MAX_LINE) for mark in (" ", ",", "}"))
-        cut = cut + 1 if cut > 0 else MAX_LINE
-        yield line[:cut]
-        line = line[cut:]
-    yield line
+def _affordable(text: str, evidence: Evidence) -> Iterator[str]:
+    """Yield the lines of a text without quotation marks, as long as there is budget.
+
+    After that, only lines that name an own address.
+    """
+    for line in text.split("\n"):
+        if evidence.budget > 0 or any(own in line for own in evidence.own):
+            bare = unquoted(line)
+            yield bare[: max(MAX_LINE, evidence.budget)]
+            evidence.budget -= len(bare) + LINE_COST
+        else:
+            evidence.full = True
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """Cut a line that is too long, where possible between two words."""
+    start = 0
+    while len(line) - start > MAX_LINE:
+        low, high = start + MAX_LINE // 2, start + MAX_LINE
+        cut = max(line.rfind(mark, low, high) for mark in (" ", ",", "}"))
+        cut = cut + 1 if cut > 0 else high
+        yield line[start:cut]
+        start = cut
+    yield line[start:]
 
 
 def _read_line(line: str, place: _Place, evidence: Evidence, *, subject: bool) -> None:
@@ -192,15 +211,6 @@ def _shown(line: str, first: Mention) -> str:
     """Return what is kept of a line as evidence: all of it, or the part around its addresses."""
     start = 0 if len(line) <= MAX_SHOWN else max(0, first.start - MAX_SHOWN // 3)
     return line[start : start + MAX_SHOWN].strip()
-
-
-def _unquoted(line: str) -> str:
-    """Drop the marks of quotation."""
-    stripped = line.lstrip(" \u00a0")
-    while stripped.startswith(">") and not stripped.startswith(">>>>"):
-        line = stripped[1:].removeprefix(" ")
-        stripped = line.lstrip(" \u00a0")
-    return line
 
 
 def _may_hold_address(line: str) -> bool:
@@ -405,7 +415,7 @@ def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
     """Return names of hosts that a text names as the victim's, without an address."""
     found: dict[str, None] = {}
     for line in text[:200_000].split("\n"):
-        plain = refanged(_unquoted(line))
+        plain = refanged(unquoted(line))
         if "." not in plain or _HEADER_LINE.match(plain) or _QUIET.search(plain):
             continue
         for match in _HOST.finditer(plain[:MAX_LINE]):
