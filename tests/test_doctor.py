@@ -284,14 +284,15 @@ def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit)
         )
         return "\n".join(lines) + "\n"
 
-    with edited(state, lambda text: applied(text, time.time() - 1260)):
-        assert bad(examine(exit_, 3), "last inspection")["observed"].startswith("21m")
+    ran = time.time() - 360
+    os.utime(state, (ran, ran))
+    assert bad(examine(exit_, 3), "tick")["observed"].startswith("it ran 6m")
     with edited(state, lambda text: applied(text, time.time() + 86400)):
         assert "set back" in bad(examine(exit_, 3), "clock")["why"]
     with edited(state, lambda text: applied(text, time.time() - 90 * 86400)):
         assert "leapt" in bad(examine(exit_, 3), "clock", "warn")["observed"]
     with edited(state, lambda _: "nonsense"):
-        assert "never" in bad(examine(exit_, 3), "last inspection")["observed"]
+        assert "missing or damaged" in bad(examine(exit_, 3), "tick")["observed"]
 
 
 def test_control_port_that_is_not_there_or_elsewhere_is_found(exit_: LoneExit) -> None:

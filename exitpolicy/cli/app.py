@@ -72,7 +72,8 @@ def program(arguments: Sequence[str]) -> typer.Typer:
         policy_app.command("list")(policies.list_)
         policy_app.command()(policies.show)
         policy_app.command()(policies.use)
-        app.add_typer(policy_app, name="policy", help="Base policies, to stand below the blocks.")
+        policy_app.command()(policies.accept)
+        app.add_typer(policy_app, name="policy", help="Base policies, and the own policy.")
     return app
 
 

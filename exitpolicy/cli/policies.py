@@ -1,4 +1,4 @@
-"""The commands for base policies."""
+"""The commands for base policies and for the own policy."""
 
 from typing import Annotated
 
@@ -69,3 +69,39 @@ def use(
     for rule in used.shadowed:
         output.warn(f"{rule!r} in your torrc has no effect below {name}")
     return say_applied(used.applied, dry_run=dry_run, as_json=as_json)
+
+
+def accept(as_json: Json = False) -> int:
+    """Accept what each relay accepts now without the blocks, and report changes from here on.
+
+    Example: exitpol policy accept
+    """
+    from exitpolicy.operations import own_policy, query
+
+    host = the_host()
+    views = query.status(host).applied.views
+    accepted = own_policy.accept(host, views)
+    left_out = [view.name for view in views if view.name not in accepted]
+    if as_json:
+        say_json(
+            accepted=[
+                {
+                    "relay": name,
+                    "changes": [] if difference is None else difference.sentences,
+                    "recorded_before": difference is not None,
+                }
+                for name, difference in accepted.items()
+            ],
+            left_out=left_out,
+        )
+    else:
+        for name, difference in accepted.items():
+            if difference is None:
+                say(f"{name}: the own policy is recorded")
+            elif not difference:
+                say(f"{name}: nothing has changed")
+            for sentence in () if difference is None else difference.sentences:
+                say(f"{name}: {sentence}")
+    for name in left_out:
+        output.warn(f"{name}: not accepted, because its Tor is not in sync: exitpol status")
+    return ExitCode.ATTENTION if left_out else ExitCode.DONE

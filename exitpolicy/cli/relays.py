@@ -16,7 +16,9 @@ from exitpolicy.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from exitpolicy.core.block import Block
+    from exitpolicy.doctor.health import Health
     from exitpolicy.operations.apply import Applied
+    from exitpolicy.operations.host import Host
 
 
 def init(
@@ -128,14 +130,17 @@ def status(
     Example: exitpol status --check
     """
     from exitpolicy.cli import status as status_output
+    from exitpolicy.doctor import health
     from exitpolicy.operations import query
 
-    seen = query.status(the_host())
+    host = the_host()
+    seen = query.status(host)
+    found = health.inspected(host, seen.applied.views)
     if as_json:
-        say_json(**status_output.as_json(seen))
+        say_json(**status_output.as_json(seen, found))
     else:
-        status_output.write(seen)
-    return seen.exit_code if check_ else ExitCode.DONE
+        status_output.write(seen, found)
+    return seen.exit_code or found.exit_code if check_ else ExitCode.DONE
 
 
 def apply(
@@ -143,7 +148,7 @@ def apply(
     no_wait: NoWait = False,
     as_json: Json = False,
 ) -> int:
-    """Make wanted, installed and enforced equal.
+    """Reconcile ledger, torrc fragment and running Tor.
 
     After an edit of the ledger by hand, for example: exitpol apply
     """
@@ -155,7 +160,13 @@ def apply(
         applied = operation.preview(host, host.ledger())
     else:
         applied = operation.apply(host, settle_seconds=None if no_wait else SETTLE_SECONDS)
-    return say_applied(applied, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    return say_applied(
+        applied,
+        dry_run=dry_run,
+        waited=not no_wait,
+        as_json=as_json,
+        health=None if dry_run else _health(host, applied),
+    )
 
 
 def expire(
@@ -176,11 +187,23 @@ def expire(
     assert changed.applied is not None  # noqa: S101 - expire raises otherwise
     if not as_json:
         for ended in changed.blocks:
-            verb = "would end" if dry_run else "ended"
-            say(f"{ended.destination}  {verb}  {render.why(ended)}".rstrip())
+            # Never the reason or the reference: this reaches the journal and the mails of cron.
+            say(f"{ended.destination}  {'would end' if dry_run else 'ended'}")
     return say_applied(
-        changed.applied, dry_run=dry_run, as_json=as_json, quiet=quiet, ended=changed.blocks
+        changed.applied,
+        dry_run=dry_run,
+        as_json=as_json,
+        quiet=quiet,
+        ended=changed.blocks,
+        health=None if dry_run else _health(host, changed.applied),
     )
+
+
+def _health(host: "Host", applied: "Applied") -> "Health":
+    """Check the relays that an apply has inspected, and record their own policies."""
+    from exitpolicy.doctor import health
+
+    return health.applied(host, applied.views)
 
 
 def say_applied(
@@ -191,11 +214,15 @@ def say_applied(
     waited: bool = True,
     quiet: bool = False,
     ended: Sequence["Block"] = (),
+    health: "Health | None" = None,
 ) -> int:
     """Write what an apply saw and did, and return the exit code."""
     from exitpolicy.operations.outcome import exit_code
 
     code = ExitCode.DONE if dry_run else exit_code(applied, applied.states, waited=waited)
+    findings = () if health is None else health.findings
+    if health is not None:
+        code = code or health.exit_code
     if as_json:
         say_json(
             installed=applied.plan.install and not dry_run,
@@ -205,6 +232,7 @@ def say_applied(
             ended=[render.block_json(b) for b in ended],
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in applied.problems],
+            health=render.findings_json(findings),
         )
         render.warn_of_shadows(applied.shadowed_by)
         output.report_all(applied.problems)
@@ -224,4 +252,5 @@ def say_applied(
         say(f"{done}: {words or 'no blocks in force'}")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
+    render.report_findings(findings)
     return code

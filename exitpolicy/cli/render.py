@@ -1,7 +1,7 @@
 """Texts and JSON for what several commands show: blocks, shadows and changes of files."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import remaining_text, utc_text
 
 if TYPE_CHECKING:
+    from exitpolicy.doctor.finding import Finding
     from exitpolicy.policy.rule import Rule
 
 
@@ -36,6 +37,21 @@ def block_json(block: Block) -> dict[str, Any]:
 def why(block: Block) -> str:
     """Return the reference and the reason of a block, for the end of a line."""
     return printable("  ".join(filter(None, (block.reference, block.reason))))
+
+
+def report_findings(findings: Iterable["Finding"]) -> None:
+    """Write the findings of health checks, each with its reason and how to fix it."""
+    for finding in findings:
+        warn(f"{finding.check}: {finding.observed}")
+        for words in filter(None, (finding.why, *finding.fix.splitlines())):
+            note(f"hint: {words}")
+
+
+def findings_json(findings: Iterable["Finding"]) -> list[dict[str, Any]]:
+    """Return findings as JSON."""
+    from dataclasses import asdict
+
+    return [asdict(finding) for finding in findings]
 
 
 def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:

@@ -9,7 +9,8 @@ from exitpolicy.cli.render import why
 from exitpolicy.core.block import State
 from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.core.ports import interval_text
-from exitpolicy.operations.query import Status, limits_of
+from exitpolicy.doctor.health import Health
+from exitpolicy.operations.query import Status
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.port_summary import REJECTED_LIMIT
@@ -21,24 +22,27 @@ SOON: Final = timedelta(days=3)
 _FEW: Final = 5
 _BAR: Final = 20
 """The characters of a bar."""
+_WIDTH: Final = 60
+"""The characters of a port summary that are shown; it may have 1,000."""
 
 
-def as_json(status: Status) -> dict[str, Any]:
+def as_json(status: Status, health: Health) -> dict[str, Any]:
     """Return the keys of `status --json`."""
     return {
-        "relays": [_relay_json(status, view) for view in status.applied.views],
+        "relays": [_relay_json(status, view, health) for view in status.applied.views],
         "next_expiry": status.next_expiry,
         "blocks": len(status.applied.desired.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
         "problems": [output.error_json(problem) for problem in status.applied.problems],
+        "health": render.findings_json(health.findings),
     }
 
 
-def write(status: Status) -> None:
+def write(status: Status, health: Health) -> None:
     """Write the status for people."""
     for view in status.applied.views:
-        _write_relay(status, view)
+        _write_relay(status, view, health.limits[view.name])
     blocks = status.applied.desired.blocks
     states = list(status.applied.states.values())
     counts = ", ".join(f"{states.count(s)} {s}" for s in State if s in states)
@@ -48,9 +52,10 @@ def write(status: Status) -> None:
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
     _say_ending(status)
     if status.fragment_changed:
-        output.warn("the installed fragment is not what is wanted; exitpol apply mends it")
+        output.warn("the installed fragment differs from the desired one; to fix it: exitpol apply")
     render.warn_of_shadows(status.applied.shadowed_by)
     output.report_all(status.applied.problems)
+    render.report_findings(health.findings)
 
 
 def _say_ending(status: Status) -> None:
@@ -68,7 +73,7 @@ def _say_ending(status: Status) -> None:
         say(f"ending soon  {len(ending) - _FEW} more: exitpol list --expiring {SOON.days}d")
 
 
-def _relay_json(status: Status, view: View) -> dict[str, Any]:
+def _relay_json(status: Status, view: View, health: Health) -> dict[str, Any]:
     running = view.running
     return {
         "name": view.name,
@@ -78,17 +83,22 @@ def _relay_json(status: Status, view: View) -> dict[str, Any]:
         "tor_version": None if running is None else running.version,
         "pending": sum(1 for s in status.applied.states.values() if s is State.PENDING),
         "drift": view.drift,
-        **limits_json(limits_of(view)),
+        **limits_json(health.limits[view.name]),
     }
 
 
 def limits_json(limits: Limits | None) -> dict[str, Any]:
-    """Return the keys `descriptor`, `rejected_addresses` and `exit_flag`.
+    """Return the keys `descriptor`, `rejected_addresses`, `port_summary` and `exit_flag`.
 
     `rejected_addresses` has one key for each interval of accepted ports.
     """
     if limits is None:
-        return {"descriptor": None, "rejected_addresses": None, "exit_flag": None}
+        return {
+            "descriptor": None,
+            "rejected_addresses": None,
+            "port_summary": None,
+            "exit_flag": None,
+        }
     rejected = {
         interval_text(count.low, count.high): count.rejected
         for count in limits.ipv4.counts
@@ -98,11 +108,12 @@ def limits_json(limits: Limits | None) -> dict[str, Any]:
     return {
         "descriptor": {"bytes": size, "limit": DESCRIPTOR_LIMIT},
         "rejected_addresses": {**rejected, "limit": REJECTED_LIMIT[4]},
+        "port_summary": {"ipv4": limits.ipv4.text, "ipv6": limits.ipv6.text},
         "exit_flag": limits.exit_flag,
     }
 
 
-def _write_relay(status: Status, view: View) -> None:
+def _write_relay(status: Status, view: View, known: Limits | None) -> None:
     running = view.running
     if running is None:
         say(f"{view.name}  unreachable")
@@ -115,7 +126,6 @@ def _write_relay(status: Status, view: View) -> None:
     say(f"{view.name}  {', '.join(words)}")
     for drift in view.drift:
         say(f"    {drift}")
-    known = limits_of(view)
     if known is None:
         if running.options.exits:
             say("    its limits are not known yet: it has no descriptor")
@@ -131,6 +141,10 @@ def _write_relay(status: Status, view: View) -> None:
         if summary.ports:
             limit = REJECTED_LIMIT[summary.family]
             _say_bar(f"rejected IPv{summary.family}", summary.most_rejected, limit, unit)
+    for summary in (known.ipv4, known.ipv6) if running.options.ipv6_exit else (known.ipv4,):
+        text = summary.text
+        shown = text if len(text) <= _WIDTH else f"{text[:_WIDTH]}... (--json has all of it)"
+        say(f"    {f'ports IPv{summary.family}':<17}  {shown}")
     free = min(known.free_networks)
     flag = "kept" if known.exit_flag else "NOT given"
     say(f"    Exit flag          {flag}: {free} /8s without any block on ports 80 and 443")

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from exitpolicy.core.errors import ExitpolError
+from exitpolicy.doctor import health, own_files, relay, timer
 from exitpolicy.doctor import host as host_checks
-from exitpolicy.doctor import own_files, relay
 from exitpolicy.doctor.finding import Finding, attempt, failed
 from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
@@ -34,8 +34,8 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
     found += attempt("fragment", lambda: own_files.fragment_file(host, target))
-    found += attempt("timer", lambda: host_checks.timer(host))
-    found += attempt("last inspection", lambda: host_checks.last_inspection(host))
+    found += attempt("timer", lambda: timer.installed(host))
+    found += health.of_host(host)
     try:
         relays = host.some_relays()
     except ExitpolError as error:

@@ -32,6 +32,8 @@ class Finding:
     """A command, or lines to write into a file; empty if the check passed."""
     exit_code: ExitCode = ExitCode.DONE
     """The exit code of the command if this is the gravest finding."""
+    cause: str = ""
+    """A stable identifier for programs; only findings of `status` and the tick have one."""
 
 
 _GRAVEST_FIRST: Final = (
@@ -48,16 +50,22 @@ def ok(check: str, observed: str) -> Finding:
     return Finding(check, Severity.OK, observed)
 
 
-def warn(check: str, observed: str, *, why: str, fix: str) -> Finding:
+def warn(check: str, observed: str, *, why: str, fix: str, cause: str = "") -> Finding:
     """Return a finding that can cause harm later."""
-    return Finding(check, Severity.WARN, observed, why, fix, ExitCode.ATTENTION)
+    return Finding(check, Severity.WARN, observed, why, fix, ExitCode.ATTENTION, cause)
 
 
 def fail(
-    check: str, observed: str, *, why: str, fix: str, code: ExitCode = ExitCode.ATTENTION
+    check: str,
+    observed: str,
+    *,
+    why: str,
+    fix: str,
+    code: ExitCode = ExitCode.ATTENTION,
+    cause: str = "",
 ) -> Finding:
     """Return a finding that causes harm now."""
-    return Finding(check, Severity.FAIL, observed, why, fix, code)
+    return Finding(check, Severity.FAIL, observed, why, fix, code, cause)
 
 
 def failed(check: str, error: ExitpolError, *, why: str, fix: str = "") -> Finding:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.desired import Desired
+from exitpolicy.operations.host import Host
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment, inspect, process, verify
@@ -16,8 +17,8 @@ from exitpolicy.tor.inspect import Candidate, CandidateError
 class Inspected:
     """One relay, as it was inspected for the checks."""
 
+    host: Host
     relay: Relay
-    fragment: Path
     blocks_ipv6: bool
     """Whether a block in force has an IPv6 destination."""
     view: View
@@ -25,6 +26,11 @@ class Inspected:
     """Why Tor refuses the desired fragment; None if it accepts it."""
     folder: Path
     """Tor's working directory, to which relative includes refer."""
+
+    @property
+    def fragment(self) -> Path:
+        """The fragment that exitpol writes for this relay."""
+        return self.relay.fragment
 
     @property
     def unit(self) -> str:
@@ -38,12 +44,12 @@ class Inspected:
         return "tor"
 
 
-def inspected(relay: Relay, path: Path, desired: Desired | None) -> Inspected:
-    """Inspect a relay with the fragment at `path`.
+def inspected(host: Host, relay: Relay, desired: Desired | None) -> Inspected:
+    """Inspect a relay with the desired fragment.
 
     `desired` is None if the ledger is invalid; the installed fragment is inspected then.
     """
-    text = ""
+    path, text = relay.fragment, ""
     with contextlib.suppress(InvalidFileError):  # The check "fragment" reports it.
         text = fragment.read(path) or ""
     installed = Candidate(path, text, fragment.rules_of(text))
@@ -58,4 +64,4 @@ def inspected(relay: Relay, path: Path, desired: Desired | None) -> Inspected:
     invocation = verify.of_process(pid) if pid else None
     folder = Path("/") if invocation is None else invocation.folder
     ipv6 = desired is not None and any(block.destination.family == 6 for block in desired.blocks)
-    return Inspected(relay, path, ipv6, view, refused, folder)
+    return Inspected(host, relay, ipv6, view, refused, folder)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from exitpolicy.doctor import control_port, exit_policy, reloading, torrc_file
+from exitpolicy.doctor import control_port, exit_policy, health, reloading, torrc_file
 from exitpolicy.doctor.finding import Finding, attempt
 from exitpolicy.doctor.inspected import Inspected, inspected
 from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.query import limits_of
 from exitpolicy.storage.config import Relay
 
 _CHECKS: Final[tuple[tuple[str, Callable[[Inspected, str], Iterator[Finding]]], ...]] = (
@@ -34,7 +35,7 @@ def run(host: Host, relay: Relay, desired: Desired | None) -> list[Finding]:
     subjects: list[Inspected] = []
 
     def inspect() -> Iterator[Finding]:
-        subjects.append(inspected(relay, host.config.fragment, desired))
+        subjects.append(inspected(host, relay, desired))
         yield from ()
 
     found = attempt(f"{relay.name}: relay", inspect)
@@ -42,4 +43,5 @@ def run(host: Host, relay: Relay, desired: Desired | None) -> list[Finding]:
         for name, check in _CHECKS:
             full_name = f"{relay.name}: {name}"
             found += attempt(full_name, partial(check, subject, full_name))
+        found += health.of_relay(host, relay, subject.view, limits_of(subject.view))
     return found

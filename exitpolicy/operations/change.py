@@ -12,7 +12,7 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
-from exitpolicy.operations import apply
+from exitpolicy.operations import apply, own_policy
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
@@ -158,7 +158,9 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
         ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
     ):
         ledger_file.save(host.config.ledger, replace(host.ledger(), policy=name))
-    return PolicyUsed(apply.apply(host), shadowed)
+    applied = apply.apply(host)
+    own_policy.accept(host, applied.views)
+    return PolicyUsed(applied, shadowed)
 
 
 def _change(

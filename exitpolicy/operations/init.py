@@ -7,7 +7,7 @@ from typing import Final
 
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.operations import apply, refusals
+from exitpolicy.operations import apply, own_policy, refusals
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
@@ -94,7 +94,9 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
             if new is not None:
                 verify.verify(_invocation(relay), new)
                 files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
-    return Initialized(created, changes, apply.apply(host))
+    applied = apply.apply(host)
+    own_policy.accept(host, applied.views)
+    return Initialized(created, changes, applied)
 
 
 def _edit(relay: Relay, path: Path) -> str | None:

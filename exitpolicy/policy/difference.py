@@ -7,7 +7,7 @@ from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.ports import ALL_PORTS, Ports, difference, ports_text
+from exitpolicy.core.ports import Ports, difference, intersection, ports_text
 from exitpolicy.policy.evaluate import Decisions, Meaning
 from exitpolicy.policy.rule import Rule, parse_rule
 
@@ -28,6 +28,8 @@ class Area:
     family: Family
     addresses: Addresses
     ports: Ports
+    everywhere: bool
+    """Whether these are all addresses of the family but private and ignored ones."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ class Area:
                 for first, last in self.addresses
             )
         star = "*" if self.family == 4 else "*6"
-        more = "" if _is_public(self.family, self.addresses) else " (not for all addresses)"
+        more = "" if self.everywhere else " (not for all addresses)"
         return (f"{star}:{ports_text(self.ports)}{more}",)
 
 
@@ -70,7 +72,7 @@ def compare(
         return Difference((), ())
     hidden = tuple(rule for destination in ignoring for rule in _rejecting(destination))
     one, other = (Decisions((*hidden, *rules)).meaning() for rules in (before, after))
-    return Difference(_only_in(other, one), _only_in(one, other))
+    return Difference(_only_in(other, one, hidden), _only_in(one, other, hidden))
 
 
 def _rejecting(destination: Destination) -> Iterator[Rule]:
@@ -86,8 +88,11 @@ def _rejecting(destination: Destination) -> Iterator[Rule]:
             )
 
 
-def _only_in(one: Meaning, other: Meaning) -> tuple[Area, ...]:
-    """Return what the first policy accepts and the second does not."""
+def _only_in(one: Meaning, other: Meaning, hidden: Sequence[Rule]) -> tuple[Area, ...]:
+    """Return what the first policy accepts and the second does not.
+
+    `hidden` are the rules for destinations that are ignored.
+    """
     found: list[Area] = []
     for family, here, there in zip(_FAMILIES, one, other, strict=True):
         by_ports: defaultdict[Ports, list[tuple[int, int]]] = defaultdict(list)
@@ -98,7 +103,10 @@ def _only_in(one: Meaning, other: Meaning) -> tuple[Area, ...]:
                     addresses[-1] = (addresses[-1][0], last)
                 else:
                     addresses.append((first, last))
-        found += (Area(family, tuple(addresses), only) for only, addresses in by_ports.items())
+        found += (
+            Area(family, tuple(addresses), only, _is_everywhere(family, addresses, only, hidden))
+            for only, addresses in by_ports.items()
+        )
     return tuple(sorted(found, key=_size, reverse=True))
 
 
@@ -124,15 +132,18 @@ def _size(area: Area) -> tuple[float, int]:
     return share, sum(high - low + 1 for low, high in area.ports)
 
 
-def _is_public(family: Family, addresses: Addresses) -> bool:
-    """Tell whether the addresses are all of a family, or all but private ones."""
-    rejected = [rule for rule in _PRIVATE if rule.family == family]
+def _is_everywhere(
+    family: Family, addresses: Sequence[tuple[int, int]], ports: Ports, hidden: Sequence[Rule]
+) -> bool:
+    """Tell whether all other addresses are private or ignored."""
+    if sum(last - first + 1 for first, last in addresses) <= 1 << BITS[family] - 1:
+        return False
     rules = [
-        *(rule for a, b in addresses for rule in _rejecting(Destination(family, a, b, ALL_PORTS))),
-        *rejected,
+        *(rule for a, b in addresses for rule in _rejecting(Destination(family, a, b, ports))),
+        *(rule for rule in (*_PRIVATE, *hidden) if rule.family == family),
     ]
     meaning = Decisions(rules).meaning()[_FAMILIES.index(family)]
-    return all(not ports for _, ports in meaning)
+    return all(not intersection(ports, accepted) for _, accepted in meaning)
 
 
 def _listed(areas: Sequence[Area]) -> str:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -24,6 +24,7 @@ from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
 Action = Literal["block", "renew", "lift", "expire"]
+PolicyAction = Literal["policy-changed", "policy-accepted"]
 
 ROTATE_BYTES: Final = 16_000_000
 KEPT: Final = 4
@@ -53,23 +54,30 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
 
     The caller has put the ledger in place and still holds its lock. All lines go out together.
     """
-    lines = [
-        json.dumps(
-            {
-                "time": utc_text(now),
-                "action": action,
-                "destination": str(block.destination),
-                "until": until_text(block.until),
-                "reason": block.reason,
-                "reference": block.reference,
-                "who": who,
-            }
+    changes = [
+        Change(
+            utc_text(now),
+            action,
+            str(block.destination),
+            until_text(block.until),
+            block.reason,
+            block.reference,
+            who,
         )
-        + "\n"
         for block in blocks
     ]
-    if not lines:
-        return
+    if changes:
+        _write(path, changes)
+
+
+def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, who: str) -> None:
+    """Record what was observed or done to the own policy of a relay. Raises InvalidFileError."""
+    _write(path, [Change(utc_text(now), action, "exit policy", "", text, "", who)])
+
+
+def _write(path: Path, changes: Iterable[Change]) -> None:
+    """Append changes in one write. Raises InvalidFileError."""
+    lines = [f"{json.dumps(asdict(change))}\n" for change in changes]
     try:
         with files.place(path) as target:
             if _append(target, lines) >= ROTATE_BYTES:

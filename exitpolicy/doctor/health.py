@@ -1,0 +1,93 @@
+"""The checks that `status --check`, the tick and `doctor` share.
+
+They need nothing but what those commands have inspected anyway. Each finding has a `cause`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from exitpolicy.core.errors import ExitCode
+from exitpolicy.doctor import limits, timer
+from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
+from exitpolicy.operations import own_policy
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.query import limits_of
+from exitpolicy.policy.limits import Limits
+from exitpolicy.policy.reconcile import View
+from exitpolicy.storage.config import Relay
+
+
+def of_host(host: Host) -> list[Finding]:
+    """Check what does not depend on a relay."""
+    return attempt("tick", lambda: timer.tick(host))
+
+
+def of_relay(host: Host, relay: Relay, view: View, measured: Limits | None) -> list[Finding]:
+    """Check one relay. `measured` is what its enforced policy uses of each limit."""
+    return [
+        *attempt(f"{relay.name}: limits", lambda: limits.check(relay, view, measured)),
+        *attempt(f"{relay.name}: own policy", lambda: _own_policy(host, relay, view)),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The health of a host and its relays, as far as a command has inspected them."""
+
+    findings: tuple[Finding, ...]
+    """Those that somebody has to act on."""
+    limits: Mapping[str, Limits | None]
+    """What each relay uses of each limit, by name; None for a relay that is no exit."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of the gravest finding; 0 if there is none."""
+        return exit_code(self.findings)
+
+
+def inspected(host: Host, views: Sequence[View]) -> Health:
+    """Check the host and the relays that were inspected."""
+    return _health(host, views, of_host(host))
+
+
+def applied(host: Host, views: Sequence[View]) -> Health:
+    """Check the relays after an apply: record new own policies and write changes to the history.
+
+    The tick itself is running, so that there is nothing to check about it.
+    """
+
+    def watch() -> Iterator[Finding]:
+        own_policy.watch(host, views)
+        yield from ()
+
+    return _health(host, views, attempt("own policy", watch))
+
+
+def _health(host: Host, views: Sequence[View], found: Sequence[Finding]) -> Health:
+    relays = {relay.name: relay for relay in host.relays}
+    measured = {view.name: limits_of(view) for view in views}
+    findings = [
+        *found,
+        *(
+            finding
+            for view in views
+            for finding in of_relay(host, relays[view.name], view, measured[view.name])
+        ),
+    ]
+    faults = (finding for finding in findings if finding.severity is not Severity.OK)
+    return Health(tuple(dict.fromkeys(faults)), measured)
+
+
+def _own_policy(host: Host, relay: Relay, view: View) -> Iterator[Finding]:
+    check = f"{relay.name}: own policy"
+    found = own_policy.changes(host, [view])
+    for change in found:
+        yield warn(
+            check,
+            f"it was changed: {'; '.join(change.difference.sentences)}",
+            why="what the exit accepts without the blocks is not what you accepted",
+            fix=f"correct {relay.torrc} and reload Tor; or, if it is right: exitpol policy accept",
+            cause="own_policy_changed",
+        )
+    if not found:
+        yield ok(check, "as accepted, or not recorded yet")

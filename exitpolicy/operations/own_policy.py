@@ -1,0 +1,212 @@
+"""The own policy of each exit is a promise: record it, and report every change of it.
+
+The own policy is what the relay would enforce without the blocks. Rules for the relay's own and
+interface addresses, which Tor adds by itself, do not count.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.operations.host import Host
+from exitpolicy.policy.difference import Difference, compare
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Entry, Rule, RuleError
+from exitpolicy.storage import base_policies, history, own_policies
+from exitpolicy.storage.locks import ledger_lock_path, lock
+from exitpolicy.storage.own_policies import OwnPolicy, Values
+from exitpolicy.tor import fragment
+
+LOCK_SECONDS: Final = 10.0
+"""The longest wait for another change of the ledger or of the record."""
+
+_DOING: Final = "changing the ledger"
+_ACCEPTED_AGAIN: Final = "as accepted before"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A relay whose own policy is not the accepted one."""
+
+    relay: str
+    difference: Difference
+    """From the accepted policy to the observed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """The own policy of a relay, as it was observed."""
+
+    relay: str
+    values: Values
+    in_sync: bool
+    """Whether Tor runs what its files say, so that the fragment in it is known for certain."""
+    local: tuple[Rule, ...]
+    """The rules for the relay's own and interface addresses."""
+
+
+def changes(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
+    """Compare the own policy of each relay with the accepted one.
+
+    A relay without an accepted policy, or one that does not enforce its options yet, is left
+    out. Raises InvalidFileError.
+    """
+    return _compared(host, _observed(host, views), _recorded(host)).changes
+
+
+def watch(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
+    """Record the policies of new relays, write new changes to the history, return all changes.
+
+    Raises InvalidFileError, LockTimeoutError.
+    """
+    observed = _observed(host, views)
+    compared = _compared(host, observed, _recorded(host))
+    if not compared.updated:
+        return compared.changes
+    with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
+        # Again: another exitpol may have accepted or reported a policy in between.
+        recorded = _recorded(host)
+        compared = _compared(host, observed, recorded)
+        if compared.updated:
+            own_policies.save(_path(host), {**recorded, **compared.updated})
+            _write_history(host, "policy-changed", compared.sentences)
+    return compared.changes
+
+
+def accept(host: Host, views: Sequence[View]) -> dict[str, Difference | None]:
+    """Record the own policies as the accepted ones; return what that changed by relay name.
+
+    None stands for a relay that had no accepted policy. A relay that is not in sync is left out.
+    Raises InvalidFileError, LockTimeoutError.
+    """
+    observed = [each for each in _observed(host, views) if each.in_sync]
+    accepted: dict[str, Difference | None] = {}
+    with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
+        try:
+            recorded = _recorded(host)
+        except InvalidFileError:
+            # What cannot be read is replaced by what is accepted now.
+            recorded = {}
+        for each in observed:
+            known = recorded.get(each.relay)
+            accepted[each.relay] = None if known is None else _compare(host, each, known.accepted)
+        updated = {each.relay: OwnPolicy(each.values) for each in observed}
+        if any(recorded.get(name) != policy for name, policy in updated.items()):
+            own_policies.save(_path(host), {**recorded, **updated})
+            sentences = {name: found.sentences for name, found in accepted.items() if found}
+            _write_history(host, "policy-accepted", sentences)
+    return accepted
+
+
+def _path(host: Host) -> Path:
+    return own_policies.path_beside(host.config.ledger)
+
+
+def _recorded(host: Host) -> dict[str, OwnPolicy]:
+    return own_policies.load(_path(host))
+
+
+def _observed(host: Host, views: Sequence[View]) -> list[_Observed]:
+    """Return the own policies of the relays that enforce their options."""
+    policy = host.ledger().policy
+    base = () if policy is None else base_policies.load(policy).rules
+    relays = {relay.name: relay for relay in host.relays}
+    found = []
+    for view in views:
+        installed = fragment.rules_of(fragment.read(relays[view.name].fragment) or "")
+        values = _own_policy(view, installed, base)
+        if values is not None and view.running is not None:
+            found.append(_Observed(view.name, values, view.in_sync, view.running.local))
+    return found
+
+
+def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) -> Values | None:
+    """Return the own policy of a relay; None if it does not enforce its options now.
+
+    `base` is the base policy at the end of the fragment, which belongs to the own policy.
+    """
+    running = view.running
+    if running is None or not running.settled:
+        return None
+    options = running.options
+    for rules in [installed] if view.configured is None else [view.configured.fragment, installed]:
+        if (start := options.position(rules)) is not None:
+            kept = tuple(base) if base and rules[-len(base) :] == tuple(base) else ()
+            options = _replaced(options, start, start + len(rules), kept)
+            break
+    try:
+        policy = options.policy(
+            default=running.default,
+            local=(),
+            reduced=running.reduced,
+            enforced=running.enforced or (),
+        )
+    except RuleError:
+        return None
+    return own_policies.values_of(policy)
+
+
+def _replaced(
+    options: ExitOptions, start: int, end: int, entries: tuple[Entry, ...]
+) -> ExitOptions:
+    before, after = options.exit_policy[:start], options.exit_policy[end:]
+    return replace(options, exit_policy=(*before, *entries, *after))
+
+
+def _compare(host: Host, observed: _Observed, accepted: Values) -> Difference:
+    if accepted == observed.values:
+        return Difference((), ())
+    # Tor may still run the rule of a block that has ended since: it is not an own rule.
+    blocked = [block.destination for block in host.ledger().blocks]
+    return compare(
+        own_policies.rules_of(accepted, _path(host)),
+        own_policies.rules_of(observed.values, _path(host)),
+        ignoring=[*blocked, *(rule.destination for rule in observed.local)],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What a comparison of all relays found."""
+
+    changes: tuple[PolicyChange, ...]
+    updated: dict[str, OwnPolicy]
+    """The records that are to be written, by relay name."""
+    sentences: dict[str, tuple[str, ...]]
+    """What the history does not say yet, by relay name."""
+
+
+def _compared(
+    host: Host, observed: Sequence[_Observed], recorded: Mapping[str, OwnPolicy]
+) -> _Compared:
+    found: list[PolicyChange] = []
+    updated: dict[str, OwnPolicy] = {}
+    sentences: dict[str, tuple[str, ...]] = {}
+    for each in observed:
+        known = recorded.get(each.relay)
+        if known is None:
+            if each.in_sync:
+                updated[each.relay] = OwnPolicy(each.values)
+            continue
+        difference = _compare(host, each, known.accepted)
+        if difference:
+            found.append(PolicyChange(each.relay, difference))
+            if known.reported != each.values:
+                updated[each.relay] = replace(known, reported=each.values)
+                sentences[each.relay] = difference.sentences
+        elif known.reported is not None:
+            updated[each.relay] = replace(known, reported=None)
+            sentences[each.relay] = (_ACCEPTED_AGAIN,)
+    return _Compared(tuple(found), updated, sentences)
+
+
+def _write_history(
+    host: Host, action: history.PolicyAction, sentences: Mapping[str, Sequence[str]]
+) -> None:
+    for relay, words in sentences.items():
+        history.append_policy(
+            host.history_path, action, f"{relay}: {'; '.join(words)}", host.clock(), host.who
+        )

@@ -1,0 +1,144 @@
+"""`status --check`, the tick and `doctor` share health checks; each cause is made for real."""
+
+import os
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from tests.harness.host import ExitHost, HostMaker
+
+OPEN = ("ExitRelay 1", "ExitPolicy accept *:*")
+
+
+def status(host: ExitHost) -> tuple[int, dict[str, str]]:
+    """Return the exit code of `status --check` and, by cause, how to fix each finding."""
+    done = host.run("status", "--check", "--json")
+    return done.code, {finding["cause"]: finding["fix"] for finding in done.json["health"]}
+
+
+def assert_reported(host: ExitHost, cause: str, fix: str) -> None:
+    """See that all three commands report a cause and how to fix it, and end with 3."""
+    code, found = status(host)
+    assert code == 3
+    assert fix in found[cause]
+    for command in ("expire", "doctor"):
+        done = host.run(command, "--json")
+        assert done.code == 3, command
+        (fixes,) = (
+            [finding["fix"] for finding in done.json[key] if finding["cause"] == cause]
+            for key in ("health", "findings")
+            if key in done.json
+        )
+        assert fixes == [found[cause]], command
+    words = host.run("status").err
+    assert "warning: default: " in words
+    assert fix in words
+
+
+@pytest.fixture
+def exit_(make_host: HostMaker) -> ExitHost:
+    """Give an exit that is healthy."""
+    host = make_host(OPEN)
+    assert status(host) == (0, {})
+    return host
+
+
+def own_lines(count: int) -> Iterable[str]:
+    """Return own reject lines that no network joins."""
+    return (f"ExitPolicy reject 198.{18 + n // 256}.{n % 256}.77:*" for n in range(count))
+
+
+def test_own_lines_make_the_descriptor_too_long(make_host: HostMaker) -> None:
+    """The torrc's own lines are named; blocks are not blamed."""
+    host = make_host((OPEN[0], *own_lines(900), OPEN[1]))
+    assert_reported(host, "descriptor_too_long", f"remove ExitPolicy lines from {host.tor.torrc}")
+
+
+def test_a_family_makes_the_descriptor_too_long(exit_: ExitHost) -> None:
+    """Blocks that fitted do not fit any more when MyFamily grows."""
+    lines = [f"11.{n // 250}.{n % 250}.77" for n in range(400)]
+    assert exit_.run("block", *lines, "--until", "30d").code == 0
+    exit_.tor.add("MyFamily " + ",".join(f"${n:040X}" for n in range(1, 260)))
+    exit_.tor.reload()
+    assert_after(exit_)
+    assert_reported(exit_, "descriptor_too_long", "MyFamily")
+
+
+def assert_after(host: ExitHost, seconds: float = 10) -> None:
+    """Wait until the descriptor holds the family."""
+    end = time.monotonic() + seconds
+    while b"\nfamily " not in host.tor.descriptor():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_summary_that_rejects_everything_is_reported(make_host: HostMaker) -> None:
+    """`p reject 1-65535` with the Exit flag: no client uses the exit."""
+    wide = ("ExitPolicy reject 224.0.0.0/4:*", "ExitPolicy reject 240.0.0.0/4:*")
+    host = make_host((OPEN[0], *wide, OPEN[1]))
+    assert_reported(host, "ports_closed", "reject 224.0.0.0/4:*")
+    assert "    ports IPv4         reject 1-65535\n" in host.run("status").out
+
+
+def test_the_port_summary_is_always_shown(exit_: ExitHost) -> None:
+    """Also where nothing is wrong with it."""
+    assert "    ports IPv4         accept 1-65535\n" in exit_.run("status").out
+    relay = exit_.run("status", "--json").json["relays"][0]
+    assert relay["port_summary"] == {"ipv4": "accept 1-65535", "ipv6": "reject 1-65535"}
+
+
+def test_accept_rules_for_some_addresses_only_are_no_exit(make_host: HostMaker) -> None:
+    """The consensus then says that every port is rejected."""
+    host = make_host((OPEN[0], "ExitPolicy accept 8.0.0.0/8:443", "ExitPolicy reject *:*"))
+    assert_reported(host, "ports_closed", "accept *:443")
+
+
+def test_an_exit_of_nothing_is_reported(make_host: HostMaker) -> None:
+    """`reject *:*` also closes IPv6: the accept6 line below it is never reached."""
+    lines = ("IPv6Exit 1", "ExitPolicy reject *:*", "ExitPolicy accept6 *:443")
+    host = make_host((OPEN[0], *lines))
+    assert_reported(host, "accepts_nothing", "which closes IPv4 and IPv6")
+
+
+def test_the_exit_flag_that_own_lines_cost_is_reported(make_host: HostMaker) -> None:
+    """One rejected address in every /8 is enough."""
+    lines = (f"ExitPolicy reject {n}.1.1.1:*" for n in range(1, 224) if n not in {10, 127})
+    host = make_host((OPEN[0], *lines, "ExitPolicy reject 224.0.0.0/3:80", OPEN[1]))
+    assert "exit_flag_lost" in status(host)[1]
+
+
+def test_an_exit_without_port_80_may_be_meant(make_host: HostMaker) -> None:
+    """No Exit flag is then the operator's choice."""
+    host = make_host((OPEN[0], "ExitPolicy accept *:443", "ExitPolicy reject *:*"))
+    assert status(host) == (0, {})
+
+
+def test_a_tick_that_does_not_run_is_reported_by_cause(exit_: ExitHost) -> None:
+    """After five minutes, and when its state is gone; each run of the tick counts."""
+    late = time.time() - 301
+    os.utime(exit_.state, (late, late))
+    assert status(exit_)[0] == 3
+    assert list(status(exit_)[1]) == ["tick_late"]
+    assert exit_.tick().code == 0
+    assert status(exit_) == (0, {})
+    exit_.state.unlink()
+    assert list(status(exit_)[1]) == ["state_missing"]
+    assert exit_.tick().code == 0
+    assert status(exit_) == (0, {})
+
+
+def test_reasons_do_not_reach_the_journal(exit_: ExitHost) -> None:
+    """The tick names destinations only: journals and mails of cron have other readers."""
+    for number in (7, 9):
+        done = exit_.run(
+            "block", f"203.0.113.{number}", "--until", "2s",
+            "--reason", "personal", "--reference", "KZ#1",
+        )  # fmt: skip
+        assert done.code == 0
+    time.sleep(2.1)
+    ticked = exit_.tick()
+    assert ticked.code == 0
+    assert ticked.out.splitlines()[:2] == ["203.0.113.7  ended", "203.0.113.9  ended"]
+    assert "personal" not in ticked.out + ticked.err
+    assert "KZ#1" not in ticked.out + ticked.err
