@@ -1,16 +1,20 @@
-"""`binary`: what the tor program says of a configuration, passed on as it is."""
+"""Verification: which Tor program runs, as whom, and what it says of a configuration."""
 
 import os
+import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exitpolicy.core.errors import ExitCode, TorRefusesError
-from exitpolicy.tor import verify
-from exitpolicy.tor.verify import Invocation
-from tests.harness.tor import TOR
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import invocation, users, verify
+from exitpolicy.tor import process as proc
+from exitpolicy.tor.invocation import Invocation
+from tests.harness.tor import TOR, wait_until
 
 pytestmark = pytest.mark.tor
 
@@ -114,54 +118,101 @@ def test_a_working_folder_that_is_gone_is_no_obstacle(base: str, tmp_path: Path)
     verify.verify(Invocation(HERE.command, tmp_path / "gone"), base)
 
 
-def test_a_running_tor_tells_how_it_was_started(tmp_path: Path) -> None:
-    """Its own options are kept, less the torrc and what silences it; so is its folder."""
+RELAY = Relay("r", Path("/nonexistent/torrc"), "/nonexistent/control")
+
+
+def test_options_of_a_running_tor_are_used(tmp_path: Path) -> None:
+    """Its own options are kept, without the torrc and what silences it; so is its folder."""
     torrc = tmp_path / "torrc"
     torrc.write_text(f"SocksPort 0\nDisableNetwork 1\nDataDirectory {tmp_path}/data\n")
     command = [TOR, "--quiet", "-f", str(torrc), "--defaults-torrc", "/dev/null", "--Nickname", "x"]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         try:
-            deadline = time.monotonic() + 10
-            found = None
-            while found is None and time.monotonic() < deadline:
-                found = verify.of_process(process.pid)
-            assert found == Invocation(
-                (TOR, "--defaults-torrc", "/dev/null", "--Nickname", "x"), tmp_path
-            )
+            wait_until(lambda: len(proc.arguments(process.pid)) > 0)
+            assert invocation.is_tor(process.pid)
+            found = invocation.of_relay(RELAY, process.pid)
+            assert Path(found.command[0]).samefile(TOR)
+            assert found.command[1:] == ("--defaults-torrc", "/dev/null", "--Nickname", "x")
+            assert found.folder == tmp_path
+            assert found.user is not None
+            assert found.user.uid == os.geteuid()
             assert verify.options(found, torrc.read_text(), ("Nickname",)) == {"Nickname": ["x"]}
         finally:
             process.kill()
-    assert verify.of_process(process.pid) is None
+    assert not invocation.is_tor(process.pid)
 
 
 def test_what_is_no_tor_is_not_taken_for_one() -> None:
-    """A process number that was used again, or none, is no tor."""
-    assert verify.of_process(os.getpid()) is None
-    assert verify.of_process(0) is None
+    """A process number that was used again is no tor, and neither is none."""
+    assert not invocation.is_tor(os.getpid())
+    assert not invocation.is_tor(0)
 
 
-def test_a_tor_that_does_not_run_is_found_on_the_host(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The tor in the path, or where packages put it; the defaults are given where there are any."""
-    found = verify.of_host(Path("/d"))
-    assert found.command[1:] == ("--defaults-torrc", "/d")
-    assert Path(found.command[0]).name == "tor"
-    assert len(verify.of_host(None).command) == 1
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert Path(verify.of_host(None).command[0]).name == "tor"
+def test_name_and_place_of_a_process_choose_no_program(tmp_path: Path) -> None:
+    """A process that calls itself tor, from a folder of its own, is not run by us."""
+    (tmp_path / "tor").symlink_to("/bin/sleep")
+    fake = tmp_path / "bin" / "tor"
+    fake.parent.mkdir(mode=0o777)
+    fake.parent.chmod(0o777)
+    shutil.copy("/bin/sleep", fake)
+    for command in ([str(tmp_path / "tor"), "60"], [str(fake), "60"]):
+        with subprocess.Popen(command) as process:
+            try:
+                found = invocation.program(RELAY, process.pid)
+                assert found.samefile(TOR)
+            finally:
+                process.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["-f", "torrc", "--quiet"], []),
+        (["--torrc-file", "-", "--hush", "--RunAsDaemon", "0"], ["--RunAsDaemon", "0"]),
+        (
+            ["--defaults-torrc", "/d", "ORPort", "9001"],
+            ["--defaults-torrc", "/d", "ORPort", "9001"],
+        ),
+        (["--/ExitPolicy", "+ContactInfo", "me"], ["--/ExitPolicy", "+ContactInfo", "me"]),
+        (["--verify-config", "--hash-password", "x", "--keygen", "--list-fingerprint"], []),
+        (["/tmp/evil", "; rm -rf /", "$(id)", "--a b"], []),
+        (["--Nickname"], []),
+    ],
+)
+def test_only_options_of_a_known_form_are_passed_on(arguments: list[str], kept: list[str]) -> None:
+    """The arguments of a process are data: commands and other words are left out."""
+    assert list(invocation.known_options(arguments)) == kept
+
+
+def test_program_is_the_one_of_the_config_or_of_root(tmp_path: Path) -> None:
+    """The config's word is taken; what others can change is not."""
+    named = replace(RELAY, tor=tmp_path / "tor")
+    assert invocation.program(named) == tmp_path / "tor"
+    assert invocation.program(RELAY).samefile(TOR)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    mine.joinpath("tor").touch()
+    assert users.only_changed_by_root(mine / "tor")
+    for path, mode in ((mine / "tor", 0o666), (mine, 0o777), (mine / "tor", 0o664)):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        assert not users.only_changed_by_root(mine / "tor")
+        path.chmod(before)
+    if os.geteuid() == 0:
+        os.chown(mine, 65534, 65534)
+        assert not users.only_changed_by_root(mine / "tor")
 
 
 def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path) -> None:
     """They hold where the torrc says nothing, give way where it does, and are added to by `+`."""
     defaults = tmp_path / "defaults"
     defaults.write_text("ExitRelay 1\nExitPolicy reject *:25\n")
-    invocation = verify.Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
+    started = Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
     torrc = f"DataDirectory {tmp_path}\nORPort 127.0.0.1:9999\nSocksPort 0\n"
     for own, policy, relay in (
         ("", ["reject *:25"], "1"),
         ("ExitPolicy accept *:80\n", ["accept *:80"], "1"),
         ("+ExitPolicy accept *:80\nExitRelay auto\n", ["reject *:25", "accept *:80"], "auto"),
     ):
-        options = verify.options(invocation, torrc + own, ("ExitRelay", "ExitPolicy"))
+        options = verify.options(started, torrc + own, ("ExitRelay", "ExitPolicy"))
         assert options == {"ExitRelay": [relay], "ExitPolicy": policy}

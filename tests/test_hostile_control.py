@@ -67,7 +67,7 @@ class Bystander:
         self.torrc = folder / "torrc"
         self.torrc.write_text(
             f"DataDirectory {folder}/data\nORPort 127.0.0.1:9001\nExitRelay 1\nSocksPort 0\n"
-            f"%include {self.fragment}\nExitPolicy accept *:*\n"
+            f"CookieAuthFile {folder}/cookie\n%include {self.fragment}\nExitPolicy accept *:*\n"
         )
 
     def run(self, *command: str, control: str = "") -> Result:

@@ -22,6 +22,7 @@ from exitpolicy.policy.rule import (
 )
 from exitpolicy.storage import base_policies
 from exitpolicy.tor import verify
+from exitpolicy.tor.invocation import Invocation
 from tests.harness.tor import TOR, Tor, lone_tor
 
 OWN: tuple[tuple[str, ...], ...] = (
@@ -72,7 +73,7 @@ def compared(tor: Tor, combination: Combination) -> str | None:
         # Not what it enforces, for that is to be told; the base policy is the same one.
         enforced=base_policies.load("reduced").rules,
     )
-    invocation = verify.Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
+    invocation = Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
     read = verify.options(invocation, tor.torrc.read_text(), OPTION_NAMES)
     if ExitOptions.read(read) != running:
         return f"{combination}: tor reads {read}, runs {running}"

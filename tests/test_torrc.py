@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.policy.rule import parse_rule
 from exitpolicy.tor import torrc, verify
+from exitpolicy.tor.invocation import Invocation
 from tests.harness.tor import TOR
 
 pytestmark = pytest.mark.tor
@@ -44,7 +45,7 @@ class Host:
     def read(self, text: str) -> dict[str, list[str]] | None:
         """Return what the tor program makes of a torrc; None if it refuses it."""
         data = f"SocksPort 0\nExitRelay 1\nDataDirectory {self.folder}/data\n"
-        invocation = verify.Invocation((TOR, "--defaults-torrc", "/dev/null"), self.folder)
+        invocation = Invocation((TOR, "--defaults-torrc", "/dev/null"), self.folder)
         try:
             found = verify.options(invocation, data + text, NAMES)
         except TorRefusesError:

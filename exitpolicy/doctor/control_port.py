@@ -6,7 +6,7 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
 from exitpolicy.operations import init
-from exitpolicy.tor import discovery, identity, torrc, verify
+from exitpolicy.tor import discovery, identity, invocation, torrc, verify
 
 
 def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -40,9 +40,9 @@ def _how_to_reach(subject: Inspected) -> str:
     """Return what makes an unreachable Tor reachable, from what its torrc opens."""
     relay = subject.relay
     try:
-        invocation = verify.of_host(discovery.defaults_torrc(relay))
+        host_tor = invocation.of_relay(relay)
         text = torrc.redirected(relay.torrc, subject.fragment, "")
-        options = verify.options(invocation, text, init.CONTROL_NAMES)
+        options = verify.options(host_tor, text, init.CONTROL_NAMES)
     except ExitpolError:
         return f"systemctl status {subject.unit}"
     opened = init.control_address(options)

@@ -9,7 +9,7 @@ from exitpolicy.core.durations import utc_text
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
-from exitpolicy.tor import verify
+from exitpolicy.tor import invocation
 
 _FIRST_YEAR: Final = 2026
 """The year of the first release: an earlier date is wrong."""
@@ -64,5 +64,5 @@ def steady_clock(host: Host) -> Iterator[Finding]:
 
 def tor_program() -> Iterator[Finding]:
     """Name the tor that verifies files where no Tor runs. Raises TorRefusesError."""
-    program = verify.of_host(None).command[0]
-    yield ok("tor program", f"{program}, version {verify.version(program)}")
+    program = invocation.program()
+    yield ok("tor program", f"{program}, version {invocation.version(program)}")

@@ -9,7 +9,7 @@ from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, inspect, process, verify
+from exitpolicy.tor import fragment, inspect, process
 from exitpolicy.tor.inspect import Candidate, CandidateError
 
 
@@ -61,7 +61,6 @@ def inspected(host: Host, relay: Relay, desired: Desired | None) -> Inspected:
         refused = error
         view = inspect.inspect_relay(relay, installed)
     pid = 0 if view.running is None else view.running.pid
-    invocation = verify.of_process(pid) if pid else None
-    folder = Path("/") if invocation is None else invocation.folder
+    folder = process.working_folder(pid) if pid else Path("/")
     ipv6 = desired is not None and any(block.destination.family == 6 for block in desired.blocks)
     return Inspected(host, relay, ipv6, view, refused, folder)

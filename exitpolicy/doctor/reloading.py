@@ -10,7 +10,7 @@ from typing import Final
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.tor import process, torrc, verify
+from exitpolicy.tor import invocation, process, torrc, users
 
 APPARMOR: Final = Path("/etc/apparmor.d/system_tor")
 """Debian's profile for Tor; abstractions/tor lets Tor read the files below /etc/tor."""
@@ -64,7 +64,7 @@ def readable(subject: Inspected, check: str) -> Iterator[Finding]:
     )
 
 
-def _can_read(user: process.User, path: Path) -> bool:
+def _can_read(user: users.User, path: Path) -> bool:
     """Try to read a file with the rights of a user, as Tor will at its next reload."""
     result = subprocess.run(
         ["/usr/bin/head", "-c", "1", str(path)],
@@ -125,8 +125,7 @@ def version(subject: Inspected, check: str) -> Iterator[Finding]:
     running = subject.view.running
     if running is None:
         return
-    invocation = verify.of_process(running.pid)
-    if invocation is None:
+    if not running.pid or not invocation.is_tor(running.pid):
         yield warn(
             check,
             f"the process {running.pid} is hidden, or is not tor",
@@ -134,13 +133,14 @@ def version(subject: Inspected, check: str) -> Iterator[Finding]:
             fix="run exitpol as root on the host where Tor runs",
         )
         return
-    installed, runs = verify.version(invocation.command[0]), running.version.split(" ")[0]
+    program = invocation.program(subject.relay, running.pid)
+    installed, runs = invocation.version(program), running.version.split(" ")[0]
     if installed == runs:
         yield ok(check, f"Tor {runs}")
     else:
         yield warn(
             check,
-            f"Tor {runs} runs, {invocation.command[0]} is {installed}",
+            f"Tor {runs} runs, {program} is {installed}",
             why="another version verifies the files than the one that reads them",
             fix=f"systemctl restart {subject.unit}",
         )

@@ -15,8 +15,9 @@ from exitpolicy.core.errors import ExitpolError, NoSuchBlockError, UsageError
 from exitpolicy.operations import query
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import BlockFact, Operator, Original, Recipient, Relay, ReplyFacts
-from exitpolicy.storage import files, history
-from exitpolicy.tor import discovery, identity, torrc, verify
+from exitpolicy.storage import config, files, history
+from exitpolicy.tor import identity, torrc, verify
+from exitpolicy.tor.invocation import of_relay
 
 MAX_BYTES: Final = 256_000_000
 """The largest complaint that is taken at all; of a large one only the beginning is read."""
@@ -47,7 +48,7 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
     """Return the addresses of this host: of its interfaces, its torrcs, its Tors, its config."""
     texts = {host.config.operator.address, *_interface_addresses()}
     for relay in host.relays:
-        texts.update(_torrc_addresses(relay.torrc, discovery.defaults_torrc(relay)))
+        texts.update(_torrc_addresses(relay))
         texts.update(identity.own_addresses(relay))
     found: set[Destination] = set()
     for text in texts:
@@ -75,10 +76,11 @@ def _interface_addresses() -> Iterator[str]:
         yield socket.inet_ntop(socket.AF_INET6, bytes.fromhex(entry.split()[0]))
 
 
-def _torrc_addresses(path: Path, defaults: Path | None) -> Iterator[str]:
+def _torrc_addresses(relay: config.Relay) -> Iterator[str]:
     """Yield the addresses that a torrc names as its relay's."""
     try:
-        options = verify.options(verify.of_host(defaults), torrc.read_text(path), _ADDRESS_OPTIONS)
+        text = torrc.read_text(relay.torrc)
+        options = verify.options(of_relay(relay), text, _ADDRESS_OPTIONS)
     except ExitpolError:
         return
     for name, values in options.items():

@@ -15,7 +15,8 @@ from exitpolicy.storage import files, ledger_file
 from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay, render
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
-from exitpolicy.tor import discovery, fragment, torrc, verify
+from exitpolicy.tor import fragment, inspect, torrc, verify
+from exitpolicy.tor.invocation import of_relay
 
 CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
 
@@ -46,7 +47,7 @@ def with_relay(host: Host, path: Path) -> Host:
             hint=f"add there, under relays: - {{name: NAME, torrc: {path}, control: SOCKET}}",
         )
     text = torrc.read_text(path)
-    invocation = _invocation(Relay("default", path, ""))
+    invocation = of_relay(Relay("default", path, ""))
     control = control_address(verify.options(invocation, text, CONTROL_NAMES))
     if control is None:
         raise InvalidFileError(
@@ -92,7 +93,7 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
             files.commit(config.fragment)
         for relay, new in zip(host.relays, edits, strict=True):
             if new is not None:
-                verify.verify(_invocation(relay), new)
+                verify.verify(of_relay(relay), new)
                 files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
     applied = apply.apply(host)
     own_policy.accept(host, applied.views)
@@ -105,7 +106,7 @@ def _edit(relay: Relay, path: Path) -> str | None:
     Raises RefusedError, TorRefusesError, InvalidFileError.
     """
     own = torrc.redirected(relay.torrc, path, "")
-    invocation = _invocation(relay)
+    invocation = of_relay(relay)
     verify.verify(invocation, own)
     options = ExitOptions.read(verify.options(invocation, own, OPTION_NAMES))
     if not options.exits and options.exit_relay is None:
@@ -114,11 +115,10 @@ def _edit(relay: Relay, path: Path) -> str | None:
         return None
     if any(character in str(path) for character in '"\\#*?[ \t\n'):
         raise UsageError(f"{path} cannot stand in a torrc", hint="choose a plain name")
+    hidden = inspect.hidden_from_tor(relay, path)
+    if hidden is not None:
+        raise hidden
     return torrc.with_include(relay.torrc, path)
-
-
-def _invocation(relay: Relay) -> verify.Invocation:
-    return verify.of_host(discovery.defaults_torrc(relay))
 
 
 def control_address(options: Mapping[str, Sequence[str]]) -> str | None:

@@ -128,6 +128,12 @@ class View:
     """Why Tor rejects its files."""
     must_restart: ExitpolError | None = None
     """Why a reload of its files would end it."""
+    foreign: tuple[str, ...] = ()
+    """The lines, apart from the exit policy, that a reload would change in the running Tor."""
+    defaults_policy: tuple[str, ...] = ()
+    """The ExitPolicy lines of the defaults-torrc that the first rule of the fragment replaces."""
+    fingerprint: str = ""
+    """Changes with every file that a reload reads; empty if they could not be read."""
 
     @property
     def in_sync(self) -> bool:

@@ -4,22 +4,29 @@ Stem speaks the protocol; it has no time-outs, and reads lines of any length. So
 that knows when to give up, and is used without its threads: a question, then its answer.
 """
 
+import hmac
 import io
+import os
 import socket
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import stem
-import stem.connection
 import stem.response
 import stem.socket
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
 from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
+from exitpolicy.tor import cookie_file, invocation, process, torrc, users
+from exitpolicy.tor import peer as peers
+from exitpolicy.tor.declared import Declared, declared
+from exitpolicy.tor.peer import Peer, PeerUnknownError
 from exitpolicy.tor.sockets import open_socket
 
 ANSWER_SECONDS: Final = 4.0
@@ -33,6 +40,9 @@ MAX_BYTES: Final = 6_000_000
 
 Stem makes many small objects of an answer, so that it costs a multiple of this in memory.
 """
+
+_SERVER_KEY: Final = b"Tor safe cookie authentication server-to-controller hash"
+_CLIENT_KEY: Final = b"Tor safe cookie authentication controller-to-server hash"
 
 # Stem meets nonsense with whatever its parser stumbles over.
 _NONSENSE: Final = (
@@ -52,10 +62,74 @@ class NotAnsweredError(Exception):
 class Control:
     """An authenticated control connection. Made by `connect`."""
 
-    def __init__(self, name: str, connection: stem.socket.ControlSocket, raw: "_Raw") -> None:
+    def __init__(
+        self, name: str, connection: stem.socket.ControlSocket, raw: "_Raw", peer: Peer
+    ) -> None:
         self._name = name
         self._connection = connection
         self._raw = raw
+        self.peer = peer
+        """The process that answers, as the kernel says."""
+
+    def authenticate(self, relay: Relay, cookies: Sequence[Path]) -> None:
+        """Authenticate with the password of the config, or the cookie at one of the paths.
+
+        Raises TorUnreachableError, InvalidFileError.
+        """
+        offered = self.methods()
+        if "NONE" in offered:
+            self._login(relay, "AUTHENTICATE", "it refuses us although it asks for nothing")
+        elif relay.password_file is not None and "PASSWORD" in offered:
+            password = _password(relay, relay.password_file)
+            quoted = password.replace("\\", "\\\\").replace('"', '\\"')
+            wrong = f"the password in {relay.password_file} is wrong"
+            self._login(relay, f'AUTHENTICATE "{quoted}"', wrong, "tor --hash-password")
+        elif "SAFECOOKIE" in offered:
+            self._prove_cookie(relay, cookies)
+        elif "PASSWORD" in offered:
+            raise _locked_out(relay, "it asks for a password", "name its file: password_file")
+        else:
+            raise _locked_out(
+                relay,
+                f"it offers no safe authentication, only {', '.join(offered) or 'none'}",
+                f"write CookieAuthentication 1 into {relay.torrc} and restart Tor",
+            )
+
+    def _prove_cookie(self, relay: Relay, cookies: Sequence[Path]) -> None:
+        """Authenticate with SAFECOOKIE (control-spec 3.24): Tor proves first that it knows it.
+
+        So the cookie is never sent, and whoever does not know it learns nothing.
+        """
+        try:
+            cookie = cookie_file.read(cookies, {0, os.geteuid(), self.peer.uid})
+        except cookie_file.CookieError as error:
+            raise _locked_out(relay, str(error), error.hint) from error
+        nonce = os.urandom(32)
+        try:
+            answer = self._ask(f"AUTHCHALLENGE SAFECOOKIE {nonce.hex()}", "AUTHCHALLENGE")
+        except NotAnsweredError as error:
+            raise unreachable(self._name, str(error)) from error
+        server_nonce = answer.server_nonce or b""
+        message = cookie + nonce + server_nonce
+        if not hmac.compare_digest(_hmac(_SERVER_KEY, message), answer.server_hash or b""):
+            raise _locked_out(
+                relay,
+                f"it does not know the cookie in {cookies[0]}",
+                "restart Tor, which writes it anew; or name its defaults_torrc in the config",
+            )
+        command = f"AUTHENTICATE {_hmac(_CLIENT_KEY, message).hex()}"
+        self._login(relay, command, "its cookie is another", "restart Tor")
+
+    def _login(
+        self, relay: Relay, command: str, refused: str, hint: str = "exitpol doctor"
+    ) -> None:
+        try:
+            self._connection.send(command)
+            answer = self._connection.recv()
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+        if not answer.is_ok():
+            raise _locked_out(relay, refused, hint)
 
     def get_info(self, key: str) -> str:
         """Return what GETINFO says to one key. Raises NotAnsweredError, TorUnreachableError."""
@@ -71,7 +145,10 @@ class Control:
         names = tuple(names)
         found = self._ask(f"GETCONF {' '.join(names)}", "GETCONF").entries
         by_name = {key.lower(): value for key, value in found.items()}
-        return {name: tuple(by_name.get(name.lower()) or ()) for name in names}
+        return {
+            name: tuple(torrc.plain_value(value) for value in by_name.get(name.lower()) or ())
+            for name in names
+        }
 
     def reload(self, seconds: float) -> None:
         """Make Tor read its torrc again, and return when it has.
@@ -84,24 +161,27 @@ class Control:
             answer = self._connection.recv()
         except stem.SocketClosed as error:
             if self._raw.gave_up:
-                raise self._unreachable(error) from None
+                raise self._unreachable(error) from error
             # A configuration that Tor cannot take up ends it, without an answer.
             raise TorRefusesError(
                 f"Tor ({self._name}) closed the connection when it was told to reload;"
                 " it has probably exited",
                 hint="see why: journalctl -u 'tor@*' -n 20; then start it again",
-            ) from None
+            ) from error
         except _NONSENSE as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(error) from error
         if not answer.is_ok():
             raise TorRefusesError(f"Tor ({self._name}) does not reload: {answer}")
 
     def methods(self) -> tuple[str, ...]:
-        """Return how Tor lets in: of NONE, PASSWORD, COOKIE, SAFECOOKIE, UNKNOWN.
+        """Return how Tor authenticates: of NONE, PASSWORD, COOKIE, SAFECOOKIE, UNKNOWN.
 
-        Raises NotAnsweredError, TorUnreachableError.
+        Raises TorUnreachableError.
         """
-        answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
+        try:
+            answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
+        except NotAnsweredError as error:
+            raise unreachable(self._name, str(error)) from error
         return tuple(str(method).upper() for method in answer.auth_methods)
 
     def within(self, seconds: float) -> None:
@@ -115,9 +195,9 @@ class Control:
             answer = self._connection.recv()
             stem.response.convert(kind, answer)
         except (stem.InvalidRequest, stem.OperationFailed) as error:
-            raise NotAnsweredError(str(error.message or error)) from None
+            raise NotAnsweredError(str(error.message or error)) from error
         except _NONSENSE as error:
-            raise self._unreachable(error) from None
+            raise self._unreachable(error) from error
         return answer
 
     def _unreachable(self, error: BaseException) -> TorUnreachableError:
@@ -128,21 +208,25 @@ class Control:
 def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
     """Connect to a relay's control port and authenticate.
 
-    All that is asked must be answered within so many seconds, unless `within` gives more. Raises
-    TorUnreachableError.
+    Nothing is sent before the kernel says that root or Tor's user listens there. All that is asked
+    must be answered within so many seconds, unless `within` gives more. Raises TorUnreachableError,
+    InvalidFileError.
     """
     try:
         with open_socket(relay, seconds) as raw_socket:
-            raw = _Raw(raw_socket, time.monotonic() + seconds)
+            deadline = time.monotonic() + seconds
+            peer, cookies = _known_peer(relay, raw_socket, seconds)
+            raw = _Raw(raw_socket, deadline)
             connection = _Connection(raw)
             try:
                 connection.connect()
-                _authenticate(relay, connection, raw)
-                yield Control(relay.name, connection, raw)
+                control = Control(relay.name, connection, raw, peer)
+                control.authenticate(relay, cookies)
+                yield control
             finally:
                 connection.close()
     except OSError as error:
-        raise unreachable(relay.name, f"{relay.control}: {error.strerror or error}") from None
+        raise unreachable(relay.name, f"{relay.control}: {error.strerror or error}") from error
 
 
 def unreachable(name: str, why: str) -> TorUnreachableError:
@@ -152,26 +236,41 @@ def unreachable(name: str, why: str) -> TorUnreachableError:
     )
 
 
-def _authenticate(relay: Relay, connection: "_Connection", raw: "_Raw") -> None:
-    password = None if relay.password_file is None else _password(relay)
+def _known_peer(
+    relay: Relay, connection: socket.socket, seconds: float
+) -> tuple[Peer, tuple[Path, ...]]:
+    """Return who listens, and where the cookie may be. Raises TorUnreachableError."""
+    files_say = declared(relay)
     try:
-        stem.connection.authenticate(connection, password=password)
-    except stem.connection.MissingPassword:
-        raise _locked_out(relay, "it wants a password", "name its file: password_file") from None
-    except stem.connection.IncorrectPassword:
-        raise _locked_out(
-            relay, f"the password in {relay.password_file} is wrong", "tor --hash-password"
-        ) from None
-    except stem.connection.UnreadableCookieFile as error:
-        raise _locked_out(
-            relay, f"its cookie {error.cookie_path} may not be read", "run exitpol as root"
-        ) from None
-    except stem.connection.IncorrectCookieSize as error:
-        raise _locked_out(
-            relay, f"its cookie {error.cookie_path} has the wrong size", "restart Tor"
-        ) from None
-    except (stem.connection.AuthenticationFailure, AssertionError, *_NONSENSE) as error:
-        raise unreachable(relay.name, raw.gave_up or _plain(error)) from None
+        peer = peers.of_connection(connection, seconds)
+    except PeerUnknownError as error:
+        raise unreachable(relay.name, f"{relay.control}: {error}") from error
+    if peer.uid not in files_say.peers:
+        raise _stranger(relay, peer, files_say)
+    user = process.user(peer.pid) if peer.pid else None
+    if user is None or user.uid != peer.uid:
+        # The number belongs to another process by now, or to none that we see.
+        return replace(peer, pid=0), files_say.cookies
+    defaults = invocation.defaults_of(process.arguments(peer.pid))
+    if defaults is not None:
+        real = Path(os.path.realpath(process.working_folder(peer.pid) / defaults))
+        if peer.uid == 0 or users.only_changed_by_root(real):
+            return peer, declared(relay, real).cookies
+    return peer, files_say.cookies
+
+
+def _stranger(relay: Relay, peer: Peer, files_say: Declared) -> TorUnreachableError:
+    if files_say.uid is None:
+        expected = f"{relay.torrc} does not say as whom Tor runs"
+    else:
+        expected = f"Tor runs as {users.name_of(files_say.uid)}"
+    name = users.name_of(peer.uid)
+    return TorUnreachableError(
+        f"Tor ({relay.name}) cannot be reached: user {name} listens at {relay.control}, and"
+        f" {expected}; nothing was sent there",
+        hint=f"find out who that is: ps -fu {name}; if it is Tor, write user: {name} under the"
+        " relay in the config",
+    )
 
 
 def _locked_out(relay: Relay, why: str, hint: str) -> TorUnreachableError:
@@ -180,18 +279,24 @@ def _locked_out(relay: Relay, why: str, hint: str) -> TorUnreachableError:
     )
 
 
-def _password(relay: Relay) -> str:
-    assert relay.password_file is not None  # noqa: S101 - the caller has looked
+def _password(relay: Relay, path: Path) -> str:
     try:
-        content = files.read(relay.password_file, "password file", limit=4096)
-    except FileNotFoundError:
-        raise InvalidFileError(f"{relay.password_file}: there is no such password file") from None
-    if stat.S_IMODE(relay.password_file.stat().st_mode) & 0o007:
-        raise InvalidFileError(
-            f"{relay.password_file} is open to everybody",
-            hint=f"chmod 600 {relay.password_file}",
-        )
-    return content.decode("utf-8", "replace").partition("\n")[0]
+        content = files.read(path, "password file", limit=4096)
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise InvalidFileError(f"{path}: there is no such password file") from error
+    except OSError as error:
+        raise InvalidFileError(f"{path} cannot be read: {error.strerror}") from error
+    if stat.S_IMODE(mode) & 0o007:
+        raise InvalidFileError(f"{path} is open to everybody", hint=f"chmod 600 {path}")
+    password = content.decode("utf-8", "replace").partition("\n")[0].rstrip("\r")
+    if not password.isprintable():
+        raise InvalidFileError(f"{path}: the password of relay {relay.name!r} is not one line")
+    return password
+
+
+def _hmac(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")
 
 
 def _plain(error: BaseException) -> str:

@@ -28,7 +28,9 @@ def relays(root: Path = Path("/")) -> tuple[Relay, ...]:
 
 
 def defaults_torrc(relay: Relay, root: Path = Path("/")) -> Path | None:
-    """Return the defaults file that Debian's units give to a relay; None if there is none."""
+    """Return a relay's defaults-torrc: as in the config, or as Debian's units have it; or None."""
+    if relay.defaults_torrc is not None:
+        return relay.defaults_torrc
     candidates = [root / "usr/share/tor/tor-service-defaults-torrc"]
     if relay.torrc.parent.parent == root / "etc/tor/instances":
         candidates.insert(0, root / "run/tor-instances" / f"{relay.name}.defaults")

@@ -11,6 +11,8 @@ from exitpolicy.policy.rule import Entry, parse_entries, torrc_values
 from exitpolicy.storage import files
 
 MAX_BYTES: Final = 64_000_000
+MODE: Final = 0o644
+"""Relays that run as different users all have to read it."""
 
 _HEADER: Final = """\
 # Written by exitpol; what you change here will be overwritten.
@@ -51,13 +53,21 @@ def read(path: Path) -> str | None:
 
 
 def stage(path: Path, text: str) -> Path:
-    """Write the candidate beside the fragment, readable by every Tor; return where it is.
+    """Write a candidate beside the fragment, readable by every Tor; return where it is.
 
     Raises InvalidFileError; the fragment is unchanged then.
     """
     present = files.ownership_of(path)
-    # Relays of one host run as different users: the text is what the world can read anyway.
-    owner = present or files.Ownership(0o644, os.geteuid(), os.getegid())
-    return files.stage(
-        path, text.encode(), files.Ownership(owner.mode | 0o444, owner.uid, owner.gid)
-    )
+    # Relays of one host run as different users, and the text is what all the world can read in
+    # their descriptors. Whatever the mode was, Tor must be able to read this.
+    owner = present or files.Ownership(MODE, os.geteuid(), os.getegid())
+    mode = owner.mode & stat.S_IWGRP | MODE
+    return files.stage(path, text.encode(), files.Ownership(mode, owner.uid, owner.gid))
+
+
+def is_public(path: Path) -> bool:
+    """Tell whether every Tor may read the fragment; `stage` makes it so."""
+    try:
+        return path.stat().st_mode & MODE == MODE
+    except OSError:
+        return False

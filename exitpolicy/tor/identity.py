@@ -47,10 +47,7 @@ def own_addresses(relay: Relay) -> tuple[str, ...]:
 def auth_methods(relay: Relay) -> tuple[str, ...]:
     """Return the authentication methods that a relay offers. Raises TorUnreachableError."""
     with connect(relay) as control:
-        try:
-            return control.methods()
-        except NotAnsweredError:
-            return ()
+        return control.methods()
 
 
 def relay_addresses(relays: Iterable[Relay]) -> frozenset[Address]:

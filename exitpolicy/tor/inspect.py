@@ -1,8 +1,10 @@
 """Inspect one relay: what it runs, what it enforces, and what its files say."""
 
+import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,80 +19,194 @@ from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import discovery, restart, verify
+from exitpolicy.tor import invocation as invocations
+from exitpolicy.tor import loaded as comparison
+from exitpolicy.tor import mounts, process, users, verify
 from exitpolicy.tor import torrc as torrc_file
-from exitpolicy.tor.control import Control, connect
+from exitpolicy.tor.control import Control, NotAnsweredError, connect
+from exitpolicy.tor.invocation import Invocation
+from exitpolicy.tor.loaded import Difference, Loaded
 from exitpolicy.tor.running import info, running_of
+from exitpolicy.tor.verify import OptionLine
 
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
 class CandidateError(TorRefusesError):
-    """Tor does not take the candidate, though it takes what is installed."""
+    """Tor rejects the candidate, and accepts what is installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A fragment that is to be read in place of the one that stands at `fragment`."""
+    """Content that Tor is to read in place of the fragment."""
 
     fragment: Path
     content: Path | str
-    """Where it is staged, or the text itself."""
+    """The file with it, or the text itself."""
     rules: tuple[Entry, ...]
 
 
-def inspect_relay(relay: Relay, candidate: Candidate) -> View:
-    """Look at a relay, and let its own Tor read its files with the candidate.
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the files of a relay say, read by its own Tor with a candidate."""
 
-    Nothing is changed. What is wrong with the relay is said in the view; only what is wrong with
-    the candidate raises CandidateError.
+    invocation: Invocation
+    torrc: Path
+    include: Path
+    """The file that includes the fragment."""
+    own: tuple[OptionLine, ...]
+    """Without what equals the defaults-torrc."""
+    options: dict[str, Sequence[str]]
+    """The exit options and Sandbox, with those of the defaults-torrc."""
+
+
+def inspect_relay(relay: Relay, candidate: Candidate) -> View:
+    """Inspect a relay, and let its own Tor program read its files with a candidate.
+
+    Nothing is changed. A problem of the relay is part of the result; only a problem of the
+    candidate raises CandidateError.
     """
     running: Running | None = None
+    loaded: Loaded | None = None
     unreachable: ExitpolError | None = None
-    invocation: verify.Invocation | None = None
-    started: restart.Started | None = None
     try:
         with connect(relay) as control:
             running = running_of(control)
-            invocation = verify.of_process(running.pid)
-            if invocation is not None:
-                started = _started(control, running.pid)
+            loaded = _loaded(control, relay)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
-    configured: Configured | None = None
-    broken: ExitpolError | None = None
-    must_restart: ExitpolError | None = None
+    except NotAnsweredError as error:
+        unreachable = TorUnreachableError(f"Tor ({relay.name}) does not answer: {error}")
     try:
-        if invocation is None:
-            invocation = verify.of_host(discovery.defaults_torrc(relay))
-        torrc = _torrc_of(relay, running)
-        include = _include(torrc, invocation, candidate)
-        own = _own_options(torrc, invocation, candidate)
-        options = verify.with_defaults(invocation, own, {*OPTION_NAMES, "Sandbox"})
-        configured = Configured(ExitOptions.read(options), candidate.rules)
-        if running is not None and started is not None:
-            must_restart = restart.needed(
-                relay.name,
-                started,
-                files=own,
-                sandboxed=options.get("Sandbox") == ["1"],
-                include=include,
-                own=candidate.fragment,
-                running=running.options,
-            )
+        files = _read(relay, running, candidate)
+        options = ExitOptions.read(files.options)
+        found = [] if loaded is None else _differences(loaded, files)
+        return View(
+            relay.name,
+            running,
+            Configured(options, candidate.rules),
+            unreachable,
+            must_restart=None
+            if running is None or loaded is None
+            else _must_restart(
+                relay, running, loaded, files=files, found=found, own=candidate.fragment
+            ),
+            foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
+            defaults_policy=_defaults_policy(files, candidate.fragment),
+            fingerprint=_fingerprint(files, candidate),
+        )
     except CandidateError:
         raise
     except (TorRefusesError, InvalidFileError) as error:
-        broken = error
-    return View(relay.name, running, configured, unreachable, broken, must_restart)
+        return View(relay.name, running, None, unreachable, error)
 
 
-def _started(control: Control, pid: int) -> restart.Started:
-    return restart.started(
-        pid,
-        can_save=info(control, "config-can-saveconf"),
-        config_text=info(control, "config-text"),
+def hidden_from_tor(relay: Relay, path: Path) -> TorRefusesError | None:
+    """Return why a running Tor does not see a file that is, or will be, at a path; None if it does.
+
+    A Tor that cannot be reached is not asked.
+    """
+    try:
+        with connect(relay) as control:
+            pid = control.peer.pid
+    except (TorUnreachableError, InvalidFileError):
+        return None
+    if not pid or not mounts.hidden(pid, [path]):
+        return None
+    return _hidden(path)
+
+
+def _hidden(path: Path) -> TorRefusesError:
+    return TorRefusesError(
+        f"{path} is not the file that Tor sees there: its service has folders of its own at some"
+        " places, such as /tmp and /home; Tor would exit at a reload",
+        hint="keep Tor's files below /etc/tor",
     )
+
+
+def _loaded(control: Control, relay: Relay) -> Loaded:
+    """Ask a Tor for what it has loaded. Raises TorUnreachableError, InvalidFileError."""
+    pid = control.peer.pid
+    try:
+        names = {"user", *torrc_file.hidden_names(relay.torrc)}
+    except InvalidFileError:
+        names = {"user"}
+    started = process.started(pid) if pid else None
+    since_start = Loaded(
+        started,
+        {"0": True, "1": False}.get(info(control, "config-can-saveconf")),
+        tuple(verify.option_lines(info(control, "config-text"))),
+        {},
+    )
+    try:
+        invocation = invocations.of_relay(relay, pid)
+        if comparison.newer_than_start(since_start, verify.defaults_path(invocation)):
+            names |= {name.lower() for name, _ in verify.defaults(invocation)}
+    except TorRefusesError:
+        pass  # `_read` reports it.
+    asked: dict[str, Sequence[str]] = {}
+    for name in sorted(names):
+        try:
+            asked[name] = control.get_conf([name])[name]
+        except NotAnsweredError:
+            continue
+    return Loaded(since_start.started, since_start.includes, since_start.lines, asked)
+
+
+def _read(relay: Relay, running: Running | None, candidate: Candidate) -> _Files:
+    """Let Tor read a relay's files. Raises TorRefusesError, InvalidFileError, CandidateError."""
+    pid = 0 if running is None else running.pid
+    invocation = invocations.of_relay(relay, pid)
+    torrc = _torrc_of(relay, running)
+    place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
+    if place is None:
+        raise InvalidFileError(
+            f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
+        )
+    _check_visible(pid, invocation, torrc, candidate)
+    text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
+    _verify(torrc, invocation, text, candidate)
+    own = verify.dump(invocation, text)
+    names = {*OPTION_NAMES, "Sandbox"}
+    options = dict(verify.with_defaults(invocation, own, names))
+    return _Files(invocation, torrc, place.file, tuple(own), options)
+
+
+def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Candidate) -> None:
+    """Refuse files that Tor's user cannot read, or that Tor's service hides.
+
+    Root reads them all. Tor exits at a reload that finds one it cannot read. Raises
+    TorRefusesError.
+    """
+    included = [path for _, path in torrc_file.includes(torrc, invocation.folder)]
+    ours = candidate.content if isinstance(candidate.content, Path) else None
+    paths = [torrc, *(path for path in included if path != candidate.fragment)]
+    existing = [path for path in paths if os.path.exists(path)]  # noqa: PTH110 - never raises
+    folder = candidate.fragment.parent
+    if pid and (hidden := mounts.hidden(pid, [*existing, candidate.fragment])):
+        raise _hidden(hidden[0])
+    if not (invocation.drops_user and invocation.user):
+        return
+    names = [*map(str, existing), *([] if ours is None else [str(ours)]), f"{folder}/"]
+    unreadable = verify.unreadable(invocation.user, names)
+    if unreadable:
+        path = Path(unreadable[0])
+        raise TorRefusesError(
+            f"Tor's user {users.name_of(invocation.user.uid)} cannot read {path}; Tor would exit"
+            " at a reload",
+            hint=_how_to_open(path),
+        )
+
+
+def _how_to_open(path: Path) -> str:
+    """Return the command that lets everybody read a file, by the first obstacle."""
+    for folder in reversed(Path(os.path.realpath(path)).parents):
+        try:
+            if not stat.S_IMODE(folder.stat().st_mode) & stat.S_IXOTH:
+                return f"chmod a+x {folder}"
+        except OSError:
+            break
+    return f"chmod a+x {path}" if path.is_dir() else f"chmod a+r {path}"
 
 
 def _torrc_of(relay: Relay, running: Running | None) -> Path:
@@ -104,27 +220,8 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
     return relay.torrc
 
 
-def _include(torrc: Path, invocation: verify.Invocation, candidate: Candidate) -> Path:
-    """Return the file that includes the fragment. Raises InvalidFileError."""
-    place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
-    if place is None:
-        raise InvalidFileError(
-            f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
-        )
-    return place.file
-
-
-def _own_options(
-    torrc: Path, invocation: verify.Invocation, candidate: Candidate
-) -> Mapping[str, Sequence[str]]:
-    """Return what the files with the candidate say against the defaults-torrc, once verified."""
-    text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
-    _verify(torrc, invocation, text, candidate)
-    return verify.own_options(invocation, text, {*OPTION_NAMES, *restart.FIXED_OPTIONS})
-
-
-def _verify(torrc: Path, invocation: verify.Invocation, text: str, candidate: Candidate) -> None:
-    """Let tor verify a candidate; blame it only for what is not wrong without it."""
+def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate) -> None:
+    """Let tor verify a candidate; blame it only for what is good without it."""
     try:
         warnings = verify.verify(invocation, text)
     except TorRefusesError as error:
@@ -133,11 +230,84 @@ def _verify(torrc: Path, invocation: verify.Invocation, text: str, candidate: Ca
         except TorRefusesError as without_us:
             raise TorRefusesError(
                 f"{torrc}: {without_us}",
-                hint="mend it: this Tor is not reloaded before, for it would exit",
-            ) from None
-        raise CandidateError(str(error)) from None
+                hint="correct it; until then exitpol does not reload this Tor, which would exit",
+            ) from error
+        raise CandidateError(str(error)) from error
     ours = {value.partition(" ")[2] for value in torrc_values(candidate.rules)}
     for warning in warnings:
         # Tor warns, and goes on without the rule, where it should refuse.
         if ours.intersection(_QUOTED.findall(warning)):
             raise CandidateError(f"Tor warns of a rule of ours: {warning}")
+
+
+def _differences(loaded: Loaded, files: _Files) -> list[Difference]:
+    """Return what differs between a running Tor and its files, apart from the exit policy."""
+    found = comparison.differences(loaded.lines, files.own)
+    invocation = files.invocation
+    hidden = frozenset(name for name in loaded.asked if name == "user" or name.startswith("__"))
+    say: dict[str, Sequence[str]] = {"user": ()}
+    for path in (verify.defaults_path(invocation), files.torrc):
+        try:
+            say.update(torrc_file.values(path, hidden, invocation.folder))
+        except InvalidFileError:
+            continue
+    if hidden != loaded.asked.keys():
+        # The defaults-torrc is newer than the Tor: compare what stands there and not in the torrc.
+        own = {name.lower() for name, _ in files.own}
+        lines = [(name.lower(), value) for name, value in verify.defaults(invocation)]
+        say.update(verify.values_of(lines, loaded.asked.keys() - hidden - own))
+    # The command line overrides the files.
+    stated = {word.lstrip("-+/").lower() for word in invocation.command[1:]}
+    say = {name: values for name, values in say.items() if name not in stated}
+    return [*found, *comparison.asked_differences(loaded.asked, say)]
+
+
+def _must_restart(
+    relay: Relay,
+    running: Running,
+    loaded: Loaded,
+    *,
+    files: _Files,
+    found: Sequence[Difference],
+    own: Path,
+) -> TorRefusesError | None:
+    unit = process.unit(running.pid) if running.pid else None
+    fatal = comparison.fatal(relay.name, found, unit)
+    if fatal is not None or files.options.get("Sandbox") != ["1"]:
+        return fatal
+    return comparison.unknown_include(
+        relay.name, loaded, include=files.include, own=own, running=running.options, unit=unit
+    )
+
+
+def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:
+    """Return the policy in the defaults-torrc that the first rule of the fragment replaces.
+
+    Tor takes the ExitPolicy lines of the defaults-torrc only where the torrc has none.
+    """
+    path = verify.defaults_path(files.invocation)
+    try:
+        lines = torrc_file.values(path, ["exitpolicy"], files.invocation.folder).get("exitpolicy")
+    except InvalidFileError:
+        return ()
+    own = torrc_file.replaces_policy(files.torrc, fragment, files.invocation.folder)
+    return tuple(f"ExitPolicy {value}" for value in lines or () if not own)
+
+
+def _fingerprint(files: _Files, candidate: Candidate) -> str:
+    """Return a text that changes with every file that a reload reads, its owner and its mode."""
+    digest = hashlib.sha256()
+    content = candidate.content
+    text = content if isinstance(content, str) else torrc_file.read_text(content)
+    digest.update(text.encode("utf-8", "surrogateescape"))
+    included = [path for _, path in torrc_file.includes(files.torrc, files.invocation.folder)]
+    others = [path for path in included if path != candidate.fragment and path.is_file()]
+    for path in (files.torrc, verify.defaults_path(files.invocation), *others):
+        try:
+            found = path.stat()
+            data = path.read_bytes()
+        except OSError:
+            continue
+        about = (str(path), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, len(data))
+        digest.update(repr(about).encode("utf-8", "surrogateescape") + data)
+    return digest.hexdigest()

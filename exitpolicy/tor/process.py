@@ -1,27 +1,19 @@
-"""A running Tor as the kernel shows it: proc(5)."""
+"""A running Tor as the kernel shows it: proc(5). Its arguments are data, never commands."""
 
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from exitpolicy.tor.users import User
 
 _UNIT: Final = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """With whose rights a process reads files."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-
-
 def started(pid: int) -> float | None:
-    """Return when a process was started, in Unix time to 10 ms; None if that cannot be seen."""
+    """Return the start of a process in Unix time, to 10 ms; None if it cannot be seen."""
     try:
         # The name in field 2 may hold blanks and brackets; the start is field 22.
         words = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
@@ -33,7 +25,7 @@ def started(pid: int) -> float | None:
 
 
 def user(pid: int) -> User | None:
-    """Return with whose rights a process runs; None if that cannot be seen."""
+    """Return the user as whom a process reads files; None if it cannot be seen."""
     fields: dict[str, list[str]] = {}
     try:
         for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
@@ -79,6 +71,58 @@ def socket_inodes(pid: int) -> frozenset[str]:
         if match is not None:
             found.add(match[1])
     return frozenset(found)
+
+
+def socket_holder(inode: int, uid: int) -> int:
+    """Return the tor process of a user that holds a socket; 0 if none can be seen."""
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            pid = int(folder.name)
+            if name(pid) != "tor":
+                continue
+            found = user(pid)
+            if found is not None and found.uid == uid and str(inode) in socket_inodes(pid):
+                return pid
+        except OSError:
+            continue
+    return 0
+
+
+def arguments(pid: int) -> tuple[str, ...]:
+    """Return the arguments of a process without its name; () if they cannot be seen."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(word) for word in words[1:])
+
+
+def executable(pid: int) -> Path | None:
+    """Return the program that a process runs; None if it cannot be seen."""
+    try:
+        name = os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 - like the others
+    except OSError:
+        return None
+    # A program that was replaced by an upgrade.
+    return Path(name.removesuffix(" (deleted)"))
+
+
+def name(pid: int) -> str:
+    """Return the short name of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def working_folder(pid: int) -> Path:
+    """Return the working folder of a process; `/` if it cannot be seen."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return Path("/")
 
 
 def same_network(pid: int) -> bool:

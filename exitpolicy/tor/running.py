@@ -29,7 +29,7 @@ def running_of(control: Control) -> Running:
         descriptor=info(control, "dir/server/authority").encode("utf-8", "surrogateescape") or None,
         network_disabled=values["DisableNetwork"] == ("1",),
         reload_ignored=values["__ReloadTorrcOnSIGHUP"] == ("0",),
-        pid=_pid(control),
+        pid=control.peer.pid,
     )
 
 
@@ -73,8 +73,3 @@ def info(control: Control, key: str) -> str:
         return control.get_info(key)
     except NotAnsweredError:
         return ""
-
-
-def _pid(control: Control) -> int:
-    pid = info(control, "process/pid")
-    return int(pid) if pid.isascii() and pid.isdigit() else 0

@@ -5,10 +5,11 @@ copy of the torrc in which it points elsewhere (tor: src/lib/fs/conffile.c,
 src/lib/encoding/confline.c).
 """
 
+import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ MAX_DEPTH: Final = 30
 _SPACE: Final = " \t\n\v\f\r"
 # ASCII: to Tor, no other character is a space.
 _LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
@@ -150,6 +152,106 @@ def rules_above(
         yield place, rule
 
 
+def values(torrc: Path, names: Collection[str], folder: Path = Path("/")) -> dict[str, list[str]]:
+    """Return the values of options in a torrc and its includes, in the order of the lines.
+
+    `names` and the keys are in lower case. `+` adds and `/` clears, as Tor has it. An include that
+    cannot be read is left out: Tor refuses it with better words. Raises InvalidFileError.
+    """
+    found: dict[str, list[str]] = {}
+    _collect(torrc, frozenset(names), folder, found, MAX_DEPTH)
+    return found
+
+
+def _collect(
+    torrc: Path, names: frozenset[str], folder: Path, found: dict[str, list[str]], depth: int
+) -> None:
+    text = read_text(torrc)
+    lower = text.lower()
+    # Long lists of rules are common, and reading them line by line is slow.
+    if not any(name in lower for name in (*names, "%include")):
+        return
+    for line in lines(text):
+        name = line.keyword.lstrip("+/")
+        if line.keyword == "%include":
+            _check_depth(torrc, line, depth)
+            for path in _included(line.value, folder):
+                if _is_file(path):
+                    with contextlib.suppress(InvalidFileError):
+                        _collect(path, names, folder, found, depth - 1)
+        elif name in names:
+            if line.keyword.startswith("/"):
+                found.pop(name, None)
+            else:
+                found.setdefault(name, []).append(unquoted(line.value))
+
+
+def hidden_names(torrc: Path, folder: Path = Path("/")) -> set[str]:
+    """Return the names, in lower case, of options that Tor keeps out of config-text: `__Name`.
+
+    Raises InvalidFileError.
+    """
+    found: set[str] = set()
+    for path in (torrc, *(path for _, path in includes(torrc, folder) if _is_file(path))):
+        text = read_text(path)
+        if "__" in text:
+            keywords = (line.keyword.lstrip("+/") for line in lines(text))
+            found.update(keyword for keyword in keywords if keyword.startswith("__"))
+    return found
+
+
+def replaces_policy(torrc: Path, fragment: Path, folder: Path = Path("/")) -> bool:
+    """Tell whether a torrc, without the fragment, replaces the policy of the defaults-torrc.
+
+    A line `+ExitPolicy` only adds to it. Raises InvalidFileError.
+    """
+    others = (
+        path for _, path in includes(torrc, folder) if _is_file(path) and not _same(path, fragment)
+    )
+    return any(
+        line.keyword in {"exitpolicy", "/exitpolicy"}
+        for path in (torrc, *others)
+        if "exitpolicy" in (text := read_text(path)).lower()
+        for line in lines(text)
+    )
+
+
+def unquoted(value: str) -> str:
+    """Return the value of a line without its quotes or its comment."""
+    quoted = _QUOTED.match(value)
+    return _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(_SPACE)
+
+
+def plain_value(value: str) -> str:
+    """Return an option's value as GETCONF or --dump-config print it, without quotes and escapes.
+
+    Tor quotes a value that holds a tab, for example.
+    """
+    quoted = _QUOTED.fullmatch(value)
+    return _unescaped(quoted[1]) if quoted else value
+
+
+def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
+    """Return each file that a torrc includes, also by other includes, with its place.
+
+    Raises InvalidFileError.
+    """
+    return list(_includes(torrc, folder, MAX_DEPTH))
+
+
+def _includes(torrc: Path, folder: Path, depth: int) -> Iterator[tuple[Place, Path]]:
+    text = read_text(torrc)
+    if "%include" not in text.lower():
+        return
+    for line in lines(text):
+        if line.keyword == "%include":
+            _check_depth(torrc, line, depth)
+            for path in _included(line.value, folder):
+                yield Place(torrc, line.number), path
+                if _is_file(path):
+                    yield from _includes(path, folder, depth - 1)
+
+
 def _policy(
     torrc: Path, fragment: Path, folder: Path, depth: int
 ) -> Iterator[tuple[Place, str | None]]:
@@ -232,8 +334,7 @@ def _is_file(path: Path) -> bool:
 
 def _included(value: str, folder: Path) -> list[Path]:
     """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
-    quoted = re.match(r'"((?:[^"\\]|\\.)*)"', value)
-    pattern = _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(_SPACE)
+    pattern = unquoted(value)
     if not pattern:
         return []
     pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs

@@ -1,78 +1,32 @@
-"""The tor program: what it makes of a configuration before a running Tor ever sees it."""
+"""What the tor program says of a configuration, before a running Tor reads it.
 
-import os
+It reads with the rights of the relay's user, so that a file which only root can read is refused
+here as it would be at a reload, which Tor does not survive.
+"""
+
 import re
-import shutil
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import TorRefusesError
+from exitpolicy.tor import invocation as invocations
+from exitpolicy.tor import torrc as torrc_file
+from exitpolicy.tor.invocation import Invocation, run_as
+from exitpolicy.tor.users import User
 
 SECONDS: Final = 120.0
 """How long tor may take to read a configuration: 100,000 rules take it more than a minute."""
 
-_SILENCING: Final = frozenset({"--quiet", "--hush"})
-_TORRC: Final = frozenset({"-f", "--torrc-file"})
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
+_UNREADABLE: Final = 'for path; do test -r "$path" || printf "%s\\0" "$path"; done'
+"""For sh(1)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """How a relay's tor is started."""
-
-    command: tuple[str, ...]
-    """The program and its options but for the torrc."""
-    folder: Path
-    """Its working directory, to which relative paths in the torrc are relative."""
-
-
-def of_process(pid: int) -> Invocation | None:
-    """Return how a running tor was started; None if that cannot be seen."""
-    process = Path(f"/proc/{pid}")
-    try:
-        words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")[:-1]]
-        folder = (process / "cwd").readlink()
-    except OSError:
-        return None
-    program = shutil.which(words[0]) if words else None
-    if program is None or "tor" not in Path(program).name:
-        return None
-    options: list[str] = []
-    rest = iter(words[1:])
-    for word in rest:
-        if word in _TORRC:
-            next(rest, None)
-        elif word not in _SILENCING:
-            options.append(word)
-    return Invocation((program, *options), folder)
-
-
-def of_host(defaults_torrc: Path | None) -> Invocation:
-    """Return how a tor that does not run would be started. Raises TorRefusesError."""
-    program = shutil.which("tor") or shutil.which("tor", path="/usr/sbin:/usr/local/bin:/usr/bin")
-    if program is None:
-        raise TorRefusesError("there is no tor program to verify with", hint="apt install tor")
-    defaults = ("--defaults-torrc", str(defaults_torrc)) if defaults_torrc else ()
-    return Invocation((program, *defaults), Path("/"))
-
-
-def version(program: str) -> str:
-    """Return the version of a tor program. Raises TorRefusesError."""
-    try:
-        result = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TorRefusesError(f"{program} cannot be run: {error}") from None
-    match = re.search(r"Tor version (\S+?)\.?(?:\s|$)", result.stdout)
-    if match is None:
-        raise TorRefusesError(f"{program} does not say its version")
-    return match[1]
+OptionLine = tuple[str, str]
+"""Name and value of an option, as --dump-config and GETINFO config-text print them."""
 
 
 def verify(invocation: Invocation, torrc: str) -> tuple[str, ...]:
@@ -84,82 +38,107 @@ def verify(invocation: Invocation, torrc: str) -> tuple[str, ...]:
     return messages
 
 
-def options(
-    invocation: Invocation, torrc: str, names: Collection[str]
-) -> Mapping[str, Sequence[str]]:
-    """Return the values of the named options in a torrc's text, as tor reads it.
+def dump(invocation: Invocation, torrc: str) -> list[OptionLine]:
+    """Return the options in a torrc's text.
 
-    Only those that are not at Tor's own default are there. Raises TorRefusesError.
-    """
-    return with_defaults(invocation, own_options(invocation, torrc, names), names)
-
-
-def with_defaults(
-    invocation: Invocation, own: Mapping[str, Sequence[str]], names: Collection[str]
-) -> Mapping[str, Sequence[str]]:
-    """Return the values of the named options: `own` ones, or else those of the defaults-torrc.
-
-    Raises TorRefusesError.
-    """
-    stated = {name: values for name, values in own.items() if name in names}
-    defaults = _defaults_text(invocation)
-    if any(name.lower() in defaults.lower() for name in names):
-        program, *_ = invocation.command
-        bare = Invocation((program, "--defaults-torrc", "/dev/null"), invocation.folder)
-        return {**own_options(bare, defaults, names), **stated}
-    return stated
-
-
-def _defaults_text(invocation: Invocation) -> str:
-    """Return what stands in the defaults-torrc of an invocation; empty if there is none."""
-    words = invocation.command
-    place = words.index("--defaults-torrc") + 1 if "--defaults-torrc" in words else len(words)
-    path = Path(words[place]) if place < len(words) else Path("/etc/tor/torrc-defaults")
-    try:
-        return (invocation.folder / path).read_text("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-
-
-def own_options(
-    invocation: Invocation, torrc: str, names: Collection[str]
-) -> Mapping[str, Sequence[str]]:
-    """Return the values of the named options as a torrc's text has them against the defaults-torrc.
-
-    What is as the defaults-torrc has it is not there, nor is it in a running Tor's `config-text`.
-    Raises TorRefusesError.
+    Omits values equal to Tor's defaults or the defaults-torrc, like GETINFO config-text. Raises
+    TorRefusesError.
     """
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
     if result.returncode != 0:
-        # Dumping, tor ends without a word about what is wrong: let it say so.
+        # Tor dumps without a word about what is wrong: verification names it.
         verify(invocation, torrc)
         raise TorRefusesError(_complaint(_messages(result.stdout), result))
-    found: dict[str, list[str]] = {}
-    for line in result.stdout.splitlines():
+    return list(option_lines(result.stdout))
+
+
+def option_lines(text: str) -> Iterator[OptionLine]:
+    """Read what --dump-config or GETINFO config-text print."""
+    for line in text.splitlines():
         name, _, value = line.partition(" ")
+        if name:
+            yield name, torrc_file.plain_value(value)
+
+
+def values_of(lines: Collection[OptionLine], names: Collection[str]) -> dict[str, list[str]]:
+    """Return the values of the named options."""
+    found: dict[str, list[str]] = {}
+    for name, value in lines:
         if name in names:
             found.setdefault(name, []).append(value)
     return found
 
 
-def _run(invocation: Invocation, torrc: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [*invocation.command, "-f", "-", *arguments]
+def options(
+    invocation: Invocation, torrc: str, names: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """Return the values of the named options in a torrc's text and the defaults-torrc.
+
+    Omits those at Tor's own default. Raises TorRefusesError.
+    """
+    return with_defaults(invocation, dump(invocation, torrc), names)
+
+
+def with_defaults(
+    invocation: Invocation, own: Collection[OptionLine], names: Collection[str]
+) -> Mapping[str, Sequence[str]]:
+    """Return the values of the named options: `own` ones, or else those of the defaults-torrc.
+
+    Raises TorRefusesError.
+    """
+    stated = values_of(own, names)
+    text = defaults_text(invocation)
+    if not any(name.lower() in text.lower() for name in names):
+        return stated
+    return {**values_of(defaults(invocation), names), **stated}
+
+
+def defaults(invocation: Invocation) -> list[OptionLine]:
+    """Return the options in the defaults-torrc. Raises TorRefusesError."""
+    bare = Invocation(
+        (invocation.command[0], "--defaults-torrc", "/dev/null"),
+        invocation.folder,
+        invocation.user,
+    )
+    return dump(bare, defaults_text(invocation))
+
+
+def defaults_path(invocation: Invocation) -> Path:
+    """Return the defaults-torrc of a Tor, whether it exists or not."""
+    named = invocations.defaults_of(invocation.command[1:])
+    return invocation.folder / (named or Path("/etc/tor/torrc-defaults"))
+
+
+def defaults_text(invocation: Invocation) -> str:
+    """Return the text of the defaults-torrc; empty if there is none."""
     try:
-        return subprocess.run(
-            command,
-            input=torrc,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            cwd=invocation.folder if invocation.folder.is_dir() else "/",
-            timeout=SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TorRefusesError(f"tor has not read the configuration within {SECONDS:g} s") from None
+        return defaults_path(invocation).read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def unreadable(user: User, names: Sequence[str]) -> list[str]:
+    """Return those files that a user cannot read, and those folders that he cannot enter.
+
+    Folders end in a slash. Raises TorRefusesError.
+    """
+    try:
+        command = ["/bin/sh", "-c", _UNREADABLE, "sh", *dict.fromkeys(names)]
+        result = run_as(user, command, "", SECONDS)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise TorRefusesError(f"files cannot be read as Tor's user {user.uid}: {error}") from error
+    return [name for name in result.stdout.split("\0") if name]
+
+
+def _run(invocation: Invocation, torrc: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = invocation.command[0]
+    try:
+        return invocation.run(["-f", "-", *arguments], torrc, SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise TorRefusesError(f"tor has not read the configuration within {SECONDS:g} s") from error
     except (OSError, ValueError) as error:
-        raise TorRefusesError(f"{command[0]} cannot be run: {error}") from None
+        raise TorRefusesError(f"{program} cannot be run: {error}") from error
 
 
 def _messages(output: str) -> tuple[str, ...]:
@@ -168,7 +147,7 @@ def _messages(output: str) -> tuple[str, ...]:
 
 
 def _complaint(messages: Sequence[str], result: "subprocess.CompletedProcess[str]") -> str:
-    """Return what tor says is wrong: its last complaints, or the last that it said at all."""
+    """Return the last complaints of tor, or the last lines of its output if it has none."""
     telling = [message for message in messages if _TELLING.search(message)]
     said = telling or list(messages) or result.stderr.splitlines() or result.stdout.splitlines()
     last = " / ".join(said[-3:]) or f"exit code {result.returncode}"

@@ -1,0 +1,188 @@
+"""How a relay's Tor is started: its program, its options, its user.
+
+The program is never chosen by the process that answers at the control port. Its arguments are
+data: those of a known form are passed on, and the program runs as the relay's user.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import TorRefusesError
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import discovery, process, users
+from exitpolicy.tor.declared import declared
+from exitpolicy.tor.users import User
+
+PROGRAMS: Final = tuple(
+    Path(folder, "tor")
+    for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/tor/bin")
+)
+"""Where packages put Tor."""
+
+_TORRC: Final = frozenset({"-f", "--torrc-file"})
+_DEFAULTS: Final = "--defaults-torrc"
+_WITHOUT_VALUE: Final = frozenset({"--ignore-missing-torrc", "--allow-missing-torrc"})
+_DROPPED: Final = frozenset({"--quiet", "--hush"})
+_OPTION: Final = re.compile(r"(?:--?)?[+/]?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+"""An option of tor(1) on the command line; options that are commands have a dash inside."""
+_COMMANDS: Final = frozenset({"service", "keygen", "help", "h", "version", "digests", "library"})
+_SECONDS: Final = 10.0
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How a relay's Tor is started."""
+
+    command: tuple[str, ...]
+    """The program and its options, without the torrc."""
+    folder: Path
+    """Its working directory, to which relative paths in the torrc are relative."""
+    user: User | None = None
+    """The user as whom it reads its files; None: our own."""
+
+    @property
+    def drops_user(self) -> bool:
+        """Whether the program is to run as another user than we do."""
+        return self.user is not None and os.geteuid() == 0 and self.user.uid != 0
+
+    def run(
+        self, arguments: Sequence[str], text: str, seconds: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run the program as the relay's user, with `text` as its input.
+
+        Raises OSError, ValueError, subprocess.TimeoutExpired.
+        """
+        # Tor refuses to change to a user that it already is: this takes the option away.
+        without_user = ["/User"] if os.geteuid() != 0 or self.drops_user else []
+        command = [*self.command, *without_user, *arguments]
+        return run_as(self.user, command, text, seconds, folder=self.folder)
+
+
+def run_as(
+    user: User | None,
+    command: Sequence[str],
+    text: str,
+    seconds: float,
+    *,
+    folder: Path = Path("/"),
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command as a user, as root if that is None, with nothing else of our environment.
+
+    Who is not root runs it as himself. Raises OSError, ValueError, subprocess.TimeoutExpired.
+    """
+    other = user if user is not None and os.geteuid() == 0 and user.uid != 0 else None
+    home = users.home_of(os.geteuid() if other is None else other.uid)
+    return subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        cwd=folder if folder.is_dir() else "/",
+        timeout=seconds,
+        check=False,
+        env={**_ENVIRONMENT, **({} if home is None else {"HOME": str(home)})},
+        user=None if other is None else other.uid,
+        group=None if other is None else other.gid,
+        extra_groups=None if other is None else other.groups,
+    )
+
+
+def of_relay(relay: Relay, pid: int = 0) -> Invocation:
+    """Return how the Tor of a relay is started: the process `pid`, or a new one if that is 0.
+
+    Raises TorRefusesError if there is no program that can be trusted.
+    """
+    if pid == 0 or not is_tor(pid):
+        defaults = discovery.defaults_torrc(relay)
+        uid = declared(relay).uid
+        user = None if uid is None else users.by_uid(uid)
+        named = () if defaults is None else (_DEFAULTS, str(defaults))
+        return Invocation((str(program(relay)), *named), Path("/"), user)
+    options = known_options(process.arguments(pid))
+    return Invocation(
+        (str(program(relay, pid)), *options), process.working_folder(pid), process.user(pid)
+    )
+
+
+def is_tor(pid: int) -> bool:
+    """Tell whether a process has the name of a Tor. Its user is to be trusted for that, not it."""
+    seen = process.executable(pid)
+    return "tor" in (process.name(pid) if seen is None else seen.name)
+
+
+def program(relay: Relay | None = None, pid: int = 0) -> Path:
+    """Return the Tor program that verifies a relay's files.
+
+    It is the one in the config, or else that of the process `pid` or this host's, if only root can
+    change it. Raises TorRefusesError.
+    """
+    if relay is not None and relay.tor is not None:
+        return relay.tor
+    running = process.executable(pid) if pid else None
+    named_tor = [] if running is None or running.name != "tor" else [running]
+    for path in (*named_tor, *PROGRAMS):
+        real = Path(os.path.realpath(path))
+        if real.is_file() and os.access(real, os.X_OK) and users.only_changed_by_root(real):
+            return real
+    raise TorRefusesError(
+        "there is no tor program to verify with that only root can change",
+        hint="apt install tor; or name it in the config: tor: PATH, under the relay",
+    )
+
+
+def known_options(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return those arguments of a Tor that are options of tor(1), without the torrc.
+
+    A word of another form, and whatever follows it, is left out.
+    """
+    return tuple(word for part in _parts(arguments) for word in part)
+
+
+def defaults_of(arguments: Sequence[str]) -> Path | None:
+    """Return the defaults-torrc that the arguments of a Tor name; None if they name none."""
+    named = [part[1] for part in _parts(arguments) if part[0] == _DEFAULTS]
+    return Path(named[-1]) if named else None
+
+
+def _parts(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    rest = iter(arguments)
+    for word in rest:
+        if word in _TORRC:
+            next(rest, None)
+        elif word in _WITHOUT_VALUE:
+            yield (word,)
+        elif word in _DROPPED:
+            continue
+        elif word == _DEFAULTS:
+            value = next(rest, None)
+            if value is not None:
+                yield word, value
+        elif (match := _OPTION.fullmatch(word)) and match[1].lower() not in _COMMANDS:
+            if "/" in word:
+                yield (word,)
+            else:
+                value = next(rest, None)
+                if value is not None:
+                    yield word, value
+        else:
+            # No relay is started with this: what follows may be anything.
+            return
+
+
+def version(path: Path | str) -> str:
+    """Return the version of a tor program. Raises TorRefusesError."""
+    try:
+        result = run_as(None, [str(path), "--version"], "", _SECONDS)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise TorRefusesError(f"{path} cannot be run: {error}") from error
+    match = re.search(r"Tor version (\S+?)\.?(?:\s|$)", result.stdout)
+    if match is None:
+        raise TorRefusesError(f"{path} does not say its version")
+    return match[1]

@@ -1,0 +1,96 @@
+"""Whether a running Tor sees the same file at a path as we do.
+
+systemd gives a service its own view of /tmp, /home and more. A file there is read outside and
+missing inside. The lists of mounts tell, and everybody may read them: proc_pid_mountinfo(5).
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
+
+Location = tuple[str, str]
+"""A device, and a path in the file system on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    parent: str
+    device: str
+    root: str
+    """The path in its file system that is visible at `point`."""
+    point: str
+
+
+class Mounts:
+    """The mounts that a process sees."""
+
+    def __init__(self, text: bytes) -> None:
+        self._by_id: dict[str, _Mount] = {}
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) >= 6:
+                # Identifier, parent, device, root, mount point.
+                number, parent, device, root, point = (_unescaped(word) for word in words[:5])
+                self._by_id[number] = _Mount(parent, device, root, point)
+        self._children: dict[tuple[str, str], str] = {
+            (mount.parent, mount.point): number
+            for number, mount in self._by_id.items()
+            if mount.parent != number
+        }
+        """The mount on a point of another mount."""
+
+    @classmethod
+    def of_process(cls, pid: int | str) -> "Mounts | None":
+        """Return the mounts of a process; None if they cannot be seen."""
+        try:
+            return cls(Path(f"/proc/{pid}/mountinfo").read_bytes())
+        except OSError:
+            return None
+
+    def locate(self, path: str) -> Location | None:
+        """Return where an absolute path without links leads; None without a mount at `/`."""
+        tops = [n for n, m in self._by_id.items() if m.point == "/" and m.parent not in self._by_id]
+        if len(tops) != 1:
+            return None
+        current = self._topmost(tops[0], "/")
+        for prefix in _prefixes(path):
+            current = self._topmost(current, prefix)
+        mount = self._by_id[current]
+        inside = os.path.relpath(path, mount.point)
+        return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118
+
+    def _topmost(self, number: str, point: str) -> str:
+        while (child := self._children.get((number, point))) is not None:
+            number = child
+        return number
+
+
+def hidden(pid: int, paths: Iterable[Path]) -> list[Path]:
+    """Return those of the paths at which a process sees another file than we do.
+
+    A path that does not exist stands for the file that may be made there.
+    """
+    ours, theirs = Mounts.of_process("self"), Mounts.of_process(pid)
+    if ours is None or theirs is None:
+        return []
+    found: list[Path] = []
+    for path in paths:
+        places = dict.fromkeys((os.path.normpath(path), os.path.realpath(path)))
+        if any(ours.locate(place) != theirs.locate(place) for place in places):
+            found.append(path)
+    return found
+
+
+def _prefixes(path: str) -> list[str]:
+    """Return the folders that lead to a path, and the path itself, without the root."""
+    parts = [part for part in path.split("/") if part]
+    return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _unescaped(word: bytes) -> str:
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), word))

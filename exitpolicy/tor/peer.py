@@ -1,0 +1,114 @@
+"""Who listens at a control port, as the kernel says it.
+
+Anyone may listen at a free TCP port, and a socket may be replaced. What is sent to the wrong
+process, such as a password, is lost. So the user of the peer is known before anything is sent.
+"""
+
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.tor import process
+
+_LOCAL_PEERCRED: Final = 1
+"""FreeBSD: unix(4)."""
+_UNSEEN_SECONDS: Final = 0.2
+"""How long the tables may lack a connection: they have it once the kernels agree on it."""
+_POLL_SECONDS: Final = 0.01
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+class PeerUnknownError(Exception):
+    """The kernel does not say who is at the other end: `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The process at the other end of a connection."""
+
+    uid: int
+    pid: int
+    """0 if it cannot be seen."""
+
+
+def of_connection(connection: socket.socket, seconds: float) -> Peer:
+    """Return who accepted a connection; wait at most `seconds` for that. Nothing is sent.
+
+    Raises PeerUnknownError.
+    """
+    if connection.family == socket.AF_UNIX:
+        return _of_unix(connection)
+    return _of_tcp(connection, seconds)
+
+
+def _of_unix(connection: socket.socket) -> Peer:
+    try:
+        if sys.platform == "linux":
+            layout = struct.Struct("3i")
+            data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+            pid, uid, _ = layout.unpack(data)
+            return Peer(uid, pid)
+        data = connection.getsockopt(0, _LOCAL_PEERCRED, 256)
+        _, uid = struct.unpack_from("=II", data)
+        return Peer(uid, 0)
+    except (OSError, struct.error) as error:
+        raise PeerUnknownError(f"the kernel does not say who listens: {error}") from error
+
+
+def _of_tcp(connection: socket.socket, seconds: float) -> Peer:
+    """Find the other end of the connection in the kernel's tables.
+
+    The listening socket would tell as much, but another one may have taken its place by now. As
+    long as nobody has accepted the connection, its end belongs to no inode.
+    """
+    try:
+        ours, theirs = connection.getsockname()[:2], connection.getpeername()[:2]
+    except OSError as error:
+        raise PeerUnknownError(f"it closed the connection: {error.strerror}") from error
+    pairs = [f" {a} {b} ".encode() for a, b in zip(_forms(theirs), _forms(ours), strict=True)]
+    begun = time.monotonic()
+    while True:
+        found = _row(pairs)
+        if found is not None and found[1] != 0:
+            uid, inode = found
+            return Peer(uid, process.socket_holder(inode, uid))
+        waited = time.monotonic() - begun
+        if found is None and waited >= _UNSEEN_SECONDS:
+            raise PeerUnknownError("the kernel does not say who listens there on this host")
+        if waited >= seconds:
+            raise PeerUnknownError("it does not answer")
+        time.sleep(_POLL_SECONDS)
+
+
+def _row(pairs: list[bytes]) -> tuple[int, int] | None:
+    """Return user and inode of the socket with one of the pairs of addresses; None if none."""
+    for table, pair in ((table, pair) for table in _TABLES for pair in pairs):
+        try:
+            content = table.read_bytes()
+        except OSError:
+            continue
+        start = content.find(pair)
+        if start >= 0:
+            # Addresses (2), state, queues, timer, retransmissions, user, time-out, inode.
+            words = content[start:].split(b"\n", 1)[0].split()
+            return int(words[6]), int(words[8])
+    return None
+
+
+def _forms(address: tuple[str, int]) -> tuple[str, ...]:
+    """Return an address as /proc/net/tcp and /proc/net/tcp6 write it: native words in hex."""
+    host, port = address[0].partition("%")[0], address[1]
+    if ":" in host:
+        packed = socket.inet_pton(socket.AF_INET6, host)
+        return (f"{_words(packed)}:{port:04X}",)
+    packed = socket.inet_aton(host)
+    mapped = b"\0" * 10 + b"\xff\xff" + packed
+    return f"{_words(packed)}:{port:04X}", f"{_words(mapped)}:{port:04X}"
+
+
+def _words(packed: bytes) -> str:
+    return "".join(f"{word:08X}" for (word,) in struct.iter_unpack("=I", packed))
