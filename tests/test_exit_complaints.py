@@ -113,7 +113,7 @@ def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
     blocked: ExitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`reply --template` prints what an operator's own file may begin with, and then changes."""
-    monkeypatch.setattr("exitpolicy.cli.complaints.REPLIES", tmp_path)
+    monkeypatch.setattr("exitpolicy.storage.reply_templates.FOLDER", tmp_path)
     answer = blocked.run("reply", str(MAIL)).out
     printed = blocked.run("reply", "--template", "greeting", "--lang", "it")
     assert (printed.code, printed.err) == (0, "")
@@ -126,12 +126,141 @@ def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
     assert "Gentili" in blocked.run("reply", "--template", "greeting", "--lang", "it").out
 
 
-def test_a_template_that_is_not_there_is_named_with_those_that_are(blocked: ExitHost) -> None:
-    """A wrong name, and no name of what to answer, are mistakes of usage with a hint."""
-    done = blocked.run("reply", "--template", "nope")
+@pytest.mark.parametrize("option", ["--template", "--kind", "--lang", "--to"])
+def test_a_choice_that_is_not_there_is_named_with_those_that_are(
+    blocked: ExitHost, option: str
+) -> None:
+    """A wrong choice is a mistake of usage (2) that lists the right ones, and so does the help."""
+    known = {"--lang": "fr", "--to": "reporter"}.get(option, "law-enforcement")
+    done = blocked.run("reply", str(MAIL), option, "nope")
     assert done.code == 2
-    assert "law-enforcement" in done.err
+    assert known in done.err
+    assert known in blocked.run("reply", "--help").out
+
+
+def test_nothing_to_answer_is_a_mistake_of_usage(blocked: ExitHost) -> None:
+    """Neither a file nor a name, two files, and an invalid address end with 2."""
     assert blocked.run("reply").code == 2
+    assert blocked.run("reply", str(MAIL), str(MAIL.with_name("README.md"))).code == 2
+    done = blocked.run("reply", str(MAIL), "--recipient", "Ada <a@b.example>")
+    assert (done.code, "--recipient a@b.example" in done.err) == (2, True)
+
+
+def _mail(folder: Path, headers: str, body: str) -> str:
+    path = folder / f"{len(list(folder.iterdir()))}.eml"
+    path.write_text(f"{headers}\nMessage-ID: <a@b.example>\n\n{body}\n", encoding="utf-8")
+    return str(path)
+
+
+ATTACK = "Your IP 185.220.101.4 attacked our server 91.201.214.77 port 22, SSH brute force."
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "=?utf-8?q?ceo=40bank=2Eexample?= <abuse@isp.example>",
+        '"ceo@bank.example" <abuse@isp.example>',
+        "abuse@isp.example (ceo@bank.example)",
+    ],
+)
+def test_the_sender_is_answered_and_not_the_name_that_he_gives_himself(
+    blocked: ExitHost, tmp_path: Path, sender: str
+) -> None:
+    """The address is parsed before the name is decoded."""
+    mail = _mail(tmp_path, f"From: {sender}\nSubject: x", ATTACK)
+    done = blocked.run("reply", mail, "--eml")
+    assert done.code == 0, done
+    assert "\nTo: abuse@isp.example\n" in f"\n{done.out}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "From: abuse@isp.example\nReply-To: victim@third.example",
+        "From: abuse@isp.example\nReply-To: v1@isp.example, v2@isp.example",
+        "From: abuse@isp.example\nReply-To: group: v1@isp.example, v2@isp.example;",
+        "From: abuse@isp.example\nReply-To: abuse@isp.example\nReply-To: victim@third.example",
+        'From: abuse@isp.example\nReply-To: "|/bin/sh" <"|/bin/sh -c id"@localhost>',
+        "From: abuse@isp.example\nReply-To: -oQ/tmp@isp.example",
+        "From: abuse@isp.example\nReply-To: abuse@\u0456sp.example",
+        "From: abuse@isp.example\nFrom: victim@third.example",
+        'From: "unbalanced abuse@isp.example <victim@third.example>',
+    ],
+)
+def test_an_unclear_address_needs_a_decision(
+    blocked: ExitHost, tmp_path: Path, headers: str
+) -> None:
+    """Without a terminal nothing is written (2) until --recipient says who gets the answer."""
+    mail = _mail(tmp_path, f"{headers}\nSubject: x", ATTACK)
+    for form in ("--eml", "--json"):
+        done = blocked.run("reply", mail, form)
+        assert (done.code, "Subject" in done.out) == (2, False), done
+        assert "--recipient ADDRESS" in done.err
+        assert "abuse@isp.example" in done.err
+    named = blocked.run("reply", mail, "--eml", "--recipient", "noc@isp.example")
+    assert (named.code, "\nTo: noc@isp.example\n" in named.out) == (0, True), named
+    text = blocked.run("reply", mail)
+    assert text.code == 0
+    assert "decide who gets it" in text.err
+
+
+def test_a_domain_that_looks_like_another_is_shown(blocked: ExitHost, tmp_path: Path) -> None:
+    """A punycode domain is shown in the letters that a mail program shows."""
+    mail = _mail(tmp_path, "From: abuse@xn--80ak6aa92e.com\nSubject: x", ATTACK)
+    assert "\u0430\u0440\u0440\u04cf\u0435.com" in blocked.run("reply", mail, "--eml").err
+
+
+def test_what_a_hostile_mail_holds_reaches_no_header(blocked: ExitHost, tmp_path: Path) -> None:
+    """Encoded line ends, escape sequences and bidirectional controls add and hide nothing."""
+    mail = _mail(
+        tmp_path,
+        "From: =?utf-8?q?a=0ABcc=3A_evil=40x.example?= <abuse@isp.example>\n"
+        "Subject: =?utf-8?q?hi=0ABcc=3A_evil=40x.example=0A=0Abody?= "
+        "\u202eRTL\x1b]0;pwned\x07\x9b2J\n"
+        "References: <x@y.example>\n =?utf-8?q?=0ABcc=3A_e=40x?= <r2@\u202ex>",
+        ATTACK,
+    )
+    done = blocked.run("reply", mail, "--eml")
+    assert done.code == 0, done
+    parsed = BytesParser(policy=email.policy.default).parsebytes(done.out.encode())
+    assert parsed["Bcc"] is None
+    assert parsed["To"] == "abuse@isp.example"
+    assert parsed["References"] == "<x@y.example> <a@b.example>"
+    assert str(parsed["Subject"]).isprintable()
+    assert all(c.isprintable() or c == "\n" for c in done.out + done.err)
+
+
+def test_a_stranger_who_names_a_ticket_learns_nothing_of_its_blocks(
+    make_host: HostMaker, tmp_path: Path
+) -> None:
+    """Only a destination that the complaint names, or a block that the operator names, is in it."""
+    host = make_host(extra=OPERATOR)
+    for destination, ticket in (("91.201.214.77", "KZ-CERT#4711"), ("91.201.214.88", "ABC-1234")):
+        done = host.run("block", destination, "--until", "30d", "--reference", ticket)
+        assert done.code == 0, done
+    headers = "From: evil@x.example\nSubject: hello KZ-CERT#4711"
+    stranger = _mail(tmp_path, headers, "Ticket: KZ-CERT#4711, Ticket: ABC-1234. Please answer.")
+    answer = host.run("reply", stranger)
+    assert answer.code == 0, answer
+    assert "91.201.214" not in answer.out
+    assert "91.201.214.77" in answer.err
+    assert f"exitpol reply {stranger} 'KZ-CERT#4711'" in answer.err
+
+    wide = _mail(tmp_path, headers, "Your IP 185.220.101.4 attacked our network 91.201.0.0/16.")
+    assert "91.201.214" not in host.run("reply", wide).out
+
+    named = host.run("reply", stranger, "KZ-CERT#4711").out
+    assert "91.201.214.77" in named
+    assert "91.201.214.88" not in named
+    assert "91.201.214.88" in host.run("reply", stranger, "91.201.214.88").out
+    assert host.run("reply", stranger, "T#unknown").code == 9
+
+    victim = _mail(tmp_path, headers, ATTACK)
+    assert "91.201.214.77" in host.run("reply", victim).out
+
+    assert host.run("lift", "91.201.214.77").code == 0
+    assert "91.201.214" not in host.run("reply", stranger, "--kind", "lifted").out
+    assert "91.201.214.77" in host.run("reply", victim, "--kind", "lifted").out
 
 
 def test_without_a_terminal_a_destination_must_be_named(blocked: ExitHost) -> None:

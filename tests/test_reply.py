@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from email import message_from_bytes
 from email.message import EmailMessage
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,29 +14,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exitpolicy.complaint import Complaint, Envelope, read_complaint
+from exitpolicy.complaint import Kind as ComplaintKind
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.reply.compose import Letter, mailbox, write
 from exitpolicy.reply.facts import (
     EXONERATOR,
     KINDS,
     LANGUAGES,
     MAX_TEXT,
+    PARAGRAPHS,
     RECIPIENTS,
     BlockFact,
     Kind,
     Language,
-    Operator,
     Original,
     Recipient,
-    Relay,
     ReplyFacts,
+    canonical_address,
     clean,
     exonerator_urls,
     time_text,
 )
-from exitpolicy.reply.letter import Letter, choose_kind, choose_language, mailbox, render
+from exitpolicy.reply.letters import load_letter, shipped
 from exitpolicy.reply.mail import as_eml
-from exitpolicy.reply.template import Template
-from exitpolicy.reply.templates import MAX_BYTES, load_template
+from exitpolicy.reply.select import (
+    Doubt,
+    address_of,
+    is_cert,
+    kind_of,
+    language_of,
+    recipient_of,
+)
+from exitpolicy.reply.template import Source, Template, check_letter, compile_letter
+from exitpolicy.storage import reply_templates
+from exitpolicy.storage.reply_templates import MAX_BYTES
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MONTH = timedelta(days=30)
@@ -51,19 +62,20 @@ STILL = BlockFact(destination="192.0.2.78", since=NOON - MONTH, until=NOON, live
 
 FULL = ReplyFacts(
     recipient="reporter",
-    operator=Operator(
-        name="Ada Rossi", contact="abuse@exit.example", relay_name="lampo", address="198.51.100.4"
-    ),
-    relay=Relay(nickname="lampo1", fingerprint=FINGERPRINT, address="198.51.100.5"),
+    operator="Ada Rossi",
+    contact="abuse@exit.example",
+    relay="lampo",
+    fingerprint=FINGERPRINT,
+    address="198.51.100.4",
     blocks=(LIVE,),
     references=("KZ-CERT#4711",),
     incidents=(NOON - timedelta(days=3),),
     deadline=NOON + timedelta(days=2),
+    to="info@cert.example",
     original=Original(
         subject="Abuse report [KZ-CERT#4711]",
         message_id="<one@cert.example>",
         references=("<zero@cert.example>",),
-        reply_to="CERT <info@cert.example>",
     ),
 )
 BARE = ReplyFacts(recipient="reporter")
@@ -77,11 +89,11 @@ VARIANTS = {
     "no block": replace(FULL, blocks=()),
     "lifted": replace(FULL, blocks=(), lifted=(ENDED, replace(ENDED, until=None))),
     "lifted and live": replace(FULL, blocks=(LIVE,), lifted=(ENDED,)),
-    "no operator": replace(FULL, operator=Operator()),
-    "no relay": replace(FULL, relay=Relay(), operator=Operator(name="Ada")),
+    "no operator": replace(FULL, operator=None, contact=None),
+    "no relay": replace(FULL, relay=None, fingerprint=None, address=None),
     "long IPv6": replace(
         FULL,
-        operator=replace(FULL.operator, address="2001:db8:1111:2222:3333:4444:5555:6666"),
+        address="2001:db8:1111:2222:3333:4444:5555:6666",
         incidents=(NOON - MONTH, NOON),
     ),
 }
@@ -107,7 +119,12 @@ LIFTED_WORDS = {
 @cache
 def template(kind: Kind, language: Language) -> Template:
     """Return a template as it comes with exitpol."""
-    return load_template(kind, language)
+    return load_letter(kind, language, {})
+
+
+def load(kind: Kind, language: Language, folder: Path) -> Template:
+    """Return a template with the operator's files in a folder."""
+    return load_letter(kind, language, reply_templates.read(language, folder))
 
 
 def flat(letter: Letter) -> str:
@@ -141,7 +158,7 @@ def assert_tidy(letter: Letter) -> None:
 def test_every_letter_is_complete_and_tidy(variant: str) -> None:
     """Every kind, language and recipient renders, whichever facts are there, nothing unfilled."""
     for kind, language, recipient in every_letter():
-        letter = render(template(kind, language), replace(VARIANTS[variant], recipient=recipient))
+        letter = write(template(kind, language), replace(VARIANTS[variant], recipient=recipient))
         assert_tidy(letter)
         for left in ("$", "@if", "@end", "@else", "@each", "@include", "None", "|", "{", "}"):
             assert left not in letter.body, (kind, language, recipient, left)
@@ -151,7 +168,7 @@ def test_every_letter_is_complete_and_tidy(variant: str) -> None:
 def test_letters_are_short() -> None:
     """With one block and everything known, a body has at most 200 words."""
     for kind, language, recipient in every_letter():
-        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        letter = write(template(kind, language), replace(FULL, recipient=recipient))
         words = re.findall(r"\w\S*", letter.body)
         assert len(words) <= 200, (kind, language, recipient, len(words))
 
@@ -160,7 +177,7 @@ def test_every_letter_names_the_relay() -> None:
     """Whoever reads a letter about abuse sees which address is the Tor exit."""
     for kind, language, recipient in every_letter():
         if kind not in {"lifted", "unblock"}:
-            letter = render(template(kind, language), replace(FULL, recipient=recipient))
+            letter = write(template(kind, language), replace(FULL, recipient=recipient))
             assert "198.51.100.4" in flat(letter)
             assert " Tor" in flat(letter)
 
@@ -168,7 +185,7 @@ def test_every_letter_names_the_relay() -> None:
 def test_every_letter_says_whom_to_write_to() -> None:
     """A reporter always learns how to reach the operator."""
     for kind, language, _ in every_letter():
-        assert "abuse@exit.example" in render(template(kind, language), FULL).body
+        assert "abuse@exit.example" in write(template(kind, language), FULL).body
 
 
 def test_reporters_learn_how_to_block_tor_themselves() -> None:
@@ -180,7 +197,7 @@ def test_reporters_learn_how_to_block_tor_themselves() -> None:
     for kind in kinds:
         for language in LANGUAGES:
             text = template(kind, language)
-            reporter, isp = render(text, FULL), render(text, replace(FULL, recipient="isp"))
+            reporter, isp = write(text, FULL), write(text, replace(FULL, recipient="isp"))
             assert "https://check.torproject.org/torbulkexitlist" in reporter.body
             assert "dnsel.torproject.org" in reporter.body
             assert "torbulkexitlist" not in isp.body
@@ -191,7 +208,7 @@ def test_letters_point_to_exonerator_on_the_day() -> None:
     line = f"  {EXONERATOR}?ip=198.51.100.4&timestamp=2026-11-19"
     for kind, language, recipient in every_letter():
         if kind not in {"lifted", "unblock", "no-detail"}:
-            letter = render(template(kind, language), replace(FULL, recipient=recipient))
+            letter = write(template(kind, language), replace(FULL, recipient=recipient))
             assert line in letter.body.split("\n")
 
 
@@ -199,7 +216,7 @@ def test_the_provider_is_asked_to_close_the_ticket() -> None:
     """To the provider the tone is another: the same facts, and a request to close the ticket."""
     for kind, language, _ in every_letter():
         text = template(kind, language)
-        reporter, isp = render(text, FULL), render(text, replace(FULL, recipient="isp"))
+        reporter, isp = write(text, FULL), write(text, replace(FULL, recipient="isp"))
         assert not re.search(r"\bticket", flat(reporter), re.IGNORECASE)
         if kind not in {"lifted", "unblock", "no-detail", "law-enforcement"}:
             assert re.search(r"\bticket", flat(isp), re.IGNORECASE), (kind, language)
@@ -208,14 +225,14 @@ def test_the_provider_is_asked_to_close_the_ticket() -> None:
 def test_united_states_law_is_only_in_the_english_copyright_letter() -> None:
     """17 U.S.C. 512(a) is mentioned where it may apply, and nowhere else."""
     for kind, language, recipient in every_letter():
-        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        letter = write(template(kind, language), replace(FULL, recipient=recipient))
         assert ("512(a)" in letter.body) == (kind == "copyright" and language == "en")
 
 
 def test_the_deadline_is_named() -> None:
     """The answer to a deadline says which one it answers."""
     for language in LANGUAGES:
-        letter = render(template("deadline", language), replace(FULL, recipient="isp"))
+        letter = write(template("deadline", language), replace(FULL, recipient="isp"))
         assert "2026-11-24 12:00 UTC" in flat(letter)
 
 
@@ -225,7 +242,7 @@ def test_the_deadline_is_named() -> None:
 def test_live_blocks_are_claimed_with_their_end() -> None:
     """What Tor enforces is named, with the day on which it ends."""
     for kind, language, recipient in every_letter():
-        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        letter = write(template(kind, language), replace(FULL, recipient=recipient))
         assert "203.0.113.7:22" in flat(letter), (kind, language, recipient)
         assert "2026-12-22 12:00 UTC" in flat(letter)
         if kind not in {"lifted", "unblock"}:
@@ -237,14 +254,14 @@ def test_nothing_is_claimed_that_is_not_live(blocks: tuple[BlockFact, ...]) -> N
     """A block that is merely recorded is never said to be in force."""
     for kind, language, recipient in every_letter():
         facts = replace(FULL, recipient=recipient, blocks=blocks)
-        assert BLOCKED_WORDS[language] not in flat(render(template(kind, language), facts))
+        assert BLOCKED_WORDS[language] not in flat(write(template(kind, language), facts))
 
 
 def test_a_pending_block_stands_apart_from_a_live_one() -> None:
     """With both, the claim is followed by the live one only, the caveat by the pending one only."""
     for language in LANGUAGES:
         text = template("brute-force", language)
-        body = render(text, replace(FULL, blocks=(PENDING, LIVE))).body
+        body = write(text, replace(FULL, blocks=(PENDING, LIVE))).body
         paragraphs = body.split("\n\n")
         claim = next(p for p in paragraphs if BLOCKED_WORDS[language] in p)
         caveat = next(p for p in paragraphs if PENDING.destination in p)
@@ -257,8 +274,8 @@ def test_an_automatic_end_is_promised_only_if_every_block_has_one() -> None:
     """A block without an end takes the sentence about the end away."""
     for language in LANGUAGES:
         text = template("brute-force", language)
-        ending = flat(render(text, FULL))
-        without = flat(render(text, replace(FULL, blocks=(LIVE, FOREVER))))
+        ending = flat(write(text, FULL))
+        without = flat(write(text, replace(FULL, blocks=(LIVE, FOREVER))))
         word = re.search(r"autom[aá]ti\w+", ending)
         assert word is not None
         assert word[0] not in without
@@ -270,37 +287,33 @@ def test_a_lift_is_announced_only_if_tor_lets_through_again() -> None:
     for kind in kinds:
         for language in LANGUAGES:
             text = template(kind, language)
-            done = flat(render(text, replace(FULL, lifted=(ENDED, STILL))))
+            done = flat(write(text, replace(FULL, lifted=(ENDED, STILL))))
             assert LIFTED_WORDS[language] in done, (kind, language)
             assert ENDED.destination in done
             assert STILL.destination not in done
             for lifted in ((), (STILL,)):
-                letter = flat(render(text, replace(FULL, blocks=(), lifted=lifted)))
+                letter = flat(write(text, replace(FULL, blocks=(), lifted=lifted)))
                 assert LIFTED_WORDS[language] not in letter, (kind, language)
 
 
 # --- the languages --------------------------------------------------------------------------
 
 
-def _shipped(language: str) -> dict[str, str]:
-    folder = files("exitpolicy.reply") / "templates" / language
-    return {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_languages_have_the_same_templates(language: str) -> None:
+def test_languages_have_the_same_templates(language: Language) -> None:
     """Each language has the same files; each file the same facts, conditions and includes."""
-    english, other = _shipped("en"), _shipped(language)
-    assert {f"{kind}.txt" for kind in KINDS} <= english.keys() == other.keys()
-    for name, text in english.items():
-        skeleton = re.compile(r"^@.*$|\$\w+", re.MULTILINE)
-        assert skeleton.findall(other[name]) == skeleton.findall(text), name
+    english, other = shipped("en"), shipped(language)
+    assert english.keys() == other.keys() == {*KINDS, *PARAGRAPHS}
+    for name, source in english.items():
+        tags = re.compile(r"\{[{%].*?[%}]\}")
+        assert tags.findall(other[name].text) == tags.findall(source.text), name
 
 
 def test_template_files_are_tidy() -> None:
     """No tabs, no trailing blanks, no overlong line, one final newline, no lonely typography."""
     for language in LANGUAGES:
-        for name, text in _shipped(language).items():
+        for name, source in shipped(language).items():
+            text = source.text
             assert text.endswith("\n"), name
             assert "\n\n\n" not in text, name
             for line in text.split("\n"):
@@ -309,11 +322,18 @@ def test_template_files_are_tidy() -> None:
                 assert len(line) <= 100, (language, name)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_letter_renders_with_every_combination_of_facts(language: Language) -> None:
+    """No combination of missing facts leaves a hole: what load_letter proves for own letters."""
+    for kind in KINDS:
+        check_letter(template(kind, language))
+
+
 def test_what_belongs_together_is_not_torn_apart() -> None:
     """A line never starts with the colon that French parts from its word, nor with `UTC`."""
     for kind in KINDS:
         for variant in VARIANTS.values():
-            for line in render(template(kind, "fr"), variant).body.split("\n"):
+            for line in write(template(kind, "fr"), variant).body.split("\n"):
                 assert not re.match(r"\s*([:;?!»]|UTC)", line), (kind, line)
 
 
@@ -327,68 +347,212 @@ def _override(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def same(one: Template, other: Template) -> bool:
+    """Tell whether two templates write the same letter."""
+    return all(write(one, facts) == write(other, facts) for facts in VARIANTS.values())
+
+
 def test_the_operator_overrides_a_letter(tmp_path: Path) -> None:
     """A file of the same name replaces the letter; the other letters stay."""
-    _override(tmp_path, "it/spam.txt", "Subject: Mio\nCiao, costa 5 $$.\n@include signature\n")
-    letter = render(load_template("spam", "it", tmp_path), replace(FULL, original=None))
+    _override(
+        tmp_path, "it/spam.txt", 'Subject: Mio\nCiao, costa 5 $.\n{% include "signature" %}\n'
+    )
+    letter = write(load("spam", "it", tmp_path), replace(FULL, original=None))
     assert letter.subject == "Mio [KZ-CERT#4711]"
     assert letter.body.startswith("Ciao, costa 5 $. Per qualsiasi")
-    assert load_template("ddos", "it", tmp_path) == template("ddos", "it")
-    assert load_template("spam", "de", tmp_path) == template("spam", "de")
+    assert same(load("ddos", "it", tmp_path), template("ddos", "it"))
+    assert same(load("spam", "de", tmp_path), template("spam", "de"))
 
 
 def test_the_operator_overrides_a_shared_paragraph(tmp_path: Path) -> None:
     """A shared paragraph is replaced in every letter that includes it."""
     _override(tmp_path, "en/greeting.txt", "\ufeffDear all,\r\n")
     for kind in ("spam", "fraud"):
-        assert render(load_template(kind, "en", tmp_path), FULL).body.startswith("Dear all,\n\n")
+        assert write(load(kind, "en", tmp_path), FULL).body.startswith("Dear all,\n\n")
 
 
 def test_no_folder_is_no_override(tmp_path: Path) -> None:
     """A folder that does not exist, or is empty, changes nothing."""
-    assert load_template("spam", "en", tmp_path / "missing") == template("spam", "en")
-    assert load_template("spam", "en", tmp_path) == template("spam", "en")
+    assert reply_templates.read("en", tmp_path / "missing") == {}
+    assert reply_templates.read("en", tmp_path) == {}
     _override(tmp_path, "README", "notes of the operator")
-    _override(tmp_path, "en/spam.txt~", "@broken")
+    _override(tmp_path, "en/spam.txt~", "{% broken")
     _override(tmp_path, ".git/config", "[core]")
     (tmp_path / "en" / ".#spam.txt").symlink_to("user@host.1")
-    assert load_template("spam", "en", tmp_path) == template("spam", "en")
+    assert reply_templates.read("en", tmp_path) == {}
+
+
+def test_what_templates_may_use(tmp_path: Path) -> None:
+    """Conditions, defaults and inline forms of Jinja2 work; facts are never templates."""
+    _override(
+        tmp_path,
+        "en/spam.txt",
+        "Subject: a\n"
+        "{# a note #}\n"
+        "| {{ operator if operator else 'nobody' }}, {{ contact | default('unknown') }}\n"
+        "{% if relay is defined and not (isp or not blocks) %}\n"
+        "| {{ relay }}\n"
+        "{% elif isp %}\n"
+        "| isp\n"
+        "{% endif %}\n"
+        "{% for block in live if block.until %}\n"
+        "| {{ block.destination }}{% if ending %} ends{% endif +%}\n"
+        "{% else %}\n"
+        "| none\n"
+        "{% endfor %}\n"
+        "| {{ '{{' }}, {% raw %}{{ x }}{% endraw +%}\n",
+    )
+    own = load("spam", "en", tmp_path)
+    assert write(own, replace(FULL, operator="{{ contact }}{% if %}")).body == (
+        "{{ contact }}{% if %}, abuse@exit.example\nlampo\n203.0.113.7:22 ends\n{{, {{ x }}\n"
+    )
+    assert write(own, replace(BARE, recipient="isp")).body == (
+        "nobody, unknown\nisp\nnone\n{{, {{ x }}\n"
+    )
 
 
 BROKEN = {
-    "unknown placeholder": ("Subject: a\n\nHello $nmae\n", 3, r"unknown placeholder \$nmae"),
-    "unknown in braces": ("Subject: a\n${a-b}\n", 2, "unknown placeholder"),
-    "unclosed braces": ("Subject: a\n${name\n", 2, "without a name"),
-    "lone dollar": ("Subject: a\n\ncosts 5 $\n", 3, r"write \$\$|without a name"),
-    "unguarded": ("Subject: a\n\n\nby $deadline\n", 4, "may be missing"),
-    "guarded elsewhere": (
-        "Subject: a\n@if deadline\n@else\n$deadline\n@end\n",
-        4,
-        "may be missing",
+    "unknown name": ("Subject: a\n\nHello {{ nmae }}\n", 3, "unknown name nmae"),
+    "unknown condition": ("Subject: a\n{% if nothing %}\n{% endif %}\n", 2, "unknown name nothing"),
+    "unknown field": (
+        "Subject: a\n{% for block in live %}\n{{ block.untill }}\n{% endfor %}\n",
+        3,
+        "unknown name block.untill",
     ),
-    "outside its list": ("Subject: a\n$url\n", 2, "inside the @each"),
-    "field unguarded": ("Subject: a\n@each live\n$until\n@end\n", 3, "may be missing"),
-    "unknown condition": ("Subject: a\n@if nothing\n@end\n", 2, "no such fact"),
-    "unknown list": ("Subject: a\n@each blocks\n@end\n", 2, "no such list"),
-    "nested lists": ("Subject: a\n@each live\n@each live\n@end\n@end\n", 3, "inside another"),
-    "no end": ("Subject: a\n@if live\nx\n", 3, r"@if live of line 2 needs"),
-    "no end, nothing": ("Subject: a\n@if live", 2, r"@if live of line 2 needs"),
-    "two elses": ("Subject: a\n@if live\n@else\n@else\n@end\n", 4, "needs one @end"),
-    "else in each": ("Subject: a\n@each live\n@else\n@end\n", 3, "needs one @end"),
-    "lone end": ("Subject: a\nx\n@end\n", 3, "without an @if"),
-    "unknown directive": ("Subject: a\n@import os\n", 2, "no directive"),
-    "missing include": ("Subject: a\n@include ../../passwd\n", 2, "no template"),
-    "includes a letter": ("Subject: a\n@include spam\n", 2, "includes itself"),
-    "includes another letter": ("Subject: a\n@include ddos\n", 2, "is a letter"),
+    "field of a text": ("Subject: a\n{% if contact.upper %}\n{% endif %}\n", 2, "unknown name"),
+    "field of a field": (
+        "Subject: a\n{% for b in live %}\n{{ b.until.year }}\n{% endfor %}\n",
+        3,
+        "unknown name",
+    ),
+    "unguarded": ("Subject: a\n\n\nby {{ deadline }}\n", 4, "deadline may be missing"),
+    "guarded elsewhere": (
+        "Subject: a\n{% if deadline %}\n{% else %}\n{{ deadline }}\n{% endif %}\n",
+        4,
+        "deadline may be missing",
+    ),
+    "guarded by another": (
+        "Subject: a\n{% if contact or deadline %}\n{{ deadline }}\n{% endif %}\n",
+        3,
+        "deadline may be missing",
+    ),
+    "filtered": ("Subject: a\n{{ contact and contact }}\n", 2, "contact may be missing"),
+    "outside its list": ("Subject: a\n{{ block.until }}\n", 2, "unknown name block.until"),
+    "after its list": (
+        "Subject: a\n{% for url in exonerator %}\n{% endfor %}\n{{ url }}\n",
+        4,
+        "unknown name url",
+    ),
+    "field unguarded": (
+        "Subject: a\n{% for block in live %}\n{{ block.until }}\n{% endfor %}\n",
+        3,
+        "until may be missing",
+    ),
+    "item outside its list": ('Subject: a\n{% include "item" %}\n', 1, "unknown name block"),
+    "unknown list": ("Subject: a\n{% for block in blocks %}\n{% endfor %}\n", 2, "cannot be"),
+    "list of characters": ("Subject: a\n{% for c in contact %}\n{% endfor %}\n", 2, "cannot be"),
+    "nested lists": (
+        "Subject: a\n{% for b in live %}\n{% for c in live %}\n{% endfor %}\n{% endfor %}\n",
+        3,
+        "cannot be repeated",
+    ),
+    "item with the name of a fact": (
+        "Subject: a\n{% for isp in live %}\n{% endfor %}\n",
+        2,
+        "cannot be repeated",
+    ),
+    "printed list": ("Subject: a\n\n{{ live }}\n", 3, "only a text can be printed"),
+    "printed flag": ("Subject: a\n\n{{ not contact }}\n", 3, "only a text can be printed"),
+    "printed number": ("Subject: a\n\n{{ 5 }}\n", 3, "only a text can be printed"),
+    "no end": ("Subject: a\n{% if live %}\nx\n", 3, "Unexpected end"),
+    "lone end": ("Subject: a\nx\n{% endif %}\n", 3, "unknown tag"),
+    "unclosed": ("Subject: a\n\n{{ contact\n", 3, "."),
+    "unknown tag": ("Subject: a\n{% nonsense %}\n", 2, "unknown tag"),
+    "missing include": ('Subject: a\n{% include "../../passwd" %}\n', 2, "no template"),
+    "computed include": ("Subject: a\n{% include contact %}\n", 2, "no such statement"),
+    "includes a letter": ('Subject: a\n{% include "spam" %}\n', 2, "includes itself"),
+    "includes another letter": ('Subject: a\n{% include "ddos" %}\n', 2, "is a letter"),
+    "joined lines": ("Subject: a\n\nHello{% if isp %} all{% endif %}\nx\n", 3, "joins it"),
     "no subject": ("Hello\n", 1, "starts with its subject"),
     "empty subject": ("Subject:  \nHello\n", 1, "starts with its subject"),
-    "subject with a fact": ("Subject: $operator\nHello\n", 1, "plain text"),
+    "subject with a fact": ("Subject: {{ operator }}\nHello\n", 1, "plain text"),
     "empty": ("", 1, "starts with its subject"),
     "control character": ("Subject: a\n\nx\x1b[2J\n", 3, "control character"),
-    "too deep": ("Subject: a\n" + "@if live\n" * 5000, 15, "deeper"),
-    "too long": ("Subject: a\n" + "x\n" * 3000, 2002, "more than 2000 lines"),
+    "too deep": ("Subject: a\n" + "{% if live %}\n" * 50 + "{% endif %}\n" * 50, 41, "deeper"),
+    "far too deep": ("Subject: a\n" + "{% if live %}" * 2500 + "{% endif %}" * 2500, 1, "deep"),
+    "deep expression": ("Subject: a\n{% if " + "(" * 9000 + "isp" + ")" * 9000 + " %}", 1, "deep"),
+    "long expression": (
+        "Subject: a\n{% if " + "isp or " * 9000 + "isp %}x{% endif +%}\n",
+        2,
+        "deep",
+    ),
     "too big": ("x" * (MAX_BYTES + 1), 1, "bytes"),
+    "too long": ("Subject: a\n" + "x\n" * 3000, 1, "more than 2000 lines"),
+    "huge number": ("Subject: a\n{{ " + "9" * 5000 + " }}\n", 1, "number too long"),
 }
+"""What is wrong with a template: its text, the line that is named, and the message."""
+
+ATTACKS = {
+    "memory": "{{ 'x' * 10**10 }}",
+    "power": "{{ 9 ** 9 ** 9 }}",
+    "format": "{{ '%9999999999d' % 1 }}",
+    "format method": "{{ '{:9999999999}'.format(1) }}",
+    "endless": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "global": "{{ lipsum(999999) }}",
+    "padding": "{{ contact | center(9999999999) }}",
+    "replaced": "{{ contact | replace('', contact) }}",
+    "class": "{{ ''.__class__.__mro__ }}",
+    "attribute": "{{ contact | attr('__class__') }}",
+    "item": "{{ contact['__class__'] }}",
+    "assignment": "{% set contact = 'x' %}",
+    "macro": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "block": "{% block a %}{% endblock %}",
+    "inheritance": "{% extends 'ddos' %}",
+    "import": "{% import 'ddos' as d %}",
+    "call": "{% call contact() %}{% endcall %}",
+    "list": "{% if [1] %}{% endif %}",
+    "comparison": "{% if contact == 'x' %}{{ deadline }}{% endif %}",
+    "concatenation": "{{ contact ~ contact }}",
+}
+"""Statements that could take time or memory without end, reach Python, or hide a missing fact."""
+
+
+@pytest.mark.parametrize("case", ATTACKS)
+def test_a_template_cannot_do_more_than_write_a_letter(tmp_path: Path, case: str) -> None:
+    """Everything that is not needed for a letter is refused before the template runs."""
+    path = _override(tmp_path, "en/spam.txt", f"Subject: a\n\n| {ATTACKS[case]}.\n")
+    with pytest.raises(InvalidFileError, match=r"no such|unknown name|cannot be") as caught:
+        load("ddos", "en", tmp_path)
+    assert str(caught.value).startswith(f"{path}:3: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("@include greeting", "@include greeting"),
+        ("@if contact", "@if contact"),
+        ("@each live", "@each live"),
+        ("@end", "@end"),
+        ("Write to $contact.", "$contact"),
+        ("Write to ${contact}.", "${contact}"),
+        ("until $until", "$until"),
+        ("It costs 5 $$.", "$$"),
+    ],
+)
+def test_the_former_syntax_is_refused_with_the_new_one(
+    tmp_path: Path, line: str, shown: str
+) -> None:
+    """An operator's letter of an earlier version is never sent as it stands."""
+    path = _override(tmp_path, "en/spam.txt", f"Subject: a\n\n{line}\n")
+    with pytest.raises(InvalidFileError, match=re.escape(f"{path}:3: {shown!r} is")) as caught:
+        load("spam", "en", tmp_path)
+    assert "{% if NAME %}" in str(caught.value.hint)
+
+
+def test_a_dollar_and_an_at_sign_are_text(tmp_path: Path) -> None:
+    """Only what was a statement of the former syntax is taken for one."""
+    _override(tmp_path, "en/spam.txt", "Subject: a\n\n@all: 5 $ or US$5, $contacts\n")
+    assert write(load("spam", "en", tmp_path), BARE).body == "@all: 5 $ or US$5, $contacts\n"
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -396,36 +560,38 @@ def test_a_broken_override_names_file_and_line(tmp_path: Path, case: str) -> Non
     """What is wrong with a template is said with file and line, before a letter is written."""
     text, line, message = BROKEN[case]
     path = _override(tmp_path, "en/spam.txt", text)
+    if case == "item outside its list":
+        path = Path(shipped("en")["item"].path)
     with pytest.raises(InvalidFileError, match=message) as caught:
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
 
 
 def test_a_broken_override_is_found_from_any_letter(tmp_path: Path) -> None:
     """A mistake in a letter that is not needed today is reported today."""
-    path = _override(tmp_path, "en/spam.txt", "Subject: a\n$nonsense\n")
+    path = _override(tmp_path, "en/spam.txt", "Subject: a\n{{ nonsense }}\n")
     with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: ")):
-        load_template("ddos", "en", tmp_path)
+        load("ddos", "en", tmp_path)
 
 
 def test_a_mistake_in_a_paragraph_is_found_in_its_own_file(tmp_path: Path) -> None:
     """The file named is the included one; and paragraphs that include each other are refused."""
-    path = _override(tmp_path, "en/closing.txt", "fine\n$nonsense\n")
+    path = _override(tmp_path, "en/closing.txt", "fine\n{{ nonsense }}\n")
     with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: ")):
-        load_template("spam", "en", tmp_path)
-    path = _override(tmp_path, "en/closing.txt", "@include signature\n")
-    _override(tmp_path, "en/signature.txt", "@include closing\n")
+        load("spam", "en", tmp_path)
+    path = _override(tmp_path, "en/closing.txt", '{% include "signature" %}\n')
+    _override(tmp_path, "en/signature.txt", '{% include "closing" %}\n')
     with pytest.raises(InvalidFileError, match="includes itself"):
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
 
 
 def test_includes_do_not_explode(tmp_path: Path) -> None:
     """Paragraphs that include others many times over are refused, quickly."""
-    chain = ["closing", "exonerator", "your-side", "item", "tor-exit", "greeting", "reference"]
+    chain = ["closing", "exonerator", "your-side", "blocked", "tor-exit", "greeting", "reference"]
     for name, inner in pairwise(chain):
-        _override(tmp_path, f"en/{name}.txt", f"@include {inner}\n" * 30)
+        _override(tmp_path, f"en/{name}.txt", f'{{% include "{inner}" %}}\n' * 30)
     with pytest.raises(InvalidFileError, match="more than 2000 lines"):
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["en/portscan.txt", "english/spam.txt", "spam.txt"])
@@ -433,7 +599,7 @@ def test_a_misnamed_override_is_an_error(tmp_path: Path, name: str) -> None:
     """A file that would never be used is not passed over in silence."""
     _override(tmp_path, name, "Subject: a\n")
     with pytest.raises(InvalidFileError, match=r":1: "):
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
 
 
 def test_an_override_that_is_no_text_is_an_error(tmp_path: Path) -> None:
@@ -441,50 +607,49 @@ def test_an_override_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     path = _override(tmp_path, "en/spam.txt", "")
     path.write_bytes(b"Subject: a\nperch\xe9\n")
     with pytest.raises(InvalidFileError, match=re.escape(f"{path}:2: not UTF-8")):
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
     path.unlink()
     path.mkdir()
-    with pytest.raises(InvalidFileError, match="not a file"):
-        load_template("spam", "en", tmp_path)
+    with pytest.raises(InvalidFileError, match="Is a directory"):
+        load("spam", "en", tmp_path)
     with pytest.raises(InvalidFileError, match="cannot be read"):
-        load_template("spam", "en", _override(tmp_path, "file", "x"))
+        load("spam", "en", _override(tmp_path, "file", "x"))
     path.rmdir()
     path.symlink_to("/dev/zero")
-    with pytest.raises(InvalidFileError, match="not a file"):
-        load_template("spam", "en", tmp_path)
+    with pytest.raises(InvalidFileError, match="not a regular file"):
+        load("spam", "en", tmp_path)
     path.unlink()
     (tmp_path / "en").rmdir()
     _override(tmp_path, "en", "a file, not a folder")
     with pytest.raises(InvalidFileError, match="cannot be read"):
-        load_template("spam", "en", tmp_path)
+        load("spam", "en", tmp_path)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
-            ["@if live", "@if operator", "@else", "@end", "@each live", "@each exonerator", "",
-             "@include signature", "@include item", "$operator", "$destination", "$until", "$url",
-             "| $contact", "text $$", "@if until", "@if isp", "| "]
+            ["{% if live %}", "{% if operator %}", "{% else %}", "{% elif isp %}", "{% endif %}",
+             "{% for block in live %}", "{% for url in exonerator %}", "{% endfor %}", "",
+             '{% include "signature" %}', '{% include "item" %}', "{{ operator }}",
+             "{{ block.destination }}", "{{ block.until }}", "{{ url }}", "| {{ contact }}",
+             "text $", "{% if block.until %}", "{% if not contact %}", "{{ relay or 'x' }}", "| "]
         ),
         max_size=12,
     ),
     st.sampled_from(sorted(VARIANTS)),
 )  # fmt: skip
-def test_a_template_that_compiles_always_renders(lines: list[str], variant: str) -> None:
-    """Either a template is refused when it is read, or it renders whatever the facts are."""
-    from exitpolicy.reply.template import Source, compile_letter  # noqa: PLC0415 - used only here
-
-    sources = {
-        name.removesuffix(".txt"): Source(name, text) for name, text in _shipped("en").items()
-    }
-    sources["spam"] = Source("spam", "\n".join(["Subject: a", *lines]))
+def test_a_template_that_is_accepted_always_renders(lines: list[str], variant: str) -> None:
+    """Either a template is refused when it is loaded, or it renders whatever the facts are."""
+    text = "\n".join(["Subject: a", *lines])
+    sources = {**shipped("en"), "spam": Source("spam", text)}
     try:
         compiled = compile_letter("spam", sources)
+        check_letter(compiled)
     except InvalidFileError as error:
         assert re.match(r"\S+:\d+: ", str(error))  # noqa: PT017 - either outcome is right
         return
-    letter = render(compiled, VARIANTS[variant])
+    letter = write(compiled, VARIANTS[variant])
     assert "None" not in letter.body
     assert_tidy(letter)
 
@@ -492,40 +657,112 @@ def test_a_template_that_compiles_always_renders(lines: list[str], variant: str)
 # --- choosing -------------------------------------------------------------------------------
 
 
+NOTHING = read_complaint(b"")
+DESTINATION = read_complaint(b"2026-11-21 10:00:00Z 198.51.100.4 -> 93.184.216.34:22").candidates
+
+
+def complaint(**changes: object) -> Complaint:
+    """Return a complaint that names a destination and nothing else."""
+    base = replace(NOTHING, kind=ComplaintKind.UNKNOWN, candidates=DESTINATION)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+ISP, REPORTER = replace(BARE, recipient="isp"), BARE
+
+
+@pytest.mark.parametrize("kind", ComplaintKind)
+def test_the_kind_follows_the_complaint(kind: ComplaintKind) -> None:
+    """Every kind of complaint has the letter of its name."""
+    assert kind_of(complaint(kind=kind), ISP) == kind.value
+
+
+def test_without_a_kind_the_circumstances_decide() -> None:
+    """What is missing comes first, then a provider's deadline, then a CERT."""
+    everything = complaint(deadline=NOON, reporter="KZ-CERT <info@cert.example>")
+    assert kind_of(replace(everything, candidates=()), ISP) == "no-detail"
+    assert kind_of(everything, ISP) == "deadline"
+    assert kind_of(everything, REPORTER) == "cert"
+    assert kind_of(replace(everything, reporter="A concert hall"), REPORTER) == "unknown"
+
+
+def test_without_a_complaint_only_a_lift_has_a_letter_of_its_own() -> None:
+    """A reference or a destination does not say what it was about."""
+    assert kind_of(None, replace(ISP, lifted=(ENDED,))) == "lifted"
+    assert kind_of(None, replace(ISP, lifted=(ENDED,), blocks=(LIVE,))) == "unknown"
+    assert kind_of(None, ISP) == "unknown"
+
+
 @pytest.mark.parametrize(
-    ("complaint", "destination", "expected"),
-    [
-        ("brute-force", True, "brute-force"),
-        ("Brute Force", False, "brute-force"),
-        ("port_scan", True, "port-scan"),
-        ("copyright", False, "copyright"),
-        ("unknown", True, "unknown"),
-        ("unknown", False, "no-detail"),
-        ("anything else", True, "unknown"),
-        ("", False, "no-detail"),
-    ],
-)
-def test_the_kind_follows_the_complaint(complaint: str, destination: bool, expected: str) -> None:
-    """What the complaint is about decides; without it, whether there is anything to act on."""
-    assert choose_kind(complaint, recipient="isp", has_destination=destination) == expected
+    "name",
+    ["CERT", "KZ-CERT <info@kz-cert.example>", "info@cert.org", "cert-fr@ssi.example",
+     "US-CERT", "GovCERT.ch", "AusCERT", "JPCERT/CC", "CERT-Bund Reports", "certbund@bsi.example",
+     "CSIRT Italia", "csirt@uni.example", "Team <report@cert.example>", "DFN-CERT Services GmbH"],
+)  # fmt: skip
+def test_a_cert_is_recognized(name: str) -> None:
+    """The word stands alone, or it is the end of a team's name."""
+    assert is_cert(name)
 
 
-def test_without_a_kind_the_sender_decides() -> None:
-    """A provider's deadline comes before a CERT, and only a provider sets one that matters."""
-    unknown = {"has_destination": True, "has_deadline": True, "from_cert": True}
-    assert choose_kind("unknown", recipient="isp", **unknown) == "deadline"
-    assert choose_kind("unknown", recipient="reporter", **unknown) == "cert"
-    assert choose_kind("spam", recipient="isp", **unknown) == "spam"
+@pytest.mark.parametrize(
+    "name",
+    ["concert", "Concert Hall <tickets@concert.example>", "CONCERT", "Certified Hosting",
+     "certificate-authority", "Robert <robert@certainty.example>", "desconcertado", "disconcert",
+     "abuse@letsencrypt.example", "", None],
+)  # fmt: skip
+def test_what_only_contains_the_letters_is_no_cert(name: str | None) -> None:
+    """Four letters within a word say nothing."""
+    assert not is_cert(name)
 
 
 @pytest.mark.parametrize(
     ("tag", "language"),
-    [("it", "it"), ("de-AT", "de"), ("fr_CH.UTF-8", "fr"), ("ES", "es"), ("kk", "en"),
-     ("deutsch", "en"), ("", "en"), (None, "en"), ("-", "en")],
-)  # fmt: skip
+    [("it", "it"), ("de", "de"), ("fr", "fr"), ("es", "es"), ("kk", "en"), (None, "en")],
+)
 def test_the_language_falls_back_to_english(tag: str | None, language: str) -> None:
-    """A language that we do not write is answered in English."""
-    assert choose_language(tag) == language
+    """A complaint in a language without letters is answered in English."""
+    assert language_of(complaint(language=tag), "isp") == language
+    assert language_of(None, "isp") == "en"
+
+
+def test_the_language_is_that_of_who_is_answered() -> None:
+    """Behind a provider the reporter may write in another language than the provider."""
+    passed_on = complaint(forwarded=True, language="it", reporter_language="de")
+    assert recipient_of(passed_on) == "isp"
+    assert language_of(passed_on, "isp") == "it"
+    assert language_of(passed_on, "reporter") == "de"
+    direct = replace(passed_on, forwarded=False)
+    assert recipient_of(direct) == "reporter"
+    assert language_of(direct, "reporter") == "it"
+    assert recipient_of(None) == "isp"
+
+
+@pytest.mark.parametrize(
+    ("senders", "replies", "expected"),
+    [
+        (("a@isp.example",), None, "a@isp.example"),
+        (("a@isp.example",), ("b@isp.example",), "b@isp.example"),
+        (("a@isp.example",), ("b@ISP.example",), "b@ISP.example"),
+        ((), None, None),
+        (("a@isp.example",), ("b@other.example",), "Reply-To is b@other.example, but From is a@"),
+        (("a@isp.example",), ("b@isp.example.other",), "but From is a@isp.example"),
+        (("a@isp.example",), (), "Reply-To names no valid address"),
+        (("a@isp.example",), ("a@isp.example", "b@isp.example"), "Reply-To names several"),
+        (("a@isp.example", "b@isp.example"), None, "From names several"),
+        (("a@isp.example", "b@isp.example"), ("a@isp.example",), "From names several"),
+        ((), ("b@other.example",), "but From is no valid address"),
+    ],
+)
+def test_a_reply_to_is_followed_only_where_it_is_certain(
+    senders: tuple[str, ...], replies: tuple[str, ...] | None, expected: str | None
+) -> None:
+    """Another domain, several addresses or an unusable one leave the choice to the operator."""
+    found = address_of(Envelope(from_addresses=senders, reply_to_addresses=replies))
+    if isinstance(found, Doubt):
+        assert expected is not None
+        assert expected in found.text
+        assert set(found.addresses) == {*senders, *(replies or ())}
+    else:
+        assert found == expected
 
 
 # --- subject, mail --------------------------------------------------------------------------
@@ -534,7 +771,7 @@ def test_the_language_falls_back_to_english(tag: str | None, language: str) -> N
 def subject(original: str | None, *references: str) -> str:
     """Return the subject of an answer to a mail."""
     facts = ReplyFacts(recipient="isp", references=references, original=Original(subject=original))
-    return render(template("unknown", "en"), facts).subject
+    return write(template("unknown", "en"), facts).subject
 
 
 @pytest.mark.parametrize(
@@ -584,7 +821,7 @@ def parse(letter: Letter) -> EmailMessage:
 def test_an_eml_reads_back() -> None:
     """The mail threads, carries the ticket and the text, in every kind and language."""
     for kind, language, recipient in every_letter():
-        letter = render(template(kind, language), replace(FULL, recipient=recipient))
+        letter = write(template(kind, language), replace(FULL, recipient=recipient))
         message = parse(letter)
         assert message["Subject"] == "Re: Abuse report [KZ-CERT#4711]"
         assert message["From"] == "Ada Rossi <abuse@exit.example>"
@@ -599,7 +836,7 @@ def test_an_eml_reads_back() -> None:
 
 def test_date_and_message_id_are_given_from_outside() -> None:
     """There is no clock and no host name in here."""
-    letter = render(template("spam", "en"), FULL)
+    letter = write(template("spam", "en"), FULL)
     message = message_from_bytes(
         as_eml(letter, date=NOON, message_id="<two@exit.example>"), policy=email.policy.default
     )
@@ -611,7 +848,7 @@ def test_long_message_ids_stay_whole() -> None:
     """Ids longer than a line are folded between, never within or as encoded words."""
     ids = [f"<{letter * 300}@mail.example>" for letter in "abcd"]
     original = Original(message_id=ids[3], references=tuple(ids[:3]))
-    raw = as_eml(render(template("spam", "en"), replace(FULL, original=original))).decode()
+    raw = as_eml(write(template("spam", "en"), replace(FULL, original=original))).decode()
     assert f"In-Reply-To: {ids[3]}\n" in raw
     assert f"References: {ids[0]}\n {ids[1]}\n {ids[2]}\n {ids[3]}\n" in raw
 
@@ -629,7 +866,7 @@ def test_long_message_ids_stay_whole() -> None:
 def test_long_subjects_are_folded_without_loss(text: str) -> None:
     """Every word and blank survives, the ticket too, and no line is empty."""
     facts = replace(FULL, original=Original(subject=text), references=("A-1",))
-    letter = render(template("spam", "en"), facts)
+    letter = write(template("spam", "en"), facts)
     raw = as_eml(letter).decode().split("\n\n", 1)[0]
     assert parse(letter)["Subject"] == f"Re: {text.strip()} [A-1]"
     assert not re.search(r"^\S+:\s*$|^\s*$", raw, re.MULTILINE)
@@ -640,7 +877,7 @@ def test_many_references_are_cut_in_the_middle() -> None:
     """Of an endless thread the first and the last ids remain."""
     ids = tuple(f"<{n}@mail.example>" for n in range(1000))
     original = Original(message_id=ids[-1], references=(*ids, *ids))
-    message = parse(render(template("spam", "en"), replace(FULL, original=original)))
+    message = parse(write(template("spam", "en"), replace(FULL, original=original)))
     kept = str(message["References"]).split()
     assert kept == [ids[0], *ids[-19:]]
 
@@ -662,7 +899,7 @@ def test_many_references_are_cut_in_the_middle() -> None:
 def test_invalid_message_ids_are_left_out(bad: str) -> None:
     """What is no message id is not written into a header."""
     original = Original(message_id=bad, references=(bad, "<ok@b>"))
-    message = parse(render(template("spam", "en"), replace(FULL, original=original)))
+    message = parse(write(template("spam", "en"), replace(FULL, original=original)))
     assert message["In-Reply-To"] is None
     assert message["References"] == "<ok@b>"
 
@@ -713,8 +950,9 @@ def test_every_mailbox_survives_as_a_header(local: str, domain: str) -> None:
 
 HOSTILE = [
     "x\r\nBcc: victim@example.org", "x\n\nNew paragraph", "\x00\x1b[31mred", "\u202egnp.exe",
-    "a\u200bb\ufeffc", "\u2028line", "é" * 5000, "x" * 5000, "word " * 2000, "$operator ${contact}",
-    "@include signature", "| bar", "\ud800", "=?utf-8?q?=0ABcc:_x?=", "Re: " * 1000,
+    "a\u200bb\ufeffc", "\u2028line", "é" * 5000, "x" * 5000, "word " * 2000,
+    "{{ operator }} {% if %}",
+    "{% include 'signature' %}", "| bar", "\ud800", "=?utf-8?q?=0ABcc:_x?=", "Re: " * 1000,
     "<script>", '"; \\', "a@b\r\n c@d", "שלום", "  ", "", ",", "@", "<>", "[", "[]",
 ]  # fmt: skip
 
@@ -738,19 +976,17 @@ texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
 reply_facts = st.builds(
     ReplyFacts,
     recipient=st.sampled_from(RECIPIENTS),
-    operator=st.builds(
-        Operator,
-        name=hostile,
-        contact=st.one_of(hostile, st.just("me@exit.example")),
-        relay_name=hostile,
-        address=hostile,
-    ),
-    relay=st.builds(Relay, nickname=hostile, fingerprint=hostile, address=hostile),
+    operator=hostile,
+    contact=st.one_of(hostile, st.just("me@exit.example")),
+    relay=hostile,
+    fingerprint=hostile,
+    address=hostile,
     blocks=st.lists(block_facts, max_size=3).map(tuple),
     lifted=st.lists(block_facts, max_size=2).map(tuple),
     references=st.lists(texts, max_size=7).map(tuple),
     incidents=st.lists(times, max_size=4).map(tuple),
     deadline=st.one_of(st.none(), times),
+    to=st.one_of(hostile, st.just("you@cert.example")),
     original=st.one_of(
         st.none(),
         st.builds(
@@ -758,7 +994,6 @@ reply_facts = st.builds(
             subject=hostile,
             message_id=hostile,
             references=st.lists(texts, max_size=4).map(tuple),
-            reply_to=st.one_of(hostile, st.just("You <you@cert.example>")),
         ),
     ),
 )
@@ -772,7 +1007,7 @@ ALLOWED_HEADERS = {
 @given(reply_facts, st.sampled_from(KINDS), st.sampled_from(LANGUAGES))
 def test_hostile_facts_do_no_harm(facts: ReplyFacts, kind: Kind, language: Language) -> None:
     """Whatever strangers' mails hold: a tidy letter, no new header, no hidden character."""
-    letter = render(template(kind, language), facts)
+    letter = write(template(kind, language), facts)
     assert_tidy(letter)
     message = parse(letter)
     assert {name.lower() for name in message.keys()} <= ALLOWED_HEADERS  # noqa: SIM118 - no dict
@@ -845,19 +1080,17 @@ def test_exonerator_is_asked_for_the_first_and_the_last_day() -> None:
     assert exonerator_urls(None, days) == exonerator_urls("198.51.100.4", ()) == (EXONERATOR,)
 
 
-def test_what_the_operator_wrote_comes_before_what_tor_says() -> None:
-    """The config names relay and address; Tor fills in what it leaves out or gets wrong."""
-    assert FULL.address == "198.51.100.4"
-    assert replace(FULL, operator=Operator()).address == "198.51.100.5"
-    assert replace(FULL, operator=Operator(address="exit.example")).address == "198.51.100.5"
-    assert replace(FULL, operator=Operator(address="[2001:DB8::1]")).address == "2001:db8::1"
-    body = render(template("spam", "en"), FULL).body
-    assert body.endswith("Tor exit relay lampo\n")
-    nameless = replace(FULL, operator=Operator())
-    assert render(template("spam", "en"), nameless).body.endswith("Tor exit relay lampo1\n")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("198.51.100.4", "198.51.100.4"), ("[2001:DB8::1]", "2001:db8::1"), (" ::1%lo ", "::1"),
+     ("exit.example", None), ("", None), (None, None)],
+)  # fmt: skip
+def test_an_address_is_canonical_or_missing(text: str | None, expected: str | None) -> None:
+    """Only an IP address is written as the relay's address."""
+    assert canonical_address(text) == expected
 
 
 def test_a_letter_prints_with_its_subject() -> None:
     """On stdout the subject comes first, to be pasted apart."""
-    letter = render(template("spam", "en"), BARE)
+    letter = write(template("spam", "en"), BARE)
     assert str(letter).startswith("Subject: Spam through a Tor exit\n\nHello,\n\nThank you")

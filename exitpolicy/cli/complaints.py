@@ -1,10 +1,11 @@
 """The commands from the complaint to the answer."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -16,16 +17,22 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import EXAMPLES, parse_until, utc_text
 from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
 
+# Typer reads these at run time, to list the choices in the help.
+from exitpolicy.reply.facts import Kind, Language, Paragraph, Recipient
+
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
     from exitpolicy.operations.host import Host
+    from exitpolicy.operations.replies import Subject
+    from exitpolicy.reply import select
+    from exitpolicy.reply.compose import Letter
+    from exitpolicy.reply.facts import ReplyFacts
 
 GUESS: Final = 40
 """A candidate with a lower score has no evidence of its role, only of being named."""
 GLANCE: Final = 62
 """Characters of a line of evidence that are shown: with the indent, 80 columns."""
-REPLIES: Final = Path("/etc/exitpol/replies")
-"""Where the operator's own letters are."""
+TemplateName = Literal[Kind, Paragraph]
 
 
 def complaint(
@@ -100,123 +107,156 @@ def complaint(
     )
     code = say_blocked(host, changed, dry_run=False, waited=True, as_json=as_json, cut=cut)
     if not as_json:
-        note(f"for the answer: exitpol reply {files[0]}")
+        note(f"for the answer: exitpol reply {shlex.quote(files[0])}")
     return code
 
 
 def reply(
     about: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            metavar="FILE|REFERENCE|DEST", help="The complaint, its ticket, or what was blocked."
+            metavar="[FILE] [REFERENCE|DEST]...",
+            help="The complaint; the ticket or destination of blocks that the answer may name.",
         ),
     ] = None,
     lang: Annotated[
-        str | None, typer.Option(help="en, it, de, fr or es; that of the complaint if left out.")
+        Language | None, typer.Option(help="The language; that of the complaint if left out.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="The kind of letter, if not that of the complaint.")
+        Kind | None, typer.Option(help="The kind of letter; that of the complaint if left out.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option(help="isp or reporter; who wrote to you if left out.")
+        Recipient | None, typer.Option(help="Whom it is written for; who wrote if left out.")
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The mail address it goes to; else the sender's."),
     ] = None,
     eml: Annotated[
         bool, typer.Option("--eml", help="Write a mail with all headers of an answer.")
     ] = False,
     template: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Print this letter or paragraph as it is in use, to change it."
-        ),
+        TemplateName | None,
+        typer.Option(help="Print this letter or paragraph as it is in use, to change it."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Write the answer to a complaint, ready to send: only what is true is in it.
+    """Write the answer to a complaint, ready to send. It states only what is true.
 
     Example: exitpol reply report.eml --lang it
     """
-    from email.utils import make_msgid
+    from exitpolicy.operations import complaints, replies
 
-    from exitpolicy.operations import complaints
-    from exitpolicy.reply import letter as letters
-    from exitpolicy.reply.facts import KINDS, LANGUAGES, RECIPIENTS
-    from exitpolicy.reply.letter import choose_kind, choose_language
-    from exitpolicy.reply.mail import as_eml
-    from exitpolicy.reply.templates import load_template
-
-    _one_of("--lang", lang, LANGUAGES)
-    _one_of("--kind", kind, KINDS)
-    _one_of("--to", to, RECIPIENTS)
     if template is not None:
-        return _print_template(template, lang)
-    if about is None:
-        raise UsageError(
-            "what is to be answered is not named", hint="name a FILE, a REFERENCE or a DEST"
-        )
+        output.say_text(replies.template_text(template, lang or "en"))
+        return ExitCode.DONE
+    files, names = _files_and_names(about or [])
+    if not files and not names:
+        raise UsageError("nothing to answer is named", hint="name a FILE, a REFERENCE or a DEST")
+    if len(files) > 1:
+        raise UsageError("an answer is to one complaint", hint="name one FILE")
     host = the_host()
-    if about == "-" or Path(about).is_file():
-        subject = complaints.subject_of(host, complaints.read(host, _bytes(about)))
-    else:
-        subject = complaints.subject(host, about)
-    read = subject.complaint
-    recipient = next((r for r in RECIPIENTS if r == to), None) or (
-        "reporter" if read is not None and not read.forwarded else "isp"
-    )
-    facts = complaints.facts(host, subject, recipient)
-    chosen = next((k for k in KINDS if k == kind), None)
-    if chosen is None and read is None:
-        chosen = "lifted" if facts.lifted and not facts.blocks else "unknown"
-    if chosen is None:
-        assert read is not None  # noqa: S101 - looked at above
-        chosen = choose_kind(
-            read.kind,
-            recipient=recipient,
-            has_destination=bool(read.candidates),
-            has_deadline=read.deadline is not None,
-            from_cert=_is_cert(read.reporter),
-        )
-    language = choose_language(lang or _spoken(read, recipient))
-    letter = letters.render(load_template(chosen, language, REPLIES), facts)
+    read = complaints.read(host, _bytes(files[0])) if files else None
+    subject = replies.subject(host, read, names)
+    address = _addressee(read, recipient, needed=eml or as_json)
+    answer = replies.answer(host, subject, replies.Choices(kind, lang, to, address))
+    letter = answer.letter
     if as_json:
         say_json(
-            kind=chosen,
-            language=language,
-            to=recipient,
+            kind=answer.kind,
+            language=answer.language,
+            to=answer.facts.recipient,
             subject=letter.subject,
             body=letter.body,
             headers=dict(letter.headers),
         )
     elif eml:
-        output.say_exact(
-            as_eml(letter, date=datetime.now(UTC), message_id=make_msgid()).decode("ascii")
-        )
+        _write_mail(letter)
     else:
         output.say_text(str(letter))
+    _warn_of_blocks(subject, answer.facts, about or [])
+    return ExitCode.DONE
+
+
+def _files_and_names(about: Sequence[str]) -> tuple[list[str], list[str]]:
+    files = [name for name in about if name == "-" or Path(name).is_file()]
+    return files, [name for name in about if name not in files]
+
+
+def _write_mail(letter: "Letter") -> None:
+    from email.utils import make_msgid
+
+    from exitpolicy.reply.mail import as_eml
+
+    mail = as_eml(letter, date=datetime.now(UTC), message_id=make_msgid())
+    output.say_exact(mail.decode("ascii"))
+
+
+def _addressee(read: "Complaint | None", named: str | None, *, needed: bool) -> str | None:
+    """Return the mail address that the answer goes to; ask where it is in doubt and needed.
+
+    Raises UsageError where there is no terminal to ask on.
+    """
+    from exitpolicy.core.mail_addresses import is_mail_address, shown_domain
+    from exitpolicy.reply import select
+
+    if named is not None and not is_mail_address(named):
+        raise UsageError(
+            f"{named} is no mail address", hint="write it bare: --recipient a@b.example"
+        )
+    found = named
+    if named is None and read is not None:
+        found_or_doubt = select.address_of(read.envelope)
+        if isinstance(found_or_doubt, select.Doubt):
+            found = _settle(found_or_doubt, needed=needed)
+        else:
+            found = found_or_doubt
+    if found is not None and (shown := shown_domain(found)) is not None:
+        output.warn(f"{found}: mail programs may show its domain as {shown}")
+    return found
+
+
+def _settle(doubt: "select.Doubt", *, needed: bool) -> str | None:
+    choices = [_with_shown_domain(address) for address in doubt.addresses]
+    if not needed:
+        output.warn(f"{doubt.text}; before you send it, decide who gets it: {', '.join(choices)}")
+        return None
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{doubt.text}, and there is no terminal to ask which one gets the answer",
+            hint="add --recipient ADDRESS; the addresses are " + (", ".join(choices) or "unknown"),
+        )
+    output.warn(doubt.text)
+    for number, choice in enumerate(choices, start=1):
+        note(f"{number}. {choice}")
+    answer = str(typer.prompt(f"Answer to which? (1-{len(choices)})", err=True)).strip()
+    if not (answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(choices)):
+        raise UsageError(f"{answer!r} is none of the numbers", hint="add --recipient ADDRESS")
+    return doubt.addresses[int(answer) - 1]
+
+
+def _with_shown_domain(address: str) -> str:
+    from exitpolicy.core.mail_addresses import shown_domain
+
+    shown = shown_domain(address)
+    return address if shown is None else f"{address} (shown as {shown})"
+
+
+def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:
+    """Warn of blocks that the answer does not name, or does not claim."""
+    if subject.withheld:
+        tickets = list(dict.fromkeys(block.reference for block in subject.withheld))
+        output.warn(
+            f"not in the letter, because the complaint does not name the destination of"
+            f" {', '.join(tickets)}:"
+            f" {', '.join(str(block.destination) for block in subject.withheld)}"
+        )
+        note("hint: if the reporter may know them: exitpol reply " + shlex.join([*about, *tickets]))
     pending = [block.destination for block in facts.blocks if not block.live]
     if pending:
         output.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )
-    return ExitCode.DONE
-
-
-def _print_template(name: str, lang: str | None) -> int:
-    """Print the source of a letter, for a file of the operator's own."""
-    from exitpolicy.reply.letter import choose_language
-    from exitpolicy.reply.templates import template_texts
-
-    texts = template_texts(choose_language(lang), REPLIES)
-    _one_of("--template", name, tuple(texts))
-    output.say_text(texts[name])
-    return ExitCode.DONE
-
-
-def _spoken(read: "Complaint | None", recipient: str) -> str | None:
-    """Return the language of who is answered: the provider's own words, or the reporter's."""
-    if read is None:
-        return None
-    to_sender = recipient == "isp" or not read.forwarded
-    return read.language if to_sender else read.reporter_language or read.language
 
 
 def _bytes(name: str) -> bytes:
@@ -228,16 +268,6 @@ def _bytes(name: str) -> bytes:
         except OSError as error:
             raise UsageError(f"stdin cannot be read: {error.strerror}") from error
     return complaints.read_file(Path(name))
-
-
-def _one_of(option: str, value: str | None, known: Sequence[str]) -> None:
-    if value is not None and value not in known:
-        raise UsageError(f"{option} is no {value!r}", hint=f"there are: {', '.join(known)}")
-
-
-def _is_cert(reporter: str | None) -> bool:
-    """Tell whether a computer emergency response team writes, by its name."""
-    return any(word in (reporter or "").lower() for word in ("cert", "csirt"))
 
 
 def _say_heading(number: int, name: str) -> None:

@@ -1,1 +1,1 @@
-"""Letters: the answer to an abuse complaint, from template files and from facts that are true."""
+"""Letters that answer abuse complaints: templates filled with facts that were observed."""

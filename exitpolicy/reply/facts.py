@@ -1,7 +1,7 @@
-"""What a letter may say: the facts, and how they are made harmless.
+"""The facts that a letter may state, and how they are sanitized.
 
-Half of the facts come from strangers' mails. `clean` is the one place where text is made fit to
-stand in a letter or a header, so that nobody can add a header, a line or a change of direction.
+Half of the facts come from strangers' mails. Every one of them passes `clean` before it reaches a
+letter or a header, so that nobody can add a header, a line or a change of writing direction.
 """
 
 import re
@@ -17,45 +17,31 @@ Kind = Literal[
     "brute-force", "port-scan", "web-attack", "spam", "ddos", "copyright", "malware", "fraud",
     "threats", "unknown", "no-detail", "deadline", "cert", "law-enforcement", "unblock", "lifted",
 ]  # fmt: skip
-"""What the letter answers. Each has a template file of its name in each language."""
+"""What a letter answers. Each kind has a template file of its name in each language."""
+
+Paragraph = Literal[
+    "blocked", "close-ticket", "closing", "exonerator", "greeting", "item", "lifted-item",
+    "reference", "signature", "tor-exit", "your-side",
+]  # fmt: skip
+"""The template files that letters include."""
 
 Language = Literal["en", "it", "de", "fr", "es"]
 Recipient = Literal["isp", "reporter"]
+"""Whether the letter goes to the provider that passed a complaint on, or to who wrote it."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+PARAGRAPHS: Final[tuple[Paragraph, ...]] = get_args(Paragraph)
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 RECIPIENTS: Final[tuple[Recipient, ...]] = get_args(Recipient)
 
 EXONERATOR: Final = "https://metrics.torproject.org/exonerator.html"
-"""Tells whether an address was a Tor relay on a day (Tor Metrics)."""
+"""Where Tor Metrics tells whether an address was a relay on a day."""
 
 MAX_TEXT: Final = 200
-"""The longest fact, in characters; longer ones are cut, visibly."""
+"""Longest fact in characters; a longer one is cut and ends with an ellipsis."""
 
 MAX_REFERENCES: Final = 5
-"""A letter names no more references than this, the first ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operator:
-    """Who answers: the `operator` section of the config."""
-
-    name: str | None = None
-    contact: str | None = None
-    """How to write to the operator; a mail address also becomes the sender of an .eml."""
-    relay_name: str | None = None
-    """What the operator calls the relay; Tor's nickname serves where this is missing."""
-    address: str | None = None
-    """The relay's own IP address, the one that the complaint is about."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
-    """What Tor knows about itself; fills what the operator left out."""
-
-    nickname: str | None = None
-    fingerprint: str | None = None
-    address: str | None = None
+"""A letter names at most this many references, the first ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,39 +52,47 @@ class BlockFact:
     """The canonical text of a Destination."""
     since: datetime
     until: datetime | None
-    """When it ends or, among the lifted ones, when it ended; None is no end."""
+    """When it ends or, for a lifted one, when it ended; None means no end."""
     live: bool
-    """Rejected in the enforced policy (`GETINFO exit-policy/full`). Only then does a letter say
-    "I have blocked", and only without it that a block has been lifted."""
+    """Whether the enforced policy (`GETINFO exit-policy/full`) rejects the destination. Only then
+    does a letter say "I have blocked", and only otherwise that a block has been lifted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """The mail that is answered; header values as decoded text, hostile until cleaned."""
+    """The mail that is answered; header values as decoded text, not sanitized."""
 
     subject: str | None = None
     message_id: str | None = None
     references: tuple[str, ...] = ()
     """The message ids of its References header, oldest first."""
-    reply_to: str | None = None
-    """Whom to answer, with or without a display name: Reply-To, else From."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFacts:
-    """Everything that a letter is made of. All times are aware; naive ones raise ValueError."""
+    """Everything that a letter is made of. Times are aware; naive ones raise ValueError."""
 
     recipient: Recipient
-    operator: Operator = Operator()
-    relay: Relay = Relay()
+    operator: str | None = None
+    """The name of who answers."""
+    contact: str | None = None
+    """How to write to the operator; a mail address also becomes the sender of an .eml."""
+    relay: str | None = None
+    """The name of the relay."""
+    fingerprint: str | None = None
+    """The relay's identity fingerprint, 40 hexadecimal digits."""
+    address: str | None = None
+    """The relay's IP address, the one that the complaint is about."""
     blocks: tuple[BlockFact, ...] = ()
     """The blocks in the ledger that this letter is about."""
     lifted: tuple[BlockFact, ...] = ()
-    """Blocks that have ended; leave out those of which Tor could not be asked."""
+    """Blocks that have ended; leave out those for which Tor did not answer."""
     references: tuple[str, ...] = ()
     """Ticket numbers as the complaint writes them, the most important first."""
     incidents: tuple[datetime, ...] = ()
     deadline: datetime | None = None
+    to: str | None = None
+    """The bare mail address that the answer goes to."""
     original: Original | None = None
 
     def __post_init__(self) -> None:
@@ -108,16 +102,6 @@ class ReplyFacts:
         if any(time is not None and time.utcoffset() is None for time in times):
             raise ValueError("a time without a zone")
 
-    @property
-    def address(self) -> str | None:
-        """The relay's address, canonical; None when none is known or it is no address."""
-        for text in (self.operator.address, self.relay.address):
-            if text is not None:
-                found = read_address(text.strip().strip("[]").partition("%")[0])
-                if found is not None:
-                    return address_text(*found)
-        return None
-
 
 _BRACKETED = re.compile(r"\[[^\[\]]+\]")
 
@@ -125,14 +109,14 @@ _BRACKETED = re.compile(r"\[[^\[\]]+\]")
 def clean(text: str | None) -> str | None:
     """Return text as one harmless line of at most MAX_TEXT characters; None if nothing is left.
 
-    Control characters, line and paragraph separators become blanks; invisible formatting
-    (zero-width and bidirectional controls), lone surrogates, private and unassigned characters
-    vanish; blanks are joined. `=?` is parted, because the email package decodes the encoded words
-    (RFC 2047) that it finds in a header it writes, line ends included.
+    Control characters (C0 and C1), line and paragraph separators become blanks. Invisible
+    formatting (zero-width and bidirectional controls), lone surrogates, private and unassigned
+    characters are removed. Blanks are joined. `=?` is separated, because the email package decodes
+    the encoded words (RFC 2047) that it finds in a header it writes, line ends included.
     """
     if text is None:
         return None
-    # Cut twice: first, because a hostile header may have megabytes.
+    # Cut first as well, because a hostile header may have megabytes.
     kept = "".join(map(_harmless, text[: MAX_TEXT * 20]))
     line = part_encoded_words(" ".join(kept.split()))
     if len(line) > MAX_TEXT:
@@ -141,7 +125,7 @@ def clean(text: str | None) -> str | None:
 
 
 def part_encoded_words(text: str) -> str:
-    """Return text in which nothing can be taken for an encoded word."""
+    """Return text without anything that reads as an encoded word."""
     return text.replace("=?", "= ?")
 
 
@@ -153,9 +137,9 @@ def _harmless(character: str) -> str:
 
 
 def clean_references(references: Iterable[str]) -> tuple[str, ...]:
-    """Return the references worth naming: no doubles, none that is a part of another.
+    """Return the references to name: each once, and none that is a part of another.
 
-    The brackets that a ticket system puts around them in a subject are no part of them.
+    The brackets that a ticket system puts around a reference in a subject are removed.
     """
     texts: dict[str, str] = {}
     for reference in references:
@@ -174,7 +158,7 @@ def clean_references(references: Iterable[str]) -> tuple[str, ...]:
 
 
 def time_text(time: datetime | None) -> str | None:
-    """Return `2026-12-22 10:00 UTC`; None for none, or for one beyond the calendar in UTC."""
+    """Return `2026-12-22 10:00 UTC`; None for no time, or one that UTC cannot express."""
     if time is None:
         return None
     try:
@@ -183,10 +167,16 @@ def time_text(time: datetime | None) -> str | None:
         return None
 
 
-def exonerator_urls(address: str | None, incidents: Iterable[datetime]) -> tuple[str, ...]:
-    """Return where to look up that the address was an exit: at most the first and the last day.
+def canonical_address(text: str | None) -> str | None:
+    """Return an IP address in canonical text; None for what is no address."""
+    found = read_address((text or "").strip().strip("[]").partition("%")[0])
+    return None if found is None else address_text(*found)
 
-    Without an address or a day it is the front page. Days are UTC, as Tor Metrics counts them.
+
+def exonerator_urls(address: str | None, incidents: Iterable[datetime]) -> tuple[str, ...]:
+    """Return the pages that show whether the address was an exit on the first and the last day.
+
+    Without an address or a day it is the front page. Days are in UTC, as at Tor Metrics.
     """
     days = sorted({text[:10] for time in incidents if (text := time_text(time)) is not None})
     if address is None or not days:

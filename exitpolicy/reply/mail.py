@@ -1,4 +1,4 @@
-"""A letter as a mail: the bytes of an .eml file that a mail program opens or sends."""
+"""Write a letter as the bytes of an .eml file that a mail program opens or sends."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,16 +8,16 @@ from email.message import EmailMessage
 from email.policy import EmailPolicy, Policy
 from typing import Final
 
-from exitpolicy.reply.letter import Letter
+from exitpolicy.reply.compose import Letter
 
 _LINE: Final = 78
-"""How long a header line should be at most, in characters (RFC 5322 section 2.1.1)."""
+"""Longest header line in characters (RFC 5322 section 2.1.1)."""
 
 
 class _Subject(UnstructuredHeader, BaseHeader):
-    """A subject, folded between words, and encoded wholly or not at all.
+    """A subject that is folded between words, and encoded as a whole or not at all.
 
-    The standard library encodes it word by word, losing blanks, and starts it on the second line
+    The standard library encodes it word by word and loses blanks, and begins it on the second line
     where that is shorter (seen with Python 3.11).
     """
 
@@ -32,10 +32,10 @@ class _Subject(UnstructuredHeader, BaseHeader):
 
 
 class _MessageIds(UnstructuredHeader, BaseHeader):
-    """In-Reply-To and References: message ids, folded only between them.
+    """In-Reply-To and References: message ids, folded only between ids.
 
-    The standard library writes an id that is longer than a line as encoded words, which no mail
-    program threads by (seen with Python 3.11); ids of that length are common.
+    The standard library writes an id that is longer than a line as encoded words (seen with Python
+    3.11). No mail program threads by those, and ids of that length are common.
     """
 
     max_count = 1
@@ -65,9 +65,9 @@ def _policy() -> "EmailPolicy[EmailMessage]":
 def as_eml(letter: Letter, *, date: datetime | None = None, message_id: str | None = None) -> bytes:
     """Return the letter as an RFC 5322 message in UTF-8, all lines ASCII and ended by LF.
 
-    LF, because that is what sendmail(1) reads; mail programs open it as well. Date and Message-ID
-    are there only when given: whoever sends the mail adds them otherwise. `date` is aware;
-    `message_id` comes from `email.utils.make_msgid`.
+    sendmail(1) reads LF, and mail programs open it as well. Date and Message-ID are written only
+    where given; otherwise the program that sends the mail adds them. `date` is aware; `message_id`
+    comes from `email.utils.make_msgid`.
     """
     message = EmailMessage(policy=_policy())
     for name, value in letter.headers:

@@ -1,0 +1,231 @@
+"""The answer to a complaint: the blocks that it is about, and what is true of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from exitpolicy.complaint import Complaint
+from exitpolicy.core.block import Block, Blocks, State
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import ExitpolError, NoSuchBlockError, UsageError
+from exitpolicy.operations import query
+from exitpolicy.operations.complaints import own_addresses
+from exitpolicy.operations.host import Host
+from exitpolicy.reply import compose, letters, select
+from exitpolicy.reply.facts import (
+    BlockFact,
+    Kind,
+    Language,
+    Original,
+    Paragraph,
+    Recipient,
+    ReplyFacts,
+    canonical_address,
+)
+from exitpolicy.storage import history, reply_templates
+from exitpolicy.tor import identity
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an answer is about."""
+
+    complaint: Complaint | None
+    """None if only references or destinations were named."""
+    blocks: tuple[Block, ...]
+    """The blocks in force that the answer may name."""
+    ended: tuple[history.Change, ...]
+    """The last change of blocks that have ended and that the answer may name."""
+    references: tuple[str, ...]
+    withheld: tuple[Block, ...] = ()
+    """Blocks with a reference that the complaint names, but of a destination that it does not.
+    Anybody can write somebody else's ticket number into a mail, so the answer does not name them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A letter, and what was chosen for it."""
+
+    letter: compose.Letter
+    facts: ReplyFacts
+    kind: Kind
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the operator chose; None leaves the choice to the complaint."""
+
+    kind: Kind | None = None
+    language: Language | None = None
+    recipient: Recipient | None = None
+    to: str | None = None
+    """The mail address that is answered."""
+
+
+def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Subject:
+    """Find the blocks that a complaint, references and destinations name.
+
+    A complaint names a block by its destination only: an address of the complaint is in the block.
+    Raises NoSuchBlockError for a name without a block.
+    """
+    blocks = host.ledger().blocks
+    past = list(history.read(host.history_path))
+    found: dict[Block, None] = {}
+    ended: dict[str, history.Change] = {}
+    references = dict.fromkeys(complaint.references if complaint is not None else ())
+    if complaint is not None:
+        found.update(dict.fromkeys(block for block in blocks if _names(complaint, block)))
+        ended.update((c.destination, c) for c in _ended(past, blocks) if _names_ended(complaint, c))
+    for name in names:
+        here, before, tickets = _named(blocks, past, name)
+        found.update(dict.fromkeys(here))
+        ended.update((change.destination, change) for change in before)
+        references.update(dict.fromkeys(tickets))
+    withheld = [
+        block
+        for block in blocks
+        if complaint is not None and block.reference in complaint.references and block not in found
+    ]
+    return Subject(
+        complaint, tuple(found), tuple(ended.values()), tuple(references), tuple(withheld)
+    )
+
+
+def _names(complaint: Complaint, block: Block) -> bool:
+    """Tell whether all addresses of a destination of the complaint are in the block.
+
+    The other direction is left out: who names a wide network would learn all blocks in it.
+    """
+    return any(
+        block.destination.addresses.contains(candidate.destination.addresses)
+        for candidate in complaint.candidates
+    )
+
+
+def _names_ended(complaint: Complaint, change: history.Change) -> bool:
+    try:
+        addresses = parse_destination(change.destination).addresses
+    except UsageError:
+        return False
+    return any(addresses.contains(one.destination.addresses) for one in complaint.candidates)
+
+
+def _named(
+    blocks: Blocks, past: Sequence[history.Change], name: str
+) -> tuple[list[Block], list[history.Change], list[str]]:
+    """Return the blocks, the ended blocks and the references that REFERENCE or DEST names."""
+    same = [block for block in blocks if block.reference == name]
+    before = list(_ended((change for change in past if change.reference == name), blocks))
+    if same or before:
+        return same, before, [name]
+    try:
+        destination = parse_destination(name)
+    except UsageError as error:
+        raise NoSuchBlockError(
+            f"{name!r} is no file, no reference of a block and no destination",
+            hint=error.hint or "see them: exitpol list --all",
+        ) from error
+    found = [block for block in blocks if block.destination.overlaps(destination)]
+    same_place = (change for change in past if change.destination == str(destination))
+    before = list(_ended(same_place, blocks))
+    if not found and not before:
+        blocks.get(destination)
+    return found, before, [block.reference for block in found if block.reference]
+
+
+def _ended(changes: Iterable[history.Change], blocks: Blocks) -> Iterator[history.Change]:
+    """Yield the last change of each destination that has no block any more."""
+    last = {change.destination: change for change in changes}
+    present = {str(block.destination) for block in blocks}
+    for destination, change in last.items():
+        if destination not in present and change.action in {"lift", "expire"}:
+            yield change
+
+
+def answer(host: Host, about: Subject, choices: Choices) -> Answer:
+    """Write the answer. Raises InvalidFileError for an invalid template of the operator's."""
+    recipient = choices.recipient or select.recipient_of(about.complaint)
+    known = facts(host, about, recipient, choices.to)
+    kind = choices.kind or select.kind_of(about.complaint, known)
+    language = choices.language or select.language_of(about.complaint, recipient)
+    template = letters.load_letter(kind, language, reply_templates.read(language))
+    letter = compose.write(template, known)
+    return Answer(letter, known, kind, language)
+
+
+def template_text(name: Kind | Paragraph, language: Language) -> str:
+    """Return the source of a letter or paragraph as it is in use. Raises InvalidFileError."""
+    return (letters.shipped(language) | reply_templates.read(language))[name].text
+
+
+def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = None) -> ReplyFacts:
+    """Return what an answer may state: what the ledger says and what Tor was seen to do."""
+    states = query.status(host).applied.states
+    complaint = about.complaint
+    accused = _accused(host, complaint)
+    operator, relay = host.config.operator, _identity(host, accused)
+    addresses = (accused, operator.address, relay.address if relay is not None else None)
+    return ReplyFacts(
+        recipient=recipient,
+        operator=operator.name or None,
+        contact=operator.contact or None,
+        relay=operator.relay_name or (relay.nickname if relay is not None else None),
+        fingerprint=relay.fingerprint if relay is not None else None,
+        address=next(filter(None, map(canonical_address, addresses)), None),
+        blocks=tuple(
+            BlockFact(
+                destination=str(block.destination),
+                since=block.since,
+                until=block.until,
+                live=states.get(block.destination) in {State.LIVE, State.MOOT},
+            )
+            for block in about.blocks
+        ),
+        lifted=tuple(_lifted(host, about.ended)),
+        references=about.references,
+        incidents=() if complaint is None else tuple(i.time for i in complaint.incidents),
+        deadline=None if complaint is None else complaint.deadline,
+        to=to,
+        original=None if complaint is None else _original(complaint),
+    )
+
+
+def _accused(host: Host, complaint: Complaint | None) -> str | None:
+    """Return the address of this host that a complaint accuses; None if it names none."""
+    if complaint is None:
+        return None
+    own = {str(address) for address in own_addresses(host)}
+    return next((source for source in complaint.sources if source in own), None)
+
+
+def _identity(host: Host, accused: str | None) -> identity.Identity | None:
+    """Return what Tor says of the relay that is accused, or else of the first that answers."""
+    known = [found for relay in host.relays if (found := identity.identity_of(relay)) is not None]
+    return next((one for one in known if one.address == accused), known[0] if known else None)
+
+
+def _lifted(host: Host, ended: Sequence[history.Change]) -> Iterator[BlockFact]:
+    """Yield the ended blocks of which every Tor could be asked whether it accepts them again."""
+    for change in ended:
+        try:
+            checked = query.check(host, [parse_destination(change.destination)])
+        except ExitpolError:
+            continue
+        moment = datetime.fromisoformat(change.time)
+        yield BlockFact(
+            destination=change.destination,
+            since=moment,
+            until=moment,
+            live=any(one.verdict == "rejected" for one in checked),
+        )
+
+
+def _original(complaint: Complaint) -> Original:
+    envelope = complaint.envelope
+    return Original(
+        subject=envelope.subject or None,
+        message_id=envelope.message_id,
+        references=tuple((envelope.references or "").split()),
+    )
