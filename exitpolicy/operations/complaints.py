@@ -1,14 +1,14 @@
 """Read complaints to this host, which knows its own addresses."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from exitpolicy.complaint import Complaint, read_complaint
 from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.errors import ExitpolError, UsageError
+from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, files
 from exitpolicy.tor import identity, torrc, verify
@@ -52,6 +52,17 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
         except UsageError:
             continue
     return tuple(sorted(found))
+
+
+def refuse_own_addresses(host: Host, destinations: Iterable[Destination]) -> None:
+    """Raise RefusedError if one of the destinations is an address of this host."""
+    own = own_addresses(host)
+    for destination in destinations:
+        if found := next((address for address in own if address.overlaps(destination)), None):
+            raise RefusedError(
+                f"{found} is an address of this host; nothing was blocked",
+                hint="block the destination that the complaint says was attacked",
+            )
 
 
 def _interface_addresses() -> Iterator[str]:
