@@ -6,9 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.complaint import Complaint, read_complaint
+from exitpolicy.complaint.model import Complaint
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
+from exitpolicy.operations import sandbox
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, files
 from exitpolicy.tor import identity, torrc, verify
@@ -27,8 +28,8 @@ _ADDRESS_OPTIONS: Final = (
 
 
 def read(host: Host, data: bytes) -> Complaint:
-    """Read a complaint to this host."""
-    return read_complaint(data, own=own_addresses(host), protected=host.config.protected)
+    """Read a complaint to this host, in a child process without privileges."""
+    return sandbox.read_complaint(data, own=own_addresses(host), protected=host.config.protected)
 
 
 def read_file(path: Path) -> bytes:
