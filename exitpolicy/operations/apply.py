@@ -15,6 +15,7 @@ from exitpolicy.core.block import State
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, TorRefusesError, TorUnreachableError
+from exitpolicy.core.retention import Retention
 from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
@@ -138,6 +139,9 @@ def _seen_since(host: Host, recorded: float) -> Applied | None:
     # The state has milliseconds.
     if last is None or not last.settled or last.applied <= recorded + 0.001:
         return None
+    if last.applied > host.clock().timestamp():
+        # The clock was ahead then: the observation may be older than the change.
+        return None
     if observed.fingerprints(_watched(host)) != last.watched:
         return None
     time = host.time()
@@ -149,10 +153,12 @@ def _seen_since(host: Host, recorded: float) -> Applied | None:
 
 
 def _apply(host: Host, settle_seconds: float | None) -> Applied:
+    begun = observed.Moment.now()
     now = host.time()
     watched = observed.fingerprints(_watched(host))
     last = observed.load(host.state_path)
     ledger = host.ledger()
+    retention = observed.retention(last, begun, ledger.blocks, now)
     want = desired(ledger, now)
     path = host.config.fragment
     former = fragment.read(path)
@@ -183,12 +189,20 @@ def _apply(host: Host, settle_seconds: float | None) -> Applied:
         _leave_time(reloaded, host.clock().timestamp())
         reloaded = host.clock().timestamp()
         # Before the reload: should we die in it, the next apply still leaves the time.
-        _save_state(host, replace(result, problems=_PENDING), ledger, watched, reloaded)
+        _save_state(
+            host,
+            replace(result, problems=_PENDING),
+            ledger,
+            watched,
+            reloaded,
+            begun=begun,
+            retention=retention,
+        )
         result = _reload(host, result, reloading, settle_seconds)
     elif settle_seconds is not None:
         result = _settle(host, result)
     watched[str(path)] = observed.fingerprints([path])[str(path)]
-    _save_state(host, result, ledger, watched, reloaded)
+    _save_state(host, result, ledger, watched, reloaded, begun=begun, retention=retention)
     return result
 
 
@@ -298,7 +312,14 @@ def _watched(host: Host) -> list[Path]:
 
 
 def _save_state(
-    host: Host, result: Applied, ledger: Ledger, watched: dict[str, str], reloaded: float
+    host: Host,
+    result: Applied,
+    ledger: Ledger,
+    watched: dict[str, str],
+    reloaded: float,
+    *,
+    begun: observed.Moment,
+    retention: Retention,
 ) -> None:
     change = ledger.blocks.next_change(result.time.now)
     observed.save(
@@ -311,6 +332,8 @@ def _save_state(
             reloaded=reloaded,
             trusted=result.time.trusted.timestamp(),
             leapt=None if result.time.jumped_to is None else result.time.jumped_to.timestamp(),
+            begun=begun,
             states={str(destination): str(seen) for destination, seen in result.states.items()},
+            retention=retention,
         ),
     )

@@ -12,11 +12,12 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
+from exitpolicy.core.retention import Retention
 from exitpolicy.operations import apply, own_policy
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
-from exitpolicy.storage import base_policies, history, ledger_file
+from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path, lock
 from exitpolicy.tor.reload import SETTLE_SECONDS
@@ -72,7 +73,11 @@ def renew(
 ) -> Changed:
     """Give blocks a new end, sooner or later. Raises NoSuchBlockError among others."""
     return _change(
-        host, "renew", lambda blocks: blocks.renewed(destinations, until), destinations, options
+        host,
+        "renew",
+        lambda blocks: blocks.renewed(destinations, until, host.clock()),
+        destinations,
+        options,
     )
 
 
@@ -84,37 +89,62 @@ def lift(
     Raises NoSuchBlockError among others.
     """
     if reference is not None:
-        found = host.ledger().blocks.referring_to(reference)
+        found = host.ledger().blocks.referring_to(reference, host.clock())
         destinations = [block.destination for block in found]
-    return _change(host, "lift", lambda blocks: blocks.lifted(destinations), destinations, options)
+    now = host.clock()
+    return _change(
+        host, "lift", lambda blocks: blocks.lifted(destinations, now), destinations, options
+    )
 
 
 def expire(host: Host, options: Options) -> Changed:
-    """Take the blocks that are over out of the ledger, and apply."""
+    """Record the end of expired blocks, and apply.
+
+    Blocks that a wrong clock ended go on, and records that were kept long enough are removed.
+    """
     time = host.time()
-    over = _over(host.ledger(), time)
+    ends = _ends(host.ledger(), host, time)
     if options.dry_run:
-        return Changed(tuple(over), apply.preview(host, host.ledger()))
-    ended: list[Block] = []
-    if over:
+        return Changed(tuple(ends.expired), apply.preview(host, host.ledger()))
+    if any((ends.expired, ends.resumed, ends.removed)):
         with lock(
             ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
         ):
             ledger = host.ledger()
-            # Again, because someone may have renewed one in between.
-            ended = _over(ledger, time)
-            if ended:
-                rest = ledger.blocks.lifted(block.destination for block in ended)
-                ledger_file.save(host.config.ledger, replace(ledger, blocks=rest))
-                history.append(host.history_path, "expire", ended, time.now, host.who)
-    return Changed(tuple(ended), apply.apply(host))
+            # Again, because another exitpol may have renewed one in between.
+            ends = _ends(ledger, host, time)
+            blocks = ledger.blocks.resumed(time.now)
+            blocks = blocks.expired((block.destination for block in ends.expired), time.now)
+            blocks = blocks.without(block.destination for block in ends.removed)
+            if blocks != ledger.blocks:
+                ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
+            history.append(host.history_path, "resume", ends.resumed, time.now, host.who)
+            history.append(host.history_path, "expire", ends.expired, time.now, host.who)
+    return Changed(tuple(ends.expired), apply.apply(host))
 
 
-def _over(ledger: Ledger, time: Time) -> list[Block]:
-    """Return the blocks that have ended, as far as the clock can be believed."""
-    return [
-        block for block in ledger.blocks if block.has_ended(time.now) and not time.enforces(block)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a tick changes in the ledger."""
+
+    expired: list[Block]
+    """Blocks whose end has come."""
+    resumed: list[Block]
+    """Blocks that a wrong clock ended."""
+    removed: list[Block]
+    """Ended blocks whose record was kept long enough."""
+
+
+def _ends(ledger: Ledger, host: Host, time: Time) -> _Ends:
+    """Return what a tick changes, as far as the clock is trusted."""
+    last = observed.load(host.state_path)
+    retention = Retention() if last is None else last.retention
+    ended = [b for b in ledger.blocks if b.has_ended(time.now) and not time.enforces(b)]
+    return _Ends(
+        [block for block in ended if block.ended is None],
+        list(ledger.blocks.resumable(time.now)),
+        [block for block in ended if block.ended is not None and retention.is_over(block)],
+    )
 
 
 @dataclass(frozen=True, slots=True)
