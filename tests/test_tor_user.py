@@ -162,7 +162,7 @@ def test_tor_without_a_user_line_is_known_by_its_data(tmp_path: Path) -> None:
         [*tor.command, "--quiet"], user=owner.uid, group=owner.gid, extra_groups=[]
     )
     try:
-        wait_until(lambda: tor.control_socket.exists() and tor.has_policy())
+        wait_until(lambda: tor.cookie.exists() and tor.has_policy())
         host = ExitHost(tmp_path, [tor])
         assert host.run("init").code == 0
         done = host.run("block", "203.0.113.7", "--until", "1d")
@@ -200,7 +200,7 @@ def test_file_behind_a_mount_of_the_service_is_refused(tmp_path: Path) -> None:
         [UNSHARE, "--mount", "sh", "-c", script, "sh", str(masked), str(path), *tor.command]
     )
     try:
-        wait_until(lambda: tor.control_socket.exists() and tor.has_policy())
+        wait_until(lambda: tor.cookie.exists() and tor.has_policy())
         known = replace(tor.relay, fragment=path)
         broken = seen(known).broken
         assert broken is not None
