@@ -67,8 +67,7 @@ def fill(disk: Path, pages: int) -> None:
 
 def destinations(ledger: Path) -> set[str]:
     """Read the ledger with another reader than exitpol's."""
-    blocks = yaml.safe_load(ledger.read_text())["blocks"]
-    return {block["destination"] for block in blocks if "ended" not in block}
+    return {block["destination"] for block in yaml.safe_load(ledger.read_text())["blocks"]}
 
 
 def see_whole(host: LoneExit) -> None:

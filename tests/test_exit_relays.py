@@ -103,16 +103,20 @@ def test_lifting_the_last_block_leaves_an_exit_an_exit(
     assert host.tor.rules() == before
 
 
-def test_an_exit_that_is_one_by_our_lines_alone_is_not_touched(make_host: HostMaker) -> None:
-    """If the operator's own exit options are gone even lifting is refused: it would end it."""
+def test_an_exit_that_is_one_by_our_lines_alone_stops_being_one(make_host: HostMaker) -> None:
+    """If the operator's own exit options are gone, the fragment is emptied; lifting works."""
     host = make_host(("ExitPolicy reject *:25",))
-    host.run("block", "203.0.113.7", "--until", "1d")
+    host.run("block", "203.0.113.7", "198.51.100.7", "--until", "1d")
     text = host.tor.torrc.read_text().replace("ExitPolicy reject *:25\n", "")
     host.tor.torrc.write_text(text)
-    before = host.fragment.read_text()
+    assert host.run("status", "--check").code == 3
     done = host.run("lift", "203.0.113.7")
-    assert done.code == 4
-    assert host.fragment.read_text() == before
+    assert done.code == 3
+    assert "is no exit" in done.err
+    assert "taken out" in done.err
+    assert "ExitPolicy" not in host.fragment.read_text()
+    assert host.tor.policy() == ["reject *:*"]
+    assert host.run("block", "203.0.113.9", "--until", "1d").code == 4
 
 
 def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker) -> None:
@@ -209,7 +213,7 @@ def test_a_shadowed_block_names_the_accept_that_wins(make_host: HostMaker) -> No
     assert host.run("init").code == 0
     done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
     assert (done.code, done.json["blocks"][0]["state"]) == (3, "shadowed")
-    assert "'accept 203.0.113.0/24:80' stands above it" in done.err
+    assert "'accept 203.0.113.0/24:80' is above it" in done.err
     status = host.run("status", "--check", "--json")
     assert (status.code, status.json["shadowed"]) == (
         3,
@@ -238,5 +242,5 @@ def test_an_include_that_is_gone_or_moved_is_told_to_monitoring(make_host: HostM
     assert (gone.code, "does not include" in gone.err) == (8, True)
     host.tor.torrc.write_text(f"{text.replace(include, '')}ExitPolicy accept *:*\n{include}")
     moved = host.run("status", "--check")
-    assert (moved.code, "NOT in sync" in moved.out) == (3, True)
+    assert (moved.code, "'accept *:*' stands above the include" in moved.err) == (8, True)
     assert host.tor.rejects("203.0.113.7")

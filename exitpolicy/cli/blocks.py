@@ -28,7 +28,9 @@ from exitpolicy.operations.host import Host
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
 # the operations it needs.
 if TYPE_CHECKING:
-    from exitpolicy.operations.change import Changed
+    from exitpolicy.operations.apply import Applied
+    from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
+    from exitpolicy.operations.leftovers import Cause
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
 
@@ -59,15 +61,16 @@ def block(
     host = the_host()
     destinations = read_destinations(dest)
     end = parse_until(until, host.clock())
+    options = change.Options(dry_run, force, change.watch(no_wait=no_wait, own=cut))
     changed = change.block(
         host,
         destinations,
         until=end,
         reason=checked_text("reason", reason),
         reference=checked_text("reference", reference),
-        options=change.Options(dry_run, force, not no_wait, look=cut),
+        options=options,
     )
-    return say_blocked(host, changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, cut=cut)
+    return say_blocked(host, changed, options, as_json=as_json, cut=cut)
 
 
 def renew(
@@ -85,10 +88,9 @@ def renew(
 
     host = the_host()
     end = parse_until(until, host.clock())
-    changed = change.renew(
-        host, read_destinations(dest), end, change.Options(dry_run=dry_run, wait=not no_wait)
-    )
-    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json)
+    options = change.Options(dry_run, watch=change.watch(no_wait=no_wait))
+    changed = change.renew(host, read_destinations(dest), end, options)
+    return say_changed(host, changed, options, as_json=as_json)
 
 
 def lift(
@@ -113,13 +115,11 @@ def lift(
             "lift takes destinations or a --reference, one of them",
             hint="exitpol lift 203.0.113.7, or exitpol lift --reference 'KZ-CERT#4711'",
         )
-    changed = change.lift(
-        the_host(),
-        read_destinations(dest or []),
-        reference,
-        change.Options(dry_run=dry_run, wait=not no_wait),
-    )
-    return say_changed(changed, dry_run=dry_run, waited=not no_wait, as_json=as_json, gone=True)
+    host = the_host()
+    # Which rule still rejects a destination is only known from an observation of one's own.
+    options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
+    changed = change.lift(host, read_destinations(dest or []), reference, options)
+    return say_lifted(host, changed, options, as_json=as_json)
 
 
 def list_(
@@ -248,66 +248,128 @@ def _count(streams: int) -> str:
 
 
 def say_blocked(
-    host: Host, changed: "Changed", *, dry_run: bool, waited: bool, as_json: bool, cut: bool
+    host: Host, changed: "Result", options: "Options", *, as_json: bool, cut: bool
 ) -> int:
-    """Write what became of a block, and of the streams that were open to it."""
+    """Write the result of a block, and the streams that were open to it; return the exit code."""
     from exitpolicy.operations import open_streams
+    from exitpolicy.operations.change import RecordedOnly
 
     streams = open_streams.OpenStreams(None)
-    if changed.applied is not None and not dry_run:
+    if not isinstance(changed, RecordedOnly) and not options.dry_run:
         destinations = [block_.destination for block_ in changed.blocks]
         streams = open_streams.count_open(host, changed.applied, destinations, cut=cut)
-    code = say_changed(changed, dry_run=dry_run, waited=waited, as_json=as_json, streams=streams)
+    code = say_changed(host, changed, options, as_json=as_json, streams=streams)
     _say_streams(streams)
     return code
 
 
 def say_changed(
-    changed: "Changed",
+    host: Host,
+    changed: "Result",
+    options: "Options",
     *,
-    dry_run: bool,
-    waited: bool,
     as_json: bool,
-    gone: bool = False,
     streams: "OpenStreams | None" = None,
 ) -> int:
-    """Write what became of a change of the ledger, and return the exit code."""
-    from exitpolicy.operations.outcome import exit_code, lifted_state
+    """Write the result of a change that adds or keeps blocks, and return the exit code."""
+    from exitpolicy.operations.apply import Watch
+    from exitpolicy.operations.change import RecordedOnly
+    from exitpolicy.operations.leftovers import moot_causes
+    from exitpolicy.operations.outcome import exit_code
 
     more = {} if streams is None else _streams_json(streams)
+    if isinstance(changed, RecordedOnly):
+        return _say_recorded(changed, as_json=as_json, more=more)
     applied = changed.applied
-    if applied is None:
-        assert changed.failure is not None  # noqa: S101 - one of the two is there
-        if as_json:
-            say_json(
-                blocks=[{**render.block_json(b), "state": "unknown"} for b in changed.blocks],
-                error=output.error_json(changed.failure),
-                **more,
-            )
-        output.report(changed.failure)
-        note("the change is recorded in the ledger; the next tick or exitpol apply finishes it")
-        return int(changed.failure.exit_code)
     states = {
-        b.destination: lifted_state(applied)
-        if gone
-        else str(applied.states.get(b.destination, "scheduled"))
-        for b in changed.blocks
+        b.destination: str(applied.states.get(b.destination, "scheduled")) for b in changed.blocks
     }
+    causes = moot_causes(host, applied, states)
     if as_json:
-        say_json(
-            blocks=[
-                {**render.block_json(b), "state": states[b.destination]} for b in changed.blocks
-            ],
-            dry_run=dry_run,
-            problems=[output.error_json(problem) for problem in applied.problems],
-            **more,
-        )
-    elif dry_run:
-        render.say_diff(applied.former or "", applied.desired.text, "fragment")
+        _say_json(changed, options, states, {**more, "moot": _causes_json(causes)})
+    elif options.dry_run:
+        say_diffs(applied)
     else:
-        _say_blocks(changed.blocks, states, None if gone else applied.time.now)
+        _say_blocks(changed.blocks, states, applied.time.now)
+        for cause in causes[:_MANY]:
+            note(f"{cause.destination} is moot on {cause.relay}: {cause.reason}")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
-    if dry_run:
+    if options.dry_run:
         return ExitCode.DONE
-    return exit_code(applied, [b.destination for b in changed.blocks], waited=waited)
+    if applied.problems and not {"live", "moot"}.issuperset(states.values()):
+        _note_recorded()
+    return exit_code(applied, states, waited=options.watch is not Watch.NOT)
+
+
+def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
+    """Write the result of a lift, name what still rejects a destination; return the exit code."""
+    from exitpolicy.operations.apply import Watch
+    from exitpolicy.operations.change import RecordedOnly
+    from exitpolicy.operations.leftovers import still_rejected
+    from exitpolicy.operations.outcome import lifted_state, removal_code
+
+    if isinstance(changed, RecordedOnly):
+        return _say_recorded(changed, as_json=as_json, more={})
+    applied = changed.applied
+    states = {b.destination: lifted_state(applied, b.destination) for b in changed.blocks}
+    causes = () if options.dry_run else still_rejected(host, applied, states)
+    if as_json:
+        _say_json(changed, options, states, {"still_rejected": _causes_json(causes)})
+    elif options.dry_run:
+        say_diffs(applied)
+    else:
+        _say_blocks(changed.blocks, states, None)
+    for cause in causes[:_MANY]:
+        text = f"{cause.destination} is still rejected on {cause.relay}: {cause.reason}"
+        (output.warn if cause.removable else note)(text)
+    render.warn_of_shadows(applied.shadowed_by)
+    output.report_all(applied.problems)
+    if options.dry_run:
+        return ExitCode.DONE
+    return removal_code(applied, states, causes, waited=options.watch is not Watch.NOT)
+
+
+def say_diffs(applied: "Applied") -> None:
+    """Write how the fragments would change."""
+    for plan in applied.plans:
+        name = "fragment" if len(applied.plans) == 1 else str(plan.path)
+        former = plan.former or ""
+        render.say_diff(former, former if plan.text is None else plan.text, name)
+
+
+def _say_json(
+    changed: "Changed",
+    options: "Options",
+    states: Mapping[Destination, str],
+    more: Mapping[str, object],
+) -> None:
+    say_json(
+        blocks=[{**render.block_json(b), "state": states[b.destination]} for b in changed.blocks],
+        dry_run=options.dry_run,
+        problems=[output.error_json(problem) for problem in changed.applied.problems],
+        **more,
+    )
+
+
+def _causes_json(causes: "Sequence[Cause]") -> list[dict[str, str]]:
+    return [
+        {"destination": str(c.destination), "relay": c.relay, "reason": c.reason} for c in causes
+    ]
+
+
+def _say_recorded(changed: "RecordedOnly", *, as_json: bool, more: Mapping[str, object]) -> int:
+    """Write that a change is recorded but not applied, and return the exit code."""
+    if as_json:
+        say_json(
+            blocks=[{**render.block_json(b), "state": "unknown"} for b in changed.blocks],
+            error=output.error_json(changed.failure),
+            **more,
+        )
+    output.report(changed.failure)
+    _note_recorded()
+    return int(changed.failure.exit_code)
+
+
+def _note_recorded() -> None:
+    note("the change is recorded in the ledger; the next tick or exitpol apply completes it")

@@ -10,6 +10,7 @@ import typer
 
 from exitpolicy.cli import output, render
 from exitpolicy.cli.arguments import DryRun, Json, NoWait, Session, read_destinations, the_host
+from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitCode
@@ -146,20 +147,31 @@ def status(
 def apply(
     dry_run: DryRun = False,
     no_wait: NoWait = False,
+    load_foreign: Annotated[
+        bool,
+        typer.Option(
+            "--load-foreign",
+            help="Also load changes of Tor's files that are not of its exit policy.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Reconcile ledger, torrc fragment and running Tor.
+    """Reconcile ledger, torrc fragments and running Tors.
 
     After an edit of the ledger by hand, for example: exitpol apply
     """
     from exitpolicy.operations import apply as operation
-    from exitpolicy.tor.reload import SETTLE_SECONDS
+    from exitpolicy.operations.apply import Foreign, Watch
 
     host = the_host()
     if dry_run:
         applied = operation.preview(host, host.ledger())
     else:
-        applied = operation.apply(host, settle_seconds=None if no_wait else SETTLE_SECONDS)
+        applied = operation.apply(
+            host,
+            watch=Watch.NOT if no_wait else Watch.OWN,
+            foreign=Foreign.LOAD if load_foreign else Foreign.KEEP,
+        )
     return say_applied(
         applied,
         dry_run=dry_run,
@@ -184,7 +196,6 @@ def expire(
 
     host = the_host(who="timer" if quiet else None)
     changed = change.expire(host, change.Options(dry_run=dry_run))
-    assert changed.applied is not None  # noqa: S101 - expire raises otherwise
     if not as_json:
         for ended in changed.blocks:
             # Never the reason or the reference: this reaches the journal and the mails of cron.
@@ -225,8 +236,8 @@ def say_applied(
         code = code or health.exit_code
     if as_json:
         say_json(
-            installed=applied.plan.install and not dry_run,
-            reloaded=[] if dry_run else list(applied.plan.reload),
+            installed=applied.installs and not dry_run,
+            reloaded=list(applied.reloaded),
             in_sync=all(view.in_sync for view in applied.views),
             blocks={str(d): str(state) for d, state in applied.states.items()},
             ended=[render.block_json(b) for b in ended],
@@ -237,18 +248,18 @@ def say_applied(
         render.warn_of_shadows(applied.shadowed_by)
         output.report_all(applied.problems)
         return code
-    held = applied.time.held(applied.desired.blocks)
+    held = applied.time.held(applied.blocks)
     if held:
         output.warn(
             f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
             " not be in force now are kept for an hour, in case it is wrong"
         )
     if dry_run:
-        render.say_diff(applied.former or "", applied.desired.text, "fragment")
-    elif not quiet or not applied.plan.nothing:
+        say_diffs(applied)
+    elif not quiet or not applied.does_nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        done = "nothing to do" if applied.plan.nothing else "applied"
+        done = "nothing to do" if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)

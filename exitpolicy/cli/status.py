@@ -31,7 +31,7 @@ def as_json(status: Status, health: Health) -> dict[str, Any]:
     return {
         "relays": [_relay_json(status, view, health) for view in status.applied.views],
         "next_expiry": status.next_expiry,
-        "blocks": len(status.applied.desired.blocks),
+        "blocks": len(status.applied.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
         "problems": [output.error_json(problem) for problem in status.applied.problems],
@@ -43,7 +43,7 @@ def write(status: Status, health: Health) -> None:
     """Write the status for people."""
     for view in status.applied.views:
         _write_relay(status, view, health.limits[view.name])
-    blocks = status.applied.desired.blocks
+    blocks = status.applied.blocks
     states = list(status.applied.states.values())
     counts = ", ".join(f"{states.count(s)} {s}" for s in State if s in states)
     say(f"blocks       {len(blocks)} in force" + (f": {counts}" if counts else ""))
@@ -52,7 +52,7 @@ def write(status: Status, health: Health) -> None:
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
     _say_ending(status)
     if status.fragment_changed:
-        output.warn("the installed fragment differs from the desired one; to fix it: exitpol apply")
+        output.warn("an installed fragment is not as desired; to fix it: exitpol apply")
     render.warn_of_shadows(status.applied.shadowed_by)
     output.report_all(status.applied.problems)
     render.report_findings(health.findings)
@@ -63,7 +63,7 @@ def _say_ending(status: Status) -> None:
     now = status.applied.time.now
     ending = sorted(
         (block.until, block.destination, why(block))
-        for block in status.applied.desired.blocks
+        for block in status.applied.blocks
         if block.until is not None and now < block.until <= now + SOON
     )
     for until, destination, reference in ending[:_FEW]:

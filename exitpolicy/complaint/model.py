@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from exitpolicy.complaint.roles.scores import GUESS
 from exitpolicy.core.destination import Destination
 
 
@@ -68,11 +67,6 @@ class Candidate:
     """Lines of the report that speak for it, the strongest first."""
     score: int
     """How strongly, from 1 to 100; only the order means anything."""
-
-    @property
-    def is_guess(self) -> bool:
-        """Whether there is no evidence of its role: it is only named."""
-        return self.score < GUESS
 
 
 @dataclass(frozen=True, slots=True)

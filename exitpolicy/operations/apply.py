@@ -1,60 +1,102 @@
-"""Make wanted, installed and enforced equal: the step in which every change ends.
+"""Reconcile ledger, fragments and running Tors: the step in which every change ends.
 
-Whatever was left undone by a crash, a Tor that was down or a hand that edited a file is found
-and done here, because everything is looked at anew.
+Everything is observed anew. What a crash, a Tor that was down or a hand edit left undone is
+therefore found and done here.
 """
 
 import contextlib
 import time as system_time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.block import State
+from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
-from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitpolError, TorRefusesError, TorUnreachableError
-from exitpolicy.core.retention import Retention
-from exitpolicy.operations.desired import Desired, desired
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import (
+    AttentionError,
+    ExitCode,
+    ExitpolError,
+    TorRefusesError,
+    TorUnreachableError,
+)
+from exitpolicy.operations import removals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
-from exitpolicy.operations.refusals import check, former_rules
+from exitpolicy.operations.planning import FragmentPlan, plan_all
 from exitpolicy.policy import reconcile
+from exitpolicy.policy.block_states import gravest, is_lifting, states_on
 from exitpolicy.policy.evaluate import Decisions
-from exitpolicy.policy.reconcile import Plan, View
-from exitpolicy.policy.rule import Entry, Rule
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Rule
 from exitpolicy.storage import files, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, lock
-from exitpolicy.tor import fragment, inspect, reload
+from exitpolicy.storage.observed import Moment, Observation
+from exitpolicy.tor import fragment, reload
 
 LOCK_SECONDS: Final = 120.0
-"""How long another apply is waited for; it may itself wait for Tor."""
+"""How long to wait for another apply, which may itself wait for Tor."""
 
 UNDER_WAY_SECONDS: Final = 5.0
-"""How long a Tor that was not reloaded now is waited for; it needs one second after a reload."""
+"""How long to wait for a Tor that has read its files: it enforces them a second later."""
 
 RELOAD_INTERVAL: Final = 1.1
-"""Seconds between two changes. Within one, Tor starts its second anew and enforces neither."""
+"""Seconds between two changes. A change within a second of the last delays both."""
+
+
+class Watch(Enum):
+    """How the result of an apply is observed."""
+
+    NOT = auto()
+    """Do not wait until Tor enforces it."""
+    SHARED = auto()
+    """Wait; what another exitpol observes with this change is enough."""
+    OWN = auto()
+    """Wait, and observe Tor in this process."""
+
+
+class Foreign(Enum):
+    """What to do with changes of Tor's files that are not of its exit policy."""
+
+    KEEP = auto()
+    """Do not load them: blocks stay pending."""
+    LOAD = auto()
+    """Load them with the reload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an apply saw and did."""
+    """What an apply observed and did."""
 
     time: Time
-    desired: Desired
-    former: str | None
-    """The fragment's text before."""
-    plan: Plan
+    blocks: Blocks
+    """The blocks in force."""
+    plans: tuple[FragmentPlan, ...]
+    """Each fragment; none where another apply observed the result."""
     views: tuple[View, ...]
-    """Each relay as it was seen last; none where another apply has looked instead."""
-    states: dict[Destination, State]
-    """The state of each block in force."""
+    """Each relay as observed last; none where another apply observed the result."""
+    reload: tuple[str, ...]
+    """The names of the relays that still have to read what their files hold."""
+    states: Mapping[Destination, State]
+    """The state of each block in force, and of each removed block that Tor still enforces."""
     problems: tuple[ExitpolError, ...] = field(default=())
-    """What kept relays from being as they should, the gravest first."""
+    """What keeps the desired state from being enforced, the gravest first."""
+    reloaded: tuple[str, ...] = ()
+    """The names of the relays that were told to reload."""
+
+    @property
+    def installs(self) -> bool:
+        """Whether a fragment has to be replaced, or was."""
+        return any(plan.changed for plan in self.plans)
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether no fragment and no Tor has to be changed, or was."""
+        return not (self.installs or self.reload or self.reloaded)
 
     @property
     def shadowed_by(self) -> dict[Destination, Rule]:
@@ -71,220 +113,311 @@ class Applied:
 
     @property
     def settled(self) -> bool:
-        """Whether wanted, installed and enforced were seen to be equal everywhere."""
+        """Whether every relay was observed to enforce exactly what is desired."""
         return not self.problems and all(view.in_sync for view in self.views)
 
 
-def preview(
-    host: Host,
-    ledger: Ledger,
-    *,
-    force: bool = False,
-    baseline: tuple[Entry, ...] | None = None,
-) -> Applied:
-    """Look at what applying a ledger would do, and refuse what would do harm; change nothing.
-
-    `force` lets pass what is the operator's own choice. A limit that is broken already with the
-    rules of `baseline` (what is installed, if None) is not held against the ledger.
-
-    Raises RefusedError, TorRefusesError, InvalidFileError. That a relay cannot be reached is only
-    noted: its files can be looked at all the same.
-    """
-    result = observe(host, ledger)
-    former = former_rules(result.former)
-    check(
-        host,
-        result.views,
-        result.desired,
-        former,
-        baseline=former if baseline is None else baseline,
-        force=force,
-    )
-    return result
-
-
-def observe(host: Host, ledger: Ledger) -> Applied:
-    """Look at the relays as they are, with what a ledger wants; change and refuse nothing."""
+def preview(host: Host, ledger: Ledger) -> Applied:
+    """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
-    want = desired(ledger, time)
-    former = fragment.read(host.config.fragment)
-    candidate = inspect.Candidate(host.config.fragment, want.text, want.rules)
-    views = tuple(
-        in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
-    )
-    return _applied(time, want, former, views)
+    plans = plan_all(host, ledger, time, lambda _, text: text)
+    last = observed.load(host.state_path)
+    removed = _removed(last, removals.announced(host))
+    result = _result(ledger, time, plans, _views(host, plans), removed)
+    return _with_hindrances(result, {} if last is None else last.fatal)
 
 
 def apply(
     host: Host,
     *,
-    settle_seconds: float | None = reload.SETTLE_SECONDS,
-    recorded: float | None = None,
+    watch: Watch = Watch.OWN,
+    foreign: Foreign = Foreign.KEEP,
+    since: Moment | None = None,
 ) -> Applied:
-    """Install what is wanted and reload the relays that do not run it; return what is enforced.
+    """Install what is desired and reload the relays that do not run it; return the result.
 
-    Waits for Tor at most `settle_seconds`, or not at all (None). Where many commands wait for each
-    other, the first applies the changes of all: with `recorded`, the Unix time of the change that
-    is to be applied, what another has seen since then is enough. Raises RefusedError,
-    TorRefusesError, InvalidFileError and LockTimeoutError; the fragment is then as it was.
+    Where many commands wait for each other, the first applies the changes of all: with
+    Watch.SHARED, an observation that began after `since` is enough. Raises InvalidFileError,
+    LockTimeoutError, and TorRefusesError if a Tor ends in the reload.
     """
     with lock(apply_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="talking to Tor"):
-        seen = None if recorded is None else _seen_since(host, recorded)
-        return seen or _apply(host, settle_seconds)
+        if watch is Watch.SHARED and since is not None:
+            shared = _observed_since(host, since)
+            if shared is not None:
+                return shared
+        return _Apply(host, watch, foreign).run()
 
 
-def _seen_since(host: Host, recorded: float) -> Applied | None:
-    """Return what another apply has seen that began after a moment; None if that is not enough."""
+def _observed_since(host: Host, since: Moment) -> Applied | None:
+    """Return the result of an apply that began after a moment; None if there is none."""
     last = observed.load(host.state_path)
-    # The state has milliseconds.
-    if last is None or not last.settled or last.applied <= recorded + 0.001:
-        return None
-    if last.applied > host.clock().timestamp():
-        # The clock was ahead then: the observation may be older than the change.
+    if last is None or not last.settled or last.begun is None or not last.begun.is_after(since):
         return None
     if observed.fingerprints(_watched(host)) != last.watched:
         return None
     time = host.time()
-    want = desired(host.ledger(), time)
-    if not all(str(block.destination) in last.states for block in want.blocks):
+    blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
+    if not all(str(block.destination) in last.states for block in blocks):
         return None
-    states = {b.destination: State(last.states[str(b.destination)]) for b in want.blocks}
-    return Applied(time, want, want.text, Plan(install=False, reload=()), (), states)
+    states = {b.destination: State(last.states[str(b.destination)]) for b in blocks}
+    return Applied(time, blocks, (), (), (), states)
 
 
-def _apply(host: Host, settle_seconds: float | None) -> Applied:
-    begun = observed.Moment.now()
-    now = host.time()
-    watched = observed.fingerprints(_watched(host))
-    last = observed.load(host.state_path)
-    ledger = host.ledger()
-    retention = observed.retention(last, begun, ledger.blocks, now)
-    want = desired(ledger, now)
-    path = host.config.fragment
-    former = fragment.read(path)
-    changed = former != want.text
-    staged = fragment.stage(path, want.text) if changed else path
-    candidate = inspect.Candidate(path, staged, want.rules)
-    try:
-        views = tuple(
-            in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
-        )
-        # What was recorded with --force is wanted; a descriptor that nobody takes never is.
-        rules = former_rules(former)
-        check(host, views, want, rules, baseline=rules, force=True)
-    except ExitpolError:
-        if changed:
-            files.discard(staged)
-        raise
-    result = _applied(now, want, former, views)
-    if changed:
-        files.commit(path)
-    reloading = [
-        relay
-        for relay, view in zip(host.relays, views, strict=True)
-        if view.name in result.plan.reload and not _not_reloadable(view)
-    ]
-    reloaded = last.reloaded if last is not None else 0.0
-    if reloading:
-        _leave_time(reloaded, host.clock().timestamp())
-        reloaded = host.clock().timestamp()
-        # Before the reload: should we die in it, the next apply still leaves the time.
-        _save_state(
-            host,
-            replace(result, problems=_PENDING),
-            ledger,
-            watched,
-            reloaded,
-            begun=begun,
-            retention=retention,
-        )
-        result = _reload(host, result, reloading, settle_seconds)
-    elif settle_seconds is not None:
-        result = _settle(host, result)
-    watched[str(path)] = observed.fingerprints([path])[str(path)]
-    _save_state(host, result, ledger, watched, reloaded, begun=begun, retention=retention)
-    return result
+class _Apply:
+    """One apply, under the lock."""
 
+    def __init__(self, host: Host, watch: Watch, foreign: Foreign) -> None:
+        self.host = host
+        self.watch = watch
+        self.foreign = foreign
+        self.begun = Moment.now()
+        self.time = host.time()
+        self.watched = observed.fingerprints(_watched(host))
+        self.last = observed.load(host.state_path)
+        self.fatal = dict(self.last.fatal) if self.last is not None else {}
+        self.reloaded = self.last.reloaded if self.last is not None else 0.0
+        self.ledger = host.ledger()
+        self.staged: dict[Path, str] = {}
+        self.removed: tuple[Destination, ...] = ()
 
-_PENDING: Final = (ExitpolError("a reload is under way"),)
-
-
-def _settle(host: Host, result: Applied) -> Applied:
-    """Wait for relays that have read what is wanted but do not enforce it yet.
-
-    So it is in the second after another exitpol's reload, and after a start of Tor.
-    """
-    by_name = {view.name: view for view in result.views}
-
-    def one(relay: Relay) -> View:
-        view = by_name[relay.name]
-        if view.nearly_in_sync:
-            with contextlib.suppress(TorUnreachableError):
-                return reload.wait_settled(relay, view, seconds=UNDER_WAY_SECONDS)
-        return view
-
-    views = in_parallel(one, host.relays)
-    return _applied(result.time, result.desired, result.former, tuple(views), plan=result.plan)
-
-
-def _reload(
-    host: Host, result: Applied, relays: Sequence[Relay], settle_seconds: float | None
-) -> Applied:
-    by_name = {view.name: view for view in result.views}
-
-    def one(relay: Relay) -> View | ExitpolError:
+    def run(self) -> Applied:
+        """Plan, install, reload, wait; record what happened."""
         try:
-            return reload.reload_relay(relay, by_name[relay.name], settle_seconds=settle_seconds)
+            plans = plan_all(self.host, self.ledger, self.time, self._stage)
+            plans = tuple(in_parallel(self._install, plans))
+        finally:
+            for path in self.staged:
+                files.discard(files.staged_path(path))
+        self.removed = _removed(self.last, removals.record(self.host, plans))
+        result = self._result(plans, _views(self.host, plans))
+        reloading = [
+            relay
+            for relay, view in zip(self.host.relays, result.views, strict=True)
+            if (relay.name in result.reload or (self.foreign is Foreign.LOAD and view.foreign))
+            and self._may_reload(view)
+        ]
+        if reloading:
+            self._leave_time()
+            # Before the reload: if this process dies in it, the next apply still leaves the time.
+            self._save(replace(result, problems=(AttentionError("a reload is under way"),)))
+            result = self._reload(result, reloading)
+            result = replace(result, reloaded=tuple(relay.name for relay in reloading))
+        elif self.watch is not Watch.NOT:
+            result = self._result(plans, self._settle(result.views))
+        for plan in plans:
+            self.watched |= observed.fingerprints([plan.path])
+        self._save(result)
+        return result
+
+    def _stage(self, path: Path, text: str) -> Path:
+        self.staged[path] = text
+        return fragment.stage(path, text)
+
+    def _install(self, plan: FragmentPlan) -> FragmentPlan:
+        """Put a fragment in place. A failure is the problem of its relays alone."""
+        if not plan.changed or plan.text is None:
+            return plan
+        try:
+            if self.staged.get(plan.path) != plan.text:
+                fragment.stage(plan.path, plan.text)
+            files.commit(plan.path)
         except ExitpolError as error:
-            return error
+            return replace(plan, text=None, obstacles=(*plan.obstacles, error))
+        self.staged.pop(plan.path, None)
+        return plan
 
-    died: TorRefusesError | None = None
-    for relay, outcome in zip(relays, in_parallel(one, relays), strict=True):
-        if isinstance(outcome, View):
-            by_name[relay.name] = outcome
-        elif isinstance(outcome, TorRefusesError):
-            died = died or outcome
-        else:
+    def _result(self, plans: tuple[FragmentPlan, ...], views: tuple[View, ...]) -> Applied:
+        result = _result(self.ledger, self.time, plans, views, self.removed)
+        return result if self.foreign is Foreign.LOAD else _with_hindrances(result, self.fatal)
+
+    def _may_reload(self, view: View) -> bool:
+        if self.foreign is Foreign.LOAD:
+            return _not_reloadable(view) is None
+        return _hindrance(view, self.fatal) is None
+
+    def _settle(self, views: Sequence[View]) -> tuple[View, ...]:
+        """Wait for relays that have read their files but do not enforce them yet.
+
+        That is the second after another exitpol's reload, or after a start of Tor.
+        """
+
+        def one(pair: tuple[Relay, View]) -> View:
+            relay, view = pair
+            if view.nearly_in_sync:
+                with contextlib.suppress(TorUnreachableError):
+                    return reload.wait_settled(relay, view, seconds=UNDER_WAY_SECONDS)
+            return view
+
+        return tuple(in_parallel(one, list(zip(self.host.relays, views, strict=True))))
+
+    def _reload(self, result: Applied, relays: Sequence[Relay]) -> Applied:
+        by_name = {view.name: view for view in result.views}
+        seconds = None if self.watch is Watch.NOT else reload.SETTLE_SECONDS
+
+        def one(relay: Relay) -> View | ExitpolError:
+            try:
+                return reload.reload_relay(relay, by_name[relay.name], settle_seconds=seconds)
+            except ExitpolError as error:
+                return error
+
+        for relay, outcome in zip(relays, in_parallel(one, relays), strict=True):
+            if isinstance(outcome, View):
+                by_name[relay.name] = outcome
+                self.fatal.pop(relay.name, None)
+                continue
+            if isinstance(outcome, TorRefusesError):
+                self.fatal[relay.name] = by_name[relay.name].fingerprint
+                outcome = _put_back(result.plans, relay, outcome)  # noqa: PLW2901 - says more
             by_name[relay.name] = replace(by_name[relay.name], running=None, unreachable=outcome)
-    if died is not None:
-        # First of all a file with which Tor starts again, then the truth.
-        if result.former is not None and result.plan.install:
-            files.replace(host.config.fragment, result.former.encode("utf-8", "surrogateescape"))
-            died = TorRefusesError(
-                f"{died}; {host.config.fragment} is again as it was before", hint=died.hint
-            )
-        raise died
-    return _applied(
-        result.time, result.desired, result.former, tuple(by_name.values()), plan=result.plan
-    )
+        return self._result(result.plans, tuple(by_name.values()))
+
+    def _leave_time(self) -> None:
+        """Sleep until the reload does not delay the change before it."""
+        now = self.host.clock().timestamp()
+        since = now - self.reloaded
+        if 0 <= since < RELOAD_INTERVAL:
+            system_time.sleep(RELOAD_INTERVAL - since)
+        self.reloaded = self.host.clock().timestamp()
+
+    def _save(self, result: Applied) -> None:
+        time = result.time
+        change = self.ledger.blocks.next_change(time.now)
+        observed.save(
+            self.host.state_path,
+            Observation(
+                applied=time.now.timestamp(),
+                next_change=None if change is None else change.timestamp(),
+                settled=result.settled,
+                watched=self.watched,
+                reloaded=self.reloaded,
+                trusted=time.trusted.timestamp(),
+                leapt=None if time.jumped_to is None else time.jumped_to.timestamp(),
+                begun=self.begun,
+                fatal=self.fatal,
+                states={str(destination): str(seen) for destination, seen in result.states.items()},
+            ),
+        )
 
 
-def _applied(
-    now: Time,
-    want: Desired,
-    former: str | None,
+def _put_back(
+    plans: Iterable[FragmentPlan], relay: Relay, error: TorRefusesError
+) -> TorRefusesError:
+    """Take the new rules out of the fragment of a Tor that ended in the reload.
+
+    Tor starts again with rules that it has run with. Removed blocks stay removed.
+    """
+    for plan in plans:
+        if relay not in plan.relays or not plan.changed or plan.text == plan.text_without_additions:
+            continue
+        text = plan.text_without_additions
+        files.replace(plan.path, text.encode("utf-8", "surrogateescape"))
+        now = "is again as it was before" if text == plan.former else "holds no new rule"
+        return TorRefusesError(f"{error}; {plan.path} {now}", hint=error.hint)
+    return error
+
+
+def _removed(last: Observation | None, announced: Iterable[Destination]) -> tuple[Destination, ...]:
+    """Return the removed blocks that a Tor may still enforce."""
+    before = {} if last is None else last.states
+    lifting = [parse_destination(name) for name, s in before.items() if s == State.LIFTING]
+    return tuple(dict.fromkeys([*lifting, *announced]))
+
+
+def _views(host: Host, plans: Iterable[FragmentPlan]) -> tuple[View, ...]:
+    """Return the views of the plans in the order of the host's relays."""
+    by_name = {view.name: view for plan in plans for view in plan.views}
+    return tuple(by_name[relay.name] for relay in host.relays)
+
+
+def _result(
+    ledger: Ledger,
+    time: Time,
+    plans: tuple[FragmentPlan, ...],
     views: tuple[View, ...],
-    plan: Plan | None = None,
+    removed: Iterable[Destination],
 ) -> Applied:
+    by_name = {view.name: view for view in views}
+    untouched = {relay.name for plan in plans if plan.text is None for relay in plan.relays}
+    blocks = Blocks.of(block for block in ledger.blocks if time.enforces(block))
+    lifting = [
+        destination
+        for destination in removed
+        if destination not in blocks and any(is_lifting(view, destination) for view in views)
+    ]
+    problems = [problem for view in views for problem in _problems(view)]
+    problems += [problem for plan in plans for problem in plan.problems()]
     return Applied(
-        now,
-        want,
-        former,
-        plan or reconcile.plan(want.text, former, views),
+        time,
+        blocks,
+        plans,
         views,
-        reconcile.block_states(want.blocks, want.rules, views),
-        tuple(problem for view in views for problem in _problems(view)),
+        tuple(v.name for v in views if _needs_reload(v) and v.name not in untouched),
+        {**_states(plans, by_name), **dict.fromkeys(lifting, State.LIFTING)},
+        _gravest_first(problems),
     )
+
+
+def _states(plans: Iterable[FragmentPlan], by_name: Mapping[str, View]) -> dict[Destination, State]:
+    found: dict[Destination, list[State]] = {}
+    for plan in plans:
+        blocks = tuple(plan.blocks)
+        for relay in plan.relays:
+            concerned = [b for b in blocks if not b.relays or relay.name in b.relays]
+            for destination, state in states_on(
+                by_name[relay.name], concerned, plan.held.keys()
+            ).items():
+                found.setdefault(destination, []).append(state)
+    return {destination: gravest(states) for destination, states in found.items()}
 
 
 def _problems(view: View) -> list[ExitpolError]:
-    """Return what keeps a relay from being as it should."""
+    """Return what keeps a relay from enforcing what its files hold."""
     found = [problem for problem in (view.unreachable, view.broken) if problem is not None]
     if view.must_restart is not None:
         # Also where nothing is to be done: the next reload may be that of logrotate.
         return [*found, view.must_restart]
-    blocked = _not_reloadable(view)
-    return found if blocked is None or view.in_sync else [*found, blocked]
+    cannot = _not_reloadable(view)
+    return found if cannot is None or view.in_sync else [*found, cannot]
+
+
+def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:
+    """Add why relays that have to be reloaded are not."""
+    found = [
+        error
+        for view in result.views
+        if view.name in result.reload
+        and _not_reloadable(view) is None
+        and (error := _hindrance(view, fatal)) is not None
+    ]
+    return replace(result, problems=_gravest_first([*result.problems, *found]))
+
+
+def _hindrance(view: View, fatal: Mapping[str, str]) -> ExitpolError | None:
+    """Return why a relay is not reloaded; None if it is.
+
+    `fatal` has the fingerprint of the files with which a reload ended a Tor, by relay.
+    """
+    cannot = _not_reloadable(view)
+    if cannot is not None:
+        return cannot
+    if view.foreign:
+        return _foreign(view)
+    if view.fingerprint and fatal.get(view.name) == view.fingerprint:
+        return TorRefusesError(
+            f"a reload of these files ended Tor ({view.name}) before: they are not loaded again,"
+            " and its blocks are pending",
+            hint="see Tor's log and correct the files, or try again: exitpol apply --load-foreign",
+        )
+    return None
+
+
+def _needs_reload(view: View) -> bool:
+    """Tell whether a relay has to read its files; one whose files are bad would end."""
+    return (
+        view.running is not None
+        and view.configured is not None
+        and not reconcile.same_options(view.running.options, view.configured.options)
+    )
 
 
 def _not_reloadable(view: View) -> ExitpolError | None:
@@ -299,41 +432,34 @@ def _not_reloadable(view: View) -> ExitpolError | None:
     return None
 
 
-def _leave_time(reloaded: float, now: float) -> None:
-    """Sleep until a change of ours is no danger to the one before."""
-    since = now - reloaded
-    if 0 <= since < RELOAD_INTERVAL:
-        system_time.sleep(RELOAD_INTERVAL - since)
+def _foreign(view: View) -> AttentionError:
+    named = "; ".join(view.foreign[:5])
+    more = f"; and {len(view.foreign) - 5} more" if len(view.foreign) > 5 else ""
+    return AttentionError(
+        f"Tor ({view.name}) is not reloaded: its files hold other changes that it has not read:"
+        f" {named}{more}",
+        hint="reload Tor yourself, or let exitpol load them: exitpol apply --load-foreign",
+    )
+
+
+_CODES: Final = (
+    ExitCode.TOR_REFUSES,
+    ExitCode.TOR_UNREACHABLE,
+    ExitCode.INVALID_FILE,
+    ExitCode.REFUSED,
+    ExitCode.ATTENTION,
+)
+
+
+def _gravest_first(problems: Iterable[ExitpolError]) -> tuple[ExitpolError, ...]:
+    def rank(problem: ExitpolError) -> int:
+        code = problem.exit_code
+        return _CODES.index(code) if code in _CODES else -1
+
+    return tuple(sorted(problems, key=rank))
 
 
 def _watched(host: Host) -> list[Path]:
-    paths = [host.config.ledger, host.config.fragment, *(relay.torrc for relay in host.relays)]
+    fragments = {relay.fragment for relay in host.relays}
+    paths = [host.config.ledger, *sorted(fragments), *(relay.torrc for relay in host.relays)]
     return [*paths, host.config.source] if host.config.source else paths
-
-
-def _save_state(
-    host: Host,
-    result: Applied,
-    ledger: Ledger,
-    watched: dict[str, str],
-    reloaded: float,
-    *,
-    begun: observed.Moment,
-    retention: Retention,
-) -> None:
-    change = ledger.blocks.next_change(result.time.now)
-    observed.save(
-        host.state_path,
-        observed.Observation(
-            applied=result.time.now.timestamp(),
-            next_change=None if change is None else change.timestamp(),
-            settled=result.settled,
-            watched=watched,
-            reloaded=reloaded,
-            trusted=result.time.trusted.timestamp(),
-            leapt=None if result.time.jumped_to is None else result.time.jumped_to.timestamp(),
-            begun=begun,
-            states={str(destination): str(seen) for destination, seen in result.states.items()},
-            retention=retention,
-        ),
-    )

@@ -1,9 +1,11 @@
-"""Changing the ledger: block, renew, lift, expire, and the base policy.
+"""Change the ledger: block, renew, lift, expire, and the base policy.
 
-Each looks first whether the change would harm the relay, then records it, then applies.
+Each change is first planned and refused if it would harm a relay, then recorded, then applied.
+What only takes rules away is never refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -12,43 +14,59 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
-from exitpolicy.core.retention import Retention
-from exitpolicy.operations import apply, own_policy
-from exitpolicy.operations.apply import Applied
+from exitpolicy.operations import apply, own_policy, refusals, removals
+from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
-from exitpolicy.storage import base_policies, history, ledger_file, observed
+from exitpolicy.operations.planning import FragmentPlan
+from exitpolicy.storage import base_policies, history, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path, lock
-from exitpolicy.tor.reload import SETTLE_SECONDS
+from exitpolicy.storage.observed import Moment
+from exitpolicy.tor.inspect import CandidateError
 
 LOCK_SECONDS: Final = 10.0
-"""How long another change of the ledger is waited for; each takes milliseconds."""
+"""How long to wait for another change of the ledger; each takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a change is to be made."""
+    """How to make a change."""
 
     dry_run: bool = False
-    """Only look at what would happen."""
+    """Only report what would happen."""
     force: bool = False
-    """Go beyond the limits that are the operator's own choice."""
-    wait: bool = True
-    """Wait until Tor enforces it."""
-    look: bool = False
-    """Look at Tor, even if another exitpol has just done so with this change."""
+    """Pass the limits that are the operator's own choice."""
+    watch: Watch = Watch.SHARED
+    """How to observe the result."""
+
+
+def watch(*, no_wait: bool, own: bool = False) -> Watch:
+    """Return how to observe a change, given the options of a command."""
+    if no_wait:
+        return Watch.NOT
+    return Watch.OWN if own else Watch.SHARED
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a change did to the ledger, and what came of it."""
+    """A change that was recorded and applied, or planned in a dry run."""
 
     blocks: tuple[Block, ...]
-    """The blocks that were changed, as they are after it; those that ended, as they were."""
-    applied: Applied | None
-    """None if it was recorded but not applied: `failure` says why."""
-    failure: ExitpolError | None = None
+    """The changed blocks, as they are after it; those that ended, as they were."""
+    applied: Applied
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOnly:
+    """A change that was recorded, but could not be applied; a later apply completes it."""
+
+    blocks: tuple[Block, ...]
+    """The changed blocks, as in `Changed`."""
+    failure: ExitpolError
+
+
+Result = Changed | RecordedOnly
 
 
 def block(
@@ -59,97 +77,89 @@ def block(
     reason: str,
     reference: str,
     options: Options,
-) -> Changed:
-    """Block destinations from now on. Raises what `apply.preview` raises, and RefusedError."""
+) -> Result:
+    """Block destinations from now on. Raises RefusedError, TorRefusesError, InvalidFileError."""
     now = host.clock().replace(microsecond=0)
-    for destination in destinations:
-        _protect(host, destination, force=options.force)
-    new = [Block(destination, now, until, reason, reference) for destination in destinations]
-    return _change(host, "block", lambda blocks: blocks.blocked(new), destinations, options)
+    new = [
+        Block(destination, now, until, reason, reference, forced=options.force)
+        for destination in destinations
+    ]
+    for one in new:
+        forbidden = refusals.forbidden(host.config, one)
+        if forbidden is not None:
+            raise forbidden
+    return _add(host, "block", lambda blocks: blocks.blocked(new), destinations, options)
 
 
 def renew(
     host: Host, destinations: Sequence[Destination], until: datetime | None, options: Options
-) -> Changed:
-    """Give blocks a new end, sooner or later. Raises NoSuchBlockError among others."""
-    return _change(
-        host,
-        "renew",
-        lambda blocks: blocks.renewed(destinations, until, host.clock()),
-        destinations,
-        options,
+) -> Result:
+    """Give blocks a new end, sooner or later. Raises NoSuchBlockError, and what `block` raises."""
+    return _add(
+        host, "renew", lambda blocks: blocks.renewed(destinations, until), destinations, options
     )
 
 
 def lift(
     host: Host, destinations: Sequence[Destination], reference: str | None, options: Options
-) -> Changed:
+) -> Result:
     """End blocks now: those of the destinations, or those with a reference.
 
-    Raises NoSuchBlockError among others.
+    Raises NoSuchBlockError and LockTimeoutError; no state of a relay refuses it.
     """
-    if reference is not None:
-        found = host.ledger().blocks.referring_to(reference, host.clock())
-        destinations = [block.destination for block in found]
-    now = host.clock()
-    return _change(
-        host, "lift", lambda blocks: blocks.lifted(destinations, now), destinations, options
-    )
+
+    def chosen(blocks: Blocks) -> list[Block]:
+        if reference is not None:
+            return list(blocks.referring_to(reference))
+        return [blocks.get(destination) for destination in dict.fromkeys(destinations)]
+
+    def altered(blocks: Blocks) -> Blocks:
+        return blocks.lifted(block.destination for block in chosen(blocks))
+
+    if options.dry_run:
+        ledger = host.ledger()
+        previewed = apply.preview(host, replace(ledger, blocks=altered(ledger.blocks)))
+        return Changed(tuple(chosen(ledger.blocks)), previewed)
+    with _ledger_lock(host):
+        ledger = host.ledger()
+        ended = chosen(ledger.blocks)
+        removals.announce(host, "lift", ended)
+        ledger_file.save(host.config.ledger, replace(ledger, blocks=altered(ledger.blocks)))
+        recorded = Moment.now()
+    return _apply(host, tuple(ended), options.watch, recorded)
 
 
 def expire(host: Host, options: Options) -> Changed:
-    """Record the end of expired blocks, and apply.
-
-    Blocks that a wrong clock ended go on, and records that were kept long enough are removed.
-    """
+    """End the blocks whose time is over, and apply."""
     time = host.time()
-    ends = _ends(host.ledger(), host, time)
     if options.dry_run:
-        return Changed(tuple(ends.expired), apply.preview(host, host.ledger()))
-    if any((ends.expired, ends.resumed, ends.removed)):
-        with lock(
-            ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
-        ):
+        ledger = host.ledger()
+        return Changed(tuple(_expired(ledger, time)), apply.preview(host, ledger))
+    ended: list[Block] = []
+    if _expired(host.ledger(), time):
+        with _ledger_lock(host):
             ledger = host.ledger()
-            # Again, because another exitpol may have renewed one in between.
-            ends = _ends(ledger, host, time)
-            blocks = ledger.blocks.resumed(time.now)
-            blocks = blocks.expired((block.destination for block in ends.expired), time.now)
-            blocks = blocks.without(block.destination for block in ends.removed)
-            if blocks != ledger.blocks:
-                ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
-            history.append(host.history_path, "resume", ends.resumed, time.now, host.who)
-            history.append(host.history_path, "expire", ends.expired, time.now, host.who)
-    return Changed(tuple(ends.expired), apply.apply(host))
+            # Again, because someone may have renewed one in between.
+            ended = _expired(ledger, time)
+            if ended:
+                removals.announce(host, "expire", ended)
+                rest = ledger.blocks.lifted(block.destination for block in ended)
+                ledger_file.save(host.config.ledger, replace(ledger, blocks=rest))
+    return Changed(tuple(ended), apply.apply(host))
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """What a tick changes in the ledger."""
-
-    expired: list[Block]
-    """Blocks whose end has come."""
-    resumed: list[Block]
-    """Blocks that a wrong clock ended."""
-    removed: list[Block]
-    """Ended blocks whose record was kept long enough."""
-
-
-def _ends(ledger: Ledger, host: Host, time: Time) -> _Ends:
-    """Return what a tick changes, as far as the clock is trusted."""
-    last = observed.load(host.state_path)
-    retention = Retention() if last is None else last.retention
-    ended = [b for b in ledger.blocks if b.has_ended(time.now) and not time.enforces(b)]
-    return _Ends(
-        [block for block in ended if block.ended is None],
-        list(ledger.blocks.resumable(time.now)),
-        [block for block in ended if block.ended is not None and retention.is_over(block)],
-    )
+def _expired(ledger: Ledger, time: Time) -> list[Block]:
+    """Return the blocks whose time is over, as far as the clock is trusted."""
+    return [
+        block
+        for block in ledger.blocks
+        if block.ended is None and block.has_ended(time.now) and not time.enforces(block)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyUsed:
-    """What came of a new base policy."""
+    """The result of a new base policy."""
 
     applied: Applied
     shadowed: tuple[str, ...]
@@ -162,12 +172,12 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
     Raises UsageError for an unknown one, and RefusedError if rules of the operator's own would
     lose their effect: they are named, and `force` accepts it.
     """
+    if name is not None:
+        base_policies.load(name)
     ledger = host.ledger()
-    # The ports that the policy itself closes are not a harm done by the blocks above it.
-    rules = () if name is None else base_policies.load(name).rules
-    previewed = apply.preview(
-        host, replace(ledger, policy=name), force=options.force, baseline=rules
-    )
+    previewed = apply.preview(host, replace(ledger, policy=name))
+    if not options.dry_run and name is not None:
+        _refuse_harm(previewed.plans, [])
     shadowed = tuple(
         dict.fromkeys(
             rule
@@ -184,72 +194,76 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
         )
     if options.dry_run:
         return PolicyUsed(previewed, shadowed)
-    with lock(
-        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
-    ):
+    with _ledger_lock(host):
         ledger_file.save(host.config.ledger, replace(host.ledger(), policy=name))
     applied = apply.apply(host)
     own_policy.accept(host, applied.views)
     return PolicyUsed(applied, shadowed)
 
 
-def _change(
+def _add(
     host: Host,
     action: history.Action,
     alter: Callable[[Blocks], Blocks],
     destinations: Sequence[Destination],
     options: Options,
-) -> Changed:
+) -> Result:
+    """Make a change that may add rules, unless it would harm a relay."""
     ledger = host.ledger()
     altered = alter(ledger.blocks)
     with interrupted_state("nothing was changed"):
-        previewed = apply.preview(host, replace(ledger, blocks=altered), force=options.force)
+        previewed = apply.preview(host, replace(ledger, blocks=altered))
+        _refuse_harm(previewed.plans, destinations)
     if options.dry_run:
-        return Changed(_changed(ledger.blocks, altered, destinations), previewed)
-    with lock(
-        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
-    ):
+        return Changed(tuple(_chosen(altered, destinations)), previewed)
+    with _ledger_lock(host):
         ledger = host.ledger()
         altered = alter(ledger.blocks)
-        changed = _changed(ledger.blocks, altered, destinations)
+        changed = _chosen(altered, destinations)
         if altered != ledger.blocks:
             ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
             history.append(host.history_path, action, changed, host.clock(), host.who)
-        recorded = host.clock().timestamp()
+        recorded = Moment.now()
+    return _apply(host, tuple(changed), options.watch, recorded)
+
+
+def _apply(host: Host, changed: tuple[Block, ...], watch: Watch, recorded: Moment) -> Result:
     try:
         with interrupted_state("the change is recorded in the ledger"):
-            applied = apply.apply(
-                host,
-                settle_seconds=SETTLE_SECONDS if options.wait else None,
-                recorded=None if options.look else recorded,
-            )
+            return Changed(changed, apply.apply(host, watch=watch, since=recorded))
     except ExitpolError as error:
-        # From here on the promise is on record: whatever fails now is healed by a later apply.
-        return Changed(changed, None, error)
-    return Changed(changed, applied)
+        # The change is on record: a later apply completes it, whatever fails now.
+        return RecordedOnly(changed, error)
 
 
-def _changed(
-    before: Blocks, after: Blocks, destinations: Sequence[Destination]
-) -> tuple[Block, ...]:
-    return tuple(
-        after.get(destination) if destination in after else before.get(destination)
-        for destination in dict.fromkeys(destinations)
+def _chosen(blocks: Blocks, destinations: Iterable[Destination]) -> list[Block]:
+    return [blocks.get(destination) for destination in dict.fromkeys(destinations)]
+
+
+def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destination]) -> None:
+    """Refuse a change whose blocks cannot be installed on a relay that they are for.
+
+    A relay that is broken for another reason refuses nothing, as long as another one takes the
+    blocks. Raises RefusedError, TorRefusesError, InvalidFileError.
+    """
+    destinations = list(destinations)
+    unable: list[ExitpolError] = []
+    for plan in plans:
+        held = [plan.held[d] for d in destinations if d in plan.held]
+        for reason in [*held, *plan.obstacles]:
+            if isinstance(reason, RefusedError | CandidateError):
+                raise reason
+        broken = [view.broken for view in plan.views if view.broken is not None]
+        if len(broken) < len(plan.views):
+            broken = []
+        # ExitRelay 0 is the operator's own word: there a block is moot, and does no harm.
+        no_exit = [error for error in plan.unsafe if error.hint]
+        unable += [*broken, *held, *plan.obstacles, *no_exit][:1]
+    if len(unable) == len(plans):
+        raise unable[0]
+
+
+def _ledger_lock(host: Host) -> AbstractContextManager[None]:
+    return lock(
+        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
     )
-
-
-def _protect(host: Host, destination: Destination, *, force: bool) -> None:
-    """Refuse what must never be blocked, and what is too wide. Raises RefusedError."""
-    for protected in host.config.protected:
-        if protected.overlaps(destination):
-            raise RefusedError(
-                f"{destination} is protected: {protected} in {host.config.source}",
-                hint="block a part that does not touch it, or change the config",
-            )
-    limit = host.config.max_prefix[destination.family]
-    if destination.widest_prefix < limit and not force:
-        raise RefusedError(
-            f"{destination} is wider than a /{limit}:"
-            f" that would be {destination.last - destination.first + 1:,} addresses",
-            hint="block less, or add --force",
-        )

@@ -64,40 +64,55 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
     Keeps existing files. Raises RefusedError for a relay that is no exit, TorRefusesError and
     InvalidFileError; nothing is changed then. Never installs a torrc that Tor refuses.
     """
-    config = host.config
-    edits = [_edit(relay, config.fragment) for relay in host.some_relays()]
-    changes = tuple(
-        (relay.torrc, torrc.read_text(relay.torrc), new)
-        for relay, new in zip(host.relays, edits, strict=True)
-        if new is not None
-    )
-    files_to_be = [config.ledger, config.fragment]
-    written_config = config_path or DEFAULT_PATH
-    if config.relays and config.source is None:
-        files_to_be.append(written_config)
-    created = tuple(path for path in files_to_be if not path.exists())
     if dry_run:
-        return Initialized(created, changes, None)
-    lock_folder(config.ledger)
+        return _work(host, config_path)
+    # Refused before any folder is made: a relay that is no exit leaves no trace.
+    _work(host, config_path)
+    lock_folder(host.config.ledger)
     with (
-        lock(apply_lock_path(config.ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"),
-        lock(ledger_lock_path(config.ledger), seconds=10, doing="changing the ledger"),
+        lock(
+            apply_lock_path(host.config.ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"
+        ),
+        lock(ledger_lock_path(host.config.ledger), seconds=10, doing="changing the ledger"),
     ):
-        if written_config in created:
-            _write_config(written_config, config)
-        if config.ledger in created:
-            ledger_file.save(config.ledger, Ledger(Blocks.of()))
-        # Before any torrc includes it: a missing file ends Tor.
-        if config.fragment in created:
-            fragment.stage(config.fragment, fragment.render(()))
-            files.commit(config.fragment)
-        for relay, new in zip(host.relays, edits, strict=True):
-            if new is not None:
-                verify.verify(of_relay(relay), new)
-                files.replace(relay.torrc.resolve(), new.encode("utf-8", "surrogateescape"))
+        # Again: another exitpol may have created or changed any of the files in between.
+        done = _work(host, config_path)
+        _create(host, done.created)
+        invocations = {relay.torrc: of_relay(relay) for relay in host.relays}
+        for path, _, new in done.edited:
+            verify.verify(invocations[path], new)
+            files.replace(path.resolve(), new.encode("utf-8", "surrogateescape"))
     applied = apply.apply(host)
     own_policy.accept(host, applied.views)
-    return Initialized(created, changes, applied)
+    return replace(done, applied=applied)
+
+
+def _work(host: Host, config_path: Path | None) -> Initialized:
+    """Return what is to be created and edited. Raises what `init` raises."""
+    edited: list[tuple[Path, str, str]] = []
+    for relay in host.some_relays():
+        new = _edit(relay, relay.fragment)
+        if new is not None:
+            edited.append((relay.torrc, torrc.read_text(relay.torrc), new))
+    config = host.config
+    paths = [config.ledger, *dict.fromkeys(relay.fragment for relay in host.relays)]
+    if config.relays and config.source is None:
+        paths.append(config_path or DEFAULT_PATH)
+    return Initialized(tuple(path for path in paths if not path.exists()), tuple(edited), None)
+
+
+def _create(host: Host, paths: Sequence[Path]) -> None:
+    """Create missing files. The caller holds both locks."""
+    fragments = {relay.fragment for relay in host.relays}
+    for path in paths:
+        if path == host.config.ledger:
+            ledger_file.save(path, Ledger(Blocks.of()))
+        elif path in fragments:
+            # Before any torrc includes it: a missing file ends Tor.
+            fragment.stage(path, fragment.render(()))
+            files.commit(path)
+        else:
+            _write_config(path, host.config)
 
 
 def _edit(relay: Relay, path: Path) -> str | None:

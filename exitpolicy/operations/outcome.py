@@ -1,19 +1,20 @@
-"""What came of an apply, in a word and in an exit code."""
+"""The result of an apply, in a word and in an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.leftovers import Cause
 
-_OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN)
+_OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
 
 
 def exit_code(applied: Applied, destinations: Iterable[Destination], *, waited: bool) -> ExitCode:
-    """Return 0 if all that was asked for was seen to be enforced; else what kept it from it.
+    """Return 0 if everything asked for was observed to be enforced; else the code of the reason.
 
-    Who did not want to wait is content with what is recorded and sent to Tor.
+    Without waiting, it is enough that the change is recorded and sent to Tor.
     """
     if applied.problems:
         return applied.problems[0].exit_code
@@ -25,6 +26,22 @@ def exit_code(applied: Applied, destinations: Iterable[Destination], *, waited: 
     return ExitCode.DONE
 
 
-def lifted_state(applied: Applied) -> str:
-    """Return what is true of a block that was lifted: `lifted`, or `pending` until Tor knows."""
-    return "lifted" if applied.settled else "pending"
+def removal_code(
+    applied: Applied,
+    destinations: Iterable[Destination],
+    causes: Sequence[Cause],
+    *,
+    waited: bool,
+) -> ExitCode:
+    """Return the exit code of a lift: 3 also where a block or a torrc still rejects it."""
+    code = exit_code(applied, destinations, waited=waited)
+    if code is ExitCode.DONE and any(cause.removable for cause in causes):
+        return ExitCode.ATTENTION
+    return code
+
+
+def lifted_state(applied: Applied, destination: Destination) -> str:
+    """Return the state of a removed block: `lifted`, or `lifting` until Tor has read it."""
+    if applied.states.get(destination) is State.LIFTING:
+        return str(State.LIFTING)
+    return "lifted"

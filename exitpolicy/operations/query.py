@@ -9,14 +9,13 @@ from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode, TorUnreachableError
 from exitpolicy.operations import apply
-from exitpolicy.operations.desired import desired
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
-from exitpolicy.operations.refusals import former_rules
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.limits import Limits, measure
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule
+from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment, inspect
 from exitpolicy.tor.inspect import Candidate
 
@@ -64,22 +63,26 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
     Raises TorUnreachableError for a relay that does not answer or has no policy yet.
     """
     time = host.time()
-    want = desired(host.ledger(), time)
-    installed = fragment.read(host.config.fragment) or ""
-    candidate = Candidate(host.config.fragment, installed, former_rules(installed))
-    views = in_parallel(lambda relay: inspect.inspect_relay(relay, candidate), host.some_relays())
-    return [result for view in views for result in _checked(view, destinations, want.blocks)]
+    blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
+
+    def inspected(relay: Relay) -> View:
+        text = fragment.read(relay.fragment) or ""
+        return inspect.inspect_relay(
+            relay, Candidate(relay.fragment, text, fragment.rules_of(text))
+        )
+
+    views = in_parallel(inspected, host.some_relays())
+    return [result for view in views for result in _checked(view, destinations, blocks)]
 
 
 def status(host: Host) -> Status:
     """Inspect every relay. Raises InvalidFileError for an invalid ledger."""
     ledger = host.ledger()
-    applied = apply.observe(host, ledger)
+    applied = apply.preview(host, ledger)
     now = applied.time.now
-    ends = [block.until for block in applied.desired.blocks if block.until and block.until > now]
-    return Status(
-        applied, ledger.blocks, min(ends, default=None), applied.former != applied.desired.text
-    )
+    ends = [block.until for block in applied.blocks if block.until and block.until > now]
+    behind = any(plan.is_behind for plan in applied.plans)
+    return Status(applied, ledger.blocks, min(ends, default=None), behind)
 
 
 def limits_of(view: View) -> Limits | None:

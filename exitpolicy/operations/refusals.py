@@ -1,73 +1,57 @@
-"""What is refused, because it would harm a relay: decided before anything is changed."""
+"""What must not be installed: the reasons, for blocks and for relays."""
 
-from collections.abc import Sequence
-
-from exitpolicy.core.errors import InvalidFileError, RefusedError
-from exitpolicy.operations.desired import Desired
-from exitpolicy.operations.host import Host
-from exitpolicy.policy import limits
-from exitpolicy.policy.options import ExitOptions, first_catch_all
+from exitpolicy.core.block import Block
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError
+from exitpolicy.operations.fitting import Broken
+from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
-from exitpolicy.policy.rule import Entry, Rule
-from exitpolicy.storage import base_policies
-from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, torrc
+from exitpolicy.storage.config import Config, Relay
+from exitpolicy.tor import torrc
 
 
-def check(
-    host: Host,
-    views: Sequence[View],
-    want: Desired,
-    former: tuple[Entry, ...],
-    *,
-    baseline: tuple[Entry, ...],
-    force: bool,
-) -> None:
-    """Refuse what would harm a relay. Raises RefusedError, TorRefusesError, InvalidFileError."""
-    for relay, view in zip(host.relays, views, strict=True):
-        # A fragment that has had no rules and gets none does nothing.
-        if view.configured is None or not (want.rules or former):
-            continue
-        if not view.configured.own.exits and view.configured.own.exit_relay is None:
-            raise no_exit(relay)
-        above = _above(view)
-        if above is not None:
-            place = torrc.first_exit_policy(relay.torrc, host.config.fragment, above)
-            raise InvalidFileError(
-                f"{place or relay.torrc}: {str(above)!r} stands above the include of"
-                f" {host.config.fragment}, so that no block has any effect",
-                hint=f"move the line %include {host.config.fragment} above it",
+def forbidden(config: Config, block: Block) -> RefusedError | None:
+    """Return why the config forbids a block; None if it allows it."""
+    destination = block.destination
+    for protected in config.protected:
+        if protected.overlaps(destination):
+            return RefusedError(
+                f"{destination} is protected: {protected} in {config.source}",
+                hint="block a part that does not touch it, or change the config",
             )
-        _check_limits(view, baseline, force=force)
-    broken = [view.broken for view in views if view.broken is not None]
-    if len(broken) == len(views):
-        raise broken[0]
-
-
-def _check_limits(view: View, baseline: tuple[Entry, ...], *, force: bool) -> None:
-    """Refuse what would break a limit of Tor's that `baseline` keeps. Raises RefusedError."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    if view.configured.fragment == baseline or not view.configured.options.exits:
-        return
-    default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
-    running = view.running
-    descriptor = None if running is None else running.descriptor
-
-    def measured(options: ExitOptions) -> limits.Limits:
-        policy = options.policy(
-            default=default,
-            local=() if running is None else running.local,
-            reduced=reduced,
+    limit = config.max_prefix[destination.family]
+    if destination.widest_prefix < limit and not block.forced:
+        return RefusedError(
+            f"{destination} is wider than a /{limit}:"
+            f" that would be {destination.last - destination.first + 1:,} addresses",
+            hint="block less, or add --force",
         )
-        return limits.measure(policy, descriptor)
+    return None
 
-    before = measured(view.configured.with_fragment(baseline).options)
-    for problem in limits.assess(before, measured(view.configured.options)):
-        if not (problem.forcible and force):
-            more = "; or add --force, if you accept that" if problem.forcible else ""
-            raise RefusedError(
-                f"relay {view.name!r}: {problem.message}", hint=f"{problem.hint}{more}"
-            )
+
+def beyond_limit(broken: Broken) -> RefusedError:
+    """Return the refusal of blocks that break a limit of Tor."""
+    problem = broken.problem
+    more = "; or add --force, if you accept that" if problem.forcible else ""
+    return RefusedError(f"relay {broken.relay!r}: {problem.message}", hint=f"{problem.hint}{more}")
+
+
+def unsafe(relay: Relay, view: View) -> RefusedError | None:
+    """Return why any rule of exitpol's would change more of a relay than it says; None if none.
+
+    Rules in its fragment would open such a relay, now or after a change of its own options.
+    """
+    if view.configured is None:
+        return None
+    if not view.configured.own.exits:
+        return no_exit(relay) if view.configured.own.exit_relay is None else _never_exit(relay)
+    if view.defaults_policy:
+        lines = "\n".join(view.defaults_policy)
+        return RefusedError(
+            f"the exit policy of the relay {relay.name!r} is in its defaults-torrc; the first rule"
+            " of exitpol's would replace it",
+            hint=f"copy these lines into {relay.torrc}, below the include:\n{lines}",
+        )
+    return None
 
 
 def no_exit(relay: Relay) -> RefusedError:
@@ -79,15 +63,27 @@ def no_exit(relay: Relay) -> RefusedError:
     )
 
 
-def _above(view: View) -> Rule | None:
-    """Return the catch-all of the operator above our rules; None if there is none."""
-    assert view.configured is not None  # noqa: S101 - the caller has looked
-    position = view.configured.options.position(view.configured.fragment)
-    if position is None:
+def _never_exit(relay: Relay) -> RefusedError:
+    """Return why the fragment of a relay with ExitRelay 0 stays empty."""
+    return RefusedError(
+        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay 0; without that line"
+        " one reject line would make it exit to everywhere",
+    )
+
+
+def without_effect(relay: Relay, view: View) -> ExitpolError | None:
+    """Return why no rule of exitpol's has any effect on a relay; None if they have."""
+    if view.configured is None:
         return None
-    return first_catch_all(view.configured.options.exit_policy[:position])
-
-
-def former_rules(former: str | None) -> tuple[Entry, ...]:
-    """Return the rules that the fragment held."""
-    return () if former is None else fragment.rules_of(former)
+    position = view.configured.options.position(view.configured.fragment)
+    above = None
+    if position is not None:
+        above = first_catch_all(view.configured.options.exit_policy[:position])
+    if above is None:
+        return None
+    place = torrc.first_exit_policy(relay.torrc, relay.fragment, above)
+    return InvalidFileError(
+        f"{place or relay.torrc}: {str(above)!r} stands above the include of"
+        f" {relay.fragment}, so that no block has any effect",
+        hint=f"move the line %include {relay.fragment} above it",
+    )

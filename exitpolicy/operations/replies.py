@@ -70,8 +70,7 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
     A complaint names a block by its destination only: an address of the complaint is in the block.
     Raises NoSuchBlockError for a name without a block.
     """
-    now = host.clock()
-    blocks = Blocks.of(block for block in host.ledger().blocks if not block.has_ended(now))
+    blocks = host.ledger().blocks
     past = list(history.read(host.history_path))
     found: dict[Block, None] = {}
     ended: dict[str, history.Change] = {}

@@ -133,7 +133,7 @@ class View:
     defaults_policy: tuple[str, ...] = ()
     """The ExitPolicy lines of the defaults-torrc that the first rule of the fragment replaces."""
     fingerprint: str = ""
-    """Changes with every file that a reload reads; empty if they could not be read."""
+    """Changes with every file that a reload reads, except the fragment; empty if unreadable."""
 
     @property
     def in_sync(self) -> bool:

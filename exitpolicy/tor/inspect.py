@@ -295,11 +295,11 @@ def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:
 
 
 def _fingerprint(files: _Files, candidate: Candidate) -> str:
-    """Return a text that changes with every file that a reload reads, its owner and its mode."""
+    """Return a text that changes with every file that a reload reads, its owner and its mode.
+
+    The fragment is left out: another rule in it does not make a fatal torrc harmless.
+    """
     digest = hashlib.sha256()
-    content = candidate.content
-    text = content if isinstance(content, str) else torrc_file.read_text(content)
-    digest.update(text.encode("utf-8", "surrogateescape"))
     included = [path for _, path in torrc_file.includes(files.torrc, files.invocation.folder)]
     others = [path for path in included if path != candidate.fragment and path.is_file()]
     for path in (files.torrc, verify.defaults_path(files.invocation), *others):

@@ -52,10 +52,6 @@ class Force(IntEnum):
     """Nothing but that a sentence about an attack, or about a host, names it."""
 
 
-GUESS: Final = 40
-"""A candidate with a lower score has no evidence of its role: it is only named."""
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The role of an address in a line."""

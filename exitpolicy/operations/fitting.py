@@ -1,0 +1,174 @@
+"""Choose the blocks that a fragment can hold without breaking a limit of Tor on any relay."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exitpolicy.core.addresses import BITS
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination
+from exitpolicy.policy import limits
+from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
+from exitpolicy.policy.limits import Limits
+from exitpolicy.policy.minimize import fewest_rules
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Entry, Rule
+from exitpolicy.storage import base_policies
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A limit that a block would break."""
+
+    relay: str
+    problem: limits.Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The blocks that a fragment holds, and those that do not fit."""
+
+    rules: tuple[Rule, ...]
+    """The fewest rules for the blocks that fit, then those of the base policy."""
+    held: Mapping[Destination, Broken]
+    """For each block that does not fit, the limit that it would break."""
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Measures what fragments cost one relay."""
+
+    view: View
+    _known: dict[tuple[Entry, ...], Limits] = field(default_factory=dict)
+
+    def measure(self, rules: tuple[Entry, ...]) -> Limits:
+        """Return the limits of the relay with `rules` in its fragment."""
+        if rules not in self._known:
+            assert self.view.configured is not None  # noqa: S101 - see gauges()
+            options = self.view.configured.with_fragment(rules).options
+            running = self.view.running
+            self._known[rules] = limits.measure(
+                _policy(options, () if running is None else running.local),
+                None if running is None else running.descriptor,
+            )
+        return self._known[rules]
+
+
+def gauges(views: Sequence[View]) -> list[Gauge]:
+    """Return a gauge for each relay that is an exit and whose files are understood."""
+    return [
+        Gauge(view)
+        for view in views
+        if view.configured is not None
+        and view.configured.options.exits
+        and not view.configured.options.unknown
+    ]
+
+
+def _policy(options: ExitOptions, local: Sequence[Rule]) -> tuple[Rule, ...]:
+    default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
+    return options.policy(default=default, local=local, reduced=reduced)
+
+
+def fit(
+    installed: Sequence[Block],
+    added: Sequence[Block],
+    *,
+    base: tuple[Rule, ...],
+    baseline: tuple[Entry, ...],
+    on: Sequence[Gauge],
+) -> Fit:
+    """Return the fragment for blocks, which keeps every limit that `baseline` keeps.
+
+    `installed` are blocks that the present fragment enforces, `added` are others, in the order in
+    which they get the space. Installed and forced blocks are held to the descriptor's limit only.
+    """
+    fitting = _Fitting(base, baseline, on)
+    fitting.add([*installed, *(block for block in added if block.forced)])
+    fitting.hold_to_all_limits()
+    fitting.add([block for block in added if not block.forced])
+    return Fit(fitting.rules(fitting.chosen), fitting.held)
+
+
+class _Fitting:
+    """Adds blocks as long as they fit."""
+
+    def __init__(
+        self, base: tuple[Rule, ...], baseline: tuple[Entry, ...], on: Sequence[Gauge]
+    ) -> None:
+        self.chosen: list[Block] = []
+        self.held: dict[Destination, Broken] = {}
+        self._base = base
+        self._baseline = baseline
+        self._gauges = on
+        self._counts: Callable[[limits.Problem], bool] = lambda problem: not problem.forcible
+
+    def hold_to_all_limits(self) -> None:
+        """Hold the blocks to come to the limits that --force passes as well.
+
+        What the chosen blocks break already is not held against them.
+        """
+        self._baseline = self.rules(self.chosen)
+        self._counts = lambda _: True
+
+    def rules(self, blocks: Sequence[Block]) -> tuple[Rule, ...]:
+        """Return the rules of the fragment that holds these blocks."""
+        return (*fewest_rules(block.destination for block in blocks), *self._base)
+
+    def add(self, blocks: Sequence[Block], outer: Broken | None = None) -> None:
+        """Choose the blocks that fit, in order. `outer` is the limit that a larger set breaks."""
+        if not blocks:
+            return
+        broken = self._broken([*self.chosen, *blocks])
+        if broken is None:
+            self.chosen += blocks
+            return
+        # The message about the whole set says how much there is too much.
+        outer = outer or broken
+        if len(blocks) == 1:
+            self.held[blocks[0].destination] = outer
+            return
+        blocks = self._without_too_long(blocks, outer)
+        middle = (len(blocks) + 1) // 2
+        self.add(blocks[:middle], outer)
+        self.add(blocks[middle:], outer)
+
+    def _broken(self, blocks: Sequence[Block]) -> Broken | None:
+        rules = self.rules(blocks)
+        if rules == self._baseline:
+            return None
+        for gauge in self._gauges:
+            before, after = gauge.measure(self._baseline), gauge.measure(rules)
+            for problem in limits.assess(before, after):
+                if self._counts(problem):
+                    return Broken(gauge.view.name, problem)
+        return None
+
+    def _without_too_long(self, blocks: Sequence[Block], outer: Broken) -> list[Block]:
+        """Hold the blocks whose lines alone exceed the room in the descriptor.
+
+        Saves measuring each of many. A line costs its length unless it meets or adjoins a chosen
+        rule, with which it may become one.
+        """
+        if outer.problem.limit != "descriptor" or not self._gauges:
+            return list(blocks)
+        chosen = self.rules(self.chosen)
+        room = min(gauge.measure(chosen).descriptor_room for gauge in self._gauges)
+        decisions = Decisions(chosen[: len(chosen) - len(self._base)])
+        rest: list[Block] = []
+        for block in blocks:
+            lines = [rule for rule in fewest_rules([block.destination]) if rule.family == 4]
+            length = sum(len(str(rule)) + 1 for rule in lines)
+            if lines and length > room and _is_apart(decisions, block.destination):
+                self.held[block.destination] = outer
+            else:
+                rest.append(block)
+        return rest
+
+
+def _is_apart(decisions: Decisions, destination: Destination) -> bool:
+    """Tell whether no rule matches the destination or an address next to it."""
+    first = max(0, destination.first - 1)
+    last = min((1 << BITS[destination.family]) - 1, destination.last + 1)
+    around = Destination(destination.family, first, last, destination.ports)
+    return decisions.deciding(around) == [IMPLICIT_ACCEPT]

@@ -1,0 +1,120 @@
+"""Why a relay rejects a destination without a block of it: the rule, and where it is from."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from exitpolicy.core.block import State
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.host import Host
+from exitpolicy.policy.block_states import own_policy
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Rule, RuleError, parse_rule
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import torrc
+
+_PRIVATE: Final = frozenset(parse_rule("reject private:*"))
+_NO_IPV6: Final = frozenset(parse_rule("reject *6:*"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a relay rejects a destination."""
+
+    destination: Destination
+    relay: str
+    reason: str
+    """The rule and where it is from."""
+    removable: bool
+    """Whether a block or a line of the operator's rejects it, and not Tor's own options."""
+
+
+def still_rejected(
+    host: Host, applied: Applied, destinations: Iterable[Destination]
+) -> tuple[Cause, ...]:
+    """Return why relays still reject destinations whose blocks were removed from Tor."""
+    gone = [d for d in destinations if applied.states.get(d) is not State.LIFTING]
+    found = (
+        _cause_of(relay, view, applied, decisions, destination)
+        for relay, view, decisions in _enforced(host, applied)
+        for destination in gone
+    )
+    return tuple(cause for cause in found if cause is not None)
+
+
+def moot_causes(
+    host: Host, applied: Applied, destinations: Iterable[Destination]
+) -> tuple[Cause, ...]:
+    """Return why relays reject the destinations of moot blocks anyway."""
+    moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
+    found: list[Cause] = []
+    for relay, view in zip(host.relays, applied.views, strict=False):
+        policy = own_policy(view) if moot else None
+        decisions = None if policy is None else Decisions(policy)
+        for destination in moot if decisions is not None else ():
+            assert decisions is not None  # noqa: S101 - see above
+            rule = decisions.rules[decisions.deciding(destination)[0]]
+            found.append(_of_options(relay, view, destination, rule))
+    return tuple(found)
+
+
+def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
+    for relay, view in zip(host.relays, applied.views, strict=False):
+        if view.running is not None and view.running.enforced is not None:
+            yield relay, view, Decisions(view.running.enforced)
+
+
+def _cause_of(
+    relay: Relay, view: View, applied: Applied, decisions: Decisions, destination: Destination
+) -> Cause | None:
+    deciding = decisions.deciding(destination)
+    rejecting = [decisions.rules[index] for index in deciding if not decisions.accepts(index)]
+    whole = len(rejecting) == len(deciding)
+    ours = {rule for plan in applied.plans if relay in plan.relays for rule in plan.rules}
+    for rule in rejecting:
+        blocks = [
+            str(block.destination)
+            for block in applied.blocks
+            if block.destination.overlaps(destination)
+            and block.destination.overlaps(rule.destination)
+        ]
+        if rule in ours and blocks:
+            more = f" and {len(blocks) - 3} more" if len(blocks) > 3 else ""
+            reason = f"the block of {', '.join(blocks[:3])}{more}"
+            return Cause(destination, relay.name, reason, removable=True)
+        # A rule for all addresses is the relay's choice of ports, not a block.
+        if whole or rule.prefix:
+            cause = _of_options(relay, view, destination, rule)
+            if whole or cause.removable:
+                return cause
+    return None
+
+
+def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) -> Cause:
+    """Return where a rule is from that is none of exitpol's."""
+    options = None if view.running is None else view.running.options
+    local = () if view.running is None else view.running.local
+    place = _place(relay, rule)
+    if options is not None and not options.exits:
+        reason = "the relay is no exit"
+    elif options is not None and rule in _NO_IPV6 and not options.ipv6_exit:
+        reason = "IPv6Exit is 0"
+    elif place is not None:
+        reason = f"'{rule}' in {place}"
+    elif options is not None and rule in _PRIVATE and options.reject_private:
+        reason = "a private address (ExitPolicyRejectPrivate)"
+    elif rule in local:
+        reason = "an address of this host"
+    else:
+        reason = f"'{rule}' of Tor's default policy"
+    return Cause(destination, relay.name, reason, removable=place is not None)
+
+
+def _place(relay: Relay, rule: Rule) -> torrc.Place | None:
+    try:
+        return torrc.first_exit_policy(relay.torrc, relay.fragment, rule)
+    except (InvalidFileError, RuleError):
+        return None

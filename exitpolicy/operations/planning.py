@@ -1,0 +1,311 @@
+"""Plan what each fragment is to hold: the blocks that are safe on every relay that includes it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.clock import Time
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import (
+    AttentionError,
+    ExitpolError,
+    InvalidFileError,
+    RefusedError,
+)
+from exitpolicy.operations import refusals
+from exitpolicy.operations.fitting import fit, gauges
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.parallel import in_parallel
+from exitpolicy.policy.block_states import rejects
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.minimize import fewest_rules
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Entry, Rule
+from exitpolicy.storage import base_policies
+from exitpolicy.storage.config import Relay
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.tor import fragment, inspect
+from exitpolicy.tor.inspect import CandidateError
+
+Stage = Callable[[Path, str], Path | str]
+"""Makes a candidate readable for Tor: given the fragment and the text, returns path or text."""
+
+_NAMED = 3
+"""How many destinations a message names before it counts the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentPlan:
+    """One fragment, the relays that include it, and what it is to hold."""
+
+    path: Path
+    relays: tuple[Relay, ...]
+    former: str | None
+    """The installed text; None if there is no file."""
+    text: str | None
+    """The text to install; None to leave the file alone, because Tor does not take the text."""
+    text_without_additions: str
+    """The text with removals alone: what to put back if Tor ends in the reload."""
+    views: tuple[View, ...]
+    """For each relay, what was observed, with its files read as if `text` were installed."""
+    blocks: Blocks
+    """The blocks in force that concern these relays."""
+    held: Mapping[Destination, ExitpolError] = field(default_factory=dict)
+    """For each block that is not to be installed, the reason."""
+    unsafe: tuple[RefusedError, ...] = ()
+    """Why any rule would change more of a relay than it says: the fragment has to be empty."""
+    obstacles: tuple[ExitpolError, ...] = ()
+    """Why rules have no effect on a relay, or nothing can be installed."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file has to be replaced."""
+        return self.text is not None and self.text != self.former
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the file does not hold what it is to hold."""
+        return self.text is None or self.text != self.former
+
+    @property
+    def installed(self) -> tuple[Entry, ...]:
+        """The rules of the installed text."""
+        return _rules_of(self.former)
+
+    @property
+    def rules(self) -> tuple[Entry, ...]:
+        """The rules of the text to install, or of the present one."""
+        return _rules_of(self.former if self.text is None else self.text)
+
+    def problems(self) -> list[ExitpolError]:
+        """Return what keeps blocks from being installed, one error for each reason."""
+        emptied = [_emptied(error) for error in self.unsafe if self.installed]
+        return [*emptied, *self.obstacles, *_grouped(self.held)]
+
+
+def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
+    """Return each fragment with the relays that include it."""
+    found: dict[Path, list[Relay]] = {}
+    for relay in relays:
+        found.setdefault(relay.fragment, []).append(relay)
+    return [(path, tuple(group)) for path, group in found.items()]
+
+
+def plan_all(host: Host, ledger: Ledger, time: Time, stage: Stage) -> tuple[FragmentPlan, ...]:
+    """Plan every fragment of the host. Raises InvalidFileError for a host without relays."""
+    found = groups(host.some_relays())
+    return tuple(
+        in_parallel(lambda group: _Planner(host, ledger, time, stage, *group).plan(), found)
+    )
+
+
+def concerns(block: Block, relays: Iterable[Relay]) -> bool:
+    """Tell whether a block is for any of the relays."""
+    return not block.relays or any(relay.name in block.relays for relay in relays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    host: Host
+    ledger: Ledger
+    time: Time
+    stage: Stage
+    path: Path
+    relays: tuple[Relay, ...]
+
+    def plan(self) -> FragmentPlan:
+        """Plan the fragment. What is wrong with it is the problem of its relays alone."""
+        blocks = Blocks.of(
+            block
+            for block in self.ledger.blocks
+            if self.time.enforces(block) and concerns(block, self.relays)
+        )
+        former: str | None = None
+        try:
+            former = fragment.read(self.path)
+            return self._plan(blocks, former)
+        except InvalidFileError as error:
+            return self._untouched(blocks, former, error)
+
+    def _plan(self, blocks: Blocks, former: str | None) -> FragmentPlan:
+        base = self._base()
+        installed, added, held = self._sorted(blocks, _rules_of(former))
+        wanted = [block for block in blocks if block.destination not in held]
+        rules = (*fewest_rules(block.destination for block in wanted), *base)
+        views, refused = self._inspect(rules, former)
+        fewer = self._fewer(installed, held, former, base)
+        unsafe = self._unsafe(views)
+        if unsafe:
+            # On a relay that is no exit the blocks are moot; on any other one they are missing.
+            exits = any(view.configured is not None and view.configured.own.exits for view in views)
+            held = dict.fromkeys(blocks.by_destination, unsafe[0]) if exits else {}
+            chosen: tuple[Rule, ...] = ()
+        else:
+            found = fit(
+                installed,
+                sorted(added, key=lambda block: bool(block.source)),
+                base=base,
+                baseline=self._baseline(former, base),
+                on=gauges(views),
+            )
+            chosen = found.rules
+            held |= {d: refusals.beyond_limit(broken) for d, broken in found.held.items()}
+        if chosen != rules:
+            views, refused = self._inspect(chosen, former)
+        effect = [
+            error
+            for relay, view in zip(self.relays, views, strict=True)
+            if chosen and (error := refusals.without_effect(relay, view)) is not None
+        ]
+        if refused is None and any(view.configured is not None for view in views):
+            text = fragment.render(chosen)
+            return FragmentPlan(
+                self.path,
+                self.relays,
+                former,
+                text,
+                fragment.render(()) if unsafe else fewer,
+                views,
+                blocks,
+                held,
+                tuple(unsafe),
+                tuple(effect),
+            )
+        broken = next((view.broken for view in views if view.broken is not None), None)
+        reason = refused or broken or AttentionError(f"{self.path} could not be verified")
+        # A relay whose own files are broken ends at its next reload, whatever its fragment holds:
+        # nothing is added to it, removals are installed.
+        present = {block.destination for block in installed}
+        waiting = {d: reason for d in blocks.by_destination if d not in present and d not in held}
+        return FragmentPlan(
+            self.path,
+            self.relays,
+            former,
+            None if refused is not None else fewer if former is not None else None,
+            fewer,
+            views,
+            blocks,
+            held | waiting,
+            obstacles=() if refused is None else (refused,),
+        )
+
+    def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
+        present = inspect.Candidate(self.path, former or "", _rules_of(former))
+        views = in_parallel(lambda relay: inspect.inspect_relay(relay, present), self.relays)
+        return FragmentPlan(
+            self.path,
+            self.relays,
+            former,
+            None,
+            former or "",
+            tuple(views),
+            blocks,
+            dict.fromkeys(blocks.by_destination, error),
+            obstacles=(error,),
+        )
+
+    def _base(self) -> tuple[Rule, ...]:
+        return () if self.ledger.policy is None else base_policies.load(self.ledger.policy).rules
+
+    def _sorted(
+        self, blocks: Blocks, rules: tuple[Entry, ...]
+    ) -> tuple[list[Block], list[Block], dict[Destination, ExitpolError]]:
+        """Return the installed blocks, the others, and those that the config forbids."""
+        installed: list[Block] = []
+        added: list[Block] = []
+        held: dict[Destination, ExitpolError] = {}
+        decisions = Decisions([rule for rule in rules if isinstance(rule, Rule)])
+        for block in blocks:
+            forbidden = refusals.forbidden(self.host.config, block)
+            if forbidden is not None:
+                held[block.destination] = forbidden
+            elif rules and rejects(decisions, block.destination):
+                installed.append(block)
+            else:
+                added.append(block)
+        return installed, added, held
+
+    def _baseline(self, former: str | None, base: tuple[Rule, ...]) -> tuple[Entry, ...]:
+        """Return the rules whose limits are not held against the new ones.
+
+        Those are the installed ones, or those of a new base policy: what it closes itself is no
+        harm done by the blocks above it.
+        """
+        rules = _rules_of(former)
+        return rules if not base or rules[-len(base) :] == base else base
+
+    def _unsafe(self, views: Sequence[View]) -> list[RefusedError]:
+        """Return why the fragment has to be empty."""
+        pairs = list(zip(self.relays, views, strict=True))
+        if any(view.configured is not None and view.configured.own.exits for view in views):
+            # Beside an exit that shares the fragment, ExitRelay 0 is safe as long as it stands.
+            pairs = [(relay, view) for relay, view in pairs if not _says_no(view)]
+        errors = (refusals.unsafe(relay, view) for relay, view in pairs)
+        return [error for error in errors if error is not None]
+
+    def _inspect(
+        self, rules: tuple[Entry, ...], former: str | None
+    ) -> tuple[tuple[View, ...], CandidateError | None]:
+        """Observe the relays; return also why Tor refuses the candidate, if it does."""
+        text = fragment.render(rules)
+        content = self.path if text == former else self.stage(self.path, text)
+        candidate = inspect.Candidate(self.path, content, rules)
+
+        def one(relay: Relay) -> tuple[View, CandidateError | None]:
+            try:
+                return inspect.inspect_relay(relay, candidate), None
+            except CandidateError as error:
+                present = inspect.Candidate(self.path, former or "", _rules_of(former))
+                return inspect.inspect_relay(relay, present), error
+
+        found = in_parallel(one, self.relays)
+        errors = [error for _, error in found if error is not None]
+        return tuple(view for view, _ in found), errors[0] if errors else None
+
+    def _fewer(
+        self,
+        installed: Sequence[Block],
+        held: Mapping[Destination, ExitpolError],
+        former: str | None,
+        base: tuple[Rule, ...],
+    ) -> str:
+        """Return the text for the blocks that are installed and stay so."""
+        kept = [block.destination for block in installed if block.destination not in held]
+        rules = (*fewest_rules(kept), *base)
+        present = _rules_of(former)
+        if former is not None and (rules == present or not _is_part(rules, present)):
+            return former
+        return fragment.render(rules)
+
+
+def _says_no(view: View) -> bool:
+    return view.configured is not None and view.configured.own.exit_relay is False
+
+
+def _is_part(rules: Iterable[Rule], others: Iterable[Entry]) -> bool:
+    """Tell whether rejecting rules reject nothing that the others do not reject."""
+    decisions = Decisions([rule for rule in others if isinstance(rule, Rule)])
+    return all(rule.accept or rejects(decisions, rule.destination) for rule in rules)
+
+
+def _rules_of(text: str | None) -> tuple[Entry, ...]:
+    return () if text is None else fragment.rules_of(text)
+
+
+def _emptied(error: ExitpolError) -> AttentionError:
+    return AttentionError(f"{error}; exitpol's rules are taken out", hint=error.hint)
+
+
+def _grouped(held: Mapping[Destination, ExitpolError]) -> list[ExitpolError]:
+    """Return an error for each reason, which names the blocks that it holds."""
+    by_reason: dict[str, tuple[ExitpolError, list[Destination]]] = {}
+    for destination, error in held.items():
+        by_reason.setdefault(str(error), (error, []))[1].append(destination)
+    return [_not_installed(error, found) for error, found in by_reason.values()]
+
+
+def _not_installed(error: ExitpolError, destinations: Sequence[Destination]) -> AttentionError:
+    named = ", ".join(map(str, destinations[:_NAMED]))
+    more = f" and {len(destinations) - _NAMED} more" if len(destinations) > _NAMED else ""
+    return AttentionError(f"not installed: {named}{more}: {error}", hint=error.hint)

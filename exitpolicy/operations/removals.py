@@ -1,0 +1,132 @@
+"""Blocks that ended: announced before the ledger changes, in the history when they are gone.
+
+The history never says that a block was lifted or expired while a fragment still holds it. The
+announcements lie in a file beside the ledger, so that a crash or a refused fragment loses none.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import UsageError
+from exitpolicy.operations.host import Host
+from exitpolicy.operations.planning import FragmentPlan, concerns
+from exitpolicy.policy.block_states import rejects
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.rule import Rule
+from exitpolicy.storage import files, history
+from exitpolicy.storage.locks import ledger_lock_path, lock
+
+MAX_BYTES: Final = 64_000_000
+
+Action = Literal["lift", "expire"]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A block that was ended, and by whom."""
+
+    action: Action
+    block: Block
+    """As it was before."""
+    who: str
+
+
+def announce(host: Host, action: Action, blocks: Iterable[Block]) -> None:
+    """Note that blocks are about to end. The caller holds the ledger's lock."""
+    _save(host, [*_load(host), *(Removal(action, block, host.who) for block in blocks)])
+
+
+def announced(host: Host) -> list[Destination]:
+    """Return the removals that are not in the history yet."""
+    return [removal.block.destination for removal in _load(host)]
+
+
+def record(host: Host, plans: Sequence[FragmentPlan]) -> list[Destination]:
+    """Write the announced removals that have left every fragment into the history.
+
+    Returns all that were announced. The caller holds the lock of the apply.
+    """
+    if not _path(host).exists():
+        return []
+    with lock(ledger_lock_path(host.config.ledger), seconds=10, doing="changing the ledger"):
+        blocks = host.ledger().blocks.by_destination
+        now = host.clock()
+        removed: list[Destination] = []
+        waiting: list[Removal] = []
+        for removal in _load(host):
+            destination = removal.block.destination
+            if destination in blocks and not blocks[destination].has_ended(now):
+                continue  # the command died before it changed the ledger, or the block is back
+            removed.append(destination)
+            if any(_is_installed(removal.block, plan) for plan in plans):
+                waiting.append(removal)
+            else:
+                history.append(host.history_path, removal.action, [removal.block], now, removal.who)
+        _save(host, waiting)
+    return removed
+
+
+def _is_installed(block: Block, plan: FragmentPlan) -> bool:
+    """Tell whether a fragment that could not be replaced still holds an ended block."""
+    if plan.text is not None or not concerns(block, plan.relays):
+        return False
+    found = [rule for rule in plan.installed if isinstance(rule, Rule)]
+    return bool(found) and rejects(Decisions(found), block.destination)
+
+
+def _path(host: Host) -> Path:
+    return host.config.ledger.with_name("removals.jsonl")
+
+
+def _load(host: Host) -> list[Removal]:
+    try:
+        content = files.read(_path(host), "list of removals", limit=MAX_BYTES)
+    except FileNotFoundError:
+        return []
+    return [removal for line in content.splitlines() if (removal := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> Removal | None:
+    """Return the removal of a line; None for a line that is damaged, which must stop nothing."""
+    try:
+        entry = json.loads(line)
+        until = entry["until"]
+        block = Block(
+            parse_destination(entry["destination"]),
+            datetime.fromisoformat(entry["since"]),
+            None if until is None else datetime.fromisoformat(until),
+            str(entry["reason"]),
+            str(entry["reference"]),
+        )
+        action: Action = "lift" if entry["action"] == "lift" else "expire"
+        return Removal(action, block, str(entry["who"]))
+    except (ValueError, KeyError, TypeError, RecursionError, UsageError):
+        return None
+
+
+def _save(host: Host, removals: Sequence[Removal]) -> None:
+    path = _path(host)
+    if not removals:
+        path.unlink(missing_ok=True)
+        return
+    lines = [
+        json.dumps(
+            {
+                "action": removal.action,
+                "destination": str(removal.block.destination),
+                "since": removal.block.since.isoformat(),
+                "until": None if removal.block.until is None else removal.block.until.isoformat(),
+                "reason": removal.block.reason,
+                "reference": removal.block.reference,
+                "who": removal.who,
+            }
+        )
+        for removal in removals
+    ]
+    files.replace(path, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,111 @@
+"""The state of each block on a relay, read from the policy that the relay enforces.
+
+Pure: a `View` holds everything that is needed.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from exitpolicy.core.block import Block, State
+from exitpolicy.core.destination import Destination
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import Rule, RuleError
+
+_GRAVEST_FIRST: Final = (
+    State.SHADOWED,
+    State.PENDING,
+    State.UNKNOWN,
+    State.LIFTING,
+    State.LIVE,
+    State.MOOT,
+)
+
+
+def gravest(states: Iterable[State]) -> State:
+    """Return the state to report for a block that has these states on its relays."""
+    found = set(states)
+    return next((state for state in _GRAVEST_FIRST if state in found), State.UNKNOWN)
+
+
+def own_policy(view: View) -> tuple[Rule, ...] | None:
+    """Return the policy that the files of a relay define without exitpol's rules.
+
+    None where the files or the running Tor do not tell.
+    """
+    if view.configured is None or view.running is None:
+        return None
+    try:
+        return view.configured.own.policy(
+            default=view.running.default,
+            local=view.running.local,
+            reduced=view.running.reduced,
+            enforced=view.running.enforced or (),
+        )
+    except RuleError:
+        return None
+
+
+def states_on(
+    view: View, blocks: Sequence[Block], held: Collection[Destination]
+) -> Mapping[Destination, State]:
+    """Return the state of each block in force on one relay.
+
+    `held` are the destinations of blocks that are not installed there: at best they are pending.
+    """
+    running = view.running
+    destinations = [block.destination for block in blocks]
+    if running is None:
+        return dict.fromkeys(destinations, State.UNKNOWN)
+    if running.enforced is None or running.network_disabled:
+        return dict.fromkeys(destinations, State.PENDING)
+    enforced = Decisions(running.enforced)
+    own = own_policy(view)
+    own_decisions = None if own is None else Decisions(own)
+    # An accept wins for good only where Tor runs the files and enforces what it read.
+    final = view.in_sync
+
+    def state(destination: Destination) -> State:
+        if any(map(enforced.accepts, enforced.deciding(destination))):
+            return State.SHADOWED if final and destination not in held else State.PENDING
+        if own_decisions is not None and rejects(own_decisions, destination):
+            return State.MOOT
+        return State.PENDING if destination in held else State.LIVE
+
+    return {destination: state(destination) for destination in destinations}
+
+
+def is_lifting(view: View, destination: Destination) -> bool:
+    """Tell whether a relay still enforces a removed block, because it has not read its files."""
+    running = view.running
+    if running is None:
+        return True
+    if running.enforced is None or view.in_sync:
+        return False
+    enforced = Decisions(running.enforced)
+    rejecting = [i for i in enforced.deciding(destination) if not enforced.accepts(i)]
+    if not rejecting:
+        return False
+    if view.configured is None:
+        return True
+    expected = _expected(view)
+    return expected is None or not rejects(Decisions(expected), destination)
+
+
+def rejects(decisions: Decisions, destination: Destination) -> bool:
+    """Tell whether a policy rejects every address and port of a destination."""
+    return not any(map(decisions.accepts, decisions.deciding(destination)))
+
+
+def _expected(view: View) -> tuple[Rule, ...] | None:
+    """Return the policy that the relay enforces after it has read its files."""
+    assert view.configured is not None and view.running is not None  # noqa: S101, PT018
+    try:
+        return view.configured.options.policy(
+            default=view.running.default,
+            local=view.running.local,
+            reduced=view.running.reduced,
+            enforced=view.running.enforced or (),
+        )
+    except RuleError:
+        return None
