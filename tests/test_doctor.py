@@ -9,11 +9,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from exitpolicy.doctor import timer as timer_checks
 from exitpolicy.doctor.torrc_file import MANAGED
+from exitpolicy.operations import timer
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import config as config_file
 from tests.harness.host import EXITPOL, LoneExit
 from tests.harness.tor import TOR, free_port, wait_until
 
@@ -271,6 +276,42 @@ def test_host_without_a_timer_is_found(exit_: LoneExit) -> None:
     if Path("/run/systemd/system").exists():
         pytest.skip("systemd runs this host")
     assert "tick.py" in bad(examine(exit_, 3), "timer")["fix"]
+
+
+def test_lines_left_by_saveconf_are_found(exit_: LoneExit) -> None:
+    """SAVECONF FORCE writes the blocks into the torrc, where they stay when they have ended."""
+    assert exit_.run("block", "203.0.113.7", "203.0.113.6", "--until", "1h").returncode == 0
+    assert exit_.run("lift", "203.0.113.7", "203.0.113.6").returncode == 0
+    torrc = exit_.exit.torrc
+    assert examine(exit_, 3)["exit: former blocks"]["severity"] == "ok"
+    include = f"%include {exit_.fragment}\n"
+    left = "ExitPolicy reject 203.0.113.6/31:*\nExitPolicy reject 198.51.100.1:*\n"
+    number = torrc.read_text().partition(include)[0].count("\n") + 2
+    with edited(torrc, lambda text: text.replace(include, include + left)):
+        found = bad(examine(exit_, 3), "exit: former blocks", "warn")
+        assert found["observed"].endswith(f": {torrc}:{number}")
+
+
+def test_unit_that_may_not_write_a_linked_ledger_is_found(
+    exit_: LoneExit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Root may write there, the unit that was installed before may not."""
+    monkeypatch.setattr(timer, "FOLDER", tmp_path)
+    host = Host.of(
+        config_file.load(exit_.folder / "config.yaml"), who="", clock=lambda: datetime.now(UTC)
+    )
+    for name, text in timer.units(host).items():
+        (tmp_path / name).write_text(text)
+    assert [finding.severity for finding in timer_checks.unit(host)] == ["ok"]
+    other = tmp_path / "git"
+    other.mkdir()
+    exit_.ledger.rename(other / "blocks.yaml")
+    exit_.ledger.symlink_to(other / "blocks.yaml")
+    (finding,) = timer_checks.unit(host)
+    exit_.ledger.unlink()
+    (other / "blocks.yaml").rename(exit_.ledger)
+    assert (finding.severity, finding.fix) == ("fail", "exitpol init --timer")
+    assert str(other) in finding.observed
 
 
 def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit) -> None:

@@ -1,9 +1,11 @@
 """`timer`: the units that are installed name this installation, and systemd understands them."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.operations import timer
+from exitpolicy.operations import rights, timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import Config, Relay
 
@@ -21,7 +23,15 @@ def host(folder: Path, **config: Path) -> Host:
     found = Config(ledger=folder / "l/blocks.yaml", fragment=folder / "t/exitpol.conf")
     if "source" in config:
         found = Config(ledger=found.ledger, fragment=found.fragment, source=config["source"])
-    relays = (Relay("default", folder / "t/torrc", "/run/tor/control", config.get("password")),)
+    relays = (
+        Relay(
+            "default",
+            folder / "t/torrc",
+            "/run/tor/control",
+            config.get("password"),
+            fragment=found.fragment,
+        ),
+    )
     return Host(found, relays, "root", lambda: datetime.now(UTC))
 
 
@@ -62,6 +72,7 @@ def test_only_the_folders_that_are_replaced_in_are_writable(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("word", "quoted"),
     [
+        ("/a\nb", '"/a\\nb"'),
         ("/a/b", "/a/b"),
         ("/a b", '"/a b"'),
         ('/a"b', '"/a\\"b"'),
@@ -126,3 +137,110 @@ def test_without_systemd_the_hint_is_a_line_for_cron(
     assert cron.startswith(f"* * * * * root {sys.executable} -I -S ")
     assert f"'{tmp_path}/a\\%b c/l/state'" in cron
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_linked_ledger_is_written_where_it_is(tmp_path: Path) -> None:
+    """The folder of the link, of each further link, and of the file are writable."""
+    at = host(tmp_path)
+    for folder in ("l", "git", "deep"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "deep" / "real.yaml").write_text("version: 1\nblocks: []\n")
+    (tmp_path / "git" / "blocks.yaml").symlink_to("../deep/real.yaml")
+    at.config.ledger.symlink_to(tmp_path / "git" / "blocks.yaml")
+    folders = " ".join(f"{tmp_path}/{name}" for name in ("deep", "git", "l", "t"))
+    assert line(service(at), "ReadWritePaths") == folders
+
+
+def debian(folder: Path) -> Host:
+    """Return a host with the files, owners and modes of Debian's Tor."""
+    at = host(folder)
+    for name in ("l", "t", "run"):
+        (folder / name).mkdir()
+    (folder / "t" / "torrc").write_text(f"User nobody\nCookieAuthFile {folder}/run/cookie\n")
+    at.config.ledger.write_text("version: 2\nblocks: []\n")
+    at.config.fragment.write_text("")
+    for name, mode in (("control", 0o660), ("cookie", 0o640)):
+        (folder / "run" / name).touch()
+        os.chown(folder / "run" / name, 4711, 4712)
+        (folder / "run" / name).chmod(mode)
+    os.chown(folder / "run", 4711, 4712)
+    (folder / "run").chmod(0o750)
+    relay = replace(at.relays[0], control=str(folder / "run" / "control"))
+    return replace(at, relays=(relay,))
+
+
+@pytest.mark.root
+def test_debians_tor_is_reached_by_its_group(tmp_path: Path) -> None:
+    """No right to ignore modes or owners: only to become Tor's user, who verifies."""
+    debian_host = debian(tmp_path)
+    found = rights.needed(debian_host)
+    assert list(found.groups) == ["4712"]
+    assert set(found.capabilities) == {"CAP_SETUID", "CAP_SETGID"}
+    text = service(debian_host)
+    assert line(text, "SupplementaryGroups") == "4712"
+    assert line(text, "CapabilityBoundingSet") == "CAP_SETGID CAP_SETUID"
+    assert line(text, "RestrictAddressFamilies") == "AF_UNIX"
+    assert line(text, "PrivateNetwork") == "yes"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "owner", "mode", "capabilities"),
+    [
+        ("run/control", (4711, 4712), 0o600, {"CAP_DAC_OVERRIDE"}),
+        ("run/cookie", (4711, 4712), 0o600, {"CAP_DAC_READ_SEARCH"}),
+        ("run", (4711, 4712), 0o700, {"CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"}),
+        ("t/torrc", (4711, 4711), 0o600, {"CAP_DAC_READ_SEARCH"}),
+        ("l", (4711, 0), 0o755, {"CAP_DAC_OVERRIDE"}),
+        ("l/blocks.yaml", (4711, 0), 0o644, {"CAP_CHOWN", "CAP_FOWNER"}),
+        ("t/exitpol.conf", (4711, 0), 0o644, {"CAP_CHOWN", "CAP_FOWNER"}),
+        ("t/exitpol.conf", (0, 4712), 0o644, set()),
+    ],
+)
+def test_what_is_owned_by_others_needs_more(
+    tmp_path: Path, name: str, owner: tuple[int, int], mode: int, capabilities: set[str]
+) -> None:
+    """Each file that root may not simply use is named as the reason."""
+    at = debian(tmp_path)
+    os.chown(tmp_path / name, *owner)
+    (tmp_path / name).chmod(mode)
+    found = rights.needed(at)
+    assert set(found.capabilities) - {"CAP_SETUID", "CAP_SETGID"} == capabilities
+    for capability in capabilities:
+        assert str(tmp_path / name) in found.capabilities[capability]
+
+
+@pytest.mark.root
+def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
+    """And to the address of a control port that is elsewhere."""
+    at = debian(tmp_path)
+    for control, allowed in (
+        ("127.0.0.1:9051", "localhost"),
+        ("[::1]:9051", "localhost"),
+        ("192.0.2.1:9051", "localhost 192.0.2.1"),
+    ):
+        tcp = replace(at, relays=(replace(at.relays[0], control=control),))
+        text = service(tcp)
+        assert line(text, "IPAddressAllow") == allowed
+        assert "PrivateNetwork" not in text
+
+
+def test_a_reason_is_one_comment(tmp_path: Path) -> None:
+    """A path with a line end or a backslash adds no line to the unit."""
+    at = host(tmp_path / "a\nCapabilityBoundingSet=CAP_SYS_ADMIN\\")
+    assert "CAP_SYS_ADMIN" not in line(service(at), "CapabilityBoundingSet")
+
+
+def test_units_that_do_not_fit_any_more_are_outdated(tmp_path: Path) -> None:
+    """What the host needs now and the installed unit lacks is told; comments do not count."""
+    at = host(tmp_path)
+    assert timer.outdated(at, tmp_path) == []
+    for name, text in timer.units(at).items():
+        (tmp_path / name).write_text(f"# edited\n{text}")
+    assert timer.outdated(at, tmp_path) == []
+    (tmp_path / "git").mkdir()
+    (tmp_path / "l").mkdir()
+    at.config.ledger.symlink_to(tmp_path / "git" / "blocks.yaml")
+    assert timer.outdated(at, tmp_path) == [
+        f"ReadWritePaths={tmp_path}/git {tmp_path}/l {tmp_path}/t"
+    ]

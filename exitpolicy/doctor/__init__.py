@@ -4,6 +4,7 @@ The checks read everything and change nothing. A fault never raises: it is a fin
 to fix it.
 """
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,8 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     found += attempt("ledger", lambda: own_files.ledger(host))
     found += attempt("fragment", lambda: own_files.fragment_file(host, target))
     found += attempt("timer", lambda: timer.installed(host))
+    if os.geteuid() == 0:
+        found += attempt("unit", lambda: timer.unit(host))
     found += health.of_host(host)
     try:
         relays = host.some_relays()

@@ -50,6 +50,21 @@ def installed(host: Host) -> Iterator[Finding]:
     )
 
 
+def unit(host: Host) -> Iterator[Finding]:
+    """Check that the installed unit may do what the tick needs: not what root may do."""
+    check, lines = "unit", timer_units.outdated(host)
+    if not lines:
+        yield ok(check, "it may do what the tick needs, or is not installed")
+        return
+    yield fail(
+        check,
+        f"{timer_units.FOLDER / timer_units.UNITS[0]} does not fit this host any more: it lacks"
+        f" {'; '.join(lines[:3])}{' and more' if len(lines) > 3 else ''}",
+        why="paths, relays or owners have changed since: the tick may not reach or write them",
+        fix="exitpol init --timer",
+    )
+
+
 def tick(host: Host) -> Iterator[Finding]:
     """Check that the tick ran lately and succeeded: each run updates the mtime of the state."""
     service, check = timer_units.UNITS[0], "tick"

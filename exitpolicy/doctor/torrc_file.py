@@ -1,16 +1,23 @@
 """The checks of a relay's torrc: where it includes the fragment, and who else writes it."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.policy.rule import RuleError, parse_rule
+from exitpolicy.policy.difference import rejecting
+from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.rule import Rule, RuleError, parse_rule
+from exitpolicy.storage import history
 from exitpolicy.tor import torrc
+
+_FEW: Final = 5
 
 MANAGED: Final = re.compile(
     r"(?im)^\s*#.*?\b(ansible|relayor|puppet|chef|salt ?stack|managed by|maintained by|cfengine"
@@ -82,6 +89,57 @@ def order(subject: Inspected, check: str) -> Iterator[Finding]:
             yield warn(check, f"{place}: {text!r} stands above the include", why=why, fix=fix)
             return
     yield ok(check, "no accept rule stands above the include")
+
+
+def left_over(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report reject lines of the torrc that are former blocks: SAVECONF FORCE leaves such lines."""
+    path = subject.relay.torrc
+    rules = [
+        (place, rule)
+        for place, text in torrc.own_rules(path, subject.fragment, subject.folder)
+        for rule in _understood(text)
+        if not rule.accept and rule.prefix > 0
+    ]
+    if not rules:
+        yield ok(check, f"{path} rejects no single destination")
+        return
+    blocked = Decisions(
+        tuple(rule for block in _once_blocked(subject) for rule in rejecting(block))
+    )
+    places = dict.fromkeys(
+        str(place)
+        for place, rule in rules
+        if not any(blocked.accepts(index) for index in blocked.deciding(rule.destination))
+    )
+    if not places:
+        yield ok(check, f"no line of {path} is a former block")
+        return
+    named = ", ".join(list(places)[:_FEW]) + (" and more" if len(places) > _FEW else "")
+    yield warn(
+        check,
+        f"{len(places)} ExitPolicy line{'s are' if len(places) > 1 else ' is'} also in the"
+        f" history of blocks: {named}",
+        why="such lines stay when the block ends: the destination is rejected for ever",
+        fix=f"remove the lines and reload Tor, unless they are your own rules: {named}",
+    )
+
+
+def _once_blocked(subject: Inspected) -> list[Destination]:
+    """Return the destinations in the history."""
+    found: list[Destination] = []
+    texts = dict.fromkeys(change.destination for change in history.read(subject.host.history_path))
+    for text in texts:
+        # What is written of own policies is about no destination.
+        with contextlib.suppress(UsageError):
+            found.append(parse_destination(text))
+    return found
+
+
+def _understood(text: str) -> tuple[Rule, ...]:
+    try:
+        return parse_rule(text)
+    except RuleError:
+        return ()
 
 
 def other_tools(subject: Inspected, check: str) -> Iterator[Finding]:

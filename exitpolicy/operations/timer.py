@@ -6,13 +6,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from exitpolicy import tick
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.rights import Rights, needed
 from exitpolicy.storage import files
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
@@ -53,13 +55,15 @@ def booted() -> bool:
 
 
 def units(host: Host) -> dict[str, str]:
-    """Return the text of each unit by its name, with this installation's paths in it."""
-    written = {host.config.ledger.parent, host.config.fragment.parent}
+    """Return the text of each unit by its name, with what this host needs in it."""
+    rights = needed(host)
     values = {
         "@PYTHON@": _quoted(sys.executable),
         "@TICK@": _quoted(tick.__file__),
         "@ARGS@": " ".join(_quoted(word) for word in _arguments(host)),
-        "@RW_PATHS@": " ".join(_quoted(path) for path in sorted(written)),
+        "@RW_PATHS@": " ".join(_quoted(path) for path in rights.writable),
+        "@NETWORK@": "\n".join(_network_lines(rights.hosts)),
+        "@RIGHTS@": "\n".join(_rights_lines(rights)),
     }
     if any(_in_a_home(path) for path in _read(host)):
         values["ProtectHome=yes"] = "ProtectHome=read-only"
@@ -70,6 +74,59 @@ def units(host: Host) -> dict[str, str]:
             text = text.replace(placeholder, value)
         texts[name] = text
     return texts
+
+
+def _network_lines(hosts: Sequence[str]) -> Iterator[str]:
+    """Yield what opens the network to the control ports, and to nothing else."""
+    if not hosts:
+        yield "# All control ports are sockets in the file system: no network at all."
+        yield from ("PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX", "IPAddressDeny=any")
+        return
+    yield "# A control port is a TCP port. A torrc with names that are looked up over the network"
+    yield "# also needs: systemctl edit exitpol-expire, IPAddressAllow=any"
+    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    yield "IPAddressDeny=any"
+    yield f"IPAddressAllow={' '.join(['localhost', *filter(_is_elsewhere, hosts)])}"
+
+
+def _is_elsewhere(address: str) -> bool:
+    """Tell whether an address is no loopback address, and no name."""
+    try:
+        return not ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _rights_lines(rights: Rights) -> Iterator[str]:
+    """Yield groups and capabilities with their reasons."""
+    for name, reason in sorted(rights.groups.items()):
+        yield f"# {name}: {_comment(reason)}"
+    if rights.groups:
+        yield f"SupplementaryGroups={' '.join(sorted(rights.groups))}"
+    for name, reason in sorted(rights.capabilities.items()):
+        yield f"# {name}: {_comment(reason)}"
+    yield f"CapabilityBoundingSet={' '.join(sorted(rights.capabilities))}"
+
+
+def _comment(text: str) -> str:
+    """Return text that stays on its line, and does not continue on the next."""
+    return "".join(c if c.isprintable() else "?" for c in text).rstrip("\\")
+
+
+def outdated(host: Host, folder: Path | None = None) -> list[str]:
+    """Return the lines that the installed units lack; empty if they are not installed."""
+    found: list[str] = []
+    for name, text in units(host).items():
+        try:
+            installed = ((folder or FOLDER) / name).read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            continue
+        found += [
+            line
+            for line in text.splitlines()
+            if line and not line.startswith("#") and line not in installed
+        ]
+    return found
 
 
 def _arguments(host: Host) -> list[str]:
@@ -83,6 +140,7 @@ def _read(host: Host) -> Iterator[Path]:
     """Yield what a tick reads, links followed."""
     yield from (Path(sys.executable), Path(sys.base_prefix), Path(tick.__file__))
     yield from (host.config.ledger, host.config.fragment)
+    yield from (relay.fragment for relay in host.relays)
     if host.config.source is not None:
         yield host.config.source
     for relay in host.relays:
@@ -108,5 +166,5 @@ def cron_line(host: Host) -> str:
 def _quoted(path: str | os.PathLike[str]) -> str:
     """Return a word of a unit's command line (systemd.service(5), "Command lines")."""
     text = os.fspath(path).replace("\\", "\\\\").replace('"', '\\"')
-    text = text.replace("%", "%%").replace("$", "$$")
+    text = text.replace("%", "%%").replace("$", "$$").replace("\n", "\\n")
     return f'"{text}"' if any(c in text for c in " \t'\"\\;") else text

@@ -70,12 +70,13 @@ def compare(
     """Compare two policies. Differences on the destinations `ignoring` do not count."""
     if tuple(before) == tuple(after):
         return Difference((), ())
-    hidden = tuple(rule for destination in ignoring for rule in _rejecting(destination))
+    hidden = tuple(rule for destination in ignoring for rule in rejecting(destination))
     one, other = (Decisions((*hidden, *rules)).meaning() for rules in (before, after))
     return Difference(_only_in(other, one, hidden), _only_in(one, other, hidden))
 
 
-def _rejecting(destination: Destination) -> Iterator[Rule]:
+def rejecting(destination: Destination) -> Iterator[Rule]:
+    """Yield the reject rules for a destination, one for each network and range of ports."""
     for number, length in destination.prefixes():
         for low, high in destination.ports:
             yield Rule(
@@ -139,7 +140,7 @@ def _is_everywhere(
     if sum(last - first + 1 for first, last in addresses) <= 1 << BITS[family] - 1:
         return False
     rules = [
-        *(rule for a, b in addresses for rule in _rejecting(Destination(family, a, b, ports))),
+        *(rule for a, b in addresses for rule in rejecting(Destination(family, a, b, ports))),
         *(rule for rule in (*_PRIVATE, *hidden) if rule.family == family),
     ]
     meaning = Decisions(rules).meaning()[_FAMILIES.index(family)]

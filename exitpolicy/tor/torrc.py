@@ -152,6 +152,13 @@ def rules_above(
         yield place, rule
 
 
+def own_rules(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Iterator[tuple[Place, str]]:
+    """Yield the ExitPolicy rules outside of the fragment, each with its place."""
+    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+        if rule is not None:
+            yield place, rule
+
+
 def values(torrc: Path, names: Collection[str], folder: Path = Path("/")) -> dict[str, list[str]]:
     """Return the values of options in a torrc and its includes, in the order of the lines.
 

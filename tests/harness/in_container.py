@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-SHORT, LONG = "203.0.113.7", "203.0.113.9"
+SHORT, LONG, EDITED = "203.0.113.7", "203.0.113.9", "203.0.113.11"
 WAIT_SECONDS = 150
 RESULT = Path("/proof/result.json")
 
@@ -53,10 +53,9 @@ def wait_for_tor() -> None:
         time.sleep(0.2)
 
 
-def main() -> dict[str, Any]:
-    """Go through it and return what was seen."""
+def main(seen: dict[str, Any]) -> None:
+    """Go through it and note what was seen."""
     RESULT.write_text('{"started": true}')
-    seen: dict[str, Any] = {"started": True}
     wait_for_tor()
     seen["tor"] = run("systemctl", "is-active", "tor@default")
     seen["init"] = exitpol("init")
@@ -66,22 +65,49 @@ def main() -> dict[str, Any]:
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
     seen["block"] = exitpol("block", SHORT, "--until", until)
     seen["block another"] = exitpol("block", LONG, "--until", "30d")
+    seen["exposure"] = run("systemd-analyze", "security", "--no-pager", "exitpol-expire.service")
+    seen["unit"] = run("systemctl", "cat", "exitpol-expire.service")
     seen["enforced before"] = enforced()
     while f"reject {SHORT}:*" in enforced() and time.time() < ends + WAIT_SECONDS:
         time.sleep(0.2)
     seen["seconds after its end"] = time.time() - ends
     seen["enforced after"] = enforced()
     time.sleep(1)
+    # A hand edit: the tick verifies it as Tor's user, installs it and reloads Tor.
+    ledger = Path("/var/lib/exitpol/blocks.yaml")
+    ledger.write_text(ledger.read_text().replace(LONG, EDITED))
+    edited = time.time()
+    while f"reject {EDITED}:*" not in enforced() and time.time() < edited + WAIT_SECONDS:
+        time.sleep(0.2)
+    seen["enforced after the edit"] = enforced()
+    time.sleep(1)
+    # What Tor's user cannot read, root must not load: Tor would end.
+    torrc = Path("/etc/tor/torrc")
+    torrc.write_text("%include /etc/tor/secret\n" + torrc.read_text())
+    secret = Path("/etc/tor/secret")
+    secret.write_text("Nickname unreadable\n")
+    secret.chmod(0o600)
+    seen["refused"] = run("systemctl", "start", "exitpol-expire.service")
+    seen["refused journal"] = run("journalctl", "--no-pager", "-o", "cat", "-u", "exitpol-expire")
+    seen["tor after"] = run("systemctl", "is-active", "tor@default")
+    secret.chmod(0o644)
+    secret.write_text("")
+    seen["good again"] = run("systemctl", "start", "exitpol-expire.service")
+    seen["doctor"] = exitpol("doctor")
     seen["history"] = exitpol("history", "--json")
     seen["status"] = exitpol("status", "--check")
     seen["service"] = run("systemctl", "show", "-P", "Result", "exitpol-expire.service")
     seen["journal"] = run("journalctl", "--no-pager", "-o", "cat", "-u", "exitpol-expire")
     seen["failed units"] = run("systemctl", "--failed", "--no-legend", "--plain")
-    return seen
 
 
 if __name__ == "__main__":
+    observed: dict[str, Any] = {"started": True}
     try:
-        RESULT.write_text(json.dumps(main(), indent=1))
+        main(observed)
+    except BaseException as error:
+        observed["error"] = repr(error)
+        raise
     finally:
+        RESULT.write_text(json.dumps(observed, indent=1))
         subprocess.run(["/usr/bin/systemctl", "exit", "0"], check=False)

@@ -1,0 +1,205 @@
+"""The rights that the tick needs on this host, each with its reason.
+
+The timer's unit runs as root with these and no others. They come from who owns the files and the
+control sockets at the moment: `doctor` reports when they have changed since.
+"""
+
+import grp
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import ExitpolError
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import observed, own_policies
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import invocation, process
+from exitpolicy.tor.control import connect
+from exitpolicy.tor.declared import declared
+
+_READ: Final = 4
+_WRITE: Final = 2
+_SEARCH: Final = 1
+_MAX_LINKS: Final = 40
+_USUAL_OPTIONS: Final = {"--defaults-torrc", "--RunAsDaemon"}
+"""Those of Debian's units, which change nothing that the files do not say."""
+
+
+@dataclass(slots=True)
+class Rights:
+    """What the unit of the timer may do."""
+
+    writable: tuple[Path, ...]
+    """The folders in which files are replaced; the ledger's links are followed."""
+    hosts: tuple[str, ...]
+    """The addresses of control ports that are no sockets in the file system."""
+    groups: dict[str, str] = field(default_factory=dict)
+    """Names of supplementary groups, each with its reason."""
+    capabilities: dict[str, str] = field(default_factory=dict)
+    """Names of capabilities, each with its reason."""
+
+    def need(self, capability: str, reason: str) -> None:
+        """Add a capability; the first reason stays."""
+        self.capabilities.setdefault(capability, reason)
+
+
+def needed(host: Host) -> Rights:
+    """Return the rights that a tick needs, from the files of this host as they are now."""
+    controls = [relay.control for relay in host.relays if relay.control is not None]
+    found = Rights(
+        writable=tuple(sorted(set(_written_folders(host)))),
+        hosts=tuple(dict.fromkeys(c.rpartition(":")[0] for c in controls if "/" not in c)),
+    )
+    for relay in host.relays:
+        _relay(found, relay)
+    for path in _replaced(host):
+        _owner(found, path)
+    for folder in found.writable:
+        _reach(found, folder, _WRITE | _SEARCH)
+    for path in _read(host):
+        _reach(found, path, _READ)
+    return found
+
+
+def _relay(found: Rights, relay: Relay) -> None:
+    """Add what reaching and verifying one relay needs."""
+    known = declared(relay)
+    if known.uid != 0:
+        reason = f"tor verifies {relay.torrc} with the rights of Tor's user"
+        found.need("CAP_SETUID", reason)
+        found.need("CAP_SETGID", reason)
+    if (hidden := _hidden_in_proc(relay)) is not None:
+        found.need("CAP_SYS_PTRACE", hidden)
+    if relay.control is not None and "/" in relay.control:
+        if Path(relay.control).exists():
+            _reach(found, Path(relay.control), _READ | _WRITE)
+        else:
+            found.need("CAP_DAC_OVERRIDE", f"{relay.control} is missing: Tor does not run now")
+    if relay.password_file is None:
+        for cookie in known.cookies:
+            if cookie.exists():
+                _reach(found, cookie, _READ)
+                break
+
+
+def _hidden_in_proc(relay: Relay) -> str | None:
+    """Return what has to be read in /proc of the running Tor, where only root's debuggers may.
+
+    Without that right the tick verifies with this host's tor, in the folder /, and knows the
+    options of a Tor behind a TCP port only from its files. That is nearly always the same.
+    """
+    try:
+        with connect(relay) as control:
+            pid = control.peer.pid
+        if not pid:
+            return None
+        if invocation.program(relay, pid) != invocation.program(relay):
+            return f"{process.executable(pid)} runs, and not the tor of this host"
+    except ExitpolError:
+        return None
+    if (folder := process.working_folder(pid)) != Path("/"):
+        return f"the Tor of {relay.torrc} runs in {folder}, to which its paths may be relative"
+    given = invocation.known_options(process.arguments(pid))
+    is_tcp = relay.control is not None and "/" not in relay.control
+    if is_tcp and not {word for word in given if word.startswith("--")} <= _USUAL_OPTIONS:
+        return f"the Tor of {relay.torrc} was started with options on its command line"
+    return None
+
+
+def _owner(found: Rights, path: Path) -> None:
+    """Add what replacing a file with its owner and mode kept needs."""
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if status.st_uid != 0:
+        reason = f"{path} belongs to user {status.st_uid}, and is replaced with its owner kept"
+        found.need("CAP_CHOWN", reason)
+        found.need("CAP_FOWNER", reason)
+    elif status.st_gid != 0:
+        _join(found, status.st_gid, f"{path} belongs to it, and is replaced with its group kept")
+
+
+def _reach(found: Rights, path: Path, rights: int) -> None:
+    """Add what using a path needs: a group that may, or else the right to ignore modes."""
+    if not path.exists():
+        return
+    real = Path(os.path.realpath(path))
+    steps = [*((parent, _SEARCH) for parent in reversed(real.parents)), (real, rights)]
+    for place, wanted in steps:
+        status = place.stat()
+        bits = stat.S_IMODE(status.st_mode)
+        if status.st_uid == 0:
+            granted = bits >> 6
+        elif _is_member(found, status.st_gid):
+            granted = bits >> 3
+        elif bits & wanted != wanted and (bits >> 3) & wanted == wanted:
+            _join(found, status.st_gid, f"{path} is open to it")
+            granted = bits >> 3
+        else:
+            granted = bits
+        if granted & wanted != wanted:
+            only_read = not (rights & _WRITE)
+            name = "CAP_DAC_READ_SEARCH" if only_read else "CAP_DAC_OVERRIDE"
+            found.need(name, f"{place} is closed to root without it")
+            return
+
+
+def _is_member(found: Rights, gid: int) -> bool:
+    return gid == 0 or _group_name(gid) in found.groups
+
+
+def _join(found: Rights, gid: int, reason: str) -> None:
+    found.groups.setdefault(_group_name(gid), reason)
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _written_folders(host: Host) -> Iterator[Path]:
+    yield from _folders(host.config.ledger)
+    for path in _fragments(host):
+        yield from _folders(path)
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Yield the folder of a path, and of each file that it links to."""
+    place = path.absolute()
+    for _ in range(_MAX_LINKS):
+        folder = Path(os.path.realpath(place.parent))
+        yield folder
+        if not place.is_symlink():
+            break
+        place = folder / place.readlink()
+
+
+def _fragments(host: Host) -> Iterable[Path]:
+    found = [relay.fragment for relay in host.relays]
+    return found or [host.config.fragment]
+
+
+def _replaced(host: Host) -> Iterator[Path]:
+    """Yield the files that a tick replaces or appends to."""
+    ledger = host.config.ledger
+    yield ledger
+    yield observed.path_beside(ledger)
+    yield own_policies.path_beside(ledger)
+    yield host.history_path
+    yield from _fragments(host)
+
+
+def _read(host: Host) -> Iterator[Path]:
+    yield host.config.ledger
+    if host.config.source is not None:
+        yield host.config.source
+    for relay in host.relays:
+        yield relay.torrc
+        if relay.password_file is not None:
+            yield relay.password_file
