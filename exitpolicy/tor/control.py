@@ -249,8 +249,10 @@ def _known_peer(
         raise _stranger(relay, peer, files_say)
     user = process.user(peer.pid) if peer.pid else None
     if user is None or user.uid != peer.uid:
-        # The number belongs to another process by now, or to none that we see.
-        return replace(peer, pid=0), files_say.cookies
+        # The number belongs to another process by now, or the process is hidden from us.
+        peer = replace(peer, pid=invocation.process_of(relay, peer.uid))
+    if not peer.pid:
+        return peer, files_say.cookies
     defaults = invocation.defaults_of(process.arguments(peer.pid))
     if defaults is not None:
         real = Path(os.path.realpath(process.working_folder(peer.pid) / defaults))

@@ -24,6 +24,7 @@ PROGRAMS: Final = tuple(
 )
 """Where packages put Tor."""
 
+_DEFAULT_TORRC: Final = Path("/etc/tor/torrc")
 _TORRC: Final = frozenset({"-f", "--torrc-file"})
 _DEFAULTS: Final = "--defaults-torrc"
 _WITHOUT_VALUE: Final = frozenset({"--ignore-missing-torrc", "--allow-missing-torrc"})
@@ -109,6 +110,19 @@ def of_relay(relay: Relay, pid: int = 0) -> Invocation:
     return Invocation(
         (str(program(relay, pid)), *options), process.working_folder(pid), process.user(pid)
     )
+
+
+def process_of(relay: Relay, uid: int) -> int:
+    """Return the one tor process of a user that was started with a relay's torrc; 0 if none is."""
+    sought = os.path.realpath(relay.torrc)
+    found = [pid for pid in process.tors_of(uid) if _torrc_of(pid) == sought]
+    return found[0] if len(found) == 1 else 0
+
+
+def _torrc_of(pid: int) -> str:
+    words = iter(process.arguments(pid))
+    named = next((next(words, "") for word in words if word in _TORRC), str(_DEFAULT_TORRC))
+    return os.path.realpath(process.working_folder(pid) / named)
 
 
 def is_tor(pid: int) -> bool:

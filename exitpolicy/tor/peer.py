@@ -19,7 +19,7 @@ _LOCAL_PEERCRED: Final = 1
 _UNSEEN_SECONDS: Final = 0.2
 """How long the tables may lack a connection: they have it once the kernels agree on it."""
 _POLL_SECONDS: Final = 0.01
-_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 
 
 class PeerUnknownError(Exception):
@@ -100,7 +100,7 @@ def _row(pairs: list[bytes]) -> tuple[int, int] | None:
 
 
 def _forms(address: tuple[str, int]) -> tuple[str, ...]:
-    """Return an address as /proc/net/tcp and /proc/net/tcp6 write it: native words in hex."""
+    """Return an address as these tables write it: native words in hex."""
     host, port = address[0].partition("%")[0], address[1]
     if ":" in host:
         packed = socket.inet_pton(socket.AF_INET6, host)

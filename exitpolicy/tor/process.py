@@ -1,8 +1,10 @@
 """A running Tor as the kernel shows it: proc(5). Its arguments are data, never commands."""
 
+import contextlib
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -75,19 +77,20 @@ def socket_inodes(pid: int) -> frozenset[str]:
 
 def socket_holder(inode: int, uid: int) -> int:
     """Return the tor process of a user that holds a socket; 0 if none can be seen."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            pid = int(folder.name)
-            if name(pid) != "tor":
-                continue
-            found = user(pid)
-            if found is not None and found.uid == uid and str(inode) in socket_inodes(pid):
+    for pid in tors_of(uid):
+        with contextlib.suppress(OSError):
+            if str(inode) in socket_inodes(pid):
                 return pid
-        except OSError:
-            continue
     return 0
+
+
+def tors_of(uid: int) -> Iterator[int]:
+    """Yield the processes of a user that are called tor."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and name(int(entry.name)) == "tor":
+            found = user(int(entry.name))
+            if found is not None and found.uid == uid:
+                yield int(entry.name)
 
 
 def arguments(pid: int) -> tuple[str, ...]:
