@@ -1,15 +1,18 @@
 """Blocks and their history, read from exitpol's own files without asking Tor."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import history, observed
-from exitpolicy.tor.sockets import answers
+from exitpolicy.storage import observed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exitpolicy.storage.history import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
     Does not ask Tor; only tests whether its control port answers. `expiring` selects the blocks
     that end within that time, `everything` adds those that are not in force.
     """
+    from exitpolicy.tor.sockets import answers  # noqa: PLC0415 - `history` does not need it
+
     time = host.time()
     seen = observed.load(host.state_path)
     known = {} if seen is None else seen.states
@@ -56,8 +61,10 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
 
 
-def past_changes(host: Host, destination: Destination | None) -> Iterator[history.Change]:
+def past_changes(host: Host, destination: Destination | None) -> "Iterator[Change]":
     """Yield the changes of the ledger, oldest first; only those of a destination if given."""
+    from exitpolicy.storage import history  # noqa: PLC0415 - `list` does not need it
+
     for change in history.read(host.history_path):
         if destination is None or change.destination == str(destination):
             yield change

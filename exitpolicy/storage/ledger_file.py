@@ -5,7 +5,6 @@ from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
-from exitpolicy.storage.ledger_edit import edited
 from exitpolicy.storage.ledger_text import Ledger, parse, parse_source, render
 
 __all__ = ["Ledger", "load", "parse", "render", "save"]
@@ -32,6 +31,9 @@ def save(path: Path, ledger: Ledger) -> None:
     except FileNotFoundError:
         files.replace(path, render(ledger), follow=True)
         return
+    # Imported here, because `list` does not need it.
+    from exitpolicy.storage.ledger_edit import edited  # noqa: PLC0415
+
     source = parse_source(str(path), before)
     after = edited(str(path), source, ledger)
     if after == before:

@@ -284,8 +284,8 @@ _WRITTEN: Final = re.compile(
     re.MULTILINE,
 )
 _OTHER_BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]|^(?:---|\\.\\.\\.)", re.MULTILINE)
-_WORD: Final = re.compile(_STRING)
-_ESCAPED: Final = re.compile(r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))')
+# Compiled at first use: few ledgers hold lists or escapes.
+_ESCAPED: Final = r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))'
 
 
 def _read_written(name: str, content: bytes) -> Source | None:
@@ -382,7 +382,7 @@ def _unescaped(key: str, text: str | None) -> str:
     if not text:
         return ""
     if "\\" in text:
-        text = _ESCAPED.sub(_character, text)
+        text = re.sub(_ESCAPED, _character, text)
     return checked_text(key, text)
 
 
@@ -394,5 +394,5 @@ def _character(match: re.Match[str]) -> str:
 def _list(key: str, text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    words = (_checked_name(key, _unescaped(key, match[1])) for match in _WORD.finditer(text))
+    words = (_checked_name(key, _unescaped(key, match[1])) for match in re.finditer(_STRING, text))
     return tuple(dict.fromkeys(words))

@@ -46,7 +46,7 @@ def main() -> int:
         listing = [command, "--config", str(host.config), "list"]
         plain, ticked, listed = _in_turn(bare, ticking, listing)
         missed += _row("tick with nothing to do, 1,000 blocks / python3 -c pass", ticked / plain, 2)
-        missed += _row("exitpol list, 1,000 blocks / python3 -c pass", listed / plain, 12)
+        missed += _row("exitpol list, 1,000 blocks / python3 -c pass", listed / plain, 9)
         over, memory = _block(host, command)
         missed += _row("exitpol block at 1,000 blocks, seconds over what Tor needs", over, 1.0)
         missed += _row("its memory, MB", memory, 80)
