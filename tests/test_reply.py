@@ -46,7 +46,8 @@ from exitpolicy.reply.select import (
     language_of,
     recipient_of,
 )
-from exitpolicy.reply.template import Source, Template, check_letter, compile_letter
+from exitpolicy.reply.syntax import Source
+from exitpolicy.reply.template import Template, check_letter, compile_letter
 from exitpolicy.storage import reply_templates
 from exitpolicy.storage.reply_templates import MAX_BYTES
 
@@ -463,13 +464,16 @@ BROKEN = {
     ),
     "printed list": ("Subject: a\n\n{{ live }}\n", 3, "only a text can be printed"),
     "printed flag": ("Subject: a\n\n{{ not contact }}\n", 3, "only a text can be printed"),
-    "printed number": ("Subject: a\n\n{{ 5 }}\n", 3, "only a text can be printed"),
+    "number": ("Subject: a\n\n{{ 5 }}\n", 3, "no such"),
+    "infinite number": ("Subject: a\n\n{{ 1e999 }}\n", 3, "no such"),
+    "too many arguments": ("Subject: a\n\n{{ contact | default('a', 'b', 'c') }}\n", 3, "argument"),
+    "unknown argument": ("Subject: a\n\n{% if isp is defined('a') %}{% endif %}\n", 3, "argument"),
     "no end": ("Subject: a\n{% if live %}\nx\n", 3, "Unexpected end"),
     "lone end": ("Subject: a\nx\n{% endif %}\n", 3, "unknown tag"),
     "unclosed": ("Subject: a\n\n{{ contact\n", 3, "."),
     "unknown tag": ("Subject: a\n{% nonsense %}\n", 2, "unknown tag"),
     "missing include": ('Subject: a\n{% include "../../passwd" %}\n', 2, "no template"),
-    "computed include": ("Subject: a\n{% include contact %}\n", 2, "no such statement"),
+    "computed include": ("Subject: a\n{% include contact %}\n", 2, "no template"),
     "includes a letter": ('Subject: a\n{% include "spam" %}\n', 2, "includes itself"),
     "includes another letter": ('Subject: a\n{% include "ddos" %}\n', 2, "is a letter"),
     "joined lines": ("Subject: a\n\nHello{% if isp %} all{% endif %}\nx\n", 3, "joins it"),
@@ -482,7 +486,7 @@ BROKEN = {
     "far too deep": ("Subject: a\n" + "{% if live %}" * 2500 + "{% endif %}" * 2500, 1, "deep"),
     "deep expression": ("Subject: a\n{% if " + "(" * 9000 + "isp" + ")" * 9000 + " %}", 1, "deep"),
     "long expression": (
-        "Subject: a\n{% if " + "isp or " * 9000 + "isp %}x{% endif +%}\n",
+        "Subject: a\n{% if " + "isp or " * 60 + "isp %}x{% endif +%}\n",
         2,
         "deep",
     ),
@@ -633,7 +637,9 @@ def test_an_override_that_is_no_text_is_an_error(tmp_path: Path) -> None:
              "{% for block in live %}", "{% for url in exonerator %}", "{% endfor %}", "",
              '{% include "signature" %}', '{% include "item" %}', "{{ operator }}",
              "{{ block.destination }}", "{{ block.until }}", "{{ url }}", "| {{ contact }}",
-             "text $", "{% if block.until %}", "{% if not contact %}", "{{ relay or 'x' }}", "| "]
+             "text $", "{% if block.until %}", "{% if not contact %}", "{{ relay or 'x' }}", "| ",
+             "%}", "#}", "{%", "{{", "}}", "{#", "{{ 1e999 }}", "{{ relay is defined }}",
+             "{% raw %}", "{% include relay %}", "{{ '%s' % relay }}", "-%}", "{{ block }}"]
         ),
         max_size=12,
     ),

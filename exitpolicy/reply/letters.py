@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from exitpolicy.reply.facts import KINDS, Kind, Language
-from exitpolicy.reply.template import Source, Template, check_letter, compile_letter
+from exitpolicy.reply.syntax import Source
+from exitpolicy.reply.template import Template, check_letter, compile_letter
 
 
 def load_letter(kind: Kind, language: Language, own: Mapping[str, Source]) -> Template:

@@ -6,7 +6,7 @@ from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.reply.facts import KINDS, LANGUAGES, PARAGRAPHS, Language
-from exitpolicy.reply.template import Source
+from exitpolicy.reply.syntax import Source
 from exitpolicy.storage import files
 
 FOLDER = Path("/etc/exitpol/replies")
