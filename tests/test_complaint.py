@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - Cyrillic letters look like Latin ones
 """Reading complaints: every mail of the corpus, and the behaviours that it cannot show."""
 
 import json
@@ -290,7 +291,7 @@ def test_provider_and_reporter_are_each_heard_in_their_own_language() -> None:
         "Our old gateway 91.201.214.240 is no longer in service.",
         "Not affected: ns1 (91.201.214.53).",
         "Wait for the public resolvers 8.8.8.8 and 1.1.1.1 to forget the old name.",
-        "Οι διακομιστές DNS μας: 91.201.214.53, 91.201.215.53",  # noqa: RUF001 - Greek
+        "Οι διακομιστές DNS μας: 91.201.214.53, 91.201.215.53",
         "Le serveur 91.201.214.8 n'est pas concerné.",
         "Unser Backup-Server 91.201.214.8 blieb verschont.",
     ],
@@ -398,3 +399,39 @@ def test_a_report_that_withholds_the_victims_names_none() -> None:
         "91.201.214.2       2026-10-20 23:51      ssh password guessing\n"
     )
     assert destinations(read(text)) == []
+
+
+RUSSIAN = (
+    "Здравствуйте! С вашего адреса 185.220.101.4 идет подбор пароля к нашему серверу "
+    "93.184.216.34, порт 22.\nПросим принять меры. С уважением, Иван"
+)
+GERMAN = (
+    "Von Ihrer Adresse 185.220.101.4 wurde unser Server 93.184.216.34 angegriffen (Port 22). "
+    "Bitte prüfen Sie das. Mit freundlichen Grüßen"
+)
+JAPANESE = (
+    "お客様のIPアドレス 185.220.101.4 から、弊社サーバ 93.184.216.34 ポート 22 へ"
+    "不正アクセスの攻撃がありました。\n至急ご対応をお願いいたします。"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "charset", "language"),
+    [
+        (RUSSIAN, "koi8-r", "ru"),
+        (RUSSIAN, "windows-1251", "ru"),
+        (RUSSIAN, "iso8859-5", "ru"),
+        (JAPANESE, "shift_jis", "ja"),
+        (JAPANESE, "euc_jp", "ja"),
+        (GERMAN, "iso8859-1", "de"),
+    ],
+)
+@pytest.mark.parametrize("declared", ["", "Content-Type: text/plain; charset=us-ascii\n"])
+def test_a_charset_that_is_not_declared_is_found(
+    text: str, charset: str, language: str, declared: str
+) -> None:
+    """Without a charset, or with a false one, the text is read all the same."""
+    head = HEAD.format(subject="abuse").replace("\n\n", f"\n{declared}\n")
+    complaint = read_complaint(head.encode() + text.encode(charset), own=[parse_destination(OWN)])
+    assert complaint.language == language
+    assert destinations(complaint) == ["93.184.216.34:22"]

@@ -3,9 +3,11 @@
 Bytes and addresses in, a value out: nothing here reads files, the clock or the network.
 """
 
+from collections.abc import Collection
+
 from exitpolicy.complaint.json_form import as_json
 from exitpolicy.complaint.model import Candidate, Caution, Complaint, Envelope, Incident, Kind, Warn
-from exitpolicy.complaint.pipeline import read_complaint
+from exitpolicy.core.destination import Destination
 
 __all__ = [
     "Candidate",
@@ -18,3 +20,13 @@ __all__ = [
     "as_json",
     "read_complaint",
 ]
+
+
+def read_complaint(
+    data: bytes, *, own: Collection[Destination] = (), protected: Collection[Destination] = ()
+) -> Complaint:
+    """Read a mail, a plain text, or an X-ARF, XARF or ARF report; see `pipeline`."""
+    # The reader is not loaded where only its results are used.
+    from exitpolicy.complaint import pipeline  # noqa: PLC0415
+
+    return pipeline.read_complaint(data, own=own, protected=protected)

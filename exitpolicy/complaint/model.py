@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from exitpolicy.complaint.roles.scores import is_guess
 from exitpolicy.core.destination import Destination
 
 
@@ -67,6 +68,11 @@ class Candidate:
     """Lines of the report that speak for it, the strongest first."""
     score: int
     """How strongly, from 1 to 100; only the order means anything."""
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether there is no evidence of its role: it is only named."""
+        return is_guess(self.score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,30 @@
 
 import re
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Final
 
+from exitpolicy.complaint.extract.names import host_names
 from exitpolicy.complaint.extract.references import references_in
 from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
-from exitpolicy.complaint.input.xarf import Formal, read_formal
+from exitpolicy.complaint.input.xarf import read_formal
 from exitpolicy.complaint.language.detect import language_of
 from exitpolicy.complaint.language.kinds import kind_of
 from exitpolicy.complaint.language.senses import is_known
 from exitpolicy.complaint.language.vocabulary import pattern
-from exitpolicy.complaint.model import Caution, Complaint, Envelope, Incident, Kind, Warn
-from exitpolicy.complaint.roles.evidence import Evidence
-from exitpolicy.complaint.roles.lines import collect, host_names
-from exitpolicy.complaint.roles.weighing import MAX_CANDIDATES, MAX_PORTS, Verdict, weigh
+from exitpolicy.complaint.model import (
+    Candidate,
+    Caution,
+    Complaint,
+    Envelope,
+    Incident,
+    Kind,
+    Warn,
+)
+from exitpolicy.complaint.roles.lines import LineReader
+from exitpolicy.complaint.roles.scores import MAX_PORTS
+from exitpolicy.complaint.roles.weighing import weigh
 from exitpolicy.core.addresses import address_text
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.mail_addresses import mail_addresses
@@ -25,8 +34,10 @@ from exitpolicy.core.mail_addresses import mail_addresses
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
 
+MAX_LINES: Final = 2_000
+"""Lines that are searched for times."""
 MANY_HOSTS: Final = 2
-"""With more destinations than these, what is not called anything else is a scan."""
+"""With more destinations, a complaint of unknown kind is about a scan."""
 MIN_SPOKEN: Final = 12
 """Words of a sender's own, from which on the complaint is in their language."""
 
@@ -45,6 +56,7 @@ _HANDSHAKE: Final = pattern(r"<<handshake>>")
 """Says that the other side answered: the source is not spoofed."""
 _UNPROVEN: Final = pattern(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof")
 _AUTOMATIC: Final = pattern(r"<<automatic sender>>")
+_FORMAL_TIME: Final = pattern(r"date|time|seen")
 _PROSE_WORD: Final = re.compile(r"(?<![^\s(])[^\W\d_]{1,14}(?=[\s,.;]|$)")
 _RULER: Final = re.compile(r"\s*[-_=*]{3}")
 _LOG_LINE: Final = pattern(
@@ -64,35 +76,38 @@ def read_complaint(
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
-    evidence = Evidence(own=tuple(address_text(d.family, d.first) for d in own))
-    formals: list[Formal] = []
     kept = _without_evidence_mail(unfolded)
     subjects = _subjects(unfolded, kept)
     reporter_language = _language(kept, subjects)
-    evidence.understood = reporter_language is None or is_known(reporter_language)
+    reader = LineReader(
+        [address_text(destination.family, destination.first) for destination in own],
+        understood=reporter_language is None or is_known(reporter_language),
+    )
     for subject in subjects:
-        collect(subject, evidence, subject=True)
+        reader.read(subject, is_subject=True)
+    formals = []
     for text in kept:
-        formal = read_formal(text.content, text.media)
-        if formal is None:
-            collect(text.content, evidence)
-        else:
+        formal = read_formal(text)
+        if formal is not None:
             formals.append(formal)
-            collect("\n".join(formal.lines), evidence)
-    prose = _prose(kept)
-    written = "\n".join(prose)
+        reader.read((formal or text).content)
+    written = "\n".join(_prose(kept))
+    kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
+    candidates, sources, cautions = weigh(
+        reader.evidence, own, protected, attack=kind not in _NO_VICTIM, masked=reader.is_masked
+    )
+    if kind is Kind.UNKNOWN and _is_sweep(candidates):
+        kind = Kind.PORT_SCAN
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
-    kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
-    verdict = weigh(evidence, own, protected, attack=kind not in _NO_VICTIM)
-    if kind is Kind.UNKNOWN and _is_sweep(verdict):
-        kind = Kind.PORT_SCAN
-    reporter = next((f.reporter for f in formals if f.reporter), None) or inner or envelope.sender
-    names = () if verdict.candidates else host_names(written)
-    incidents = _incidents(written, formals, evidence, envelope.date or _stated_date(kept))
+    names = () if candidates else host_names(written)
+    lines = [one.line for one in reader.evidence]
+    incidents = _incidents(written, formals, lines, envelope.date or _stated_date(kept), zone)
     return Complaint(
         envelope=envelope,
-        reporter=reporter,
+        reporter=next((f.reporter for f in formals if f.reporter), None)
+        or inner
+        or envelope.sender,
         forwarded=inner is not None
         and envelope.reply_to is not None
         and envelope.reply_to.lower() not in inner.lower(),
@@ -102,21 +117,24 @@ def read_complaint(
         kind=kind,
         language=_sender_language(kept) or reporter_language,
         reporter_language=reporter_language,
-        candidates=verdict.candidates,
+        candidates=candidates,
         cautions=(
             *_spoofed(unfolded.messages[0], kind, written),
-            *_cautions(unfolded, evidence, verdict, own),
+            *cautions,
+            *(Caution(Warn.CUT, text) for text in unfolded.cut),
+            *([Caution(Warn.CUT, "not all of its lines were read")] if reader.is_cut else []),
         ),
-        sources=verdict.sources,
+        sources=sources,
         host_names=names,
-        ask=() if verdict.candidates else _questions(names, incidents, verdict),
+        ask=() if candidates else _questions(names, incidents, sources),
     )
 
 
-def _is_sweep(verdict: Verdict) -> bool:
-    """Tell whether the destinations alone say what it was: several hosts, or ports of one."""
+def _is_sweep(candidates: Collection[Candidate]) -> bool:
+    """Tell whether the destinations alone show a scan: several hosts, or ports of one host."""
     ports = [
-        sum(last - first + 1 for first, last in c.destination.ports) for c in verdict.candidates
+        sum(last - first + 1 for first, last in candidate.destination.ports)
+        for candidate in candidates
     ]
     return len(ports) > MANY_HOSTS or any(1 < count <= MAX_PORTS for count in ports)
 
@@ -207,18 +225,25 @@ def _stated_date(kept: list[Text]) -> datetime | None:
 
 
 def _incidents(
-    written: str, formals: list[Formal], evidence: Evidence, sent: datetime | None
+    written: str,
+    formals: list[Text],
+    lines: list[str],
+    sent: datetime | None,
+    zone: timezone | None,
 ) -> tuple[Incident, ...]:
-    zone = zone_said(written)
+    """Return the times of lines with addresses; if they have none, those of the other lines."""
     stated = [
-        line for formal in formals for line in formal.lines if re.search("(?i)date|time|seen", line)
+        line
+        for formal in formals
+        for line in formal.content.split("\n")
+        if _FORMAL_TIME.search(line)
     ]
-    lines = [record.line for record in evidence.records[:2000]]
-    found = incidents_in([*stated, *lines], zone, sent)
+    found = incidents_in([*stated, *lines[:MAX_LINES]], zone, sent)
     if found:
         return found
-    rest = [line for line in written.split("\n")[:2000] if not _DATE_HEADER.match(line)]
-    return incidents_in(rest, zone, sent) or incidents_in(written.split("\n")[:2000], zone, sent)
+    prose = written.split("\n")[:MAX_LINES]
+    rest = [line for line in prose if not _DATE_HEADER.match(line)]
+    return incidents_in(rest, zone, sent) or incidents_in(prose, zone, sent)
 
 
 def _sender_language(kept: list[Text]) -> str | None:
@@ -264,40 +289,8 @@ def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
     ]
 
 
-def _cautions(
-    unfolded: Unfolded, evidence: Evidence, verdict: Verdict, own: Collection[Destination]
-) -> tuple[Caution, ...]:
-    found: list[Caution] = []
-    if own and verdict.sources and not verdict.own_seen:
-        found.append(
-            Caution(
-                Warn.NOT_OURS,
-                f"the report accuses {', '.join(verdict.sources[:3])}, no address of this relay",
-            )
-        )
-    if verdict.odd_only:
-        found.append(
-            Caution(
-                Warn.PRIVATE,
-                "the destination is a private address, which no exit reaches: ask for the public "
-                "one",
-            )
-        )
-    if verdict.protected_seen:
-        found.append(Caution(Warn.PROTECTED, "the report names a protected destination"))
-    if verdict.left_out:
-        found.append(
-            Caution(
-                Warn.MANY, f"{verdict.left_out} more destinations than the first {MAX_CANDIDATES}"
-            )
-        )
-    cut = [*unfolded.cut, *(["not all of its lines were read"] if evidence.full else [])]
-    found.extend(Caution(Warn.CUT, text) for text in cut)
-    return tuple(found)
-
-
 def _questions(
-    names: tuple[str, ...], incidents: tuple[Incident, ...], verdict: Verdict
+    names: tuple[str, ...], incidents: tuple[Incident, ...], sources: tuple[str, ...]
 ) -> tuple[str, ...]:
     if names:
         first = f"the IP address and port of {', '.join(names)}: a host name cannot be blocked"
@@ -308,6 +301,6 @@ def _questions(
         questions.append("the time of the incident, with its time zone")
     elif not all(incident.zone_said for incident in incidents):
         questions.append("the time zone of the times in the report")
-    if not verdict.sources:
+    if not sources:
         questions.append("the address that it came from")
     return tuple(questions)

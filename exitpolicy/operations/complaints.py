@@ -1,14 +1,15 @@
 """Read complaints to this host, which knows its own addresses."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.complaint import Complaint, read_complaint
+from exitpolicy.complaint.model import Complaint
 from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.errors import ExitpolError, UsageError
+from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
+from exitpolicy.operations import sandbox
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, files
 from exitpolicy.tor import identity, torrc, verify
@@ -27,8 +28,8 @@ _ADDRESS_OPTIONS: Final = (
 
 
 def read(host: Host, data: bytes) -> Complaint:
-    """Read a complaint to this host."""
-    return read_complaint(data, own=own_addresses(host), protected=host.config.protected)
+    """Read a complaint to this host, in a child process without privileges."""
+    return sandbox.read_complaint(data, own=own_addresses(host), protected=host.config.protected)
 
 
 def read_file(path: Path) -> bytes:
@@ -52,6 +53,17 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
         except UsageError:
             continue
     return tuple(sorted(found))
+
+
+def refuse_own_addresses(host: Host, destinations: Iterable[Destination]) -> None:
+    """Raise RefusedError if one of the destinations is an address of this host."""
+    own = own_addresses(host)
+    for destination in destinations:
+        if found := next((address for address in own if address.overlaps(destination)), None):
+            raise RefusedError(
+                f"{found} is an address of this host; nothing was blocked",
+                hint="block the destination that the complaint says was attacked",
+            )
 
 
 def _interface_addresses() -> Iterator[str]:

@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.extract.addresses import Mention, valid_ports
 from exitpolicy.complaint.extract.ports import PORT_WORD
 from exitpolicy.complaint.language.senses import label_of, words_of
 from exitpolicy.complaint.language.vocabulary import words
-from exitpolicy.complaint.roles.scores import Finding, Force, Role
+from exitpolicy.complaint.roles.scores import Role, Score, Sense
 
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
@@ -51,7 +51,7 @@ class Table:
     order: tuple[Role | None, ...]
     """The roles of the address columns, from left to right."""
 
-    def roles(self, line: str, mentions: list[Mention]) -> list[Finding | None] | None:
+    def roles(self, line: str, mentions: list[Mention]) -> list[Sense | None] | None:
         """Return the roles of the addresses in a row; None where it does not fit the heading."""
         if self.delimiter.strip(" "):
             cells = _cell_starts(line, self.delimiter)
@@ -61,15 +61,15 @@ class Table:
             len(mentions) == len(self.order)
             and len(_LONG_WORD.findall(line)) <= len(self.columns) + 8
         ):
-            return [Finding(role, Force.COLUMN) if role else None for role in self.order]
+            return [Sense(role, Score.COLUMN) if role else None for role in self.order]
         return None
 
-    def _by_cell(self, cells: list[int], mentions: list[Mention]) -> list[Finding | None]:
-        found: list[Finding | None] = []
+    def _by_cell(self, cells: list[int], mentions: list[Mention]) -> list[Sense | None]:
+        found: list[Sense | None] = []
         for mention in mentions:
             index = sum(start <= mention.start for start in cells) - 1
             role = self.columns[index].role if self.columns[index].is_address else None
-            found.append(Finding(role, Force.COLUMN) if role else None)
+            found.append(Sense(role, Score.COLUMN) if role else None)
         return found
 
     def _cells(self, line: str) -> list[str] | None:
@@ -95,11 +95,11 @@ class Table:
         best: int | None = None
         for column, cell in zip(self.columns, cells, strict=True):
             text = cell.strip().partition("/")[0]
-            if column.is_port and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536:
+            if column.is_port and (ports := valid_ports([text])):
                 if column.role is Role.DESTINATION:
-                    return int(text)
+                    return ports[0]
                 if column.role is None and best is None:
-                    best = int(text)
+                    best = ports[0]
         named = any(column.is_port and column.role is Role.DESTINATION for column in self.columns)
         return None if named else best
 

@@ -22,7 +22,9 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
+from exitpolicy.complaint.input.charsets import decode
 from exitpolicy.complaint.input.html_text import looks_like_html, text_of_html
+from exitpolicy.complaint.model import Kind
 
 MAX_DEPTH: Final = 20
 """Parts nested deeper are not opened."""
@@ -50,8 +52,6 @@ _PARAMETER: Final = re.compile(
 _CHARSET_IN_HTML: Final = re.compile(
     rb"charset\s{0,3}=\s{0,3}[\"']?([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE
 )
-# Codecs that are no charsets of mails: quadratic, or able to raise what is no UnicodeError.
-_NO_CHARSETS: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 _ARCHIVES: Final = (b"PK\x03\x04", b"\x1f\x8b")
 _TEXT_NAMES: Final = re.compile(
     r"\.(?:txt|log|csv|tsv|json|xml|ya?ml|eml|html?|asc|dat|out|md|lst|list|xarf|arf|msg|\d)\Z",
@@ -98,7 +98,13 @@ class Text:
     message: int
     """Index of the message in `Unfolded.messages` that the part belongs to."""
     name: str = ""
-    """The file's name, where it has one."""
+    """The name of the file, if it has one."""
+    reporter: str | None = None
+    """The reporter's name and address, in a formal report."""
+    reference: str | None = None
+    """The ticket number, in a formal report."""
+    kind: Kind | None = None
+    """The kind of complaint, in a formal report."""
 
 
 @dataclass(slots=True)
@@ -182,24 +188,9 @@ def decoded_header(value: str) -> str:
     except (email.errors.HeaderParseError, ValueError):
         return value
     return "".join(
-        decode_bytes(chunk, charset or "ascii") if isinstance(chunk, bytes) else chunk
+        decode(chunk, charset or "ascii") if isinstance(chunk, bytes) else chunk
         for chunk, charset in chunks
     )
-
-
-def decode_bytes(data: bytes, charset: str) -> str:
-    """Decode in the charset that is named, else as UTF-8, else byte by byte; never fails."""
-    for name in (charset, "utf-8"):
-        try:
-            if codecs.lookup(name.strip()).name not in _NO_CHARSETS:
-                return data.decode(name.strip())
-        except (LookupError, ValueError):
-            continue
-    # What is nearly UTF-8 (cut in the middle, one bad byte) reads better with holes.
-    text = data.decode("utf-8", "replace")
-    if text.count("\ufffd") * 50 < len(text):
-        return text
-    return data.decode("cp1252", "replace")
 
 
 def parse_date(value: str) -> datetime | None:
@@ -347,7 +338,7 @@ def _split_headers(data: bytes, start: int, end: int) -> tuple[Headers, int]:
     block = data[start : found.start() if found else limit]
     if not _HEADER_LINE.match(block):
         return Headers(), start
-    text = decode_bytes(block, "utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    text = decode(block, "utf-8").replace("\r\n", "\n").replace("\r", "\n")
     values: dict[str, list[str]] = {}
     for line in re.sub(r"\n[ \t]+", " ", text).split("\n"):
         name, colon, value = line.partition(":")
@@ -430,8 +421,8 @@ def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
     charset, media = about.charset, about.media
     if not charset:
         declared = _CHARSET_IN_HTML.search(data, 0, 2000) if b"<" in data[:200] else None
-        charset = declared[1].decode("ascii") if declared else "utf-16" if wide else "utf-8"
-    text = decode_bytes(data, charset).removeprefix("\ufeff")
+        charset = declared[1].decode("ascii") if declared else "utf-16" if wide else ""
+    text = decode(data, charset).removeprefix("\ufeff")
     if media == "text/html" or (media == "text/plain" and looks_like_html(text)):
         text = text_of_html(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -1,9 +1,17 @@
-"""Strip the marks of quotation from lines."""
+"""Recognize quotations in a text: their marks, and the headers of quoted mails."""
 
 from typing import Final
 
+from exitpolicy.complaint.language.vocabulary import pattern
+
 MAX_LEVELS: Final = 50
 """Deeper quotation marks stay: no mail quotes so deeply."""
+_HEADER_FIELD: Final = pattern(
+    r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
+    r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}|return-path|delivered-to|message-id|in-reply-to"
+    r"|references|mime-version|user-agent|content-[\w-]{1,30}|envelope-[\w-]{1,20}"
+    r"|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s"
+)
 
 
 def unquoted(line: str) -> str:
@@ -18,3 +26,8 @@ def unquoted(line: str) -> str:
         start = at + 1
         start += line[start : start + 1] == " "
     return line[start:]
+
+
+def is_header(line: str) -> bool:
+    """Tell whether a line is a technical field of a mail header that was pasted into a text."""
+    return _HEADER_FIELD.match(line) is not None

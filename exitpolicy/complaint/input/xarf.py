@@ -10,9 +10,10 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
+from exitpolicy.complaint.input.mail import Text
 from exitpolicy.complaint.model import Kind
 
 MAX_JSON: Final = 2_000_000
@@ -42,25 +43,13 @@ _KINDS: Final = (
 _KIND_PATTERNS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Formal:
-    """What a formal report says in its fields."""
-
-    lines: tuple[str, ...]
-    """Its addresses and times, as lines for the general reader."""
-    reporter: str | None = None
-    reference: str | None = None
-    kind: Kind | None = None
-
-
-def read_formal(text: str, media: str) -> Formal | None:
-    """Read a part as a formal report; None where it is none."""
-    start = text[:200].lstrip()
-    if start.startswith(("{", "[")) and len(text) <= MAX_JSON:
+def read_formal(text: Text) -> Text | None:
+    """Return what a formal report says, as lines for the general reader; None if it is none."""
+    start = text.content[:200].lstrip()
+    if start.startswith(("{", "[")) and len(text.content) <= MAX_JSON:
         return _read_json(text)
-    if media in {"message/feedback-report", "text/rfc822-headers"} or _looks_flat(text):
-        return _read_flat(text)
-    return None
+    is_headers = text.media in {"message/feedback-report", "text/rfc822-headers"}
+    return _read_flat(text) if is_headers or _looks_flat(text.content) else None
 
 
 def kind_named(name: str) -> Kind | None:
@@ -78,10 +67,10 @@ def _looks_flat(text: str) -> bool:
                        "schema-url", "category", "feedback-type", "source-ip"}) >= 3  # fmt: skip
 
 
-def _read_flat(text: str) -> Formal:
+def _read_flat(text: Text) -> Text:
     """Read X-ARF v0.2 or the fields of a feedback report."""
     values: dict[str, str] = {}
-    for line in text[:20_000].split("\n"):
+    for line in text.content[:20_000].split("\n"):
         match = _FLAT.match(line.rstrip())
         if match and len(values) < 200:
             values.setdefault(match[1].lower(), (match[2] or "").strip().strip("'\""))
@@ -101,17 +90,18 @@ def _read_flat(text: str) -> Formal:
     if "feedback-type" in values:
         feedback = values["feedback-type"].lower()
         kind = {"fraud": Kind.FRAUD, "virus": Kind.MALWARE, "abuse": Kind.SPAM}.get(feedback, kind)
-    return Formal(
-        tuple(lines),
-        values.get("reported-from") or None,
-        values.get("report-id") or None,
-        kind,
+    return replace(
+        text,
+        content="\n".join(lines),
+        reporter=values.get("reported-from") or None,
+        reference=values.get("report-id") or None,
+        kind=kind,
     )
 
 
-def _read_json(text: str) -> Formal | None:
+def _read_json(text: Text) -> Text | None:
     try:
-        value = json.loads(text)
+        value = json.loads(text.content)
     except (ValueError, RecursionError):
         return None
     items: list[tuple[tuple[str, ...], str]] = []
@@ -135,11 +125,12 @@ def _read_json(text: str) -> Formal | None:
     kind = kind_named(flat.get("type", "") if "xarf_version" in flat else "") or kind_named(
         flat.get("reporttype", "") or flat.get("report_type", "") or flat.get("category", "")
     )
-    return Formal(
-        tuple(lines),
-        f"{name} <{reporter}>" if name and reporter else reporter or name,
-        flat.get("report_id") or flat.get("reportid"),
-        kind,
+    return replace(
+        text,
+        content="\n".join(lines),
+        reporter=f"{name} <{reporter}>" if name and reporter else reporter or name,
+        reference=flat.get("report_id") or flat.get("reportid"),
+        kind=kind,
     )
 
 

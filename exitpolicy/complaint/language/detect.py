@@ -20,16 +20,27 @@ _WORD: Final = re.compile(r"[^\W\d_]{1,20}")
 
 def language_of(text: str) -> str | None:
     """Return the ISO 639-1 code of the language of most of a text; None if it is unknown."""
+    scores = _scores(text)
+    if not scores:
+        return None
+    best = max(scores, key=lambda code: scores[code])
+    return best if scores[best] >= MIN_SCORE else None
+
+
+def language_score(text: str) -> float:
+    """Return how surely a text is in any known language; 0 if nothing of it is known."""
+    return max(_by_frequent_words(text[:MAX_CHARACTERS].lower()).values(), default=0)
+
+
+def _scores(text: str) -> dict[str, float]:
+    """Return a score for each language that the text may be in."""
     text = text[:MAX_CHARACTERS].lower()
     scores = _by_frequent_words(text)
     if not text.isascii():
         for code, score in _by_letters(text, "script").items():
             scores[code] = scores.get(code, 0) + score
         scores = scores or _by_letters(text, "fallback script")
-    if not scores:
-        return None
-    best = max(scores, key=lambda code: scores[code])
-    return best if scores[best] >= MIN_SCORE else None
+    return scores
 
 
 def _by_letters(text: str, section: str) -> dict[str, float]:

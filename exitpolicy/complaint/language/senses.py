@@ -4,22 +4,12 @@ A word means the same whoever writes it: there are no rules for single senders.
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.language.vocabulary import pattern, words
-from exitpolicy.complaint.roles.scores import Force, Role
-
-
-@dataclass(frozen=True, slots=True)
-class Sense:
-    """What a word says about the address that it stands beside."""
-
-    role: Role
-    force: Force
-
+from exitpolicy.complaint.roles.scores import Role, Score, Sense
 
 MIN_ENTRIES: Final = 30
 """Entries of a language's file that are enough to read its sentences."""
@@ -28,29 +18,29 @@ MAX_SENTENCE: Final = 600
 
 # The first section that contains a word decides what the word says in a sentence.
 _IN_SENTENCES: Final = (
-    ("your", Sense(Role.SOURCE, Force.OWNER)),
-    ("our", Sense(Role.DESTINATION, Force.OWNER)),
-    ("to", Sense(Role.DESTINATION, Force.PREPOSITION)),
-    ("from", Sense(Role.SOURCE, Force.PREPOSITION)),
+    ("your", Sense(Role.SOURCE, Score.OWNER)),
+    ("our", Sense(Role.DESTINATION, Score.OWNER)),
+    ("to", Sense(Role.DESTINATION, Score.PREPOSITION)),
+    ("from", Sense(Role.SOURCE, Score.PREPOSITION)),
     ("filler", None),
 )
 # The first section that contains a word decides what it says as a key or column name.
 _AS_LABELS: Final = (
-    ("bystander", Sense(Role.BYSTANDER, Force.LABEL)),
-    ("weak destination", Sense(Role.DESTINATION, Force.WORD)),
-    ("destination", Sense(Role.DESTINATION, Force.LABEL)),
-    ("weak source", Sense(Role.SOURCE, Force.WORD)),
-    ("source", Sense(Role.SOURCE, Force.LABEL)),
+    ("bystander", Sense(Role.BYSTANDER, Score.LABEL)),
+    ("weak destination", Sense(Role.DESTINATION, Score.WORD)),
+    ("destination", Sense(Role.DESTINATION, Score.LABEL)),
+    ("weak source", Sense(Role.SOURCE, Score.WORD)),
+    ("source", Sense(Role.SOURCE, Score.LABEL)),
 )
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """A letter of a script without spaces between words: Thai, Japanese, Chinese; and Korean."""
 _PARTS: Final = (
-    ("source", Sense(Role.SOURCE, Force.LABEL)),
-    ("destination", Sense(Role.DESTINATION, Force.LABEL)),
-    ("your", Sense(Role.SOURCE, Force.OWNER)),
-    ("our", Sense(Role.DESTINATION, Force.OWNER)),
-    ("from", Sense(Role.SOURCE, Force.PREPOSITION)),
-    ("to", Sense(Role.DESTINATION, Force.PREPOSITION)),
+    ("source", Sense(Role.SOURCE, Score.LABEL)),
+    ("destination", Sense(Role.DESTINATION, Score.LABEL)),
+    ("your", Sense(Role.SOURCE, Score.OWNER)),
+    ("our", Sense(Role.DESTINATION, Score.OWNER)),
+    ("from", Sense(Role.SOURCE, Score.PREPOSITION)),
+    ("to", Sense(Role.DESTINATION, Score.PREPOSITION)),
 )
 _REMARK: Final = re.compile(r"\s?(?:（[^）]{0,20}）)?\s?")  # noqa: RUF001 - Japanese brackets
 _AFTER: Final = (
@@ -91,7 +81,7 @@ def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
 @lru_cache(maxsize=8192)
 def _adjacent_sense(word: str) -> Sense | None:
     if word in words("directly to").whole:
-        return Sense(Role.DESTINATION, Force.PREPOSITION)
+        return Sense(Role.DESTINATION, Score.PREPOSITION)
     return _sense(word)
 
 

@@ -44,7 +44,7 @@ _PHRASE_SECTIONS: Final = frozenset(
         *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
         *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
         *("port", "port after number", "port is", "before port", "on", "each", "counted"),
-        *("and", "and unspaced", "spelling"),
+        *("and", "and unspaced", "range", "spelling"),
         *("within", "within filler", "within after", "until", "hours", "days", "weeks"),
         *("reported activity", "answer", "time at", "time zone"),
         *("ticket", "ticket spaced", "ticket in subject", "ticket labelled", "ticket number"),

@@ -7,7 +7,6 @@ from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention
 from exitpolicy.complaint.language.senses import (
-    Sense,
     breaks_off,
     is_agent,
     is_filler,
@@ -18,7 +17,7 @@ from exitpolicy.complaint.language.senses import (
     words_of,
 )
 from exitpolicy.complaint.language.vocabulary import pattern
-from exitpolicy.complaint.roles.scores import BYSTANDER, Finding, Force, Role
+from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense
 
 _ASIDE: Final = 22
 """What "our server" loses in a sentence that speaks of no attack: it may be said in passing."""
@@ -54,7 +53,7 @@ _OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:<<observing>>)")
 _PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
 
 
-def scan_back(text: str, *, acting: bool = True) -> Finding | None:
+def scan_back(text: str, *, acting: bool = True) -> Sense | None:
     """Return what the words before an address say of it, the nearest telling one first.
 
     `acting`: whether the sentence speaks of something that was done to somebody. Where it does
@@ -71,7 +70,7 @@ def scan_back(text: str, *, acting: bool = True) -> Finding | None:
         elif sense is not None:
             if standing_by and _is_aside(word, sense, before, acting=acting):
                 return BYSTANDER
-            if sense.force is not Force.PREPOSITION:
+            if not sense.is_preposition:
                 return _by_word(sense, before, strangers, acting=acting)
             if strangers:
                 break
@@ -100,24 +99,24 @@ def _is_aside(word: str, sense: Sense, before: list[str], *, acting: bool) -> bo
     return not acting or any(map(is_agent, before[-2:]))
 
 
-def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -> Finding:
+def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -> Sense:
     """Return what a noun or a possessive says."""
     ours = sense.role is Role.SOURCE and _owned(before)
-    if ours or sense.force is Force.OWNER:
+    if ours or sense.is_possessive:
         # "Our origin server", "our client": ours in spite of the word.
         role = Role.DESTINATION if ours else sense.role
         if not acting and any(map(stands_by, before[-3:])):
             return BYSTANDER  # where "our" comes last: "the DNS servers of ours"
-        return Finding(role, Force.OWNER - (0 if ours else strangers) - (0 if acting else _ASIDE))
-    return Finding(sense.role, sense.force - strangers)
+        return Sense(role, Score.OWNER - (0 if ours else strangers) - (0 if acting else _ASIDE))
+    return Sense(sense.role, sense.score - strangers)
 
 
-def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Finding | None:
+def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense | None:
     """Return what `from` or `to` directly before an address says; without a deed, "on" nothing."""
     source = sense.role is Role.SOURCE
     if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
         return BYSTANDER  # "it was detected by A", "nameservers at A"
-    return Finding(sense.role, sense.force) if source or acting else None
+    return sense if source or acting else None
 
 
 def clause_of(line: str, mention: Mention) -> str:
@@ -143,14 +142,14 @@ def _names_bystander(words: list[str], *, acting: bool) -> bool:
     """Tell whether the words before a preposition do: `nameservers at`, `the console on`."""
     for word in reversed(words):
         sense = sense_of(word)
-        if sense is not None and sense.force is not Force.PREPOSITION:
+        if sense is not None and not sense.is_preposition:
             return sense.role is Role.BYSTANDER
         if stands_by(word) and not acting:
             return True
     return False
 
 
-def by_context(before: str, after: str, *, acting: bool) -> Finding | None:
+def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
     """Return what the text before and after an address says of it, up to the next addresses.
 
     `acting`: whether the sentence speaks of something that was done to somebody.
@@ -164,41 +163,41 @@ def by_context(before: str, after: str, *, acting: bool) -> Finding | None:
     back = scan_back(before, acting=acting)
     if passive and back is not None and back.role is Role.BYSTANDER:
         back = None
-    if back is not None and back.force > Force.PREPOSITION:
+    if back is not None and back.outweighs_passive:
         return back
     if passive:
-        return Finding(Role.DESTINATION, Force.AFTER)
+        return Sense(Role.DESTINATION, Score.AFTER)
     link = back is None and acting and _URL.search(before) and not LINK.search(before)
     if link or _HOST_HEADER.search(before):
-        return Finding(Role.DESTINATION, Force.URL)
+        return Sense(Role.DESTINATION, Score.URL)
     inside = _PARENTHESIS.match(after)
     aside = _first_sense(inside[1]) if inside else None
-    active = Finding(Role.SOURCE, Force.AFTER) if _ACTIVE.match(after) else None
+    active = Sense(Role.SOURCE, Score.AFTER) if _ACTIVE.match(after) else None
     return aside or back or active
 
 
-def _by_phrase(before: str, after: str, *, acting: bool) -> Finding | None:
+def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
     """Return what a few letters directly beside an address say."""
     particle = sense_after(after)
     if particle is not None:
-        return Finding(particle, Force.AFTER)
+        return Sense(particle, Score.AFTER)
     if _SIP.search(before):
         # RFC 3261, 19.1: the host of a SIP address is the one that the user wants to be let in by.
-        return Finding(Role.DESTINATION, Force.AFTER)
+        return Sense(Role.DESTINATION, Score.AFTER)
     if _HOST_FIELD.search(before):
-        return Finding(Role.DESTINATION, Force.LOG)
+        return Sense(Role.DESTINATION, Score.LOG)
     # `dig @A` names the resolver that is asked.
     if before.endswith(" @") or (not acting and _EXAMPLE.search(before)):
         return BYSTANDER
     return None
 
 
-def _first_sense(text: str) -> Finding | None:
+def _first_sense(text: str) -> Sense | None:
     """Return the sense of a remark in brackets: `(our mail server)`, `(attacker)`."""
     for word in words_of(text)[:4]:
         sense = sense_of(word)
         if sense is not None:
-            if sense.force is Force.PREPOSITION:
+            if sense.is_preposition:
                 return None
-            return Finding(sense.role, Force.AFTER)
+            return Sense(sense.role, Score.AFTER)
     return None

@@ -7,7 +7,7 @@ from exitpolicy.complaint.extract.addresses import Mention
 from exitpolicy.complaint.extract.ports import symmetric_ports
 from exitpolicy.complaint.language.senses import is_exonerating
 from exitpolicy.complaint.roles.context import LIST, WINDOW, by_context, clause_of
-from exitpolicy.complaint.roles.scores import BYSTANDER, Finding, Force, Role
+from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense, stronger
 
 _ARROW: Final = re.compile(r"(?:[-=~]{1,3}>|[→⇒➜»]|>{1,2})")
 _ARROW_BACK: Final = re.compile(r"(?:<[-=]{1,3}|[←⇐])(?!>)")
@@ -21,7 +21,7 @@ _METHOD: Final = re.compile(
 )
 
 
-def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Finding | None]:
+def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense | None]:
     """Return the role of each address in a refanged line, None where nothing tells it.
 
     `acting`: whether the line, or what it refers to, is about something done to somebody.
@@ -46,28 +46,28 @@ def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Findin
     return found
 
 
-def _log_shapes(line: str, mentions: list[Mention]) -> list[Finding | None]:
+def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
     """Read the first addresses of log lines whose place alone tells who they are."""
-    found: list[Finding | None] = [None] * len(mentions)
+    found: list[Sense | None] = [None] * len(mentions)
     first = mentions[0]
     before, after = line[: first.start], line[first.end : first.end + 200]
     if not before.strip(" \t\"'[") and len(mentions) >= 2 and _is_access(line, mentions):
         # Apache's vhost_combined: the server comes before the client.
-        found[0], found[1] = Finding(Role.DESTINATION, Force.LOG), Finding(Role.SOURCE, Force.LOG)
+        found[0], found[1] = Sense(Role.DESTINATION, Score.LOG), Sense(Role.SOURCE, Score.LOG)
     elif not before.strip(" \t\"'[") and _ACCESS_START.match(after):
-        found[0] = Finding(Role.SOURCE, Force.LOG)
+        found[0] = Sense(Role.SOURCE, Score.LOG)
     elif _CLOCK.search(before) and _TIMESTAMP.match(before):
         if len(mentions) >= 2 and (method := _METHOD.match(after)):
             if method[1] and 0 < int(method[1]) < 65536:
                 first.ports = (int(method[1]),)
             # IIS: the server's address, method, path, port, user, the client's address.
             found[0], found[1] = (
-                Finding(Role.DESTINATION, Force.LOG),
-                Finding(Role.SOURCE, Force.LOG),
+                Sense(Role.DESTINATION, Score.LOG),
+                Sense(Role.SOURCE, Score.LOG),
             )
         elif _PROGRAM.match(after):
             # Syslog: the host that logs is the one that was attacked.
-            found[0] = Finding(Role.DESTINATION, Force.LOG - 5)
+            found[0] = Sense(Role.DESTINATION, Score.LOG - 5)
     return found
 
 
@@ -76,7 +76,7 @@ def _is_access(line: str, mentions: list[Mention]) -> bool:
     return between.strip(" ,\t") == "" and _ACCESS_START.match(line, mentions[1].end) is not None
 
 
-def _arrows(line: str, mentions: list[Mention], found: list[Finding | None]) -> None:
+def _arrows(line: str, mentions: list[Mention], found: list[Sense | None]) -> None:
     """Let an arrow between two addresses decide where no key or column name does."""
     for index in range(len(mentions) - 1):
         left, right = mentions[index], mentions[index + 1]
@@ -92,7 +92,5 @@ def _arrows(line: str, mentions: list[Mention], found: list[Finding | None]) -> 
         else:
             continue
         for place, role in zip((index, index + 1), roles, strict=True):
-            old = found[place]
-            if old is None or old.force < Force.ARROW:
-                found[place] = Finding(role, Force.ARROW)
+            found[place] = stronger(found[place], Sense(role, Score.ARROW))
         symmetric_ports(line, left, right, between)

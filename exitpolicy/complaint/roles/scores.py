@@ -1,64 +1,196 @@
-"""What is found out about an address: its role in a report, and how surely it has it."""
+"""Scores of evidence, on one scale, and all comparisons of them.
 
-from dataclasses import dataclass
+A score says how surely something shows the role of an address. Only the order of scores has a
+meaning, and the thresholds in this module.
+"""
+
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Role(Enum):
-    """What an address does in a report."""
+    """The role of an address in a report."""
 
     SOURCE = "source"
     DESTINATION = "destination"
     BYSTANDER = "bystander"
-    """Named for another reason: a resolver, a rescue console, a list of attackers."""
+    """Mentioned for another reason: a resolver, a rescue console, a list of attackers."""
 
 
-class Force(IntEnum):
-    """How surely something tells a role, on one scale; a word that stands further off counts less.
-
-    Only the order means anything, and the thresholds in `weighing`.
-    """
+class Score(IntEnum):
+    """The score of each kind of evidence. A word further away from the address scores less."""
 
     LABEL = 90
     """The name of a key: `dst=`, `victim:`."""
     COLUMN = 86
-    """The name of a column."""
+    """The name of a table column."""
     ARROW = 82
     """`A -> B`."""
     LOG = 80
-    """The place in a line of a log whose shape is known."""
+    """The position in a log line of a known format."""
     OWNER = 78
     """`our`, `your`."""
     SUBJECT = 76
-    """A subject accuses whom it names."""
+    """The subject of the mail, which names the accused."""
     HEADING = 74
-    """The words of the line above a list."""
+    """The line above a list."""
     WORD = 72
     """`attacked`, `infected`."""
     AFTER = 70
-    """What is said after an address: `was attacked`, `(our server)`."""
+    """Words after the address: `was attacked`, `(our server)`."""
     PREPOSITION = 60
-    """`from`, `to`, directly before an address."""
+    """`from`, `to`, directly before the address."""
     URL = 50
-    """An address as the host of a URL, in a sentence about an attack."""
+    """The address is the host of a URL, in a sentence about an attack."""
     COMPANION = 45
-    """Nothing but that it stands beside a source in a line of a log."""
+    """Only a source is in the same log line."""
     SENTENCE = 41
-    """Nothing but that it stands beside a source in a sentence about an attack."""
+    """Only a source is in the same sentence about an attack."""
     BARE_LABEL = 30
-    """`IP: A`, with no word more."""
+    """`IP: A`, without another word."""
     ALONE = 20
-    """Nothing but that a sentence about an attack, or about a host, names it."""
+    """Only a sentence about an attack, or about a host, mentions the address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The role of an address in a line."""
+GUESS: Final = 40
+"""With a lower score, a destination is only mentioned: its role is a guess."""
+_FOREIGN: Final = GUESS - 5
+"""Maximum destination score from a row about a source that is not this relay."""
+_QUIET: Final = Score.LOG
+"""Minimum score of evidence from lines that usually do not name a victim, such as signatures."""
+_BYSTANDER_OVERRIDE: Final = Score.PREPOSITION
+"""Minimum destination score that overrides a bystander mention."""
+_MAX_LINES: Final = 10
+"""Further lines that say the same add nothing."""
+_MAX_KEPT: Final = 50
+"""Lines that are kept as evidence for one address."""
+MAX_PORTS: Final = 16
+"""With more ports, a destination is blocked with all ports."""
+
+
+class Sense(NamedTuple):
+    """What a word, or a line, says about an address."""
 
     role: Role
-    force: int
-    """See `Force`; may lie between two of them."""
+    score: int
+    """See `Score`; may be between two of its values."""
+
+    @property
+    def is_preposition(self) -> bool:
+        """Whether a preposition says it, which counts only directly before the address."""
+        return self.score == Score.PREPOSITION
+
+    @property
+    def is_possessive(self) -> bool:
+        """Whether `our` or `your` says it."""
+        return self.score == Score.OWNER
+
+    @property
+    def outweighs_passive(self) -> bool:
+        """Whether it decides against a passive form after the address."""
+        return self.score > Score.PREPOSITION
 
 
-BYSTANDER: Final = Finding(Role.BYSTANDER, Force.LABEL)
+BYSTANDER: Final = Sense(Role.BYSTANDER, Score.LABEL)
+
+
+def is_guess(score: int) -> bool:
+    """Tell whether a destination with this score is only mentioned."""
+    return score < GUESS
+
+
+def is_audible(score: int, *, quiet: bool) -> bool:
+    """Tell whether evidence counts; in a quiet line, only the strongest does."""
+    return not quiet or score >= _QUIET
+
+
+def stronger(one: Sense | None, other: Sense | None) -> Sense | None:
+    """Return the sense with the higher score, the first of two equal ones."""
+    if one is None or other is None:
+        return one or other
+    return one if one.score >= other.score else other
+
+
+def is_owned_in_passing(role: Role | None, score: int) -> bool:
+    """Tell whether only a possessive, in a sentence about no attack, accuses an address."""
+    return role is Role.SOURCE and Score.URL < score < Score.PREPOSITION
+
+
+@dataclass(slots=True)
+class Tally:
+    """The evidence about one address, from all lines."""
+
+    order: int
+    """Its position among the addresses of the report."""
+    line: str
+    """The first line that mentions it."""
+    source: int = 0
+    """The highest score as a source."""
+    source_lines: int = 0
+    destination: int = 0
+    """The highest score as a destination."""
+    destination_lines: int = 0
+    ports: set[int] = field(default_factory=set)
+    """Its ports as a destination."""
+    nearby_ports: set[int] = field(default_factory=set)
+    """Ports beside it in any line."""
+    evidence: list[tuple[int, str]] = field(default_factory=list)
+    """Scores and lines that show it as a destination."""
+    audible: int = 0
+    """How often it is in lines that may name a victim."""
+    is_bystander: bool = False
+    hinted: bool = False
+    """Whether a line that mentions it is about an attack or a host."""
+
+    def add_source(self, score: int) -> None:
+        """Count a line that shows the address as a source."""
+        self.source = max(self.source, score)
+        self.source_lines += 1
+
+    def add_destination(self, score: int, line: str, ports: tuple[int, ...]) -> None:
+        """Count a line that shows the address as a destination with these ports."""
+        self.destination = max(self.destination, score)
+        self.destination_lines += 1
+        if len(self.ports) <= MAX_PORTS:
+            self.ports.update(ports)
+        if len(self.evidence) < _MAX_KEPT and (score, line) not in self.evidence:
+            self.evidence.append((score, line))
+
+    def add_foreign_destination(self, score: int, line: str) -> None:
+        """Count a line about a source that is not this relay."""
+        self.add_destination(min(score, _FOREIGN), line, ())
+
+    def is_source(self) -> bool:
+        """Tell whether more evidence shows a source than a destination."""
+        source = self.source + min(_MAX_LINES, self.source_lines) if self.source else 0
+        lines = min(_MAX_LINES, self.destination_lines)
+        return source > (self.destination + lines if self.destination else 0)
+
+    def is_only_bystander(self) -> bool:
+        """Tell whether a bystander mention decides."""
+        return self.is_bystander and self.destination < _BYSTANDER_OVERRIDE
+
+    def is_only_linked(self) -> bool:
+        """Tell whether nothing but a URL shows a destination."""
+        return self.destination == Score.URL
+
+    def is_named(self, *, masked: bool) -> bool:
+        """Tell whether the evidence is about this address itself.
+
+        `masked`: whether the report hides the victim's address; what it shows needs more evidence.
+        """
+        return self.destination >= (Score.LOG if masked else GUESS)
+
+    def is_rather_destination(self) -> bool:
+        """Tell whether the best evidence shows a destination."""
+        return self.destination > self.source
+
+    def total(self) -> int:
+        """Return the score of the candidate, 1 to 100."""
+        return min(100, self.destination + min(_MAX_LINES - 1, self.destination_lines))
+
+    def rank(self) -> tuple[int, int, int]:
+        """Return a sort key: the likeliest destination first."""
+        lines = min(_MAX_LINES - 1, self.destination_lines)
+        return -(self.destination + lines), -self.destination_lines, self.order

@@ -1,193 +1,176 @@
-"""Whom the report is about: the candidates for the destination, with the lines that speak for them.
+"""Decide who attacked and who was attacked.
 
-Other readers of abuse reports take the source out of them, which is the relay itself. Here every
-address gets a role by general evidence (names of keys and columns, arrows, the shape of log
-lines, words of direction, whose the address is said to be), the sources are settled first, and
-what stands opposite to a source is a destination.
+Other readers of abuse reports extract the source, which is the relay itself. Here every address
+gets a role from general evidence: names of keys and columns, arrows, formats of log lines, words
+of direction, possessives. Sources are decided first; what is opposite to a source is a
+destination.
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Final
 
-from exitpolicy.complaint.extract.addresses import Key, is_documentation, is_private, too_wide
+from exitpolicy.complaint.extract.addresses import (
+    Mention,
+    is_documentation,
+    is_private,
+    is_too_wide,
+)
 from exitpolicy.complaint.language.vocabulary import pattern
-from exitpolicy.complaint.model import Candidate
-from exitpolicy.complaint.roles.evidence import LOUD, Evidence, Sighting
-from exitpolicy.complaint.roles.scores import Force, Role
+from exitpolicy.complaint.model import Candidate, Caution, Warn
+from exitpolicy.complaint.roles.lines import Evidence
+from exitpolicy.complaint.roles.scores import (
+    MAX_PORTS,
+    Role,
+    Score,
+    Tally,
+    is_audible,
+    is_owned_in_passing,
+)
 from exitpolicy.core.addresses import AddressRange
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.ports import ALL_PORTS, normal_ports
 
 MAX_CANDIDATES: Final = 100
-MAX_EVIDENCE: Final = 3
-MAX_PORTS: Final = 16
-"""With more ports than these a destination is meant with all of them."""
-_BY_NAME: Final = 60
-"""Evidence from here on outweighs that the address is elsewhere named for another reason."""
-_SURE: Final = 40
-"""Evidence from here on is about the address itself, not only about its presence."""
-_BYSTANDER: Final = pattern(r"<<bystander line>>")
+MAX_SHOWN: Final = 3
+"""Lines of evidence that are shown for one candidate."""
+_BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _BLANKS: Final = re.compile(r"\s+")
 
-
-@dataclass(slots=True)
-class _Weight:
-    """What speaks for an address being a source, and for it being a destination."""
-
-    source: int = 0
-    source_lines: int = 0
-    destination: int = 0
-    destination_lines: int = 0
-    ports: set[int] = field(default_factory=set)
-    evidence: list[tuple[int, str]] = field(default_factory=list)
-    unsaid: set[int] = field(default_factory=set)
-    """Ports beside it in any line."""
-    loud: int = 0
-    """Times it was seen where a report may name its victim."""
-    bystander: bool = False
-    """Whether any line names it for another reason than an attack."""
-    hinted: bool = False
-    """Whether a line that names it without a role speaks of an attack or of a host."""
-    line: str = ""
-    order: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What came out of weighing the evidence."""
-
-    candidates: tuple[Candidate, ...]
-    sources: tuple[str, ...]
-    own_seen: bool
-    """Whether an own address is named anywhere."""
-    protected_seen: bool
-    odd_only: bool
-    """Whether there are only private or documentation addresses among real ones."""
-    left_out: int
-    """How many more candidates there were than are kept."""
+Tallies = dict[AddressRange, Tally]
 
 
 def weigh(
-    evidence: Evidence,
+    evidence: list[Evidence],
     own: Collection[Destination],
     protected: Collection[Destination],
     *,
-    attack: bool = True,
-) -> Verdict:
-    """Decide which addresses are destinations.
+    attack: bool,
+    masked: bool,
+) -> tuple[tuple[Candidate, ...], tuple[str, ...], tuple[Caution, ...]]:
+    """Return the candidates, the accused addresses, and cautions about them.
 
-    `attack`: whether the complaint is of a kind that has a host as its victim. A phishing site or
-    a threat mostly has none, so that a link in it is not taken for one.
+    `attack`: whether complaints of this kind have a host as victim. A phishing site or a threat
+    usually has none, and a link in it is no victim. `masked`: whether the report hides the victim's
+    address.
     """
-    weights = _weights(evidence, own)
-    own_keys = {key for key in weights if _is_among(key, own)}
-    sources = _sources(weights, own_keys)
-    _add_listed(evidence, weights, sources)
-    _add_companions(evidence, weights, sources, own_keys)
-    guarded = {key for key in weights if _is_among(key, protected)}
-    guess = not evidence.masked and bool(sources)
-    ranked = _ranked(weights, sources, own_keys | guarded, guess=guess, masked=evidence.masked)
-    ranked = [key for key in ranked if attack or weights[key].destination != Force.URL]
-    ranked, odd = _without_odd(ranked, weights, sources)
-    accused = sorted((key for key in sources if key in weights), key=lambda key: weights[key].order)
-    return Verdict(
-        tuple(_candidate(key, weights[key]) for key in ranked[:MAX_CANDIDATES]),
-        tuple(AddressRange(*key).text() for key in accused[:MAX_CANDIDATES]),
-        bool(own_keys),
-        any(weights[key].destination > weights[key].source for key in guarded),
-        odd,
-        max(0, len(ranked) - MAX_CANDIDATES),
+    tallies = _tallies(evidence, own)
+    ours = {addresses for addresses in tallies if _is_among(addresses, own)}
+    sources = _sources(tallies, ours)
+    _add_listed_sources(evidence, tallies, sources)
+    _add_companions(evidence, tallies, sources, ours)
+    guarded = {addresses for addresses in tallies if _is_among(addresses, protected)}
+    ranked = _ranked(
+        tallies, sources, ours | guarded, guess=not masked and bool(sources), masked=masked
     )
+    ranked = [
+        addresses for addresses in ranked if attack or not tallies[addresses].is_only_linked()
+    ]
+    ranked, only_private = _without_odd(ranked, tallies, sources)
+    accused = [str(addresses) for addresses in tallies if addresses in sources]
+    cautions = _cautions(
+        accused=accused if own and not ours else [],
+        only_private=only_private,
+        protected=any(tallies[addresses].is_rather_destination() for addresses in guarded),
+        left_out=max(0, len(ranked) - MAX_CANDIDATES),
+    )
+    candidates = tuple(_candidate(found, tallies[found]) for found in ranked[:MAX_CANDIDATES])
+    return candidates, tuple(accused[:MAX_CANDIDATES]), tuple(cautions)
 
 
-def _is_among(key: Key, destinations: Collection[Destination]) -> bool:
-    return any(destination.overlaps(Destination(*key)) for destination in destinations)
+def _cautions(
+    *, accused: list[str], only_private: bool, protected: bool, left_out: int
+) -> Iterator[Caution]:
+    if accused:
+        yield Caution(
+            Warn.NOT_OURS,
+            f"the report accuses {', '.join(accused[:3])}, no address of this relay",
+        )
+    if only_private:
+        yield Caution(
+            Warn.PRIVATE,
+            "the destination is a private address, which no exit reaches: ask for the public one",
+        )
+    if protected:
+        yield Caution(Warn.PROTECTED, "the report names a protected destination")
+    if left_out:
+        yield Caution(Warn.MANY, f"{left_out} more destinations than the first {MAX_CANDIDATES}")
 
 
-def _weights(evidence: Evidence, own: Collection[Destination]) -> dict[Key, _Weight]:
-    weights: dict[Key, _Weight] = {}
-    ours = {s.key for record in evidence.records for s in record.sightings if _is_among(s.key, own)}
-    for record in evidence.records:
-        # A row about somebody else's host, in a list for a whole network, is not about this relay.
-        accused = [s.key for s in record.sightings if s.role is Role.SOURCE]
-        foreign = bool(ours and accused) and not any(s.key in ours for s in record.sightings)
-        for sighting in record.sightings:
-            weight = weights.setdefault(sighting.key, _Weight(order=len(weights)))
-            weight.line = weight.line or record.line
-            if sighting.role is Role.BYSTANDER:
-                weight.bystander = True
-                continue
-            if sighting.quiet and sighting.force < LOUD:
-                continue
-            if ours and sighting.key not in ours and _is_your_in_passing(sighting):
-                weight.hinted |= record.hinting
-                continue  # "a server all its own" is "all your own" in Italian
-            if sighting.titled and ours and sighting.key not in ours:
-                continue  # a subject may name the victim as well
-            weight.hinted |= record.hinting or bool(sighting.ports)
-            weight.loud += 1
-            weight.unsaid.update(sighting.ports)
-            if sighting.role is Role.SOURCE:
-                weight.source = max(weight.source, sighting.force)
-                weight.source_lines += 1
-            elif sighting.role is Role.DESTINATION:
-                force = min(sighting.force, _SURE - 5) if foreign else sighting.force
-                _speak_for(weight, force, record.line, () if foreign else sighting.ports)
-    return weights
+def _is_among(addresses: AddressRange, destinations: Collection[Destination]) -> bool:
+    return any(destination.overlaps(Destination(*addresses)) for destination in destinations)
 
 
-def _is_your_in_passing(sighting: Sighting) -> bool:
-    """Tell whether no more than a possessive, in a sentence about no attack, accuses."""
-    return sighting.role is Role.SOURCE and Force.URL < sighting.force < Force.PREPOSITION
+def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
+    """Add up the evidence for each address, in the order of the report."""
+    tallies: Tallies = {}
+    mentioned = {mention.addresses for one in evidence for mention in one.mentions}
+    ours = {addresses for addresses in mentioned if _is_among(addresses, own)}
+    for one in evidence:
+        # A row about another host, in a list for a whole network, is not about this relay.
+        accuses = any(mention.role is Role.SOURCE for mention in one.mentions)
+        is_foreign = bool(ours) and accuses and all(m.addresses not in ours for m in one.mentions)
+        for mention in one.mentions:
+            tally = tallies.setdefault(mention.addresses, Tally(len(tallies), one.line))
+            if mention.role is Role.BYSTANDER:
+                tally.is_bystander = True
+            elif is_audible(mention.score, quiet=mention.is_quiet):
+                names_ours = not ours or mention.addresses in ours
+                _count(tally, mention, one, is_foreign=is_foreign, names_ours=names_ours)
+    return tallies
 
 
-def _speak_for(weight: _Weight, force: int, line: str, ports: tuple[int, ...]) -> None:
-    weight.destination = max(weight.destination, force)
-    weight.destination_lines += 1
-    if len(weight.ports) <= MAX_PORTS:
-        weight.ports.update(ports)
-    if len(weight.evidence) < 50 and (force, line) not in weight.evidence:
-        weight.evidence.append((force, line))
+def _count(
+    tally: Tally, mention: Mention, evidence: Evidence, *, is_foreign: bool, names_ours: bool
+) -> None:
+    """Add one mention to the tally of its address.
+
+    `is_foreign`: whether the line is about another source than this relay. `names_ours`: whether
+    the address may be this relay's.
+    """
+    if not names_ours and is_owned_in_passing(mention.role, mention.score):
+        tally.hinted |= evidence.hinting
+        return  # "a server all its own" is "all your own" in Italian
+    if not names_ours and mention.is_in_subject:
+        return  # a subject may name the victim as well
+    tally.hinted |= evidence.hinting or bool(mention.ports)
+    tally.audible += 1
+    tally.nearby_ports.update(mention.ports)
+    if mention.role is Role.SOURCE:
+        tally.add_source(mention.score)
+    elif mention.role is Role.DESTINATION:
+        if is_foreign:
+            tally.add_foreign_destination(mention.score, evidence.line)
+        else:
+            tally.add_destination(mention.score, evidence.line, mention.ports)
 
 
-def _sources(weights: dict[Key, _Weight], own: set[Key]) -> set[Key]:
-    """Return the addresses that are accused; where the report names none so, the likeliest."""
-    sources = own | {
-        key
-        for key, weight in weights.items()
-        if _source_weight(weight) > _destination_weight(weight)
-    }
+def _sources(tallies: Tallies, ours: set[AddressRange]) -> set[AddressRange]:
+    """Return the accused addresses; if no address is accused, the likeliest one."""
+    sources = ours | {addresses for addresses, tally in tallies.items() if tally.is_source()}
     if sources:
         return sources
-    unnamed = [key for key, weight in weights.items() if not weight.destination and weight.loud]
+    unnamed = [found for found, tally in tallies.items() if not tally.destination and tally.audible]
     if unnamed:
-        # Every complaint names whom it accuses, and not every one names whom it was done to.
-        sources.add(max(unnamed, key=lambda key: (weights[key].loud, -weights[key].order)))
+        # Every complaint names the source, and not every one names the victim.
+        sources.add(max(unnamed, key=lambda found: (tallies[found].audible, -tallies[found].order)))
     return sources
 
 
-def _source_weight(weight: _Weight) -> int:
-    return weight.source + min(10, weight.source_lines) if weight.source else 0
-
-
-def _destination_weight(weight: _Weight) -> int:
-    return weight.destination + min(10, weight.destination_lines) if weight.destination else 0
-
-
-def _add_listed(evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key]) -> None:
-    """Take what stands in a list of the sources, one a line, for a source."""
-    alone = [r for r in evidence.records if len(r.sightings) == 1 and r.sightings[0].role is None]
-    shapes = {_shape(r.line) for r in alone if r.sightings[0].key in sources}
+def _add_listed_sources(
+    evidence: list[Evidence], tallies: Tallies, sources: set[AddressRange]
+) -> None:
+    """Add the addresses of a list that has a source on one of its lines."""
+    alone = [e for e in evidence if len(e.mentions) == 1 and e.mentions[0].role is None]
+    shapes = {_shape(one.line) for one in alone if one.mentions[0].addresses in sources}
     if not shapes:
         return
-    for record in alone:
-        key = record.sightings[0].key
-        if not weights[key].destination and _shape(record.line) in shapes:
-            sources.add(key)
+    for one in alone:
+        addresses = one.mentions[0].addresses
+        if not tallies[addresses].destination and _shape(one.line) in shapes:
+            sources.add(addresses)
 
 
 def _shape(line: str) -> str:
@@ -196,115 +179,122 @@ def _shape(line: str) -> str:
 
 
 def _add_companions(
-    evidence: Evidence, weights: dict[Key, _Weight], sources: set[Key], own: set[Key]
+    evidence: list[Evidence],
+    tallies: Tallies,
+    sources: set[AddressRange],
+    ours: set[AddressRange],
 ) -> None:
-    """Count what stands in one line with a source, and has no other role, as its destination."""
+    """Count an address without a role in the same line as a source as its destination."""
     nearby = {_neighbourhood(source) for source in sources}
-    for record in evidence.records:
-        sightings = record.sightings
-        if len(sightings) < 2 or not any(s.key in sources for s in sightings):
+    for one in evidence:
+        if len(one.mentions) < 2 or not any(m.addresses in sources for m in one.mentions):
             continue
-        answered = any(s.key in own and s.role is Role.DESTINATION for s in sightings)
-        for sighting in sightings:
-            if sighting.quiet or sighting.role is Role.BYSTANDER or sighting.key in own:
+        answered = any(m.addresses in ours and m.role is Role.DESTINATION for m in one.mentions)
+        for mention in one.mentions:
+            addresses = mention.addresses
+            if mention.is_quiet or mention.role is Role.BYSTANDER or addresses in ours:
                 continue
-            # A packet to the relay is an answer: who sent it is the one that was attacked.
-            reply = answered and sighting.role is Role.SOURCE
-            beside = _neighbourhood(sighting.key) in nearby
-            telling = record.loglike or (record.acting and not beside)
-            unsaid = sighting.role is None and sighting.key not in sources and telling
-            if (unsaid and not _BYSTANDER.search(record.line)) or reply:
-                weight = weights[sighting.key]
-                if reply:
-                    weight.source = 0
-                    sources.discard(sighting.key)
-                force = Force.COMPANION if record.loglike or reply else Force.SENTENCE
-                _speak_for(weight, force, record.line, sighting.ports if not reply else ())
+            # A packet to the relay is a reply: its sender is the one that was attacked.
+            is_reply = answered and mention.role is Role.SOURCE
+            is_beside = _neighbourhood(addresses) in nearby
+            telling = one.is_log or (one.acting and not is_beside)
+            unsaid = mention.role is None and addresses not in sources and telling
+            if (unsaid and not _BYSTANDER_LINE.search(one.line)) or is_reply:
+                tally = tallies[addresses]
+                if is_reply:
+                    tally.source = 0
+                    sources.discard(addresses)
+                score = Score.COMPANION if one.is_log or is_reply else Score.SENTENCE
+                tally.add_destination(score, one.line, () if is_reply else mention.ports)
 
 
 def _ranked(
-    weights: dict[Key, _Weight],
-    sources: set[Key],
-    barred: set[Key],
+    tallies: Tallies,
+    sources: set[AddressRange],
+    barred: set[AddressRange],
     *,
     guess: bool,
     masked: bool,
-) -> list[Key]:
-    def strength(key: Key) -> tuple[int, int, int]:
-        weight = weights[key]
-        lines = min(9, weight.destination_lines)
-        return -(weight.destination + lines), -weight.destination_lines, weight.order
+) -> list[AddressRange]:
+    """Return the possible destinations, the likeliest first.
 
-    def eligible(key: Key) -> bool:
-        weight = weights[key]
-        by_chance = weight.bystander and weight.destination < _BY_NAME
-        return key not in sources and key not in barred and not too_wide(key) and not by_chance
-
-    least = LOUD if masked else _SURE
-    named = [key for key, w in weights.items() if w.destination >= least and eligible(key)]
-    # A private address alone is no end: what a sentence names beside it may be the public one.
-    if (named and not all(map(is_private, named))) or not guess:
-        return sorted(named, key=strength)
+    `guess`: whether an address that is only mentioned may be the destination if no other is.
+    """
+    barred = barred | sources
+    eligible = {
+        addresses: tally
+        for addresses, tally in tallies.items()
+        if addresses not in barred and not is_too_wide(addresses) and not tally.is_only_bystander()
+    }
+    named = [found for found, tally in eligible.items() if tally.is_named(masked=masked)]
+    # With only a private address, an address that a sentence mentions may be the public one.
+    if not guess or not all(map(is_private, named)):
+        return sorted(named, key=lambda found: tallies[found].rank())
     nearby = {_neighbourhood(source) for source in sources}
-    for key, weight in weights.items():
-        if weight.destination or weight.source or weight.bystander or not weight.hinted:
+    for addresses, tally in tallies.items():
+        if tally.destination or tally.source or tally.is_bystander or not tally.hinted:
             continue
-        if is_private(key) and not weight.unsaid:
+        if is_private(addresses) and not tally.nearby_ports:
             continue
-        # A network that is only named is somebody's allocation.
-        single = key[1] == key[2] and _neighbourhood(key) not in nearby
-        if single and not _is_bystanders(weight.line):
-            _speak_for(weight, Force.ALONE, weight.line, tuple(weight.unsaid)[:MAX_PORTS])
-    return sorted((k for k, w in weights.items() if w.destination and eligible(k)), key=strength)
+        # A network that is only mentioned is somebody's allocation.
+        alone = addresses.size == 1 and _neighbourhood(addresses) not in nearby
+        if alone and not _is_bystander_line(tally.line):
+            ports = tuple(tally.nearby_ports)[:MAX_PORTS]
+            tally.add_destination(Score.ALONE, tally.line, ports)
+    found = [addresses for addresses, tally in eligible.items() if tally.destination]
+    return sorted(found, key=lambda addresses: tallies[addresses].rank())
 
 
 @lru_cache(maxsize=64)
-def _is_bystanders(line: str) -> bool:
-    """Tell whether a line speaks of who only stood by; a line may name thousands of addresses."""
-    return _BYSTANDER.search(line) is not None
+def _is_bystander_line(line: str) -> bool:
+    """Tell whether a line names other addresses; cached, as it may name thousands."""
+    return _BYSTANDER_LINE.search(line) is not None
 
 
-def _neighbourhood(key: Key) -> tuple[int, int]:
-    """Return the /24 (or /48) of an address: its neighbours are likely one operator's."""
-    return key[0], key[1] >> (8 if key[0] == 4 else 80)
+def _neighbourhood(addresses: AddressRange) -> tuple[int, int]:
+    """Return the /24 (or /48) of an address: neighbours likely have the same operator."""
+    return addresses.family, addresses.first >> (8 if addresses.family == 4 else 80)
 
 
 def _without_odd(
-    ranked: list[Key], weights: dict[Key, _Weight], sources: set[Key]
-) -> tuple[list[Key], bool]:
-    """Drop private addresses and examples where the report has real destinations."""
-    written_in_examples = all(is_documentation(key) for key in sources)
+    ranked: list[AddressRange], tallies: Tallies, sources: set[AddressRange]
+) -> tuple[list[AddressRange], bool]:
+    """Drop private and documentation addresses if the report has real destinations.
 
-    def oddness(key: Key) -> int:
-        if is_private(key):
+    Also return whether only private addresses remain.
+    """
+    uses_examples = all(map(is_documentation, sources))
+
+    def oddness(addresses: AddressRange) -> int:
+        if is_private(addresses):
             return 2
-        return 1 if is_documentation(key) and not written_in_examples else 0
+        return 1 if is_documentation(addresses) and not uses_examples else 0
 
     for level in (0, 1, 2):
-        chosen = [key for key in ranked if oddness(key) <= level]
-        others = [key for key in ranked if oddness(key) == 1]
-        sure = any(weights[key].destination >= _SURE for key in chosen)
-        if sure or (chosen and not others):
+        chosen = [found for found in ranked if oddness(found) <= level]
+        examples = any(oddness(found) == 1 for found in ranked)
+        sure = any(tallies[found].is_named(masked=False) for found in chosen)
+        if sure or (chosen and not examples):
             if not sure:
-                _inherit_ports(weights, chosen, ranked)
+                _inherit_ports(tallies, chosen, ranked)
             return chosen, level > 1
     return ranked, any(map(is_private, ranked))
 
 
-def _inherit_ports(weights: dict[Key, _Weight], chosen: list[Key], ranked: list[Key]) -> None:
-    """Give a public address the ports at which logs name the private one behind it."""
-    private = set().union(*(weights[key].ports for key in ranked if is_private(key)))
-    for key in chosen:
-        weights[key].ports = weights[key].ports or private
+def _inherit_ports(
+    tallies: Tallies, chosen: list[AddressRange], ranked: list[AddressRange]
+) -> None:
+    """Give a public address the ports of the private address behind it."""
+    private = set().union(*(tallies[found].ports for found in ranked if is_private(found)))
+    for addresses in chosen:
+        tallies[addresses].ports = tallies[addresses].ports or private
 
 
-def _candidate(key: Key, weight: _Weight) -> Candidate:
+def _candidate(addresses: AddressRange, tally: Tally) -> Candidate:
     ports = ALL_PORTS
-    if 0 < len(weight.ports) <= MAX_PORTS:
-        ports = normal_ports((port, port) for port in weight.ports)
-    evidence = sorted(weight.evidence, key=lambda item: -item[0])[:MAX_EVIDENCE]
+    if 0 < len(tally.ports) <= MAX_PORTS:
+        ports = normal_ports((port, port) for port in tally.ports)
+    evidence = sorted(tally.evidence, key=lambda item: -item[0])[:MAX_SHOWN]
     return Candidate(
-        Destination(*key, ports),
-        tuple(line for _, line in evidence),
-        min(100, weight.destination + min(9, weight.destination_lines)),
+        Destination(*addresses, ports), tuple(line for _, line in evidence), tally.total()
     )
