@@ -1,21 +1,21 @@
-"""The timer's first step: is there anything to do? Nearly always not, and then it costs nothing.
+"""The first step of the timer: decide whether exitpol must run. Usually it need not.
 
-    python3 -I -S tick.py STATE -- COMMAND…
+    python3 -I -S tick.py STATE -- COMMAND...
 
-reads one small file, looks at the dates of a few others, and exits 0 if nothing has changed and
-nothing is due; otherwise it becomes COMMAND (`exitpol expire --quiet`). It runs as a script of
-its own, imports nothing that the interpreter has not loaded already, takes no lock and reads no
-YAML. Whatever it does not understand is something to do.
+reads one small file and the dates of a few others. It exits with 0 if nothing has changed and
+nothing is due; otherwise it becomes COMMAND (`exitpol expire --quiet`). It runs as a script of its
+own, imports only what the interpreter has loaded already, takes no lock and reads no YAML. If it
+does not understand the state, exitpol must run.
 
-exitpolicy.storage.observed writes the state file after every apply: lines of words.
+exitpolicy.storage.observed writes the state file after every apply, as lines of words:
 
     version 1
-    applied 1763806000        when exitpol last looked at Tor, Unix time
+    applied 1763806000        when exitpol last observed Tor, Unix time
     next 1763809999           when the next block begins or ends; `never`
-    settled 1                 0: something is pending, so try again
+    settled 1                 0: something is pending, so exitpol must run
     watch MTIME SIZE INODE PATH   a file that must not have changed since
 
-What comes behind an empty line is for others.
+Lines after an empty line are for other readers.
 """
 
 import os
@@ -23,11 +23,11 @@ import sys
 import time
 
 LOOK_EVERY = 15 * 60
-"""After so many seconds Tor is looked at again, even if nothing has changed, to find drift."""
+"""Seconds after which Tor is observed again although nothing has changed, to find drift."""
 
 
 def due(state: str, now: float) -> str | None:
-    """Return why exitpol has to run, None if it has not. `state` is the path of the state file."""
+    """Return why exitpol must run; None if it need not. `state` is the path of the state file."""
     try:
         # The folder may be another user's: open no link, and wait for no FIFO.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,7 +38,7 @@ def due(state: str, now: float) -> str | None:
             newline="\n",
         ) as file:
             if os.fstat(file.fileno()).st_mode & 0o170000 != 0o100000:
-                return "the state is no file"
+                return "the state is not a regular file"
             touch(file.fileno())
             # Not splitlines(), which also splits at what may stand in a path.
             lines = file.read(65536).partition("\n\n")[0].split("\n")
@@ -50,9 +50,9 @@ def due(state: str, now: float) -> str | None:
             key, _, value = line.partition(" ")
             seen.add(key)
             if key == "version" and value != "1":
-                return "the state is of another version"
+                return "the state has another version"
             if key == "applied" and not 0 <= now - float(value) < LOOK_EVERY:
-                return "Tor has not been looked at for a while, or the clock was set"
+                return "the last observation of Tor is too old, or the clock was set"
             if key == "next" and value != "never" and not float(value) > now:
                 return "a block begins or ends"
             if key == "settled" and value != "1":
@@ -64,7 +64,7 @@ def due(state: str, now: float) -> str | None:
     except ValueError:
         return "the state is not understood"
     if not seen >= {"version", "applied", "next", "settled", "watch"}:
-        return "the state is not whole"
+        return "the state is incomplete"
     return None
 
 
@@ -86,9 +86,9 @@ def fingerprint(path: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Do nothing, or become the command behind `--`."""
+    """Do nothing, or become the command after `--`. Return an exit code."""
     if len(arguments) < 3 or arguments[1] != "--":
-        sys.stderr.write("usage: tick.py STATE -- COMMAND [ARGUMENT…]\n")
+        sys.stderr.write("usage: tick.py STATE -- COMMAND [ARGUMENT...]\n")
         return 2
     if due(arguments[0], time.time()) is None:
         return 0

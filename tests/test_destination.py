@@ -211,3 +211,20 @@ def test_destinations_sort_by_family_and_number() -> None:
     texts = ["2001:db8::1", "203.0.113.10", "203.0.113.9:80", "203.0.113.9"]
     order = [str(d) for d in sorted(parse_destination(text) for text in texts)]
     assert order == ["203.0.113.9", "203.0.113.9:80", "203.0.113.10", "2001:db8::1"]
+
+
+octets = st.integers(0, 300).map(str) | st.sampled_from(["00", "01", "256", "٣"])
+
+
+@given(st.lists(octets, min_size=4, max_size=4), st.none() | st.integers(0, 70000).map(str))
+def test_the_short_way_gives_what_the_general_way_gives(parts: list[str], port: str | None) -> None:
+    """A blank before the address, which only the general way takes, changes nothing."""
+    text = ".".join(parts) + ("" if port is None else f":{port}")
+
+    def outcome(text: str) -> Destination | str:
+        try:
+            return parse_destination(text)
+        except UsageError as error:
+            return str(error)
+
+    assert outcome(text) == outcome(f" {text}")

@@ -1,4 +1,4 @@
-"""`tick`: when there is something to do, and that otherwise nothing at all is done."""
+"""`tick`: when exitpol must run, and that nothing else is done."""
 
 import os
 import subprocess
@@ -16,7 +16,6 @@ from exitpolicy.storage import observed
 from exitpolicy.storage.observed import Observation
 
 NOW = 1_800_000_000.0
-OLD = "the state is not"
 
 
 @pytest.fixture
@@ -56,23 +55,23 @@ def test_with_nothing_due_there_is_no_reason_to_run(path: Path) -> None:
     assert tick.due(str(path), NOW + tick.LOOK_EVERY - 0.001) is None
 
 
-def test_tor_is_looked_at_every_15_minutes(path: Path) -> None:
-    """At the 15th minute, and when the clock was set either way, exitpol looks again."""
+def test_tor_is_observed_every_15_minutes(path: Path) -> None:
+    """After 15 minutes, and after the clock was set in either direction, exitpol runs."""
     for now in (NOW + tick.LOOK_EVERY, NOW - 0.001, NOW - 1e9, NOW + 1e9):
         assert tick.due(str(path), now) == (
-            "Tor has not been looked at for a while, or the clock was set"
+            "the last observation of Tor is too old, or the clock was set"
         )
 
 
 def test_a_block_that_begins_or_ends_is_a_reason(path: Path, watched: Path) -> None:
-    """It is due at its very moment, and not before."""
+    """The command runs at that moment, and not before."""
     write(path, watched, next_change=NOW + 60)
     assert tick.due(str(path), NOW + 59.999) is None
     assert tick.due(str(path), NOW + 60) == "a block begins or ends"
 
 
 def test_what_is_pending_is_a_reason(path: Path, watched: Path) -> None:
-    """As long as it was not seen to be settled, every tick tries again."""
+    """The command runs at every tick until the relays were observed to be settled."""
     write(path, watched, settled=False)
     assert tick.due(str(path), NOW) == "something is pending"
 
@@ -92,20 +91,20 @@ def test_a_changed_file_is_a_reason(path: Path, watched: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "other", "reason"),
     [
-        ("version 1", "version 2", "the state is of another version"),
-        ("version 1\n", "", "the state is not whole"),
-        ("applied ", "x ", "the state is not whole"),
-        ("next never\n", "", "the state is not whole"),
-        ("settled 1\n", "", "the state is not whole"),
-        ("watch ", "watched ", "the state is not whole"),
+        ("version 1", "version 2", "the state has another version"),
+        ("version 1\n", "", "the state is incomplete"),
+        ("applied ", "x ", "the state is incomplete"),
+        ("next never\n", "", "the state is incomplete"),
+        ("settled 1\n", "", "the state is incomplete"),
+        ("watch ", "watched ", "the state is incomplete"),
         ("next never", "next soon", "the state is not understood"),
         ("next never", "next nan", "a block begins or ends"),
-        ("applied 1800000000.000", "applied nan", "Tor has not been looked at"),
+        ("applied 1800000000.000", "applied nan", "the last observation of Tor"),
         ("watch ", "watch\n", "the state is not understood"),
     ],
 )
 def test_what_is_not_understood_is_a_reason(path: Path, line: str, other: str, reason: str) -> None:
-    """A state that is cut short, of another version or nonsense makes exitpol run."""
+    """If the state is incomplete, of another version or invalid, exitpol runs."""
     text = path.read_bytes().decode()
     assert line in text
     path.write_bytes(text.replace(line, other).encode())
@@ -116,7 +115,7 @@ def test_what_is_not_understood_is_a_reason(path: Path, line: str, other: str, r
     ("make", "reason"),
     [
         (Path.mkdir, "there is no state yet"),
-        (os.mkfifo, "the state is no file"),
+        (os.mkfifo, "the state is not a regular file"),
         (lambda path: path.symlink_to(path), "there is no state yet"),
         (lambda path: path.symlink_to("/dev/zero"), "there is no state yet"),
         (lambda _: None, "there is no state yet"),
@@ -233,7 +232,7 @@ def test_with_something_to_do_it_becomes_the_command(path: Path, watched: Path) 
 
 
 def test_a_command_that_cannot_be_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    """Where exitpol was moved, the tick says so instead of failing in silence."""
+    """If exitpol was moved, the tick reports it."""
     result = run(tmp_path / "state", str(tmp_path / "gone"), "expire")
     assert result.returncode == 1
     assert result.stderr == (
@@ -248,4 +247,4 @@ def test_wrong_arguments_are_a_usage_error(
 ) -> None:
     """Without a state, the two dashes and a command there is only the usage, and exit code 2."""
     assert tick.main(arguments) == 2
-    assert capsys.readouterr().err == "usage: tick.py STATE -- COMMAND [ARGUMENT…]\n"
+    assert capsys.readouterr().err == "usage: tick.py STATE -- COMMAND [ARGUMENT...]\n"

@@ -3,6 +3,7 @@
 Two destinations mean the same if and only if they are equal, and then their texts are equal.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +61,8 @@ def parse_destination(text: str) -> Destination:
     `:80,443`, `:6000-6010`); IPv6 bare, or in brackets when ports follow (`[2001:db8::1]:22`,
     `[2001:db8::]/32:22`). Raises UsageError, whose hint says what to write instead.
     """
+    if common := _COMMON.fullmatch(text):
+        return _of_common(common)
     if len(text) > MAX_TEXT:
         raise UsageError(
             f"a text of {len(text)} characters is not a destination",
@@ -72,6 +75,21 @@ def parse_destination(text: str) -> Destination:
     return Destination(
         *parse_addresses(addresses), ALL_PORTS if ports is None else parse_ports(ports)
     )
+
+
+# One IPv4 address with at most one port: nearly every line of a large ledger. The general way gives
+# the same in five times the time.
+_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_COMMON: Final = re.compile(
+    rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?::([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}))?"
+)
+
+
+def _of_common(match: re.Match[str]) -> Destination:
+    one, two, three, four, port = match.groups()
+    address = int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
+    ports = ALL_PORTS if port is None else ((int(port), int(port)),)
+    return Destination(4, address, address, ports)
 
 
 def _split_ports(text: str) -> tuple[str, str | None]:

@@ -1,8 +1,9 @@
 """Blocks and their history, read from exitpol's own files without asking Tor."""
 
+from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
@@ -10,9 +11,12 @@ from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from exitpolicy.storage.history import Change
+
+MAX_CHANGES: Final = 50_000
+"""The most changes of the history that are shown: about 50 MB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,13 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
 
 
-def past_changes(host: Host, destination: Destination | None) -> "Iterator[Change]":
-    """Yield the changes of the ledger, oldest first; only those of a destination if given."""
+def past_changes(host: Host, destination: Destination | None) -> "Iterable[Change]":
+    """Return the newest MAX_CHANGES changes, oldest first; only those of a destination if given."""
     from exitpolicy.storage import history  # noqa: PLC0415 - `list` does not need it
 
-    for change in history.read(host.history_path):
-        if destination is None or change.destination == str(destination):
-            yield change
+    changes = (
+        change
+        for change in history.read(host.history_path)
+        if destination is None or change.destination == str(destination)
+    )
+    return deque(changes, maxlen=MAX_CHANGES)

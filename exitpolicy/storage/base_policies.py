@@ -1,4 +1,4 @@
-"""The named exit policies that come with exitpol, to stand below the blocks."""
+"""The exit policies that come with exitpol: one of them can stand below the blocks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Beside the modules in an installed package, beside the package in a checkout.
+# In the package if it is installed, beside the package in a checkout.
 _FOLDERS = (_PACKAGE / "policies", _PACKAGE.parent / "policies")
 
 
@@ -29,10 +29,10 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> BasePolicy:
-    """Return a base policy. Raises UsageError if there is none of that name."""
+    """Return a base policy. Raises UsageError if there is none with that name."""
     if name not in names():
         raise UsageError(
-            f"there is no base policy {name!r}", hint=f"there are: {', '.join(names())}"
+            f"there is no base policy {name!r}", hint=f"choose one of: {', '.join(names())}"
         )
     path = _folder() / f"{name}.yaml"
     document = Document(str(path), files.read(path, "base policy", limit=1_000_000))

@@ -1,4 +1,4 @@
-"""The config file: where things are, and what the operator never wants to happen."""
+"""The config file: paths, relays, and the limits of the operator."""
 
 import os
 import re
@@ -98,7 +98,7 @@ class Relay:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who signs a letter."""
+    """The sender of a reply."""
 
     name: str = ""
     contact: str = ""
@@ -109,7 +109,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that the config file says, with the defaults of what it does not."""
+    """The content of the config file, with defaults for what it leaves out."""
 
     ledger: Path = Path("/var/lib/exitpol/blocks.yaml")
     fragments: Path | None = None
@@ -205,7 +205,7 @@ def parse(path: Path, content: bytes) -> Config:
     if document.root is None:
         return Config(source=path)
     top = document.fields(document.root, "the config", _KEYS)
-    # Not resolve(): a path may go through links that are swapped later.
+    # Not resolve(): links in the path may be changed later.
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100
 
     default = Config()
@@ -248,7 +248,7 @@ def _file(document: Document, node: Node, what: str, base: Path) -> Path:
 
 
 def _path(text: str) -> str:
-    """Return a path as it can be given to the kernel and written on one line."""
+    """Return a path that the kernel and a file of lines can hold. Raises UsageError."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -334,7 +334,7 @@ def _reload_method(text: str, base: Path) -> Reload:
 
 
 def _user(text: str) -> str:
-    """Return a user's name that no program takes for an option."""
+    """Return the name of a user, which no program takes for an option. Raises UsageError."""
     if not _USER.fullmatch(text):
         raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
     return text

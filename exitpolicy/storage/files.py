@@ -58,16 +58,26 @@ class Place:
         file to that user, who could have made it too.
         """
         if not flags & os.O_CREAT:
-            return os.open(self.name, flags | _SAFE, dir_fd=self.folder)
+            return self._open_present(flags)
         try:
             descriptor = os.open(self.name, flags | os.O_EXCL | _SAFE, mode, dir_fd=self.folder)
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise
-            return os.open(self.name, flags & ~os.O_CREAT | _SAFE, dir_fd=self.folder)
+            return self._open_present(flags & ~os.O_CREAT)
         if os.geteuid() == 0 and (folder := os.fstat(self.folder)).st_uid != 0:
             os.fchown(descriptor, folder.st_uid, folder.st_gid)
         return descriptor
+
+    def _open_present(self, flags: int) -> int:
+        try:
+            return os.open(self.name, flags | _SAFE, dir_fd=self.folder)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(
+                    errno.ELOOP, "it is a symbolic link, which is not followed"
+                ) from error
+            raise
 
 
 @contextmanager
