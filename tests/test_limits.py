@@ -349,11 +349,12 @@ def test_a_slash_8_must_be_accepted_by_one_rule() -> None:
 
 
 def test_the_keys_of_status() -> None:
-    """`descriptor`, `rejected_addresses` by open ports, `exit_flag`."""
+    """`descriptor`, `rejected_addresses` by open ports, `port_summary`, `exit_flag`."""
     known = measure(policy("reject 20.0.0.0/24:80", "reject *:25", EVERYTHING), DESCRIPTOR)
     assert limits_json(known) == {
         "descriptor": {"bytes": known.descriptor_bytes, "limit": DESCRIPTOR_LIMIT},
         "rejected_addresses": {"1-24": 0, "26-79": 0, "80": 256, "81-65535": 0, "limit": 2**25},
+        "port_summary": {"ipv4": "reject 25", "ipv6": "reject 25"},
         "exit_flag": True,
     }
     assert limits_json(limits(EVERYTHING))["descriptor"] == {"bytes": None, "limit": 20_000}

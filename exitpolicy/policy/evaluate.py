@@ -7,6 +7,7 @@ that the rules tell apart, which rule decides which ports; all questions are ans
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family
@@ -16,6 +17,9 @@ from exitpolicy.policy.rule import Rule
 
 IMPLICIT_ACCEPT: Final = -1
 """Stands for the rule where none matches: Tor then accepts (compare_tor_addr_to_addr_policy)."""
+
+_KEPT: Final = 8
+"""Policies of one family that are kept: a command asks the same of a few long ones repeatedly."""
 
 _BEYOND: Final = 1 << 40
 """Above every index of a rule."""
@@ -118,7 +122,8 @@ def _between(decided: PortDecisions, low: int, high: int) -> Iterator[tuple[int,
         index += 1
 
 
-def _segments(rules: Sequence[Rule], family: Family) -> tuple[list[int], list[PortDecisions]]:
+@lru_cache(maxsize=_KEPT)
+def _segments(rules: tuple[Rule, ...], family: Family) -> tuple[list[int], list[PortDecisions]]:
     """Return the addresses at which the set of matching rules changes, and what then decides."""
     wide = [i for i, rule in enumerate(rules) if rule.family == family and rule.prefix == 0]
     events: dict[int, tuple[list[int], list[int]]] = {0: ([], [])}

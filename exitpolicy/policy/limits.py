@@ -7,6 +7,7 @@ that Tor publishes, which is the configured one without redundant rules.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from exitpolicy.core.ports import ALL_PORTS, Ports, difference, ports_text
@@ -28,6 +29,10 @@ from exitpolicy.policy.redundancy import remove_redundancies
 from exitpolicy.policy.rule import Rule
 
 _AVERAGE_LINE: Final = len("reject 203.0.113.77:*\n")
+
+
+_KEPT: Final = 4
+"""Measurements that are kept: status and its health checks ask for the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ def measure(rules: Iterable[Rule], descriptor: bytes | None) -> Limits:
     `descriptor` is the one that the relay publishes now, with any policy
     (`GETINFO dir/server/authority`); None where it cannot be read.
     """
+    return _measure(tuple(rules), descriptor)
+
+
+@lru_cache(maxsize=_KEPT)
+def _measure(rules: tuple[Rule, ...], descriptor: bytes | None) -> Limits:
     published = remove_redundancies(rules)
     ipv4, ipv6 = port_summary(published, 4), port_summary(published, 6)
     lines = policy_lines(published, ipv6)
