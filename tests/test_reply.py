@@ -396,7 +396,7 @@ def test_what_templates_may_use(tmp_path: Path) -> None:
         "{% elif isp %}\n"
         "| isp\n"
         "{% endif %}\n"
-        "{% for block in live if block.until %}\n"
+        "{% for block in live %}\n"
         "| {{ block.destination }}{% if ending %} ends{% endif +%}\n"
         "{% else %}\n"
         "| none\n"
@@ -447,11 +447,16 @@ BROKEN = {
     "field unguarded": (
         "Subject: a\n{% for block in live %}\n{{ block.until }}\n{% endfor %}\n",
         3,
-        "until may be missing",
+        "block.until may be missing",
     ),
     "item outside its list": ('Subject: a\n{% include "item" %}\n', 1, "unknown name block"),
     "unknown list": ("Subject: a\n{% for block in blocks %}\n{% endfor %}\n", 2, "cannot be"),
     "list of characters": ("Subject: a\n{% for c in contact %}\n{% endfor %}\n", 2, "cannot be"),
+    "list with a condition": (
+        "Subject: a\n{% for b in live if b.until %}\n{% endfor %}\n",
+        2,
+        "cannot be repeated",
+    ),
     "nested lists": (
         "Subject: a\n{% for b in live %}\n{% for c in live %}\n{% endfor %}\n{% endfor %}\n",
         3,

@@ -205,12 +205,12 @@ def check(
 def _item(node: nodes.For, place: Place, outer: str | None) -> str:
     """Return the name of the item of a list; `outer` is that of the list around it."""
     match node:
-        case nodes.For(iter=nodes.Name(name=items), target=nodes.Name(name=item)):
+        case nodes.For(iter=nodes.Name(name=items), target=nodes.Name(name=item), test=None):
             if items in LISTS and item not in {*FACTS, "loop"} and outer is None:
                 return item
     fail(
         place, "a list cannot be repeated like this",
-        "write {% for block in LIST %}, not inside another list; the lists are "
+        "write {% for block in LIST %}, without an if, not inside another list; the lists are "
         + ", ".join(sorted(LISTS)),
     )  # fmt: skip
 

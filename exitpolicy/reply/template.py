@@ -45,7 +45,9 @@ class _Missing(jinja2.Undefined):
     __slots__ = ()
 
     def __str__(self) -> str:
-        raise jinja2.UndefinedError(f"{self._undefined_name or 'this text'} may be missing")
+        name = self._undefined_name or "this text"
+        is_field = isinstance(self._undefined_obj, dict)
+        raise jinja2.UndefinedError(f"{'block.' * is_field}{name} may be missing")
 
 
 def _printable(value: object) -> object:
@@ -112,10 +114,9 @@ def fill(template: Template, values: Mapping[str, object]) -> list[str]:
         # A TypeError comes from a filter or a test with too many arguments.
         path, line = template.places[_line(error) - 1]
         name = str(error).partition(" ")[0]
-        raise InvalidFileError(
-            f"{path}:{line}: {error}",
-            hint=f"put it between {{% if {name} %}} and {{% endif %}}",
-        ) from error
+        hint = f"put it between {{% if {name} %}} and {{% endif %}}"
+        missing = isinstance(error, jinja2.UndefinedError)
+        raise InvalidFileError(f"{path}:{line}: {error}", hint=hint if missing else None) from error
     return [line.rstrip() for line in text.split("\n")]
 
 
