@@ -1,6 +1,7 @@
 """The `exitpol` command: `python -m exitpolicy` does the same."""
 
 import gc
+import io
 import signal
 import sys
 
@@ -17,6 +18,9 @@ def main() -> int:
         from exitpolicy.cli import output  # noqa: PLC0415
 
         output.replace_closed_streams()
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            # A list of destinations may hold comments in any encoding.
+            sys.stdin.reconfigure(errors="surrogateescape")
         from exitpolicy.cli.app import run  # noqa: PLC0415
 
         return run(sys.argv[1:])

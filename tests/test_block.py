@@ -108,14 +108,14 @@ def test_overlapping_destinations_are_blocks_of_their_own() -> None:
     """A network and an address in it do not touch each other's ends."""
     ledger = Blocks.of([block(ONE)]).blocked([block(TWO, until=None)])
     assert [(b.destination, b.until) for b in ledger] == [(ONE, NOW + DAY), (TWO, None)]
-    assert [b.destination for b in ledger.lifted([ONE])] == [TWO]
+    assert [b.destination for b in ledger.lifted([ONE], NOW).in_force(NOW)] == [TWO]
 
 
 @pytest.mark.parametrize("until", [NOW + DAY / 2, NOW + 9 * DAY, None])
 def test_renewing_moves_the_end_either_way(until: datetime | None) -> None:
     """A new end may be sooner, later or never; all else stays."""
     ledger = Blocks.of([block(reason="why", reference="who"), block(TWO)])
-    renewed = ledger.renewed([ONE], until)
+    renewed = ledger.renewed([ONE], until, NOW)
     assert list(renewed) == [block(until=until, reason="why", reference="who"), block(TWO)]
 
 
@@ -124,7 +124,7 @@ def test_a_block_cannot_end_before_it_begins(until: datetime) -> None:
     """A scheduled block gets no end at or before its beginning, which no ledger may hold."""
     ledger = Blocks.of([block(since=NOW + 2 * DAY, until=None)])
     with pytest.raises(UsageError, match="before it begins, at 2026-11-24T10:00:00Z") as caught:
-        ledger.renewed([ONE], until)
+        ledger.renewed([ONE], until, NOW)
     assert caught.value.hint == "choose a later end, or: exitpol lift 203.0.113.7"
     with pytest.raises(UsageError, match="would end before it begins"):
         Blocks.of().blocked([block(since=NOW + 2 * DAY, until=until)])
@@ -135,10 +135,10 @@ def test_what_is_not_blocked_cannot_be_renewed_or_lifted() -> None:
     ledger = Blocks.of([block(TWO)])
 
     def renew() -> Blocks:
-        return ledger.renewed([ONE], None)
+        return ledger.renewed([ONE], None, NOW)
 
     def lift() -> Blocks:
-        return ledger.lifted([TWO, ONE])
+        return ledger.lifted([TWO, ONE], NOW)
 
     for change in (renew, lift):
         with pytest.raises(NoSuchBlockError) as caught:
@@ -162,10 +162,10 @@ def test_of_many_overlapping_blocks_five_are_named() -> None:
 def test_a_reference_finds_exactly_its_blocks() -> None:
     """All blocks of one ticket are found, no others; an empty or unknown one is an error."""
     ledger = Blocks.of([block(ONE, reference="A#1"), block(TWO, reference="A#11")])
-    assert [b.destination for b in ledger.referring_to("A#1")] == [ONE]
+    assert [b.destination for b in ledger.referring_to("A#1", NOW)] == [ONE]
     for reference in ("", "A#", "a#1"):
         with pytest.raises(NoSuchBlockError, match="no block with the reference"):
-            ledger.referring_to(reference)
+            ledger.referring_to(reference, NOW)
 
 
 def test_words_are_kept_unless_too_long_or_undecodable() -> None:
@@ -177,3 +177,50 @@ def test_words_are_kept_unless_too_long_or_undecodable() -> None:
         checked_text("reason", "x" * (MAX_TEXT + 1))
     with pytest.raises(UsageError, match="the reference holds bytes that are not UTF-8 text"):
         checked_text("reference", "caf\udce9")
+
+
+@given(blocks(), moments, moments)
+def test_lifting_is_for_good(b: Block, now: datetime, later: datetime) -> None:
+    """No clock of any later moment brings a lifted block back, or lets it be renewed."""
+    ledger = Blocks.of([b]).lifted([b.destination], now)
+    assert not ledger.in_force(later)
+    assert not ledger.resumable(later)
+    with pytest.raises(NoSuchBlockError, match="was lifted at"):
+        ledger.renewed([b.destination], None, later)
+    with pytest.raises(NoSuchBlockError, match="was lifted at"):
+        ledger.lifted([b.destination], later)
+
+
+@given(blocks().filter(lambda b: b.until is not None), moments)
+def test_an_expired_block_goes_on_if_the_clock_was_wrong(b: Block, later: datetime) -> None:
+    """What a clock ended that was ahead is in force again by a clock before its end."""
+    assert b.until is not None
+    ledger = Blocks.of([b]).expired([b.destination], b.until)
+    assert bool(ledger.in_force(later)) == b.in_force(later)
+    assert list(ledger.resumed(later)) == ([b] if later < b.until else list(ledger))
+
+
+def test_an_ended_block_is_neither_renewed_nor_found_by_its_reference() -> None:
+    """It is history: the error says what became of it and how to block again."""
+    ledger = Blocks.of([block(reference="A#1")]).expired([ONE], NOW + DAY)
+    with pytest.raises(NoSuchBlockError, match="it expired at 2026-11-23T10:00:00Z") as caught:
+        ledger.renewed([ONE], None, NOW + DAY)
+    assert caught.value.hint == "to block it again: exitpol block 203.0.113.7 --until WHEN"
+    with pytest.raises(NoSuchBlockError, match="no block with the reference"):
+        ledger.referring_to("A#1", NOW + DAY)
+    assert ledger.referring_to("A#1", NOW)
+    new = block(since=NOW + DAY, until=None)
+    assert list(ledger.blocked([new])) == [new]
+    assert not ledger.without([ONE])
+
+
+def test_merged_blocks_keep_both_promises() -> None:
+    """Relays add up, none of the references is lost, and the operator's block is no list's."""
+    first = replace(block(reference="A#1"), relays=("a",), source="list", name="x.example")
+    second = replace(block(reference="B#2"), relays=("b", "a"), references=("C#3",))
+    merged = Blocks.of([first]).blocked([second]).get(ONE)
+    assert (merged.relays, merged.source, merged.name) == (("a", "b"), "", "x.example")
+    assert (merged.reference, merged.references) == ("B#2", ("A#1", "C#3"))
+    assert Blocks.of([merged]).referring_to("A#1", NOW)
+    everywhere = Blocks.of([merged]).blocked([block()]).get(ONE)
+    assert everywhere.relays == ()

@@ -1,6 +1,8 @@
 """Clocks that jump by days and by years: no mass expiry, no block lost, and it is said."""
 
+import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,7 +37,7 @@ def exit_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
 def host(exit_host: LoneExit) -> LoneExit:
     """Block one for 12 hours, one for 20 days and one for ever, by a clock that is right."""
     (exit_host.ledger.parent / "state").unlink(missing_ok=True)
-    exit_host.ledger.write_text("version: 1\nblocks: []\n")
+    exit_host.ledger.write_text("version: 2\nblocks: []\n")
     for destination, until in ((SHORT, "12h"), (LONG, "20d"), (FOREVER, "never")):
         done = exit_host.run("block", destination, "--until", until, "--no-wait")
         assert done.returncode in (0, 3), done.stderr
@@ -91,6 +93,42 @@ def test_days_that_do_pass_lift_what_has_ended(host: LoneExit) -> None:
     code, said = at(host, "+22d", "expire")
     assert code == 0, said
     assert host.rejected() == {f"{FOREVER}:*"}
+
+
+@pytest.mark.parametrize("offset", ["+1d", "+22d", pytest.param("+30d", marks=pytest.mark.slow)])
+def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) -> None:
+    """After a tick by a clock that is ahead a right tick enforces all again, and says so."""
+    at(host, offset, "expire")
+    assert f"{SHORT}:*" not in host.rejected()
+    assert host.run("expire").returncode == 0
+    assert host.rejected() == ALL
+    assert "ended" not in host.ledger.read_text()
+    changes = json.loads(host.run("history", SHORT, "--json").stdout)["changes"]
+    assert [change["action"] for change in changes[-2:]] == ["expire", "resume"]
+
+
+def test_block_that_was_lifted_by_a_wrong_clock_stays_lifted(host: LoneExit) -> None:
+    """A lift counts whatever the clock says at that moment and later."""
+    at(host, "+19d", "lift", LONG)
+    for offset in ("+0d", "-5d", "+3d"):
+        at(host, offset, "expire")
+        assert f"{LONG}:*" not in host.rejected(), offset
+    done = host.run("renew", LONG, "--until", "3d")
+    assert (done.returncode, "it was lifted at" in done.stderr) == (9, True), done.stderr
+
+
+def test_what_was_observed_in_the_future_is_not_believed(host: LoneExit) -> None:
+    """After an apply by a clock that was ahead, drift is seen and repaired at the next command."""
+    at(host, "+2h", "apply")
+    with host.exit.control() as control:
+        control.ask('SETCONF ExitPolicy="accept *:*"')
+    time.sleep(2)
+    assert host.rejected() == set()
+    listed = json.loads(host.run("list", "--json").stdout)["blocks"]
+    assert {block["state"] for block in listed} == {"pending"}
+    done = host.run("block", LONG, "--until", "1d", "--json")
+    assert json.loads(done.stdout)["blocks"][0]["state"] == "live", done.stdout
+    assert host.rejected() == ALL
 
 
 def test_clock_that_stays_leapt_is_believed_after_an_hour(host: LoneExit) -> None:

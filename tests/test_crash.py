@@ -102,7 +102,7 @@ class Victim:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with self.host.ledger.open("rb") as file:
             blocks = yaml.load(file, Loader=YAML)["blocks"] or []  # noqa: S506 - it is a safe one
-        return {block["destination"] for block in blocks if block["until"] > now}
+        return {b["destination"] for b in blocks if b["until"] > now and "ended" not in b}
 
     def check_all_equal(self, what: str = "") -> None:
         """See that what was just read from the ledger is installed and enforced, and no more."""

@@ -25,7 +25,7 @@ from exitpolicy.storage.observed import Observation
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has something to lose")
 
 USER, OTHER = 12345, 23456
-PRECIOUS = b"version: 1\nblocks: []\n"
+PRECIOUS = b"version: 2\nblocks: []\n"
 """Root's own file. It is a ledger, so that nothing is refused for its content."""
 BLOCK = Block(parse_destination("203.0.113.7"), datetime(2026, 11, 22, tzinfo=UTC), None, "$(id)")
 

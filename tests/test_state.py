@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.block import State
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.retention import Retention
 from exitpolicy.storage import observed
-from exitpolicy.storage.observed import Observation
+from exitpolicy.storage.observed import Moment, Observation
 from tests.strategies import destinations
 
 instants = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000)
@@ -31,7 +32,16 @@ observations = st.builds(
     reloaded=instants,
     trusted=st.none() | instants,
     leapt=st.none() | instants,
+    begun=st.none()
+    | st.builds(Moment, st.just("b-1"), st.integers(0, 10**12).map(lambda ms: ms / 1000)),
     states=st.dictionaries(destinations().map(str), st.sampled_from(State), max_size=4),
+    retention=st.builds(
+        Retention,
+        instants,
+        st.dictionaries(
+            destinations().map(lambda d: f"2026-11-22T10:00:00Z {d}"), instants, max_size=3
+        ),
+    ),
 )
 SIMPLE = Observation(1.0, None, True, {"/etc/tor/torrc": "1 2 3"})
 
@@ -81,6 +91,10 @@ def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path]
         ("reloaded 0.000", "reloaded 0.000\nleapt nan"),
         ("reloaded 0.000", "reloaded 0.000\nstate gone 203.0.113.7"),
         ("reloaded 0.000", "reloaded 0.000\nstate live"),
+        ("reloaded 0.000", "reloaded 0.000\nbegun b nan"),
+        ("reloaded 0.000", "reloaded 0.000\nbegun b"),
+        ("reloaded 0.000", "reloaded 0.000\nended inf 2026-11-22T10:00:00Z 203.0.113.7"),
+        ("running 0.000", "running nan"),
         ("watch 1 2 3 /etc/tor/torrc", "watch 1 2 3"),
     ],
 )
@@ -150,3 +164,13 @@ def test_where_it_is(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidFileError, match="cannot be written: No such file"):
         observed.save(tmp_path / "none" / "state", replace(SIMPLE, settled=False))
+
+
+def test_running_time_counts_from_the_start_of_the_host() -> None:
+    """Within a start the difference counts; after another one, what has passed since it."""
+    assert Moment("a", 50.0).since(Moment("a", 20.0)) == 30.0
+    assert Moment("b", 50.0).since(Moment("a", 20.0)) == 50.0
+    assert Moment("a", 50.0).since(None) == 0.0
+    assert Moment.now().since(Moment.now()) <= 0.0
+    assert Moment("a", 2.0).is_after(Moment("a", 1.0))
+    assert not Moment("a", 2.0).is_after(Moment("b", 1.0))

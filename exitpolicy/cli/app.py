@@ -35,7 +35,7 @@ COMMANDS: Final = {
     "expire": "relays.expire",
     "history": "blocks.history",
     "complaint": "complaints.complaint",
-    "reply": "complaints.reply",
+    "reply": "replies.reply",
 }
 """Where each command is: a module beside this one, and the function in it."""
 

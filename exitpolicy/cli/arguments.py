@@ -85,8 +85,7 @@ def read_destinations(texts: Sequence[str]) -> list[Destination]:
 
 def _stdin_destinations() -> Iterator[Destination]:
     try:
-        # Bytes, because a list may be in any encoding; an address is ASCII.
-        lines = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").split("\n")
+        lines = sys.stdin.read().split("\n")
     except OSError as error:
         raise UsageError(f"stdin cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, start=1):

@@ -5,7 +5,7 @@ A block is in force while since <= now < until. This module alone decides that.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -117,40 +117,79 @@ class Blocks:
         """Add blocks. For a destination that has a block already, the later end of the two counts.
 
         The earlier beginning counts too, and a new reason or reference replaces the old one unless
-        it is empty. A block that has ended when the new one begins is replaced. Raises UsageError
-        for a block that ends before it begins.
+        it is empty; the old reference stays among `references`. The relays of both enforce it. A
+        block that has ended when the new one begins is replaced. Raises UsageError for a block that
+        ends before it begins.
         """
         blocks = dict(self.by_destination)
         for block in new:
             _lasting(block)
             old = blocks.get(block.destination)
             if old is not None and not old.has_ended(block.since):
-                later = old if _later(old.until, block.until) else block
-                block = replace(  # noqa: PLW2901 - the same block, merged with the old one
-                    block,
-                    since=min(old.since, block.since),
-                    until=later.until,
-                    reason=block.reason or old.reason,
-                    reference=block.reference or old.reference,
-                    forced=block.forced or old.forced,
-                )
+                block = _merged(old, block)  # noqa: PLW2901 - the same block from here on
             blocks[block.destination] = block
         return Blocks(blocks)
 
-    def renewed(self, destinations: Iterable[Destination], until: datetime | None) -> "Blocks":
-        """Give existing blocks a new end, sooner or later.
+    def renewed(
+        self, destinations: Iterable[Destination], until: datetime | None, now: datetime
+    ) -> "Blocks":
+        """Give blocks a new end, sooner or later.
 
         Raises NoSuchBlockError, and UsageError for a block that would end before it begins.
         """
         blocks = dict(self.by_destination)
         for destination in destinations:
-            blocks[destination] = _lasting(replace(self.get(destination), until=until))
+            block = self.current(destination, now)
+            blocks[destination] = _lasting(replace(block, until=until, ended=None))
         return Blocks(blocks)
 
-    def lifted(self, destinations: Iterable[Destination]) -> "Blocks":
-        """Remove blocks. Raises NoSuchBlockError."""
-        gone = {self.get(destination).destination for destination in destinations}
+    def lifted(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":
+        """End blocks at `now`, for good: whatever the clock says later. Raises NoSuchBlockError."""
+        blocks = dict(self.by_destination)
+        for destination in destinations:
+            block = self.current(destination, now)
+            ended = now.replace(microsecond=0)
+            if block.until is not None:
+                # Later, the record would say that it expired, which a wrong clock does too.
+                ended = min(ended, block.until - timedelta(seconds=1))
+            blocks[destination] = replace(block, ended=ended)
+        return Blocks(blocks)
+
+    def expired(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":
+        """Record that blocks expired, as far as the clock is right. Raises NoSuchBlockError."""
+        blocks = dict(self.by_destination)
+        for destination in destinations:
+            block = self.get(destination)
+            ended = now.replace(microsecond=0)
+            if block.until is not None:
+                ended = max(ended, block.until)
+            blocks[destination] = replace(block, ended=ended)
+        return Blocks(blocks)
+
+    def resumable(self, now: datetime) -> "Blocks":
+        """Return the expired blocks that have not ended by a clock that says `now`."""
+        return Blocks.of(b for b in self if b.ended is not None and not b.has_ended(now))
+
+    def resumed(self, now: datetime) -> "Blocks":
+        """Let blocks that a wrong clock ended go on."""
+        blocks = {block.destination: replace(block, ended=None) for block in self.resumable(now)}
+        return Blocks({**self.by_destination, **blocks})
+
+    def without(self, destinations: Iterable[Destination]) -> "Blocks":
+        """Remove the records of blocks."""
+        gone = set(destinations)
         return Blocks.of(block for block in self if block.destination not in gone)
+
+    def current(self, destination: Destination, now: datetime) -> Block:
+        """Return a block that has not been recorded as ended. Raises NoSuchBlockError."""
+        block = self.get(destination)
+        if block.ended is not None and block.has_ended(now):
+            what = "was lifted" if block.was_lifted else "expired"
+            raise NoSuchBlockError(
+                f"no block for {destination}: it {what} at {utc_text(block.ended)}",
+                hint=f"to block it again: exitpol block {destination} --until WHEN",
+            )
+        return block
 
     def get(self, destination: Destination) -> Block:
         """Return the block of exactly this destination. Raises NoSuchBlockError."""
@@ -165,9 +204,17 @@ class Blocks:
             )
         raise NoSuchBlockError(f"no block for {destination}", hint=hint)
 
-    def referring_to(self, reference: str) -> "Blocks":
-        """Return the blocks with exactly this reference. Raises NoSuchBlockError if none."""
-        found = Blocks.of(block for block in self if block.reference == reference)
+    def referring_to(self, reference: str, now: datetime) -> "Blocks":
+        """Return the blocks with this reference that have not been recorded as ended.
+
+        Raises NoSuchBlockError if there is none.
+        """
+        found = Blocks.of(
+            block
+            for block in self
+            if reference in {block.reference, *block.references}
+            and (block.ended is None or not block.has_ended(now))
+        )
         if not reference or not found:
             raise NoSuchBlockError(
                 f"no block with the reference {reference!r}",
@@ -193,6 +240,27 @@ def checked_text(name: str, text: str) -> str:
             f"the {name} holds bytes that are not UTF-8 text", hint="remove those characters"
         ) from error
     return text
+
+
+def _merged(old: Block, new: Block) -> Block:
+    """Return the block that keeps the promises of both."""
+    later = old if _later(old.until, new.until) else new
+    every_relay = not old.relays or not new.relays
+    reference = new.reference or old.reference
+    references = dict.fromkeys((old.reference, *old.references, *new.references))
+    return replace(
+        new,
+        since=min(old.since, new.since),
+        until=later.until,
+        reason=new.reason or old.reason,
+        reference=reference,
+        relays=() if every_relay else tuple(dict.fromkeys((*old.relays, *new.relays))),
+        # A block that the operator made stays when the list drops the destination.
+        source=new.source if new.source == old.source else "",
+        name=new.name or old.name,
+        references=tuple(one for one in references if one not in {"", reference}),
+        forced=new.forced or old.forced,
+    )
 
 
 def _lasting(block: Block) -> Block:

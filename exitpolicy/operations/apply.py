@@ -153,6 +153,9 @@ def _observed_since(host: Host, since: Moment) -> Applied | None:
     last = observed.load(host.state_path)
     if last is None or not last.settled or last.begun is None or not last.begun.is_after(since):
         return None
+    if last.applied > host.clock().timestamp():
+        # The clock was ahead then: the observation may be older than the change.
+        return None
     if observed.fingerprints(_watched(host)) != last.watched:
         return None
     time = host.time()
@@ -177,6 +180,7 @@ class _Apply:
         self.fatal = dict(self.last.fatal) if self.last is not None else {}
         self.reloaded = self.last.reloaded if self.last is not None else 0.0
         self.ledger = host.ledger()
+        self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
         self.removed: tuple[Destination, ...] = ()
 
@@ -294,6 +298,7 @@ class _Apply:
                 leapt=None if time.jumped_to is None else time.jumped_to.timestamp(),
                 begun=self.begun,
                 fatal=self.fatal,
+                retention=self.retention,
                 states={str(destination): str(seen) for destination, seen in result.states.items()},
             ),
         )

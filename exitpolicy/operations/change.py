@@ -14,12 +14,13 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
+from exitpolicy.core.retention import Retention
 from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.planning import FragmentPlan
-from exitpolicy.storage import base_policies, history, ledger_file
+from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path, lock
 from exitpolicy.storage.observed import Moment
@@ -96,7 +97,11 @@ def renew(
 ) -> Result:
     """Give blocks a new end, sooner or later. Raises NoSuchBlockError, and what `block` raises."""
     return _add(
-        host, "renew", lambda blocks: blocks.renewed(destinations, until), destinations, options
+        host,
+        "renew",
+        lambda blocks: blocks.renewed(destinations, until, host.clock()),
+        destinations,
+        options,
     )
 
 
@@ -107,14 +112,15 @@ def lift(
 
     Raises NoSuchBlockError and LockTimeoutError; no state of a relay refuses it.
     """
+    now = host.clock()
 
     def chosen(blocks: Blocks) -> list[Block]:
         if reference is not None:
-            return list(blocks.referring_to(reference))
-        return [blocks.get(destination) for destination in dict.fromkeys(destinations)]
+            return list(blocks.referring_to(reference, now))
+        return [blocks.current(destination, now) for destination in dict.fromkeys(destinations)]
 
     def altered(blocks: Blocks) -> Blocks:
-        return blocks.lifted(block.destination for block in chosen(blocks))
+        return blocks.lifted((block.destination for block in chosen(blocks)), now)
 
     if options.dry_run:
         ledger = host.ledger()
@@ -130,31 +136,51 @@ def lift(
 
 
 def expire(host: Host, options: Options) -> Changed:
-    """End the blocks whose time is over, and apply."""
+    """Record the end of expired blocks, and apply.
+
+    Blocks that a wrong clock ended go on, and records that were kept long enough are removed.
+    """
     time = host.time()
+    ends = _ends(host.ledger(), host, time)
     if options.dry_run:
-        ledger = host.ledger()
-        return Changed(tuple(_expired(ledger, time)), apply.preview(host, ledger))
-    ended: list[Block] = []
-    if _expired(host.ledger(), time):
+        return Changed(tuple(ends.expired), apply.preview(host, host.ledger()))
+    if any((ends.expired, ends.resumed, ends.removed)):
         with _ledger_lock(host):
             ledger = host.ledger()
-            # Again, because someone may have renewed one in between.
-            ended = _expired(ledger, time)
-            if ended:
-                removals.announce(host, "expire", ended)
-                rest = ledger.blocks.lifted(block.destination for block in ended)
-                ledger_file.save(host.config.ledger, replace(ledger, blocks=rest))
-    return Changed(tuple(ended), apply.apply(host))
+            # Again, because another exitpol may have renewed one in between.
+            ends = _ends(ledger, host, time)
+            removals.announce(host, "expire", ends.expired)
+            blocks = ledger.blocks.resumed(time.now)
+            blocks = blocks.expired((block.destination for block in ends.expired), time.now)
+            blocks = blocks.without(block.destination for block in ends.removed)
+            if blocks != ledger.blocks:
+                ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
+            history.append(host.history_path, "resume", ends.resumed, time.now, host.who)
+    return Changed(tuple(ends.expired), apply.apply(host))
 
 
-def _expired(ledger: Ledger, time: Time) -> list[Block]:
-    """Return the blocks whose time is over, as far as the clock is trusted."""
-    return [
-        block
-        for block in ledger.blocks
-        if block.ended is None and block.has_ended(time.now) and not time.enforces(block)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What a tick changes in the ledger."""
+
+    expired: list[Block]
+    """Blocks whose end has come."""
+    resumed: list[Block]
+    """Blocks that a wrong clock ended."""
+    removed: list[Block]
+    """Ended blocks whose record was kept long enough."""
+
+
+def _ends(ledger: Ledger, host: Host, time: Time) -> _Ends:
+    """Return what a tick changes, as far as the clock is trusted."""
+    last = observed.load(host.state_path)
+    retention = Retention() if last is None else last.retention
+    ended = [b for b in ledger.blocks if b.has_ended(time.now) and not time.enforces(b)]
+    return _Ends(
+        [block for block in ended if block.ended is None],
+        list(ledger.blocks.resumable(time.now)),
+        [block for block in ended if block.ended is not None and retention.is_over(block)],
+    )
 
 
 @dataclass(frozen=True, slots=True)

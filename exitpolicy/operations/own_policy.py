@@ -6,6 +6,7 @@ interface addresses, which Tor adds by itself, do not count.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -159,8 +160,13 @@ def _replaced(
 def _compare(host: Host, observed: _Observed, accepted: Values) -> Difference:
     if accepted == observed.values:
         return Difference((), ())
-    # Tor may still run the rule of a block that has ended since: it is not an own rule.
-    blocked = [block.destination for block in host.ledger().blocks]
+    # Tor may still run the rule of a block that has just ended: it is not an own rule.
+    recently = host.clock() - timedelta(hours=1)
+    blocked = [
+        block.destination
+        for block in host.ledger().blocks
+        if block.ended is None or block.ended > recently
+    ]
     return compare(
         own_policies.rules_of(accepted, _path(host)),
         own_policies.rules_of(observed.values, _path(host)),

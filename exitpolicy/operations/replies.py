@@ -70,7 +70,8 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
     A complaint names a block by its destination only: an address of the complaint is in the block.
     Raises NoSuchBlockError for a name without a block.
     """
-    blocks = host.ledger().blocks
+    now = host.clock()
+    blocks = Blocks.of(block for block in host.ledger().blocks if not block.has_ended(now))
     past = list(history.read(host.history_path))
     found: dict[Block, None] = {}
     ended: dict[str, history.Change] = {}

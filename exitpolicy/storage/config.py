@@ -40,8 +40,8 @@ _RELAY_KEYS: Final = (
 _OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
-_UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.service")
-_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?")
+_UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.service"
+_USER: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ def _reload_method(text: str, base: Path) -> Reload:
     method, _, target = text.partition(":")
     if text == "control":
         return ReloadByControl()
-    if method == "systemd" and _UNIT.fullmatch(target):
+    if method == "systemd" and re.fullmatch(_UNIT, target):
         return ReloadUnit(target)
     if method == "pid" and target:
         return ReloadPid(base / _path(target))
@@ -335,7 +335,7 @@ def _reload_method(text: str, base: Path) -> Reload:
 
 def _user(text: str) -> str:
     """Return the name of a user, which no program takes for an option. Raises UsageError."""
-    if not _USER.fullmatch(text):
+    if not re.fullmatch(_USER, text):
         raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
     return text
 

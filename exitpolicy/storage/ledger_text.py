@@ -18,8 +18,15 @@ from exitpolicy.core.block import MAX_TEXT, Block, Blocks, checked_text
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.durations import parse_end, parse_start, parse_time, until_text
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.storage import base_policies
-from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, Text, quoted
+from exitpolicy.storage.yaml_document import (
+    Document,
+    Fields,
+    Items,
+    Node,
+    Text,
+    is_unescaped,
+    quoted,
+)
 
 VERSION: Final = "2"
 
@@ -180,6 +187,9 @@ def _head(document: Document) -> tuple[Fields, str, str | None]:
 def _policy(document: Document, node: Node | None) -> str | None:
     if node is None or not (name := document.text(node, "policy")):
         return None
+    # Imported here, because few ledgers name one.
+    from exitpolicy.storage import base_policies  # noqa: PLC0415
+
     if name not in base_policies.names():
         raise document.error(
             node.line,
@@ -270,12 +280,14 @@ def _checked_name(key: str, text: str) -> str:
 
 # The lines that exitpol writes are read with one expression instead of a YAML parser, which takes a
 # third of the time. What it does not match, or what stands anywhere else, is read as YAML.
-_SAFE: Final = r"[ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]*"
+# Sets of ASCII characters alone: one with ranges beyond takes 50 ms to compile. What is not ASCII
+# is checked apart.
+_PRINTED: Final = r'[^"\\\x00-\x1f\x7f]*'
 _ESCAPE: Final = r'\\(?:["\\n]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})'
-_CHARACTERS: Final = rf"{_SAFE}(?:{_ESCAPE}{_SAFE})*"
+_CHARACTERS: Final = rf"{_PRINTED}(?:{_ESCAPE}{_PRINTED})*"
 _STRING: Final = rf'"({_CHARACTERS})"'
 _LIST: Final = rf'\[("{_CHARACTERS}"(?:, "{_CHARACTERS}")*)\]'
-_PLAIN: Final = r'"([^"\\\x00-\x1f\x7f-\U0010ffff]*)"'
+_PLAIN: Final = r'"([ !#-\[\]-~]*)"'
 _WRITTEN: Final = re.compile(
     rf"^- (\{{destination: {_PLAIN}, since: {_PLAIN}, until: {_PLAIN}"
     rf"(?:, reason: {_STRING})?(?:, reference: {_STRING})?"
@@ -301,7 +313,7 @@ def _read_written(name: str, content: bytes) -> Source | None:
     except UnicodeDecodeError:
         return None
     lines = list(_WRITTEN.finditer(text))
-    if not lines or _OTHER_BREAKS.search(text):
+    if not lines or _OTHER_BREAKS.search(text) or not is_unescaped(text):
         return None
     try:
         rest = Document(name, _WRITTEN.sub(lambda match: "#" * len(match[0]), text).encode())

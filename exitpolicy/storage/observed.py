@@ -1,19 +1,22 @@
-"""What was observed last, beside the ledger: for the timer, and for `list`.
+"""The last observation, in a file beside the ledger: for the timer, and for `list`.
 
-Nothing here is wanted, installed or enforced: it may be lost at any time, and the next apply
-writes it again. The head of the file is read by exitpolicy.tick, which describes it.
+This is neither the desired, the installed nor the enforced state. It may be lost at any time, and
+the next apply writes it again. exitpolicy.tick reads the head of the file, and describes it.
 """
 
-import time
+import time as system_time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
 from exitpolicy import tick
-from exitpolicy.core.block import State
+from exitpolicy.core.block import Blocks, State
+from exitpolicy.core.clock import Time
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.retention import Retention
 from exitpolicy.storage import files
 
 MAX_BYTES: Final = 64_000_000
@@ -31,46 +34,54 @@ class Moment:
     @classmethod
     def now(cls) -> "Moment":
         """Return the present moment."""
-        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        clock = getattr(system_time, "CLOCK_BOOTTIME", system_time.CLOCK_MONOTONIC)
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             boot = "-"
-        return cls(boot, time.clock_gettime(clock))
+        return cls(boot, system_time.clock_gettime(clock))
 
     def is_after(self, other: "Moment") -> bool:
         """Tell whether this moment is later than another one since the same start."""
         return self.boot == other.boot and self.seconds > other.seconds
 
+    def since(self, other: "Moment | None") -> float:
+        """Return the seconds of running time that have passed at least since another moment."""
+        if other is None:
+            return 0.0
+        return self.seconds - other.seconds if self.boot == other.boot else self.seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The result of the last apply that talked to Tor, or tried to."""
+    """The result of the last apply that reached Tor, or tried to."""
 
     applied: float
     """When, in Unix time."""
     next_change: float | None
     """When the next block begins or ends, in Unix time; None for never."""
     settled: bool
-    """Whether wanted, installed and enforced were seen to be equal."""
+    """Whether the desired, installed and enforced state were observed to be equal."""
     watched: Mapping[str, str]
-    """Files that were read for it, with their fingerprint (tick.fingerprint)."""
+    """The files that it depends on, with their fingerprint (tick.fingerprint)."""
     reloaded: float = 0.0
     """When Tor was last told to reload, in Unix time."""
     trusted: float | None = None
-    """The latest time that was believed (leap.Time), in Unix time."""
+    """The latest trusted time (core.clock.Time), in Unix time."""
     leapt: float | None = None
-    """When the clock was first seen to have leapt, in Unix time."""
+    """What the clock said when its jump was first seen, in Unix time."""
     begun: Moment | None = None
     """When the observation began."""
     fatal: Mapping[str, str] = field(default_factory=dict)
     """For each relay that ended in its last reload, the fingerprint of its files."""
     states: Mapping[str, str] = field(default_factory=dict)
-    """The state in which each block in force was seen, by the destination's canonical text."""
+    """The observed state of each block in force, by the destination's canonical text."""
+    retention: Retention = field(default_factory=Retention)
+    """The running time since blocks ended."""
 
     @property
     def when(self) -> datetime:
-        """When Tor was looked at."""
+        """When Tor was observed."""
         return datetime.fromtimestamp(self.applied, UTC)
 
 
@@ -80,12 +91,19 @@ def path_beside(ledger: Path) -> Path:
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
-    """Return what tells whether any of the files has changed, to be taken before reading them."""
+    """Return the fingerprints by which a later change is noticed. Take them before reading."""
     return {str(path): tick.fingerprint(str(path)) for path in paths}
 
 
+def retention(last: Observation | None, now: Moment, blocks: Blocks, time: Time) -> Retention:
+    """Return the running time since blocks ended, one observation after `last`."""
+    if last is None:
+        return Retention().observed(0.0, blocks, time)
+    return last.retention.observed(now.since(last.begun), blocks, time)
+
+
 def save(path: Path, observation: Observation) -> None:
-    """Write the state. Raises InvalidFileError."""
+    """Write the observation. Raises InvalidFileError."""
     lines = [
         "version 1",
         f"applied {observation.applied:.3f}",
@@ -101,13 +119,15 @@ def save(path: Path, observation: Observation) -> None:
         lines.append(f"leapt {observation.leapt:.3f}")
     if observation.begun is not None:
         lines.append(f"begun {observation.begun.boot} {observation.begun.seconds:.6f}")
+    lines.append(f"running {observation.retention.seconds:.3f}")
+    lines += (f"ended {at:.3f} {record}" for record, at in observation.retention.seen.items())
     lines += (f"fatal {mark} {name}" for name, mark in observation.fatal.items())
     lines += (f"state {state} {name}" for name, state in observation.states.items())
     files.replace(path, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 
 
 def load(path: Path) -> Observation | None:
-    """Return the last observation; None if there is none that can be understood."""
+    """Return the last observation; None if there is none, or none that can be read."""
     try:
         text = files.read_own(path, "state", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, InvalidFileError):
@@ -115,6 +135,7 @@ def load(path: Path) -> Observation | None:
     words: dict[str, str] = {}
     watched: dict[str, str] = {}
     states: dict[str, str] = {}
+    ended: dict[str, float] = {}
     fatal: dict[str, str] = {}
     try:
         # Not splitlines(), which also splits at what may stand in a path.
@@ -123,6 +144,9 @@ def load(path: Path) -> Observation | None:
             if key == "state":
                 state, name = value.split(" ", 1)
                 states[name] = State(state)
+            elif key == "ended":
+                at, record = value.split(" ", 1)
+                ended[record] = _seconds(at)
             elif key == "fatal":
                 mark, name = value.split(" ", 1)
                 fatal[name] = mark
@@ -144,6 +168,7 @@ def load(path: Path) -> Observation | None:
             begun=_begun(words["begun"]) if "begun" in words else None,
             fatal=fatal,
             states=states,
+            retention=Retention(_seconds(words.get("running", "0")), ended),
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
@@ -152,7 +177,14 @@ def load(path: Path) -> Observation | None:
 def _begun(text: str) -> Moment:
     """Return a moment of running time. Raises ValueError."""
     boot, seconds = text.split(" ")
-    return Moment(boot, float(seconds))
+    return Moment(boot, _seconds(seconds))
+
+
+def _seconds(text: str) -> float:
+    """Return a duration that can be added and compared. Raises ValueError."""
+    if not isfinite(seconds := float(text)):
+        raise ValueError(text)
+    return seconds
 
 
 def _moment(text: str) -> float:

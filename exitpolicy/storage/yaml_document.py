@@ -20,7 +20,7 @@ _Loader: Any = getattr(yaml, "CLoader", yaml.Loader)
 MAX_DEPTH: Final = 8
 
 # The C parser refuses them itself.
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = "[\ud800-\udfff]"
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ class Document:
         if kind is yaml.ScalarEvent:
             if event.anchor is not None or event.tag is not None:
                 self._refuse(event, "anchors and tags have no meaning here")
-            if not event.value.isascii() and _SURROGATE.search(event.value):
+            if not event.value.isascii() and re.search(_SURROGATE, event.value):
                 self._refuse(event, "an escape that stands for no character")
             return Text(event.value, line, event.start_mark.index, event.end_mark.index)
         if kind is yaml.AliasEvent:
@@ -197,12 +197,20 @@ _NODES: Final = (
 
 
 # What stays is printable in YAML and harmless in a terminal.
-_UNSAFE: Final = re.compile(r"[^ !#-\[\]-~\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef]")
+_UNESCAPED: Final = r"\u00a1-\u1fff\u3001-\ud7ff\uf900-\ufefe\uff00-\uffef"
+"""The characters beyond ASCII that are written as they are."""
+
+
+def is_unescaped(text: str) -> bool:
+    """Tell whether `quoted` writes all characters beyond ASCII as they are."""
+    # Compiled when it is needed, which takes 8 ms.
+    return text.isascii() or not re.search(rf"[^\x00-\x7f{_UNESCAPED}]", text)
 
 
 def quoted(text: str) -> str:
     """Return a YAML double-quoted scalar on one line (YAML 1.1, section 5.7)."""
-    return f'"{_UNSAFE.sub(_escape, text)}"'
+    unsafe = r"[^ !#-\[\]-~]" if text.isascii() else rf"[^ !#-\[\]-~{_UNESCAPED}]"
+    return f'"{re.sub(unsafe, _escape, text)}"'
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -101,7 +101,7 @@ class Control:
         So the cookie is never sent, and whoever does not know it learns nothing.
         """
         try:
-            cookie = cookie_file.read(cookies, {0, os.geteuid(), self.peer.uid})
+            known = cookie_file.read_all(cookies, {0, os.geteuid(), self.peer.uid})
         except cookie_file.CookieError as error:
             raise _locked_out(relay, str(error), error.hint) from error
         nonce = os.urandom(32)
@@ -109,16 +109,17 @@ class Control:
             answer = self._ask(f"AUTHCHALLENGE SAFECOOKIE {nonce.hex()}", "AUTHCHALLENGE")
         except NotAnsweredError as error:
             raise unreachable(self._name, str(error)) from error
-        server_nonce = answer.server_nonce or b""
-        message = cookie + nonce + server_nonce
-        if not hmac.compare_digest(_hmac(_SERVER_KEY, message), answer.server_hash or b""):
-            raise _locked_out(
-                relay,
-                f"it does not know the cookie in {cookies[0]}",
-                "restart Tor, which writes it anew; or name its defaults_torrc in the config",
-            )
-        command = f"AUTHENTICATE {_hmac(_CLIENT_KEY, message).hex()}"
-        self._login(relay, command, "its cookie is another", "restart Tor")
+        proof = answer.server_hash or b""
+        for message in (cookie + nonce + (answer.server_nonce or b"") for cookie in known):
+            if hmac.compare_digest(_hmac(_SERVER_KEY, message), proof):
+                command = f"AUTHENTICATE {_hmac(_CLIENT_KEY, message).hex()}"
+                self._login(relay, command, "its cookie is another", "restart Tor")
+                return
+        raise _locked_out(
+            relay,
+            f"it does not know the cookie in {' or '.join(str(path) for path in cookies)}",
+            "restart Tor, which writes it anew; or name its defaults_torrc in the config",
+        )
 
     def _login(
         self, relay: Relay, command: str, refused: str, hint: str = "exitpol doctor"

@@ -20,38 +20,53 @@ class CookieError(Exception):
         self.hint = hint
 
 
-def read(paths: Sequence[Path], owners: Collection[int]) -> bytes:
-    """Return the cookie in the first of the paths that exists.
+def read_all(paths: Sequence[Path], owners: Collection[int]) -> list[bytes]:
+    """Return the cookies in those of the paths that exist and hold one, at least one of them.
 
-    It must be a regular file of 32 bytes that belongs to one of `owners` (user numbers). Raises
-    CookieError.
+    A cookie is a regular file of 32 bytes that belongs to one of `owners` (user numbers). Raises
+    CookieError, about the first that is none.
     """
+    found: list[bytes] = []
+    problems: list[CookieError] = []
     for path in paths:
         try:
-            # A FIFO must not hold us up, and a link must not lead elsewhere.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(path, flags)
-        except FileNotFoundError:
+            cookie = _read(path, owners)
+        except CookieError as error:
+            problems.append(error)
             continue
-        except OSError as error:
-            hint = "run exitpol as root" if isinstance(error, PermissionError) else "restart Tor"
-            raise CookieError(
-                f"its cookie {path} may not be read: {error.strerror}", hint
-            ) from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise CookieError(f"its cookie {path} is not a regular file", "restart Tor")
-            if found.st_uid not in owners:
-                name = users.name_of(found.st_uid)
-                raise CookieError(f"its cookie {path} belongs to user {name}", "restart Tor")
-            content = file.read(SIZE + 1)
-        if len(content) != SIZE:
-            raise CookieError(f"its cookie {path} has the wrong size", "restart Tor")
-        return content
+        if cookie is not None:
+            found.append(cookie)
+    if found:
+        return found
+    if problems:
+        raise problems[0]
     named = " or ".join(str(path) for path in paths)
     raise CookieError(
         f"there is no cookie in {named}",
         "write CookieAuthentication 1 into the torrc and restart Tor; where Tor was started with"
         " another --defaults-torrc, name it in the config: defaults_torrc",
     )
+
+
+def _read(path: Path, owners: Collection[int]) -> bytes | None:
+    """Return the cookie at a path; None if there is no file. Raises CookieError."""
+    try:
+        # A FIFO must not hold us up, and a link must not lead elsewhere.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = "run exitpol as root" if isinstance(error, PermissionError) else "restart Tor"
+        raise CookieError(f"its cookie {path} may not be read: {error.strerror}", hint) from error
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise CookieError(f"its cookie {path} is not a regular file", "restart Tor")
+        if found.st_uid not in owners:
+            name = users.name_of(found.st_uid)
+            raise CookieError(f"its cookie {path} belongs to user {name}", "restart Tor")
+        content = file.read(SIZE + 1)
+    if len(content) != SIZE:
+        raise CookieError(f"its cookie {path} has the wrong size", "restart Tor")
+    return content

@@ -5,7 +5,7 @@ comes from the config, the torrc and the defaults-torrc, never from the answers.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ class Declared:
     uid: int | None
     """The user that Tor runs as; None if the files do not say."""
     cookies: tuple[Path, ...]
-    """Where its cookie may be, the likeliest first."""
+    """Where its cookie may be, the likeliest first: the files may have changed since its start."""
 
     @property
     def peers(self) -> frozenset[int]:
@@ -39,23 +39,21 @@ def declared(relay: Relay, defaults: Path | None = None) -> Declared:
     A file that cannot be read says nothing here: it is reported where Tor reads it.
     """
     found: dict[str, list[str]] = {}
-    for path in (defaults or discovery.defaults_torrc(relay), relay.torrc):
+    cookies: list[Path] = []
+    for path in (relay.torrc, defaults or discovery.defaults_torrc(relay)):
         if path is not None:
             try:
-                found.update(torrc.values(path, _NAMES))
+                values = torrc.values(path, _NAMES)
             except InvalidFileError:
                 continue
+            found = {**values, **found}
+            cookie = _last_path(values.get("cookieauthfile"))
+            if cookie is not None:
+                cookies.append(cookie)
     directory = _last_path(found.get("datadirectory"))
     uid = _uid(relay, found.get("user"), directory)
-    cookie = _last_path(found.get("cookieauthfile"))
-    if cookie is not None:
-        return Declared(uid, (cookie,))
-    return Declared(uid, tuple(path / _COOKIE for path in _data_directories(uid, directory)))
-
-
-def with_user(known: Declared, uid: int) -> Declared:
-    """Return the same with the user that Tor runs as."""
-    return replace(known, uid=uid)
+    cookies += [path / _COOKIE for path in _data_directories(uid, directory)]
+    return Declared(uid, tuple(dict.fromkeys(cookies)))
 
 
 def _uid(relay: Relay, names: list[str] | None, directory: Path | None) -> int | None:

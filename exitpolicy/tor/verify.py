@@ -22,7 +22,11 @@ SECONDS: Final = 120.0
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
-_UNREADABLE: Final = 'for path; do test -r "$path" || printf "%s\\0" "$path"; done'
+_UNREADABLE: Final = """\
+for path; do
+  case $path in */) test -x "$path" ;; *) test -r "$path" ;; esac || printf '%s\\0' "$path"
+done
+"""
 """For sh(1)."""
 
 OptionLine = tuple[str, str]

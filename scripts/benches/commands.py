@@ -29,6 +29,7 @@ from exitpolicy.storage import base_policies, ledger_file
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import verify
 from exitpolicy.tor.control import connect
+from exitpolicy.tor.invocation import of_relay
 from tests.harness.host import ExitHost, host_maker
 from tests.harness.tor import Tor
 
@@ -139,7 +140,7 @@ def _tor_alone(tor: Tor, fragment: Path, address: str) -> float:
     """Return the seconds of one verification, the reload, and the wait until it is enforced."""
     time.sleep(1.2)
     text = fragment.read_text()
-    invocation = verify.of_host(None)
+    invocation = of_relay(tor.relay)
     with connect(tor.relay, 60) as control:
         before = control.get_info("exit-policy/full")
         began = time.perf_counter()

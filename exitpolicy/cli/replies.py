@@ -1,0 +1,176 @@
+"""The command `reply`: the answer to a complaint."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from exitpolicy.cli import output
+from exitpolicy.cli.arguments import Json, the_host
+from exitpolicy.cli.complaints import complaint_bytes
+from exitpolicy.cli.output import note, say_json
+from exitpolicy.core.errors import ExitCode, UsageError
+
+# Typer reads these at run time, to list the choices in the help.
+from exitpolicy.reply.facts import Kind, Language, Paragraph, Recipient
+
+if TYPE_CHECKING:
+    from exitpolicy.complaint import Complaint
+    from exitpolicy.operations.replies import Subject
+    from exitpolicy.reply import select
+    from exitpolicy.reply.compose import Letter
+    from exitpolicy.reply.facts import ReplyFacts
+
+TemplateName = Literal[Kind, Paragraph]
+
+
+def reply(
+    about: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE] [REFERENCE|DEST]...",
+            help="The complaint; the ticket or destination of blocks that the answer may name.",
+        ),
+    ] = None,
+    lang: Annotated[
+        Language | None, typer.Option(help="The language; that of the complaint if left out.")
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="The kind of letter; that of the complaint if left out.")
+    ] = None,
+    to: Annotated[
+        Recipient | None, typer.Option(help="Whom it is written for; who wrote if left out.")
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The mail address it goes to; else the sender's."),
+    ] = None,
+    eml: Annotated[
+        bool, typer.Option("--eml", help="Write a mail with all headers of an answer.")
+    ] = False,
+    template: Annotated[
+        TemplateName | None,
+        typer.Option(help="Print this letter or paragraph as it is in use, to change it."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write the answer to a complaint, ready to send. It states only what is true.
+
+    Example: exitpol reply report.eml --lang it
+    """
+    from exitpolicy.operations import complaints, replies
+
+    if template is not None:
+        output.say_text(replies.template_text(template, lang or "en"))
+        return ExitCode.DONE
+    files, names = _files_and_names(about or [])
+    if not files and not names:
+        raise UsageError("nothing to answer is named", hint="name a FILE, a REFERENCE or a DEST")
+    if len(files) > 1:
+        raise UsageError("an answer is to one complaint", hint="name one FILE")
+    host = the_host()
+    read = complaints.read(host, complaint_bytes(files[0])) if files else None
+    subject = replies.subject(host, read, names)
+    address = _addressee(read, recipient, needed=eml or as_json)
+    answer = replies.answer(host, subject, replies.Choices(kind, lang, to, address))
+    letter = answer.letter
+    if as_json:
+        say_json(
+            kind=answer.kind,
+            language=answer.language,
+            to=answer.facts.recipient,
+            subject=letter.subject,
+            body=letter.body,
+            headers=dict(letter.headers),
+        )
+    elif eml:
+        _write_mail(letter)
+    else:
+        output.say_text(str(letter))
+    _warn_of_blocks(subject, answer.facts, about or [])
+    return ExitCode.DONE
+
+
+def _files_and_names(about: Sequence[str]) -> tuple[list[str], list[str]]:
+    files = [name for name in about if name == "-" or Path(name).is_file()]
+    return files, [name for name in about if name not in files]
+
+
+def _write_mail(letter: "Letter") -> None:
+    from email.utils import make_msgid
+
+    from exitpolicy.reply.mail import as_eml
+
+    mail = as_eml(letter, date=datetime.now(UTC), message_id=make_msgid())
+    output.say_exact(mail.decode("ascii"))
+
+
+def _addressee(read: "Complaint | None", named: str | None, *, needed: bool) -> str | None:
+    """Return the mail address that the answer goes to; ask where it is in doubt and needed.
+
+    Raises UsageError where there is no terminal to ask on.
+    """
+    from exitpolicy.core.mail_addresses import is_mail_address, shown_domain
+    from exitpolicy.reply import select
+
+    if named is not None and not is_mail_address(named):
+        raise UsageError(
+            f"{named} is no mail address", hint="write it bare: --recipient a@b.example"
+        )
+    found = named
+    if named is None and read is not None:
+        found_or_doubt = select.address_of(read.envelope)
+        if isinstance(found_or_doubt, select.Doubt):
+            found = _settle(found_or_doubt, needed=needed)
+        else:
+            found = found_or_doubt
+    if found is not None and (shown := shown_domain(found)) is not None:
+        output.warn(f"{found}: mail programs may show its domain as {shown}")
+    return found
+
+
+def _settle(doubt: "select.Doubt", *, needed: bool) -> str | None:
+    choices = [_with_shown_domain(address) for address in doubt.addresses]
+    if not needed:
+        output.warn(f"{doubt.text}; before you send it, decide who gets it: {', '.join(choices)}")
+        return None
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{doubt.text}, and there is no terminal to ask which one gets the answer",
+            hint="add --recipient ADDRESS; the addresses are " + (", ".join(choices) or "unknown"),
+        )
+    output.warn(doubt.text)
+    for number, choice in enumerate(choices, start=1):
+        note(f"{number}. {choice}")
+    answer = str(typer.prompt(f"Answer to which? (1-{len(choices)})", err=True)).strip()
+    if not (answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(choices)):
+        raise UsageError(f"{answer!r} is none of the numbers", hint="add --recipient ADDRESS")
+    return doubt.addresses[int(answer) - 1]
+
+
+def _with_shown_domain(address: str) -> str:
+    from exitpolicy.core.mail_addresses import shown_domain
+
+    shown = shown_domain(address)
+    return address if shown is None else f"{address} (shown as {shown})"
+
+
+def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:
+    """Warn of blocks that the answer does not name, or does not claim."""
+    if subject.withheld:
+        tickets = list(dict.fromkeys(block.reference for block in subject.withheld))
+        output.warn(
+            f"not in the letter, because the complaint does not name the destination of"
+            f" {', '.join(tickets)}:"
+            f" {', '.join(str(block.destination) for block in subject.withheld)}"
+        )
+        note("hint: if the reporter may know them: exitpol reply " + shlex.join([*about, *tickets]))
+    pending = [block.destination for block in facts.blocks if not block.live]
+    if pending:
+        output.warn(
+            f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
+        )

@@ -1,0 +1,241 @@
+"""Files are read with the rights and the mounts of the relay's Tor: root sees more than it does."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.rule import parse_rule
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import fragment, inspect, invocation, users
+from exitpolicy.tor.mounts import Mounts
+from tests.harness.host import ExitHost
+from tests.harness.tor import Tor, wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.tor]
+
+USER = "nobody"
+UNSHARE = shutil.which("unshare") or ""
+RULES = parse_rule("reject 203.0.113.7:*")
+
+
+def openable(folder: Path) -> None:
+    """Let every user into a folder."""
+    for part in (folder, *folder.parents):
+        mode = part.stat().st_mode
+        if not mode & 0o001:
+            part.chmod(mode & 0o7777 | 0o011)
+
+
+class UserTor(Tor):
+    """A Tor that runs as another user than root, by its torrc or from its start on."""
+
+    def prepare(self) -> None:
+        """Write the files; what Tor writes belongs to its user."""
+        super().prepare()
+        openable(self.folder)
+        owner = pwd.getpwnam(USER)
+        for name in ("log", "pid"):
+            (self.folder / name).touch()
+        for name in ("data", "control", "log", "pid"):
+            os.chown(self.folder / name, owner.pw_uid, owner.pw_gid)
+
+    def ended(self) -> bool:
+        """Tell whether the process ends within a second."""
+        assert self.process is not None
+        try:
+            return self.process.wait(1) is not None
+        except subprocess.TimeoutExpired:
+            return False
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[tuple[UserTor, Relay]]:
+    """Give a running Tor of another user, and the relay with its fragment."""
+    path = tmp_path / "conf" / "exitpol.conf"
+    path.parent.mkdir()
+    path.write_text(fragment.render(()))
+    tor = UserTor.alone(
+        tmp_path / "tor",
+        ["ExitRelay 1", f"User {USER}", f"%include {path}", f"%include {tmp_path}/tor/more"],
+    )
+    tor.prepare()
+    (tor.folder / "more").write_text("# more\n")
+    tor.start()
+    try:
+        yield tor, replace(tor.relay, fragment=path)
+    finally:
+        tor.stop()
+
+
+def seen(relay: Relay, *, staged: bool = False) -> View:
+    """Inspect a relay with a block as candidate, in a file if `staged`."""
+    text = fragment.render(RULES)
+    content = fragment.stage(relay.fragment, text) if staged else text
+    return inspect.inspect_relay(relay, inspect.Candidate(relay.fragment, content, RULES))
+
+
+Change = Callable[[UserTor, Relay], Path]
+
+
+def close_torrc(tor: UserTor, _relay: Relay) -> Path:
+    """Let only root read the torrc."""
+    tor.torrc.chmod(0o600)
+    return tor.torrc
+
+
+def close_include(tor: UserTor, _relay: Relay) -> Path:
+    """Let only root read a file that the torrc includes."""
+    (tor.folder / "more").chmod(0o600)
+    return tor.folder / "more"
+
+
+def close_folder_of_fragment(_tor: UserTor, relay: Relay) -> Path:
+    """Let only root enter the folder of the fragment."""
+    relay.fragment.parent.chmod(0o700)
+    return relay.fragment.parent
+
+
+def close_folder_of_torrc(tor: UserTor, _relay: Relay) -> Path:
+    """Let only root enter the folder of the torrc."""
+    tor.folder.chmod(0o700)
+    return tor.folder
+
+
+@pytest.mark.parametrize(
+    "change", [close_torrc, close_include, close_folder_of_fragment, close_folder_of_torrc]
+)
+@pytest.mark.parametrize("staged", [False, True])
+def test_what_only_root_can_read_is_refused(
+    relay: tuple[UserTor, Relay], change: Change, *, staged: bool
+) -> None:
+    """It is named, and the same files are good again when Tor's user can read them."""
+    tor, known = relay
+    assert seen(known, staged=staged).broken is None
+    closed = change(tor, known)
+    mode = closed.stat().st_mode
+    view = seen(known, staged=staged)
+    assert view.broken is not None
+    assert str(closed) in f"{view.broken} {view.broken.hint}"
+    assert "Tor's user nobody" in str(view.broken)
+    closed.chmod(mode | 0o055)
+    assert seen(known, staged=staged).broken is None
+
+
+def test_reload_of_what_only_root_can_read_ends_tor(relay: tuple[UserTor, Relay]) -> None:
+    """This is what is prevented: verification as root would have accepted it."""
+    tor, known = relay
+    (tor.folder / "more").write_text("ExitPolicy reject *:25\n")
+    close_include(tor, known)
+    assert tor.verifies().returncode == 0
+    assert seen(known).broken is not None
+    with tor.control() as control, pytest.raises(Exception, match="closed the control"):
+        control.ask("SIGNAL RELOAD")
+    assert tor.ended()
+
+
+def test_fragment_that_only_root_can_read_is_staged_for_all(relay: tuple[UserTor, Relay]) -> None:
+    """Its mode does not stand in the way of the next one."""
+    tor, known = relay
+    assert fragment.is_public(known.fragment)
+    known.fragment.chmod(0o600)
+    assert not fragment.is_public(known.fragment)
+    assert seen(known, staged=True).broken is None
+    present = inspect.Candidate(known.fragment, known.fragment, ())
+    assert "cannot read" in str(inspect.inspect_relay(known, present).broken)
+    assert tor.alive
+
+
+def test_tor_without_a_user_line_is_known_by_its_data(tmp_path: Path) -> None:
+    """A unit's `User=` starts Tor as its user: neither the torrc nor a `User` line says who."""
+    tor = UserTor.alone(tmp_path / "tor", ["ExitRelay 1"], "default")
+    tor.prepare()
+    owner = users.by_name(USER)
+    assert owner is not None
+    tor.process = subprocess.Popen(
+        [*tor.command, "--quiet"], user=owner.uid, group=owner.gid, extra_groups=[]
+    )
+    try:
+        wait_until(lambda: tor.cookie.exists() and tor.has_policy())
+        host = ExitHost(tmp_path, [tor])
+        assert host.run("init").code == 0
+        done = host.run("block", "203.0.113.7", "--until", "1d")
+        assert (done.code, done.err) == (0, "")
+        assert "live" in done.out
+    finally:
+        tor.stop()
+
+
+def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]) -> None:
+    """Of a running Tor by its process, of one that is down by its files."""
+    tor, known = relay
+    assert tor.process is not None
+    uid = pwd.getpwnam(USER).pw_uid
+    for pid in (tor.process.pid, 0):
+        found = invocation.of_relay(known, pid)
+        assert found.user is not None
+        assert found.user.uid == uid
+        assert found.drops_user
+    who = invocation.run_as(users.by_uid(uid), ["/usr/bin/id", "-u"], "", 10)
+    assert who.stdout == f"{uid}\n"
+
+
+@pytest.mark.skipif(not UNSHARE, reason="util-linux is missing")
+def test_file_behind_a_mount_of_the_service_is_refused(tmp_path: Path) -> None:
+    """PrivateTmp and ProtectHome: what we verify there is not what Tor reads."""
+    masked = tmp_path / "masked"
+    masked.mkdir()
+    path = masked / "exitpol.conf"
+    path.write_text(fragment.render(()))
+    tor = Tor.alone(tmp_path / "tor", ["ExitRelay 1", f"%include {path}"])
+    tor.prepare()
+    script = 'mount -t tmpfs none "$1" && : > "$2" && shift 2 && exec "$@"'
+    tor.process = subprocess.Popen(
+        [UNSHARE, "--mount", "sh", "-c", script, "sh", str(masked), str(path), *tor.command]
+    )
+    try:
+        wait_until(lambda: tor.cookie.exists() and tor.has_policy())
+        known = replace(tor.relay, fragment=path)
+        broken = seen(known).broken
+        assert broken is not None
+        assert f"{path} is not the file that Tor sees there" in str(broken)
+        for outside in (tmp_path / "other.conf", Path("/etc/tor/exitpol.conf")):
+            assert inspect.hidden_from_tor(known, outside) is None
+        assert inspect.hidden_from_tor(known, masked / "new.conf") is not None
+    finally:
+        tor.stop()
+
+
+MOUNTS = b"""\
+20 1 8:1 / / rw - ext4 /dev/sda1 rw
+21 20 0:5 / /proc rw - proc proc rw
+22 20 8:1 /etc/tor /etc/tor ro - ext4 /dev/sda1 rw
+23 20 8:1 /tmp/private-x/tmp /tmp rw - ext4 /dev/sda1 rw
+24 20 0:30 / /home ro - tmpfs tmpfs ro
+25 24 0:31 / /home ro - tmpfs tmpfs ro
+26 20 8:2 / /srv/with\\040blank rw - ext4 /dev/sda2 rw
+27 20 0:32 / /srv rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/", ("8:1", "/")),
+        ("/etc/passwd", ("8:1", "/etc/passwd")),
+        ("/etc/tor/torrc", ("8:1", "/etc/tor/torrc")),
+        ("/tmp/torrc", ("8:1", "/tmp/private-x/tmp/torrc")),
+        ("/home/a/torrc", ("0:31", "/a/torrc")),
+        ("/srv/x", ("0:32", "/x")),
+        ("/srv/with blank/x", ("0:32", "/with blank/x")),
+    ],
+)
+def test_mounts_are_read_as_the_kernel_follows_them(path: str, where: tuple[str, str]) -> None:
+    """A bind mount shows the same file; a later mount hides the one below it."""
+    assert Mounts(MOUNTS).locate(path) == where
