@@ -74,6 +74,20 @@ def test_a_policy_that_is_put_back_is_no_change_any_more(make_host: HostMaker) -
     assert said == ["default: no longer accepted: *:443", "default: as accepted before"] * 2
 
 
+def test_a_file_that_is_put_back_is_no_change_at_run_time(make_host: HostMaker) -> None:
+    """The tick reloads Tor with the corrected file, and says only that all is as accepted."""
+    host = make_host(WEB)
+    edit(host, "ExitPolicy accept *4:443", "#ExitPolicy accept *4:443")
+    assert host.run("expire").code == 3
+    text = host.tor.torrc.read_text()
+    host.tor.torrc.write_text(text.replace("#ExitPolicy", "ExitPolicy"))
+    assert host.run("expire").code == 0
+    assert [reason for _, reason in history(host)] == [
+        "default: no longer accepted: *:443",
+        "default: as accepted before",
+    ]
+
+
 def test_blocks_are_no_change_of_the_own_policy(make_host: HostMaker) -> None:
     """Not while they stand, and not when they are lifted."""
     host = make_host(WEB)
@@ -121,6 +135,13 @@ def test_what_is_set_at_run_time_is_reported(make_host: HostMaker) -> None:
     checked = host.run("status", "--check")
     assert checked.code == 3
     assert "now accepted: *:25; no longer accepted: *:80,443" in checked.err
+    ticked = host.run("expire", "--quiet")
+    assert ticked.code == 3
+    assert "it was changed at run time: now accepted: *:25" in ticked.err
+    assert host.run("status", "--check").code == 0
+    assert [reason for _, reason in history(host)] == [
+        "default: now accepted: *:25; no longer accepted: *:80,443; set at run time, and repaired"
+    ]
 
 
 def test_a_damaged_record_is_reported_and_can_be_replaced(make_host: HostMaker) -> None:

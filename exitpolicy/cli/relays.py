@@ -214,7 +214,7 @@ def _health(host: "Host", applied: "Applied") -> "Health":
     """Check the relays that an apply has inspected, and record their own policies."""
     from exitpolicy.doctor import health
 
-    return health.applied(host, applied.views)
+    return health.applied(host, applied)
 
 
 def say_applied(

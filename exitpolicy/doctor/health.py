@@ -10,6 +10,7 @@ from exitpolicy.core.errors import ExitCode
 from exitpolicy.doctor import limits, timer
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
+from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.query import limits_of
 from exitpolicy.policy.limits import Limits
@@ -50,17 +51,23 @@ def inspected(host: Host, views: Sequence[View]) -> Health:
     return _health(host, views, of_host(host))
 
 
-def applied(host: Host, views: Sequence[View]) -> Health:
+def applied(host: Host, result: Applied) -> Health:
     """Check the relays after an apply: record new own policies and write changes to the history.
 
     The tick itself is running, so that there is nothing to check about it.
     """
 
     def watch() -> Iterator[Finding]:
-        own_policy.watch(host, views)
-        yield from ()
+        for change in own_policy.watch(host, result):
+            yield warn(
+                f"{change.relay}: own policy",
+                f"it was changed at run time: {'; '.join(change.difference.sentences)}",
+                why="somebody else controls this Tor; the reload has repaired it",
+                fix="find out who uses Tor's control port",
+                cause="own_policy_changed",
+            )
 
-    return _health(host, views, attempt("own policy", watch))
+    return _health(host, result.views, attempt("own policy", watch))
 
 
 def _health(host: Host, views: Sequence[View], found: Sequence[Finding]) -> Health:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.difference import Difference, compare
 from exitpolicy.policy.options import ExitOptions
@@ -26,6 +27,7 @@ LOCK_SECONDS: Final = 10.0
 
 _DOING: Final = "changing the ledger"
 _ACCEPTED_AGAIN: Final = "as accepted before"
+_REPAIRED: Final = "set at run time, and repaired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +60,46 @@ def changes(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
     return _compared(host, _observed(host, views), _recorded(host)).changes
 
 
-def watch(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
-    """Record the policies of new relays, write new changes to the history, return all changes.
+def watch(host: Host, applied: Applied) -> tuple[PolicyChange, ...]:
+    """Record the policies of new relays, and write new changes to the history.
 
-    Raises InvalidFileError, LockTimeoutError.
+    Returns the changes that the apply has repaired: what was set at run time ends at a reload. All
+    others are for `changes`. Raises InvalidFileError, LockTimeoutError.
     """
-    observed = _observed(host, views)
-    compared = _compared(host, observed, _recorded(host))
-    if not compared.updated:
-        return compared.changes
+    observed = _observed(host, applied.views)
+    recorded = _recorded(host)
+    compared = _compared(host, observed, recorded)
+    repaired = _repaired(host, applied, compared, recorded)
+    if not compared.updated and not repaired:
+        return ()
     with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
         # Again: another exitpol may have accepted or reported a policy in between.
         recorded = _recorded(host)
         compared = _compared(host, observed, recorded)
         if compared.updated:
             own_policies.save(_path(host), {**recorded, **compared.updated})
-            _write_history(host, "policy-changed", compared.sentences)
-    return compared.changes
+        _write_history(host, "policy-changed", compared.sentences)
+        sentences = {change.relay: (*change.difference.sentences, _REPAIRED) for change in repaired}
+        _write_history(host, "policy-changed", sentences)
+    return repaired
+
+
+def _repaired(
+    host: Host, applied: Applied, compared: "_Compared", recorded: Mapping[str, OwnPolicy]
+) -> tuple[PolicyChange, ...]:
+    """Return the changes that were there before the reload and are not there any more."""
+    before = [view for plan in applied.plans for view in plan.views if not view.in_sync]
+    former = {relay.name: plan.installed for plan in applied.plans for relay in plan.relays}
+    still = {change.relay for change in compared.changes}
+    found = []
+    for each in _observed(host, before, former):
+        known = recorded.get(each.relay)
+        # A change that was reported before is one of the files, which are corrected by now.
+        if known is not None and known.reported is None and each.relay not in still:
+            difference = _compare(host, each, known.accepted)
+            if difference:
+                found.append(PolicyChange(each.relay, difference))
+    return tuple(found)
 
 
 def accept(host: Host, views: Sequence[View]) -> dict[str, Difference | None]:
@@ -110,14 +135,23 @@ def _recorded(host: Host) -> dict[str, OwnPolicy]:
     return own_policies.load(_path(host))
 
 
-def _observed(host: Host, views: Sequence[View]) -> list[_Observed]:
-    """Return the own policies of the relays that enforce their options."""
+def _observed(
+    host: Host, views: Sequence[View], former: Mapping[str, tuple[Entry, ...]] | None = None
+) -> list[_Observed]:
+    """Return the own policies of the relays that enforce their options.
+
+    `former` are the fragments that were installed when the views were made, by relay name; the
+    installed ones if it is None.
+    """
     policy = host.ledger().policy
     base = () if policy is None else base_policies.load(policy).rules
     relays = {relay.name: relay for relay in host.relays}
     found = []
     for view in views:
-        installed = fragment.rules_of(fragment.read(relays[view.name].fragment) or "")
+        if former is None:
+            installed = fragment.rules_of(fragment.read(relays[view.name].fragment) or "")
+        else:
+            installed = former.get(view.name, ())
         values = _own_policy(view, installed, base)
         if values is not None and view.running is not None:
             found.append(_Observed(view.name, values, view.in_sync, view.running.local))
