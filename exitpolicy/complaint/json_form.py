@@ -1,4 +1,4 @@
-"""A complaint as the contract's JSON values."""
+"""Convert a complaint to the JSON values of `exitpol complaint --json`."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from exitpolicy.complaint.model import Complaint
 
 
 def as_json(complaint: Complaint) -> dict[str, object]:
-    """Return the values of `exitpol complaint --json`; times are ISO 8601 in UTC."""
+    """Return the JSON values; times are ISO 8601 in UTC."""
     return {
         "reporter": complaint.reporter,
         "forwarded": complaint.forwarded,

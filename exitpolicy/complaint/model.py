@@ -1,4 +1,4 @@
-"""What a complaint says: the values that reading one results in."""
+"""The values that the complaint reader returns."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from exitpolicy.core.destination import Destination
 
 
 class Kind(StrEnum):
-    """What the reporter complains about; the values are the names of the letters that answer."""
+    """The subject of a complaint. The values are also the names of the reply letters."""
 
     BRUTE_FORCE = "brute-force"
     PORT_SCAN = "port-scan"
@@ -24,25 +24,25 @@ class Kind(StrEnum):
 
 
 class Warn(StrEnum):
-    """Why a person should look before anything is blocked."""
+    """The reason why a person should inspect a complaint before a block."""
 
     SPOOFED = "spoofed"
-    """The packets may not have come from the relay at all."""
+    """The source address of the packets may be forged."""
     NOT_OURS = "not ours"
-    """The report is about an address that is not among the relay's own."""
+    """The report accuses an address that is not the relay's own."""
     PRIVATE = "private"
     """The only destination is a private or documentation address."""
     PROTECTED = "protected"
-    """The report names a destination that the configuration protects."""
+    """The report names a destination that the config protects."""
     CUT = "cut"
-    """The report was too large or too deep to be read wholly."""
+    """The report was too large or nested too deeply; a part was not read."""
     MANY = "many"
-    """There are more destinations than are offered."""
+    """There are more destinations than candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """Something to think of before acting on a complaint."""
+    """A warning about a complaint."""
 
     why: Warn
     text: str
@@ -51,37 +51,37 @@ class Caution:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A moment at which, by the report, something happened."""
+    """A time at which something happened, according to the report."""
 
     time: datetime
-    """Aware; UTC where the report names no zone."""
+    """With time zone; UTC if the report names none."""
     zone_said: bool = True
-    """Whether the report says in which zone its times are."""
+    """Whether the report names its time zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A destination that the report may be about."""
+    """A possible destination of the attack."""
 
     destination: Destination
     evidence: tuple[str, ...]
-    """Lines of the report that speak for it, the strongest first."""
+    """Lines of the report that show it, the strongest evidence first."""
     score: int
-    """How strongly, from 1 to 100; only the order means anything."""
+    """1 to 100; only the order has a meaning."""
 
     @property
     def is_guess(self) -> bool:
-        """Whether there is no evidence of its role: it is only named."""
+        """Whether it is only mentioned, without evidence of its role."""
         return is_guess(self.score)
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an answer takes from the headers of the mail that was read."""
+    """The mail headers that a reply needs."""
 
     message_id: str | None = None
     references: str | None = None
-    """The `References` header, or `In-Reply-To` where there is none."""
+    """The `References` header, else `In-Reply-To`."""
     subject: str = ""
     sender: str | None = None
     """The `From` header, decoded."""
@@ -99,36 +99,36 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """An abuse complaint, read."""
+    """The content of an abuse complaint."""
 
     envelope: Envelope
     reporter: str | None
-    """Who complains, as written; behind a provider that forwards, the first reporter."""
+    """Who complains, as written. If a provider forwarded the complaint, the first reporter."""
     forwarded: bool
-    """Whether someone else (a provider) passed the complaint on."""
+    """Whether somebody else, such as a provider, forwarded the complaint."""
     references: tuple[str, ...]
-    """Ticket numbers as written, the ones in the subject first."""
+    """Ticket numbers as written, those of the subject first."""
     incidents: tuple[Incident, ...]
-    """Ascending, without repetition; the first ones and the last of many."""
+    """Ascending, each once. Of many, the first ones and the last."""
     deadline: datetime | None
-    """Until when an answer is demanded; aware."""
+    """The time limit for an answer, with time zone."""
     kind: Kind
     language: str | None
-    """ISO 639-1 code of the words of who sent the mail; of all of its prose where those are few,
-    and None where that is little as well."""
+    """ISO 639-1 code of the sender's own words; of all prose if the sender wrote only a few words.
+    None if it is unknown."""
     reporter_language: str | None
-    """That of all of its prose: behind a provider that forwards, mostly the reporter's."""
+    """The language of all prose. In a forwarded complaint, usually the reporter's."""
     candidates: tuple[Candidate, ...]
-    """The destinations, the likeliest first; never an own or protected one."""
+    """Possible destinations, the likeliest first; never an own or protected address."""
     cautions: tuple[Caution, ...]
     sources: tuple[str, ...] = ()
-    """The addresses that the report accuses, in canonical text."""
+    """The accused addresses, in canonical text."""
     host_names: tuple[str, ...] = ()
-    """Names of victims for which the report gives no address."""
+    """Host names of victims without an address."""
     ask: tuple[str, ...] = field(default=())
-    """What to ask the reporter for where there is no candidate."""
+    """What to ask the reporter for, if there is no candidate."""
 
     @property
     def may_be_spoofed(self) -> bool:
-        """Whether a person has to say yes before anything is blocked."""
+        """Whether a person must confirm before a block."""
         return any(caution.why is Warn.SPOOFED for caution in self.cautions)

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - full-width colons of mail headers in Japanese and Chinese
-"""Reading a complaint: from the bytes of a report to what it says."""
+"""Read a complaint: from bytes to the content."""
 
 import re
 from collections.abc import Collection
@@ -39,7 +39,7 @@ MAX_LINES: Final = 2_000
 MANY_HOSTS: Final = 2
 """With more destinations, a complaint of unknown kind is about a scan."""
 MIN_SPOKEN: Final = 12
-"""Words of a sender's own, from which on the complaint is in their language."""
+"""Own words of the sender that are enough to take their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 _FROM: Final = pattern(
@@ -53,7 +53,7 @@ _WROTE: Final = pattern(
     re.IGNORECASE,
 )
 _HANDSHAKE: Final = pattern(r"<<handshake>>")
-"""Says that the other side answered: the source is not spoofed."""
+"""Shows a complete connection: the source is not spoofed."""
 _UNPROVEN: Final = pattern(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof")
 _AUTOMATIC: Final = pattern(r"<<automatic sender>>")
 _FORMAL_TIME: Final = pattern(r"date|time|seen")
@@ -70,9 +70,9 @@ def read_complaint(
 ) -> Complaint:
     """Read a mail, a plain text, or an X-ARF, XARF or ARF report.
 
-    `own` are the relay's addresses, `protected` what the configuration never blocks: neither is
-    ever among the candidates. Any bytes give a complaint; of a large one only the beginning is
-    read, and a caution says so.
+    `own` are the relay's addresses; `protected` are the addresses that the config never blocks.
+    Neither are candidates. Any bytes give a complaint. Of a large report, only the beginning is
+    read; a caution says so.
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
@@ -154,7 +154,7 @@ def _envelope(headers: Headers) -> Envelope:
 
 
 def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
-    """Leave out the mail that is complained about: its text accuses nobody."""
+    """Omit the mail that the complaint is about: its text accuses nobody."""
     texts = [text for text in unfolded.texts if text.origin is not Origin.EVIDENCE]
     outer = [text for text in texts if text.message == 0]
     about_mail = kind_of(
@@ -166,7 +166,7 @@ def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
 
 
 def _subjects(unfolded: Unfolded, kept: list[Text]) -> list[str]:
-    """Return the subjects of the mails, and of those quoted inline, each once."""
+    """Return the subjects of all mails, quoted ones included, each once."""
     indices = {0, *(text.message for text in kept)}
     subjects = dict.fromkeys(
         headers.get("subject")[:1000]
@@ -181,7 +181,7 @@ def _subjects(unfolded: Unfolded, kept: list[Text]) -> list[str]:
 
 
 def _prose(texts: list[Text]) -> list[str]:
-    """Return the beginnings of the texts, as much as is worth a search for words."""
+    """Return the beginnings of the texts, `MAX_PROSE` characters in all."""
     left = MAX_PROSE
     found = []
     for text in texts:
@@ -193,7 +193,7 @@ def _prose(texts: list[Text]) -> list[str]:
 
 
 def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
-    """Return who wrote the innermost mail: that of a nested message, or of an inline quotation."""
+    """Return the author of the innermost mail, nested or quoted."""
     innermost = max((text.message for text in kept), default=0)
     reporter = unfolded.messages[innermost].get("from")[:500] if innermost else ""
     for text in kept[:50]:
@@ -215,7 +215,7 @@ def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
 
 
 def _stated_date(kept: list[Text]) -> datetime | None:
-    """Return the date of a mail that was pasted as text."""
+    """Return the date of a mail that is pasted as text."""
     for text in kept[:1]:
         if found := re.search(
             r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.IGNORECASE | re.MULTILINE
@@ -247,9 +247,9 @@ def _incidents(
 
 
 def _sender_language(kept: list[Text]) -> str | None:
-    """Return the language of the first text's beginning, up to what is quoted or forwarded.
+    """Return the language of the first text, up to the first quotation.
 
-    None where the sender wrote no more than "see below".
+    None if the sender wrote only a few words, such as "see below".
     """
     own: list[str] = []
     for line in kept[0].content[:MAX_PROSE].split("\n") if kept else []:
@@ -273,7 +273,7 @@ def _language(kept: list[Text], subjects: list[str]) -> str | None:
 
 
 def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
-    """Warn of packets that anybody can send in the relay's name."""
+    """Warn of packets whose source address may be forged."""
     unproven = kind is Kind.PORT_SCAN or (kind is Kind.DDOS and _UNPROVEN.search(written))
     if not unproven or _HANDSHAKE.search(written):
         return []

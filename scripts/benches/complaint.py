@@ -226,7 +226,7 @@ START_UP: dict[str, tuple[str, float]] = {
     "the same in the child process": (
         (
             "from exitpolicy.operations import sandbox;"
-            "sandbox.read_complaint(b'192.0.2.1 attacked our server 192.0.2.2', own=(), protected=())"
+            "sandbox.read_complaint(b'192.0.2.1 attacked 192.0.2.2', own=(), protected=())"
         ),
         40,
     ),

@@ -38,7 +38,7 @@ _LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?!\w|\.\d)")
 _FIREWALL: Final = re.compile(
     r"\b(?:tcp|udp|src|dst|deny|denied|permit|permitted)\b", re.IGNORECASE
 )
-"""Words of the lines in which Cisco writes `203.0.113.7/22` for a port."""
+"""Words of firewall lines, in which Cisco writes a port as `203.0.113.7/22`."""
 _PORT_AFTER: Final = re.compile(
     r"\]?(?::(\d{1,5})(?!\w|\.\d|:\d)"  # 203.0.113.7:22
     r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (tcp/22)
@@ -66,7 +66,7 @@ _PROTO_THEN_PORTS: Final = pattern(
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?!\w|[.-]\d)"
 )
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)", 0)
-"""`1.2.3.4 on 5900`; a day of the month has two digits at most."""
+"""`1.2.3.4 on 5900`; a number with one or two digits may be a day."""
 
 _MAX_SIZE: Final[dict[Family, int]] = {4: 1 << 16, 6: 1 << 96}
 """Larger networks are allocations of a registry, not a victim."""
@@ -120,17 +120,17 @@ def mentions_in(line: str) -> list[Mention]:
 
 
 def is_documentation(addresses: AddressRange) -> bool:
-    """Tell whether an address is one of those for examples (RFC 5737, 3849, 9637)."""
+    """Tell whether an address is for documentation (RFC 5737, 3849, 9637)."""
     return _within(addresses, _DOCUMENTATION)
 
 
 def is_private(addresses: AddressRange) -> bool:
-    """Tell whether an address means something only inside somebody's network."""
+    """Tell whether an address is only valid in a private network."""
     return _within(addresses, _PRIVATE)
 
 
 def is_nowhere(addresses: AddressRange) -> bool:
-    """Tell whether an address can be nobody's: loopback, multicast, link-local, unspecified."""
+    """Tell whether no host has this address: loopback, multicast, link-local, unspecified."""
     return _within(addresses, _NOWHERE)
 
 
@@ -241,5 +241,5 @@ def _ipv6s(line: str, limit: int) -> list[Mention]:
 
 
 def is_too_wide(addresses: AddressRange) -> bool:
-    """Tell whether a range is wider than any victim."""
+    """Tell whether a range is too wide for a victim."""
     return addresses.size > _MAX_SIZE[addresses.family]

@@ -1,6 +1,5 @@
-# ruff: noqa: RUF001
-# Labels of tickets in other alphabets are part of this module.
-"""Ticket numbers: what an answer has to keep in its subject so that it finds its case."""
+# ruff: noqa: RUF001 - punctuation of Japanese and Chinese
+"""Find ticket numbers, which a reply repeats in its subject."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from exitpolicy.complaint.language.vocabulary import pattern
 MAX_REFERENCES: Final = 10
 MAX_READ: Final = 30_000
 MAX_LINE: Final = 300
-"""Longer lines name no ticket."""
+"""Longer lines are not searched."""
 
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._/:-]{1,60}"
 _BRACKETED: Final = re.compile(r"\[([^\[\]\s][^\[\]]{1,60})\]")
@@ -44,7 +43,7 @@ _CODE: Final = re.compile(
     r"(?<![\w/.:#-])((?=[\w/-]*\d{3})(?:[A-Z][A-Z0-9]{0,7}"
     r"|\d{2,6})(?:[-/][A-Z0-9]{1,12}){1,4})(?![\w/@:-]|\.\w)"
 )
-"""`YC-20260428-15`, `2026/3391`: in a subject, what looks like a number of a case is one."""
+"""`YC-20260428-15`, `2026/3391`: what looks like a ticket number, in a subject."""
 _SET_APART: Final = re.compile(
     r"[(\[]((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
 )
@@ -69,7 +68,7 @@ _IN_TEXT: Final = (_LABELLED, _PREFIXED, _SPACED, _SET_APART)
 
 
 def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> tuple[str, ...]:
-    """Return ticket numbers as written: those of the subjects, of formal fields, of the text."""
+    """Return ticket numbers as written: of the subjects, of formal reports, of the text."""
     found: dict[str, None] = {}
     for subject in subjects:
         _add_those_of(subject, _IN_SUBJECTS, found)

@@ -1,4 +1,4 @@
-"""Tables in reports: a line that names columns, and what the rows below it say."""
+"""Read tables: a heading names the columns, and gives the addresses in rows their roles."""
 
 import csv
 import re
@@ -15,9 +15,9 @@ _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "sr
                (re.compile(r"\bs-port\b"), "dstport"))  # fmt: skip
 _PROSE: Final = re.compile(r"[^\s.]{3}[.!?] {1,2}[^\W\d_a-zà-ÿ]")
 MAX_COLUMNS: Final = 60
-"""Columns of a table, at most."""
+"""Maximum columns of a table."""
 MAX_WORDS: Final = 5
-"""Words in the name of a column; what is longer is a sentence."""
+"""Maximum words of a column name."""
 _FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
 
 
@@ -29,12 +29,13 @@ _SHORT: Final = {
     "sa": (Role.SOURCE, False), "da": (Role.DESTINATION, False),
     "sp": (Role.SOURCE, True), "dp": (Role.DESTINATION, True),
 }  # fmt: skip
-"""Names of columns that are words of another sense elsewhere, the last four nfdump's."""
+"""Column names that have another meaning elsewhere: role, and whether it is a port. The last four
+are nfdump's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What the name of a column says."""
+    """The meaning of a column, by its name."""
 
     role: Role | None
     is_port: bool
@@ -43,16 +44,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns that a heading names."""
+    """The columns of a table."""
 
     delimiter: str
-    """`,`, `;`, a tab, `|`, or a space where the columns are only apart by blanks."""
+    """`,`, `;`, a tab, `|`, or a space if only blanks separate the columns."""
     columns: tuple[Column, ...]
     order: tuple[Role | None, ...]
     """The roles of the address columns, from left to right."""
 
     def roles(self, line: str, mentions: list[Mention]) -> list[Sense | None] | None:
-        """Return the roles of the addresses in a row; None where it does not fit the heading."""
+        """Return the roles of the addresses in a row; None if it does not fit the heading."""
         if self.delimiter.strip(" "):
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
@@ -73,7 +74,7 @@ class Table:
         return found
 
     def _cells(self, line: str) -> list[str] | None:
-        """Return the cells of a row; of columns apart by blanks, the date may be two."""
+        """Return the cells of a row. If blanks separate the columns, a date may be two cells."""
         cells = _split(line, self.delimiter)
         if len(cells) == len(self.columns):
             return cells
@@ -88,7 +89,7 @@ class Table:
         return cells if fits else None
 
     def port(self, line: str) -> int | None:
-        """Return the port of the destination in a row."""
+        """Return the destination port in a row."""
         cells = self._cells(line)
         if cells is None:
             return None
@@ -110,7 +111,7 @@ def is_rule(line: str) -> bool:
 
 
 def read_heading(line: str) -> Table | None:
-    """Read a line without addresses as the heading of a table; None if it is none."""
+    """Parse a line without addresses as a table heading; None if it is none."""
     if len(line) > 1500 or "@" in line or _PROSE.search(line):
         return None
     for pattern, plain in _IIS:
@@ -146,7 +147,7 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
         return None
     addresses = [column for column in columns if column.is_address]
     for role in (Role.SOURCE, Role.DESTINATION):
-        # `Source`, `Destination Port`: the address column is the one that calls itself nothing.
+        # In `Source, Destination Port`, the column `Source` holds addresses.
         if role in named and not any(column.role is role for column in addresses):
             columns = [
                 Column(
@@ -160,7 +161,7 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
 
 
 def _other_role(column: Column, columns: list[Column]) -> Column:
-    """Give a nameless `ip` the role that the table has named no column for."""
+    """Give a column `ip` the source role if another column has the destination role."""
     if column.role is not None or not column.is_address:
         return column
     roles = {other.role for other in columns if other.role}
@@ -190,7 +191,7 @@ def _column(name: list[str]) -> Column:
 
 
 def _grouped(heading: list[str]) -> list[list[str]]:
-    """Join the words of a blank-separated heading into names: `Source IP Dest Port`."""
+    """Join the words of a heading into column names: `Source IP`, `Dest Port`."""
     cells: list[list[str]] = []
     for word in heading:
         parts = words_of(word)
@@ -222,7 +223,7 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _cell_starts(line: str, delimiter: str) -> list[int]:
-    """Return where each cell begins."""
+    """Return the start of each cell."""
     starts = [0]
     quoted = False
     body = line.rstrip()

@@ -1,6 +1,5 @@
-# ruff: noqa: RUF001
-# Names of months and of deadlines in other alphabets are part of this module.
-"""Times in a report: when things happened, and until when an answer is demanded."""
+# ruff: noqa: RUF001 - punctuation of Japanese and Chinese
+"""Find times in a report: of the incident, and the time limit for an answer."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from exitpolicy.complaint.model import Incident
 
 MAX_INCIDENTS: Final = 20
 MAX_OFFSET: Final = 14 * 60
-"""Minutes between UTC and the furthest time zone."""
+"""Maximum offset of a time zone from UTC, in minutes."""
 MAX_READ: Final = 1_000
 """Lines that are searched for times."""
 
@@ -126,7 +125,7 @@ _ANSWER: Final = pattern(r"<<answer>>")
 
 
 def zone_said(text: str) -> timezone | None:
-    """Return the zone that a text says all its times are in."""
+    """Return the time zone that a text states for all its times."""
     match = _ZONE_SAID.search(text[:60_000])
     if match is None:
         return None
@@ -137,10 +136,10 @@ def zone_said(text: str) -> timezone | None:
 def incidents_in(
     lines: Iterable[str], zone: timezone | None, sent: datetime | None
 ) -> tuple[Incident, ...]:
-    """Return the moments in lines, ascending.
+    """Return the times in lines, ascending.
 
-    `zone` is that of times which name none; `sent` the date of the mail, which gives syslog's
-    times their year.
+    `zone` applies to times without a zone. `sent` is the date of the mail; it gives syslog times
+    their year.
     """
     found: dict[datetime, bool] = {}
     for count, line in enumerate(lines):
@@ -156,7 +155,7 @@ def incidents_in(
 
 
 def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> datetime | None:
-    """Return until when an answer is demanded; hours and days count from when the mail was sent."""
+    """Return the time limit for an answer; hours and days count from the date of the mail."""
     text = text[:30_000]
     for until in _UNTIL.finditer(text):
         rest = text[until.end() : until.end() + 60]
@@ -178,7 +177,7 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
 
 
 def _about_past(text: str, start: int) -> bool:
-    """Tell whether what happened "within 24 hours" is the attack, not the answer."""
+    """Tell whether "within 24 hours" is about the attack, not the answer."""
     before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
     return _REPORTED.search(before) is not None and not _ANSWER.search(before)
 
@@ -206,7 +205,7 @@ def _moments(
 ) -> Iterable[tuple[datetime, bool]]:
     parts = list(_parts(line, sent))
     zones = {said for *_, said in parts if said is not None}
-    # "from 03:12 to 05:40 (UTC+5)": a zone that is named once in a line is that of all its times.
+    # "from 03:12 to 05:40 (UTC+5)": the only zone of a line applies to all its times.
     zone = next(iter(zones)) if len(zones) == 1 else zone
     for year, month, day, clock, said in parts:
         moment = _moment(year, month, day, clock, said or zone or UTC)
@@ -246,7 +245,7 @@ def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
     if sent is not None and (syslog := _SYSLOG.search(line)):
         g = syslog.groups()
         month = _month(g[0])
-        # Syslog names no year: a month that is still to come was last year's.
+        # Syslog has no year: a month after that of the mail is last year's.
         yield sent.year - (month > sent.month), month, int(g[1]), g[2:5], None
 
 
@@ -269,7 +268,7 @@ def _zone_of(groups: tuple[str | None, ...]) -> timezone | None:
 
 
 def _minutes(text: str) -> int | None:
-    """Return the minutes east of UTC that a zone names."""
+    """Return the offset of a zone from UTC in minutes, positive to the east."""
     text = text.strip().lower().replace(" ", "")
     if text in _ZONES:
         return _ZONES[text]

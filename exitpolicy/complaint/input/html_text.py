@@ -1,8 +1,7 @@
-"""The text of an HTML mail, table cells apart by tabs and rows by lines.
+"""Convert HTML to text: tabs separate table cells, line ends separate rows.
 
-Not `html.parser`: until 3.13.6 it takes quadratic time on unclosed tags and comments, which a
-hostile mail is free to hold by the million. Of HTML no more is wanted here than where its tags
-end and which of them break a line, and that takes two linear scans.
+`html.parser` is not used: before Python 3.13.6 it needs quadratic time for unclosed tags and
+comments. Two linear scans find the tags and the line breaks, which is enough here.
 """
 
 import html
@@ -52,7 +51,7 @@ def looks_like_html(text: str) -> bool:
 
 
 def text_of_html(source: str) -> str:
-    """Return what a reader of the HTML sees, in one pass over it."""
+    """Return the visible text of HTML."""
     source = _without_comments(source)
     source = _without_skipped(source)
     pieces: list[str] = []
@@ -91,7 +90,7 @@ def _without_comments(source: str) -> str:
 
 
 def _without_skipped(source: str) -> str:
-    """Drop elements whose content nobody sees."""
+    """Remove elements with invisible content."""
     pieces: list[str] = []
     start = 0
     ends: dict[str, re.Pattern[str]] = {}
@@ -101,7 +100,7 @@ def _without_skipped(source: str) -> str:
         closing = pattern.search(source, opening.end())
         pieces.append(source[start : opening.start()])
         if closing is None:
-            # An unclosed one hides nothing: what follows is read, and not searched again.
+            # An unclosed element hides nothing. The rest is not searched again.
             pieces.append(source[opening.end() :])
             return "".join(pieces)
         start = closing.end()

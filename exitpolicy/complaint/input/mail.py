@@ -1,8 +1,8 @@
-"""Unfolding: from the bytes of a mail to the texts in it, in bounded time and space.
+"""Extract the texts of a mail, in bounded time and memory.
 
-The `email` package parses headers and their encodings here. The tree of parts is walked by this
-module: the package's own parser recurses, copies every level, and knows no limits, while a
-complaint may be 50 MB long, nested 10,000 deep or a zip bomb.
+The `email` package decodes headers. This module walks the tree of parts itself: the parser of the
+package recurses, copies every level and has no limits, and a complaint may be 50 MB long, nested
+10,000 levels deep, or a zip bomb.
 """
 
 import base64
@@ -31,13 +31,13 @@ MAX_DEPTH: Final = 20
 MAX_PARTS: Final = 300
 """Further parts are not opened."""
 MAX_TEXT: Final = 4_000_000
-"""Bytes of decoded text that are read in all; complaints end long before."""
+"""Bytes of decoded text of all parts that are read."""
 MAX_HEADER: Final = 64_000
 """Bytes of one header block that are read."""
 MAX_MEMBERS: Final = 20
-"""Files that are taken out of one archive."""
+"""Files of one archive that are read."""
 MAX_UNPACKED: Final = 1_000_000
-"""Bytes that are unpacked of all archives in a mail: the head of a log tells enough."""
+"""Bytes of all archives of a mail that are unpacked."""
 
 _HEADER_LINE: Final = re.compile(rb"[!-9;-~]{1,80}:")
 _MAIL_HEADER: Final = re.compile(
@@ -60,29 +60,29 @@ _TEXT_NAMES: Final = re.compile(
 
 
 class Origin(Enum):
-    """Where in a mail a text stands."""
+    """The place of a text in a mail."""
 
     BODY = auto()
-    """What someone wrote or generated as the message."""
+    """The message itself."""
     ATTACHMENT = auto()
     """A file: a log, a table, a report."""
     EVIDENCE = auto()
-    """The offending mail itself; its text accuses nobody."""
+    """The mail that the complaint is about; its text accuses nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """The header block of a message, undecoded, by lower-case name."""
+    """The header fields of a message, undecoded, by lower-case name."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
 
     def get(self, name: str) -> str:
-        """Return the first value, decoded (RFC 2047), or an empty text."""
+        """Return the first value, decoded (RFC 2047); an empty text if there is none."""
         found = self.values.get(name.lower())
         return decoded_header(found[0]) if found else ""
 
     def raw(self, name: str) -> str:
-        """Return the first value as it stands."""
+        """Return the first value, undecoded; an empty text if there is none."""
         found = self.values.get(name.lower())
         return found[0] if found else ""
 
@@ -109,13 +109,13 @@ class Text:
 
 @dataclass(slots=True)
 class Unfolded:
-    """All that was found in a mail."""
+    """The content of a mail."""
 
     messages: list[Headers] = field(default_factory=list)
-    """The headers of the mail and of the messages inside it, the outermost first."""
+    """The headers of the mail and of the messages in it, the outermost first."""
     texts: list[Text] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
-    """What was left unread, and why."""
+    """What was not read, and why."""
     budget: int = MAX_TEXT
     """Bytes of text that may still be decoded."""
     packed_budget: int = MAX_UNPACKED
@@ -123,14 +123,14 @@ class Unfolded:
     parts: int = 0
 
     def note(self, text: str) -> None:
-        """Record once that something was left unread."""
+        """Record, once, that something was not read."""
         if text not in self.cut:
             self.cut.append(text)
 
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """A part that is still to be opened."""
+    """A part that is not opened yet."""
 
     start: int
     end: int
@@ -143,7 +143,7 @@ class _Region:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What is known of a text before it is decoded."""
+    """What is known about a text before it is decoded."""
 
     message: int
     origin: Origin
@@ -153,9 +153,9 @@ class _About:
 
 
 def unfold(data: bytes) -> Unfolded:
-    """Take a mail, or a bare report, apart.
+    """Return the texts of a mail, or of a report that is no mail.
 
-    Anything can be unfolded: what is no mail is one text. Parts come in reading order.
+    Never fails: what is no mail is one text. The texts are in reading order.
     """
     result = Unfolded()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -194,7 +194,7 @@ def decoded_header(value: str) -> str:
 
 
 def parse_date(value: str) -> datetime | None:
-    """Read a `Date` header; None for one that is no date. Without a zone it is UTC."""
+    """Parse a `Date` header, as UTC if it has no zone; None if it is no date."""
     try:
         moment = email.utils.parsedate_to_datetime(value[:200])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
@@ -237,14 +237,14 @@ def _open(result: Unfolded, region: _Region) -> list[_Region]:
 
 
 def _is_attached_mail(headers: Headers, parameters: dict[str, str]) -> bool:
-    """Tell whether a part is a mail that someone saved, and attached as a file."""
+    """Tell whether a part is a mail that was attached as a file."""
     disposition = _content_type(headers.raw("content-disposition"))[1]
     name = decoded_header(disposition.get("filename") or parameters.get("name") or "")
     return name.lower().endswith(".eml")
 
 
 def _nested(result: Unfolded, region: _Region, headers: Headers) -> list[_Region]:
-    """Return the message inside a part, decoded if someone encoded it (RFC 6532, and Outlook)."""
+    """Return the message in a part, decoded if it is encoded (RFC 6532, and Outlook)."""
     data, start, end = region.data, region.start, region.end
     if headers.raw("content-transfer-encoding").strip().lower() in {"base64", "quoted-printable"}:
         data = _decoded(result, data[start : min(end, start + 2 * MAX_TEXT)], headers)
@@ -258,7 +258,7 @@ def _nested(result: Unfolded, region: _Region, headers: Headers) -> list[_Region
 
 
 def _multipart(result: Unfolded, region: _Region, media: str, boundary: str) -> list[_Region]:
-    """Return the parts of a multipart body; none if the boundary never comes."""
+    """Return the parts of a multipart body; none if it has no boundary."""
     spans = list(_between_boundaries(region.data, region.start, region.end, boundary))
     if len(spans) > MAX_PARTS:
         result.note(f"only the first {MAX_PARTS} parts were opened")
@@ -270,7 +270,7 @@ def _multipart(result: Unfolded, region: _Region, media: str, boundary: str) -> 
         origin = region.origin
         head = _split_headers(region.data, start, min(end, start + MAX_HEADER))[0]
         kind = _content_type(head.raw("content-type"))[0]
-        # In a feedback report (RFC 5965) the third part is the mail that is complained about.
+        # In a feedback report (RFC 5965), the third part is the mail that the complaint is about.
         if media == "multipart/report" and index >= 2 and kind.startswith(("message/", "text/")):
             origin = Origin.EVIDENCE
         parts.append(
@@ -290,11 +290,11 @@ _MIN_ALTERNATIVE: Final = 200
 
 
 def _best_alternative(data: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Choose one of the alternatives: plain text if it says anything, or else the last."""
+    """Choose an alternative: the plain text if it has content, else the last one."""
     for start, end in spans:
         headers, body = _split_headers(data, start, end)
         text = data[body : min(end, body + 2000)].strip()
-        # "This mail is in HTML" is no alternative to it.
+        # "This mail is in HTML" is no content.
         if _content_type(headers.raw("content-type"))[0] == "text/plain" and (
             len(text) > _MIN_ALTERNATIVE or (len(text) > 60 and text.count(b".") > 2)
         ):
@@ -328,7 +328,7 @@ def _between_boundaries(
 
 
 def _split_headers(data: bytes, start: int, end: int) -> tuple[Headers, int]:
-    """Return the headers of a part and where its body begins."""
+    """Return the headers of a part, and the start of its body."""
     if data[start : start + 1] == b"\n":
         return Headers(), start + 1
     if data[start : start + 2] == b"\r\n":
@@ -348,7 +348,7 @@ def _split_headers(data: bytes, start: int, end: int) -> tuple[Headers, int]:
 
 
 def _content_type(value: str) -> tuple[str, dict[str, str]]:
-    """Return the media type and its parameters, both in lower case but for the values."""
+    """Return the media type and its parameters, with names in lower case."""
     media = value.partition(";")[0].strip().lower() or "text/plain"
     parameters: dict[str, str] = {}
     for name, quoted, bare in _PARAMETER.findall(value[:4000]):
@@ -357,7 +357,7 @@ def _content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _keep(result: Unfolded, leaf: _Region, headers: Headers) -> None:
-    """Decode the text of a leaf, whose region is its body, and keep it."""
+    """Decode and keep the text of a part without parts; `leaf` is its body."""
     media, parameters = _content_type(headers.raw("content-type"))
     media = "text/plain" if media.startswith("multipart/") else media
     charset = parameters.get("charset", "")
@@ -386,7 +386,7 @@ def _worth_reading(media: str, name: str) -> bool:
 
 
 def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
-    """Undo the transfer encoding; broken base64 is read as far as it goes."""
+    """Undo the transfer encoding; of broken base64, return what can be decoded."""
     encoding = headers.raw("content-transfer-encoding").strip().lower()
     if encoding == "quoted-printable":
         return quopri.decodestring(raw)
@@ -402,7 +402,7 @@ def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
 
 
 def _take_file(result: Unfolded, data: bytes, about: _About) -> None:
-    """Keep the text of a file, or those of the files in an archive."""
+    """Keep the text of a file, or the texts of the files in an archive."""
     if not data.startswith(_ARCHIVES):
         _take_text(result, data, about)
         return
@@ -416,7 +416,7 @@ def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
         data = data[: result.budget]
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     if data[:2000].count(0) > 20 and not wide and "16" not in about.charset:
-        return  # some binary format under the name of a text
+        return  # a binary file with the name of a text
     result.budget -= len(data)
     charset, media = about.charset, about.media
     if not charset:
@@ -430,7 +430,7 @@ def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
 
 
 def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield the text files of an archive, no more of them than the limits allow."""
+    """Yield the text files of an archive, within the limits."""
     if data.startswith(b"\x1f\x8b"):
         try:
             content = zlib.decompressobj(wbits=31).decompress(data, max(1, result.packed_budget))
@@ -440,7 +440,7 @@ def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
             result.note("a broken archive was not read")
         return
     if data.count(b"PK\x01\x02") > 100 * MAX_MEMBERS:
-        # Each entry of the directory costs ten times its size in memory.
+        # Each directory entry needs ten times its size in memory.
         result.note("an archive with too many files was not read")
         return
     try:

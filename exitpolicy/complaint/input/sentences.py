@@ -1,9 +1,8 @@
-# ruff: noqa: RUF001
-# The marks of other alphabets are part of this module.
-"""The sentences of a text whose lines were wrapped to the width of a mail.
+# ruff: noqa: RUF001 - punctuation of Japanese and Chinese
+"""Restore the sentences of a text that was wrapped to the width of a mail.
 
-What an address is said to be often stands on the line above: a report is written in sentences,
-and wrapped afterwards. Log lines, tables, lists and headers stay the lines that they are.
+The words that give an address its role are often on the line above. Log lines, tables, lists and
+headers are not joined.
 """
 
 import re
@@ -11,24 +10,24 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 MAX_PARAGRAPH: Final = 4_000
-"""Characters that are joined at most; what is longer is no paragraph."""
+"""Maximum characters of a paragraph."""
 
 _MIN_WRAPPED: Final = 40
-"""A line that is shorter ended where its writer wanted."""
+"""Shorter lines were not wrapped."""
 _USUAL_WIDTH: Final = 60
 _WIDEST: Final = 200
-"""A longer line was not wrapped at all."""
+"""Longer lines were not wrapped."""
 _RAGGED: Final = 10
-"""How much shorter than the widest line a wrapped one may be, its next word counted."""
+"""A wrapped line, with the next word, is at most this much shorter than the widest one."""
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _PROSE_SHARE: Final = 0.55
-"""How much of a line of prose is letters of words, at least; addresses are not counted."""
+"""Minimum share of letters in a line of prose, without its addresses."""
 _MARKS: Final = re.compile(r"[\"=|;{}<>\[\]]|://| - ")
 _MAX_MARKS: Final = 5
-"""A line with more of the marks that logs and markup are made of is no prose."""
+"""With more marks of logs and markup, a line is no prose."""
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 _LONGEST_WORDS: Final = 16
-"""Letters to a space: no language with spaces has longer words all along a line."""
+"""Maximum mean length of words in a line of prose."""
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]*[.:\[\]\d]{3,}[0-9A-Fa-f.:\[\]/-]*")
 _STRUCTURED: Final = re.compile(
     r"\t|\s{3}\S|[|=;]\S|^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
@@ -47,7 +46,7 @@ _SENTENCE_END: Final = re.compile(
 
 
 def is_prose(line: str) -> bool:
-    """Tell whether a line is a piece of running text, no log line, row, item or field."""
+    """Tell whether a line is prose, and no log line, table row, list item or field."""
     if (
         len(line) > 1_000
         or is_row(line)
@@ -63,17 +62,17 @@ def is_prose(line: str) -> bool:
 
 
 def is_row(line: str) -> bool:
-    """Tell whether a line is a row of numbers, as of a flow log without any marks."""
+    """Tell whether a line is a row of numbers, as in flow logs."""
     return len(_NUMBERS.findall(line)) >= _MIN_NUMBERS
 
 
 def looks_logged(line: str) -> bool:
-    """Tell whether a line looks like one of a log, by a time of day or by its separators."""
+    """Tell whether a line looks like a log line, by a time of day or its separators."""
     return _LOGGED.search(line) is not None
 
 
 def unwrapped(lines: Iterable[str]) -> Iterator[str]:
-    """Yield lines; those of one wrapped paragraph are joined, and cut into its sentences."""
+    """Yield lines; the lines of a wrapped paragraph are joined and split into sentences."""
     paragraph, last, width = "", "", 0
     for line in lines:
         if paragraph:
@@ -92,7 +91,7 @@ def unwrapped(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _continues(last: str, line: str, width: int) -> bool:
-    """Tell whether a line goes on where the last one ended for want of room."""
+    """Tell whether a line continues the last one, which was wrapped."""
     room = max(_USUAL_WIDTH, width) - _RAGGED
     first = line.split(maxsplit=1)[0] if line.strip() else ""
     return (
@@ -112,7 +111,7 @@ def _continues(last: str, line: str, width: int) -> bool:
 
 
 def sentences(paragraph: str) -> Iterator[str]:
-    """Cut a paragraph where one sentence ends and the next begins with a capital letter."""
+    """Split a paragraph where a sentence ends and a capital letter follows."""
     start = 0
     for end in _SENTENCE_END.finditer(paragraph):
         yield paragraph[start : end.start()]

@@ -1,8 +1,8 @@
-"""Formal reports: X-ARF v0.2 (`Key: value` YAML), XARF v3 and v4 (JSON), ARF (RFC 5965).
+"""Read formal reports: X-ARF v0.2 (`Key: value` YAML), XARF v3 and v4 (JSON), ARF (RFC 5965).
 
-Each becomes plain lines in the reader's own words (`Destination: A port N`), so that there is one
-place where evidence is weighed, and a few facts that need no weighing. The YAML of X-ARF v0.2 is
-flat, one key a line, and is read as that; a YAML library would be a larger risk than a help.
+A report becomes lines such as `Destination: A port N`, which are read like any other text, and a
+few fields. The YAML of X-ARF v0.2 has one key on each line. It is read line by line: a YAML
+library would add risk without a use.
 """
 
 import base64
@@ -17,7 +17,7 @@ from exitpolicy.complaint.input.mail import Text
 from exitpolicy.complaint.model import Kind
 
 MAX_JSON: Final = 2_000_000
-"""Longer JSON is read as text: as objects it would take many times its size."""
+"""Longer JSON is read as text: its objects would need many times its size in memory."""
 MAX_ITEMS: Final = 20_000
 MAX_NESTING: Final = 40
 MAX_PORTS_NAMED: Final = 20
@@ -44,7 +44,7 @@ _KIND_PATTERNS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _
 
 
 def read_formal(text: Text) -> Text | None:
-    """Return what a formal report says, as lines for the general reader; None if it is none."""
+    """Return a formal report as lines for the general reader; None if it is none."""
     start = text.content[:200].lstrip()
     if start.startswith(("{", "[")) and len(text.content) <= MAX_JSON:
         return _read_json(text)
@@ -53,7 +53,7 @@ def read_formal(text: Text) -> Text | None:
 
 
 def kind_named(name: str) -> Kind | None:
-    """Return the kind that a report type names."""
+    """Return the kind of complaint that a report type names."""
     name = name.lower()
     for pattern, kind in _KIND_PATTERNS:
         if pattern.search(name):
@@ -135,7 +135,7 @@ def _read_json(text: Text) -> Text | None:
 
 
 def _walk(value: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the scalars of a JSON value with their keys, in order and without recursion."""
+    """Yield the scalars of a JSON value with their keys, in order, without recursion."""
     pending: list[tuple[tuple[str, ...], object]] = [((), value)]
     while pending:
         path, item = pending.pop()
@@ -150,7 +150,7 @@ def _walk(value: object) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def _named_value(item: dict[str, object]) -> list[tuple[str, object]]:
-    """Return the pair that `{"key": "target_ip", "value": …}` stands for, as many write it."""
+    """Return the key and value of `{"key": "target_ip", "value": …}`, a common notation."""
     name = item.get("key", item.get("name"))
     return [(str(name), item["value"])] if len(item) == 2 and name and "value" in item else []
 
@@ -175,7 +175,7 @@ def _line(path: tuple[str, ...], scalar: str, port: str) -> str:
 
 
 def _payload(scalar: str) -> list[str]:
-    """Decode the base64 of an attachment inside a report, if it is text."""
+    """Return the lines of a base64 attachment in a report, if it is text."""
     try:
         data = base64.b64decode(scalar[:400_000], validate=True)
     except (binascii.Error, ValueError):

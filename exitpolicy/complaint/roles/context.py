@@ -1,6 +1,5 @@
-# ruff: noqa: RUF001
-# The marks and words of other alphabets are part of this module.
-"""What the words around an address say of it, in a sentence."""
+# ruff: noqa: RUF001 - punctuation of Japanese and Chinese
+"""Find the role of an address in a sentence, from the words around it."""
 
 import re
 from typing import Final
@@ -20,11 +19,11 @@ from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense
 
 _ASIDE: Final = 22
-"""What "our server" loses in a sentence that speaks of no attack: it may be said in passing."""
+"""Reduction of the score of "our server" in a sentence that is not about an attack."""
 WINDOW: Final = 140
 _MAX_WORDS: Final = 12
 _MAX_STRANGERS: Final = 3
-"""Words of unknown sense that may stand between a telling word and the address."""
+"""Maximum words without a sense between a telling word and the address."""
 _SENTENCE: Final = re.compile(r"(?:(?<!\.)[.;!?]\s|[。！？])")
 _CLAUSE: Final = pattern(r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:<<clause>>)\s")
 LIST: Final = pattern(
@@ -41,7 +40,7 @@ _HOST_NAME: Final = re.compile(
     r"|(?<![\w.@/-])[a-z][\w-]{0,40}/\d[\w.]{0,20}|[a-z]{2,8}://",
     re.IGNORECASE,
 )
-"""Names of hosts, products with their versions and schemes: none of them is a word."""
+"""Host names, products with versions, and schemes, which are no words."""
 LINK: Final = pattern(r"<<link>>")
 _SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
 _EXAMPLE: Final = pattern(r"(?:<<example>>)[\s,:(]{0,4}\Z")
@@ -54,10 +53,10 @@ _PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
 
 
 def scan_back(text: str, *, acting: bool = True) -> Sense | None:
-    """Return what the words before an address say of it, the nearest telling one first.
+    """Return what the nearest telling word before an address says about it.
 
-    `acting`: whether the sentence speaks of something that was done to somebody. Where it does
-    not, "our mail gateway" is named for another reason.
+    `acting`: whether the sentence says that somebody did something. If it does not, "our mail
+    gateway" is a bystander.
     """
     words = _words_before(text)
     strangers = 0
@@ -86,14 +85,14 @@ def scan_back(text: str, *, acting: bool = True) -> Sense | None:
 
 
 def _words_before(text: str) -> list[str]:
-    """Return the last words of the sentence, names of hosts left out."""
+    """Return the last words of the sentence, without host names."""
     ends = [found.end() for found in _SENTENCE.finditer(text)]
     text = text[ends[-1] :] if ends else text
     return words_of(_HOST_NAME.sub(" ", _ATTACKING_HOST.sub("attacker ", text)))[-_MAX_WORDS:]
 
 
 def _is_aside(word: str, sense: Sense, before: list[str], *, acting: bool) -> bool:
-    """Tell whether a host that often only stands by does so: `sent by our mail gateway`."""
+    """Tell whether a standby host is a bystander: `sent by our mail gateway`."""
     if not is_ours(word) and sense.role is Role.DESTINATION:
         return False
     return not acting or any(map(is_agent, before[-2:]))
@@ -103,16 +102,16 @@ def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -
     """Return what a noun or a possessive says."""
     ours = sense.role is Role.SOURCE and _owned(before)
     if ours or sense.is_possessive:
-        # "Our origin server", "our client": ours in spite of the word.
+        # "Our origin server", "our client": a destination in spite of the word.
         role = Role.DESTINATION if ours else sense.role
         if not acting and any(map(stands_by, before[-3:])):
-            return BYSTANDER  # where "our" comes last: "the DNS servers of ours"
+            return BYSTANDER  # "the DNS servers of ours"
         return Sense(role, Score.OWNER - (0 if ours else strangers) - (0 if acting else _ASIDE))
     return Sense(sense.role, sense.score - strangers)
 
 
 def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense | None:
-    """Return what `from` or `to` directly before an address says; without a deed, "on" nothing."""
+    """Return what `from` or `to` directly before an address says; `to` needs an acting sentence."""
     source = sense.role is Role.SOURCE
     if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
         return BYSTANDER  # "it was detected by A", "nameservers at A"
@@ -120,16 +119,16 @@ def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense |
 
 
 def clause_of(line: str, mention: Mention) -> str:
-    """Return the part of the sentence that an address stands in."""
+    """Return the clause that contains an address."""
     start = max(0, mention.start - 2 * WINDOW)
     opened = [found.end() for found in _CLAUSE.finditer(line, start, mention.start)]
-    # What the last address before it was said to be is over.
+    # Another clause, with another subject, ends it.
     closed = _CLAUSE.search(line, mention.end, mention.end + 2 * WINDOW)
     return line[opened[-1] if opened else start : closed.start() if closed else mention.end + 180]
 
 
 def _owned(words: list[str]) -> bool:
-    """Tell whether the words end in "our", or in "our server" and the like."""
+    """Tell whether the words end with "our", or "our server"."""
     for word in reversed(words[-3:]):
         if is_ours(word):
             return True
@@ -139,7 +138,7 @@ def _owned(words: list[str]) -> bool:
 
 
 def _names_bystander(words: list[str], *, acting: bool) -> bool:
-    """Tell whether the words before a preposition do: `nameservers at`, `the console on`."""
+    """Tell whether the words before a preposition name one: `nameservers at`."""
     for word in reversed(words):
         sense = sense_of(word)
         if sense is not None and not sense.is_preposition:
@@ -150,9 +149,9 @@ def _names_bystander(words: list[str], *, acting: bool) -> bool:
 
 
 def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
-    """Return what the text before and after an address says of it, up to the next addresses.
+    """Return what the text around an address, up to the next addresses, says about it.
 
-    `acting`: whether the sentence speaks of something that was done to somebody.
+    `acting`: whether the sentence says that somebody did something.
     """
     fixed = _by_phrase(before, after, acting=acting)
     if fixed is not None:
@@ -177,23 +176,23 @@ def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
 
 
 def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
-    """Return what a few letters directly beside an address say."""
+    """Return what a fixed phrase directly beside an address says."""
     particle = sense_after(after)
     if particle is not None:
         return Sense(particle, Score.AFTER)
     if _SIP.search(before):
-        # RFC 3261, 19.1: the host of a SIP address is the one that the user wants to be let in by.
+        # RFC 3261, 19.1: the host of a SIP URI is the server that the user logs in to.
         return Sense(Role.DESTINATION, Score.AFTER)
     if _HOST_FIELD.search(before):
         return Sense(Role.DESTINATION, Score.LOG)
-    # `dig @A` names the resolver that is asked.
+    # In `dig @A`, A is a resolver.
     if before.endswith(" @") or (not acting and _EXAMPLE.search(before)):
         return BYSTANDER
     return None
 
 
 def _first_sense(text: str) -> Sense | None:
-    """Return the sense of a remark in brackets: `(our mail server)`, `(attacker)`."""
+    """Return the sense of a remark in brackets, such as `(attacker)`."""
     for word in words_of(text)[:4]:
         sense = sense_of(word)
         if sense is not None:

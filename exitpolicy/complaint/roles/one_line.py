@@ -1,4 +1,4 @@
-"""Who is who in one line: the role of each address by the words, arrows and shapes around it."""
+"""Find the roles of the addresses in one line, from words, arrows and log formats."""
 
 import re
 from typing import Final
@@ -22,9 +22,9 @@ _METHOD: Final = re.compile(
 
 
 def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense | None]:
-    """Return the role of each address in a refanged line, None where nothing tells it.
+    """Return the sense of each address in a refanged line; None if it is unknown.
 
-    `acting`: whether the line, or what it refers to, is about something done to somebody.
+    `acting`: whether the line, or what it refers to, says that somebody did something.
     """
     found = _log_shapes(line, mentions)
     exonerating = is_exonerating(line)
@@ -47,7 +47,7 @@ def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense 
 
 
 def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
-    """Read the first addresses of log lines whose place alone tells who they are."""
+    """Return the senses of the first addresses in log lines of a known format."""
     found: list[Sense | None] = [None] * len(mentions)
     first = mentions[0]
     before, after = line[: first.start], line[first.end : first.end + 200]
@@ -60,13 +60,13 @@ def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
         if len(mentions) >= 2 and (method := _METHOD.match(after)):
             if method[1] and 0 < int(method[1]) < 65536:
                 first.ports = (int(method[1]),)
-            # IIS: the server's address, method, path, port, user, the client's address.
+            # IIS: server address, method, path, port, user, client address.
             found[0], found[1] = (
                 Sense(Role.DESTINATION, Score.LOG),
                 Sense(Role.SOURCE, Score.LOG),
             )
         elif _PROGRAM.match(after):
-            # Syslog: the host that logs is the one that was attacked.
+            # Syslog: the host that logs is the victim.
             found[0] = Sense(Role.DESTINATION, Score.LOG - 5)
     return found
 
@@ -77,12 +77,12 @@ def _is_access(line: str, mentions: list[Mention]) -> bool:
 
 
 def _arrows(line: str, mentions: list[Mention], found: list[Sense | None]) -> None:
-    """Let an arrow between two addresses decide where no key or column name does."""
+    """Apply arrows between two addresses; stronger evidence, such as keys, stays."""
     for index in range(len(mentions) - 1):
         left, right = mentions[index], mentions[index + 1]
         between = line[left.end : right.start]
         if between.startswith(">") and "<" in line[max(0, left.start - 60) : left.start]:
-            continue  # brackets around an address, no arrow
+            continue  # brackets around an address
         if not 1 <= len(between) <= 80 or _BOTH_WAYS.search(between):
             continue
         if _ARROW_BACK.search(between):
