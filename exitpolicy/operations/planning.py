@@ -1,7 +1,7 @@
 """Plan what each fragment is to hold: the blocks that are safe on every relay that includes it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exitpolicy.core.block import Block, Blocks
@@ -57,16 +57,18 @@ class FragmentPlan:
     """Why any rule would change more of a relay than it says: the fragment has to be empty."""
     obstacles: tuple[ExitpolError, ...] = ()
     """Why rules have no effect on a relay, or nothing can be installed."""
+    closed: bool = False
+    """Whether the mode of the file keeps Tor from reading it: it is replaced then."""
 
     @property
     def changed(self) -> bool:
         """Whether the file has to be replaced."""
-        return self.text is not None and self.text != self.former
+        return self.text is not None and (self.text != self.former or self.closed)
 
     @property
     def is_behind(self) -> bool:
         """Whether the file does not hold what it is to hold."""
-        return self.text is None or self.text != self.former
+        return self.text is None or self.text != self.former or self.closed
 
     @property
     def installed(self) -> tuple[Entry, ...]:
@@ -124,7 +126,8 @@ class _Planner:
         former: str | None = None
         try:
             former = fragment.read(self.path)
-            return self._plan(blocks, former)
+            closed = former is not None and not fragment.is_public(self.path)
+            return replace(self._plan(blocks, former), closed=closed)
         except InvalidFileError as error:
             return self._untouched(blocks, former, error)
 
@@ -249,7 +252,8 @@ class _Planner:
     ) -> tuple[tuple[View, ...], CandidateError | None]:
         """Observe the relays; return also why Tor refuses the candidate, if it does."""
         text = fragment.render(rules)
-        content = self.path if text == former else self.stage(self.path, text)
+        same = text == former and fragment.is_public(self.path)
+        content = self.path if same else self.stage(self.path, text)
         candidate = inspect.Candidate(self.path, content, rules)
 
         def one(relay: Relay) -> tuple[View, CandidateError | None]:
