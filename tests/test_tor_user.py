@@ -15,7 +15,7 @@ from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment, inspect, invocation, users
 from exitpolicy.tor.mounts import Mounts
-from tests.harness.host import ExitHost
+from tests.harness.host import ExitHost, HostMaker
 from tests.harness.tor import Tor, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.tor]
@@ -239,3 +239,30 @@ MOUNTS = b"""\
 def test_mounts_are_read_as_the_kernel_follows_them(path: str, where: tuple[str, str]) -> None:
     """A bind mount shows the same file; a later mount hides the one below it."""
     assert Mounts(MOUNTS).locate(path) == where
+
+
+def test_closed_fragment_is_reported_and_opened_again(make_host: HostMaker) -> None:
+    """A hardening script took the right to read away: the next apply gives it back."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    host.fragment.chmod(0o600)
+    assert host.run("status", "--check").code == 3
+    assert host.run("apply").code == 0
+    assert host.fragment.stat().st_mode & 0o777 == 0o644
+    assert host.run("status", "--check").code == 0
+
+
+def test_only_the_operator_loads_what_he_has_not_loaded(make_host: HostMaker) -> None:
+    """A block waits behind another change of the torrc, a lift too; then both are enforced."""
+    host = make_host()
+    host.tor.add("Nickname other")
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 3
+    assert "pending" in done.out
+    assert "Nickname other is in the files, Tor does not run it" in done.err
+    assert not host.tor.rejects("203.0.113.7")
+    assert host.run("apply", "--load-foreign").code == 0
+    assert host.tor.rejects("203.0.113.7")
+    with host.tor.control() as control:
+        assert control.conf("Nickname") == ["other"]
+    assert host.tor.alive
