@@ -16,8 +16,8 @@ BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 """The length of an address in bits."""
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-# The other patterns are compiled at first use: `list` finishes in less time than that takes.
+_IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+# Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 _DOT_WORDS: Final = r"(?:dot|punkt|punto|point)"
@@ -107,7 +107,7 @@ def read_address(text: str) -> tuple[Family, int] | None:
 
     IPv4 with leading zeros and IPv6 with a zone are none.
     """
-    if _IPV4.fullmatch(text):
+    if re.fullmatch(_IPV4, text):
         return 4, _ipv4(text)
     if ":" in text:
         from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415 - see address_text
@@ -162,7 +162,7 @@ def parse_addresses(text: str) -> AddressRange:
 
     Raises UsageError, whose hint says what to write instead.
     """
-    if _IPV4.fullmatch(text):
+    if re.fullmatch(_IPV4, text):
         # Most entries of any list are single IPv4 addresses: skip the checks below.
         number = _ipv4(text)
         return AddressRange(4, number, number)
@@ -261,7 +261,7 @@ def _parse_address(text: str, whole: str) -> tuple[Family, int]:
         return found
     if re.fullmatch(_DOTTED, text):
         plain = ".".join(octet.lstrip("0") or "0" for octet in text.split("."))
-        if _IPV4.fullmatch(plain):
+        if re.fullmatch(_IPV4, plain):
             raise UsageError(
                 f"{whole!r} has leading zeros, which some programs read as octal",
                 hint=f"write {plain} if that is what you mean",

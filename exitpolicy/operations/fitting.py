@@ -7,6 +7,7 @@ from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.policy import limits
+from exitpolicy.policy.descriptor import lone_bytes
 from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.minimize import fewest_rules
@@ -117,6 +118,8 @@ class _Fitting:
 
     def add(self, blocks: Sequence[Block], outer: Broken | None = None) -> None:
         """Choose the blocks that fit, in order. `outer` is the limit that a larger set breaks."""
+        if outer is not None:
+            blocks = self._without_too_long(blocks, outer)
         if not blocks:
             return
         broken = self._broken([*self.chosen, *blocks])
@@ -128,8 +131,7 @@ class _Fitting:
         if len(blocks) == 1:
             self.held[blocks[0].destination] = outer
             return
-        blocks = self._without_too_long(blocks, outer)
-        middle = (len(blocks) + 1) // 2
+        middle = self._leading(blocks, outer) or (len(blocks) + 1) // 2
         self.add(blocks[:middle], outer)
         self.add(blocks[middle:], outer)
 
@@ -153,17 +155,30 @@ class _Fitting:
         if outer.problem.limit != "descriptor" or not self._gauges:
             return list(blocks)
         chosen = self.rules(self.chosen)
-        room = min(gauge.measure(chosen).descriptor_room for gauge in self._gauges)
+        room = self._room(chosen)
         decisions = Decisions(chosen[: len(chosen) - len(self._base)])
         rest: list[Block] = []
         for block in blocks:
-            lines = [rule for rule in fewest_rules([block.destination]) if rule.family == 4]
-            length = sum(len(str(rule)) + 1 for rule in lines)
-            if lines and length > room and _is_apart(decisions, block.destination):
+            length = lone_bytes(block.destination)
+            if length and length > room and _is_apart(decisions, block.destination):
                 self.held[block.destination] = outer
             else:
                 rest.append(block)
         return rest
+
+    def _leading(self, blocks: Sequence[Block], outer: Broken) -> int:
+        """Return how many of the first blocks surely fit the descriptor, but not all of them."""
+        if outer.problem.limit != "descriptor" or not self._gauges:
+            return 0
+        room = self._room(self.rules(self.chosen))
+        for count, block in enumerate(blocks[:-1]):
+            room -= lone_bytes(block.destination)
+            if room < 0:
+                return count
+        return len(blocks) - 1
+
+    def _room(self, rules: tuple[Rule, ...]) -> int:
+        return min(gauge.measure(rules).descriptor_room for gauge in self._gauges)
 
 
 def _is_apart(decisions: Decisions, destination: Destination) -> bool:

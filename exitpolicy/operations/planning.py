@@ -18,6 +18,7 @@ from exitpolicy.operations.fitting import fit, gauges
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.policy.block_states import rejects
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, rules_bytes
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.reconcile import View
@@ -136,7 +137,10 @@ class _Planner:
         installed, added, held = self._sorted(blocks, _rules_of(former))
         wanted = [block for block in blocks if block.destination not in held]
         rules = (*fewest_rules(block.destination for block in wanted), *base)
-        views, refused = self._inspect(rules, former)
+        # Tor takes minutes to read very many rules. Where they cannot all be installed, it reads
+        # its files with a few of them, and the rest is computed.
+        read = rules if rules_bytes(rules) <= DESCRIPTOR_LIMIT else (*rules[:1], *base)
+        views, refused = self._inspect(read, former)
         fewer = self._fewer(installed, held, former, base)
         unsafe = self._unsafe(views)
         if unsafe:
@@ -154,7 +158,7 @@ class _Planner:
             )
             chosen = found.rules
             held |= {d: refusals.beyond_limit(broken) for d, broken in found.held.items()}
-        if chosen != rules:
+        if chosen != read:
             views, refused = self._inspect(chosen, former)
         effect = [
             error

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from exitpolicy.core.addresses import Family
+from exitpolicy.core.destination import Destination
 from exitpolicy.policy.port_summary import NO_PORT, PortSummary
 from exitpolicy.policy.rule import Rule
 
@@ -31,6 +32,23 @@ def other_bytes(descriptor: bytes) -> int:
     """
     lines = descriptor.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
     return sum(len(line) + 1 for line in lines if not line.startswith(_POLICY_KEYWORDS))
+
+
+def rules_bytes(rules: Iterable[Rule]) -> int:
+    """Return the size of rules in a descriptor, if none of them is redundant."""
+    return sum(len(str(rule)) + 1 for rule in rules if rule.family == 4)
+
+
+def lone_bytes(destination: Destination) -> int:
+    """Return the size in a descriptor of the rules that reject one destination.
+
+    Together with other destinations it may take less: rules that meet or adjoin become one.
+    """
+    return rules_bytes(
+        Rule(False, destination.family, network, length, low, high)
+        for network, length in destination.prefixes()
+        for low, high in destination.ports
+    )
 
 
 def policy_lines(published: Sequence[Rule], ipv6: PortSummary) -> list[str]:

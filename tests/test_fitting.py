@@ -1,0 +1,75 @@
+"""`fitting`: which blocks of a ledger that is too large are installed."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.operations.fitting import Gauge, fit, gauges
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, DESCRIPTOR_SPARE, lone_bytes
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.reconcile import Configured, View
+from exitpolicy.policy.rule import parse_policy
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+OWN = parse_policy(["reject *:25", "accept *:*"])
+
+
+def exit_relay() -> list[Gauge]:
+    """Return the gauge of an exit whose Tor does not run: its descriptor is estimated."""
+    return gauges([View("a", None, Configured(ExitOptions(OWN, exit_relay=True), ()))])
+
+
+def scattered(count: int) -> list[Block]:
+    """Return blocks that no two of which can share a rule."""
+    return [
+        Block(parse_destination(f"11.{n // 250}.{n % 250}.{n % 251}:{n % 65000 + 1}"), NOW, None)
+        for n in range(count)
+    ]
+
+
+def test_the_first_blocks_get_the_room_and_the_rest_is_named() -> None:
+    """In order, as many as the descriptor takes; each of the others would exceed it."""
+    blocks = scattered(1500)
+    gauge = exit_relay()
+    found = fit([], blocks, base=(), baseline=(), on=gauge)
+    held = [block.destination in found.held for block in blocks]
+    first = held.index(True)
+    used = gauge[0].measure(found.rules).descriptor_bytes
+    limit = DESCRIPTOR_LIMIT - DESCRIPTOR_SPARE
+    assert used <= limit
+    for block in blocks[first:]:
+        if block.destination in found.held:
+            assert used + lone_bytes(block.destination) > limit
+    assert len(found.rules) == held.count(False)
+    assert 600 < first < 700
+
+
+def test_blocks_that_together_become_few_rules_fit() -> None:
+    """4,096 single addresses of one network are one rule, in whatever order they come."""
+    network = parse_destination("203.0.112.0/20")
+    singles = [
+        Block(Destination(4, n, n, network.ports), NOW, None)
+        for n in range(network.first, network.last + 1)
+    ]
+    found = fit([], singles[::2] + singles[1::2], base=(), baseline=(), on=exit_relay())
+    assert not found.held
+    assert [rule.destination for rule in found.rules] == [network]
+
+
+def test_forced_and_installed_blocks_come_first() -> None:
+    """What is installed keeps its place before what a hand edit adds above it."""
+    installed = Block(parse_destination("203.0.113.7"), NOW, None)
+    forced = replace(installed, destination=parse_destination("203.0.113.99"), forced=True)
+    found = fit([installed], [*scattered(1500), forced], base=(), baseline=(), on=exit_relay())
+    assert not {installed.destination, forced.destination} & found.held.keys()
+
+
+def test_a_ledger_of_20000_scattered_blocks_is_fitted_in_two_seconds() -> None:
+    """The time is linear: 100,000 take less than five times as long."""
+    blocks = scattered(20_000)
+    begun = time.process_time()
+    found = fit([], blocks, base=(), baseline=(), on=exit_relay())
+    assert time.process_time() - begun < 4  # half of it for other work on the machine
+    assert len(found.held) > 19_000
