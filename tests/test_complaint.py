@@ -435,3 +435,18 @@ def test_a_charset_that_is_not_declared_is_found(
     complaint = read_complaint(head.encode() + text.encode(charset), own=[parse_destination(OWN)])
     assert complaint.language == language
     assert destinations(complaint) == ["93.184.216.34:22"]
+
+
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        ("2026-11-20 07:44:12 PM", "2026-11-20T19:44:12Z"),
+        ("20 November 2026 12:05 am", "2026-11-20T00:05:00Z"),
+        ("20th of November 2026 at 12:05 p.m.", "2026-11-20T12:05:00Z"),
+        ("2026-11-20 07:44:12", "2026-11-20T07:44:12Z"),
+    ],
+)
+def test_times_of_a_12_hour_clock(written: str, time: str) -> None:
+    """AM and PM count."""
+    complaint = read(f"On {written} UTC, {OWN} attacked our server 93.184.216.34")
+    assert as_json(complaint)["incidents"] == [{"time": time, "zone_said": True}]

@@ -57,7 +57,7 @@ _PORT_WORD: Final = pattern(
 )
 _PROTO_PORT: Final = pattern(
     r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
-    r"|\s?[的の]\s?(\d{1,5})\s?(?:<<port after number>>)"
+    r"|\s?[^\W\d_]?\s?(\d{1,5})\s?(?:<<port after number>>)"
 )
 
 _PROTO_THEN_PORTS: Final = pattern(

@@ -66,17 +66,21 @@ _EUROPEAN: Final = pattern(
     0,
 )
 _NAMED: Final = pattern(
-    r"(?<!\d)(\d{1,2})(?:st|nd|rd|th|\.)?[\s/-](?:de\s)?([^\W\d_]{3,12})\.?,?[\s/-](?:de\s)?"
+    r"(?<!\d)(\d{1,2})(?:<<ordinal>>|\.)?[\s/-](?:(?:<<date of>>)\s)?([^\W\d_]{3,12})\.?,?[\s/-]"
+    r"(?:(?:<<date of>>)\s)?"
     rf"(\d{{4}})(?:(?::|,?\s(?:<<time at>>)?\s?){_CLOCK}{_ZONE})",
     0,
 )
 _ENGLISH: Final = pattern(
-    r"([A-Z][a-z]{2,8})\.?\s(\d{1,2})(?:st|nd|rd|th)?,?\s(\d{4}),?\s"
+    r"([A-Z][a-z]{2,8})\.?\s(\d{1,2})(?:<<ordinal>>)?,?\s(\d{4}),?\s"
     rf"(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}",
     0,
 )
 _CTIME: Final = pattern(
     rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)", 0
+)
+_TWELVE_HOURS: Final = re.compile(
+    r"(?<![\d:])(1[0-2]|0?[1-9]):(\d{2}(?::\d{2})?)\s?([AaPp])\.?[Mm]\b\.?"
 )
 _SYSLOG: Final = re.compile(
     r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
@@ -108,13 +112,15 @@ _DATE_ONLY: Final = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d{1,2})-(?P<d>\d{1,2})"),
     re.compile(r"(?:[^\W\d_]{3,10},?\s)?(?P<d>\d{1,2})[./]\s?(?P<m>\d{1,2})[./]\s?(?P<y>\d{4})"),
     re.compile(r"(?P<y>\d{4})[年/](?P<m>\d{1,2})[月/](?P<d>\d{1,2})"),
-    re.compile(
-        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?\s(?:of\s"
-        r"|de\s)?(?P<name>[^\W\d_]{3,12}),?\s(?:de\s)?(?P<y>\d{4})"
+    pattern(
+        r"(?:\w{3,10},?\s)?(?:the\s)?(?P<d>\d{1,2})(?:<<ordinal>>|\.)?\s(?:(?:<<date of>>)\s)?"
+        r"(?P<name>[^\W\d_]{3,12}),?\s(?:(?:<<date of>>)\s)?(?P<y>\d{4})",
+        0,
     ),
-    re.compile(
-        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:st|nd|rd"
-        r"|th)?,?\s(?P<y>\d{4})"
+    pattern(
+        r"(?:\w{3,10},?\s)?(?P<name>[A-Z][a-z]{2,8})\s(?P<d>\d{1,2})(?:<<ordinal>>)?,?\s"
+        r"(?P<y>\d{4})",
+        0,
     ),
 )
 _THEN_CLOCK: Final = pattern(rf"[T\s,]{{1,3}}(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}", 0)
@@ -215,12 +221,19 @@ def _moments(
         yield datetime.fromtimestamp(int(match[1]), UTC), True
 
 
+def _in_24_hours(found: re.Match[str]) -> str:
+    """Return `19:44` for `7:44 PM`."""
+    hour = int(found[1]) % 12 + (12 if found[3] in "Pp" else 0)
+    return f"{hour:02}:{found[2]}"
+
+
 _Parts = tuple[int, int, int, tuple[str | None, ...], timezone | None]
 
 
 def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
     if not re.search(r"\d[:時时]", line):
         return
+    line = _TWELVE_HOURS.sub(_in_24_hours, line)
     for match in _ISO.finditer(line):
         g = match.groups()
         yield int(g[0]), int(g[1]), int(g[2]), g[3:6], _zone_of(g[6:])
