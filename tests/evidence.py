@@ -23,6 +23,16 @@ class Thing(Enum):
     DISKS = "disks full, failing (EIO), read-only or closed, and each call of block failing"
     CLOCKS = "ticks by a clock that is wrong by a day to three years"
     HOSTILE = "answers of a hostile control port"
+    FOREIGN_FOLDER = (
+        "commands of root in a ledger folder of another user, with something planted for each file"
+    )
+    FAKE_CONTROL = "commands that meet a control port of another user, with each authentication"
+    CLOSED = "commands with standard streams closed, full or broken, in each combination"
+    STEPS = "commands at a clock that is wrong by a minute to ten years, both ways"
+    HAND_EDITS = "hand edits of the ledger that exceed each limit"
+    MIDDLE = "relays that stop being an exit while blocks stand, and middle relays"
+    UNREADABLE = "files that Tor's own user cannot read, before each command"
+    UNLOADED = "commands while the torrc holds a line that would end the running Tor"
     FUZZ = "inputs from fuzzers, random and guided by coverage, to every reader"
     SYSTEMD = "a booted Debian whose own timer lifts a block; its units verified and scored"
 

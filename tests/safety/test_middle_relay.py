@@ -1,0 +1,136 @@
+"""A relay stops being an exit by its own options while blocks stand: it must not become open."""
+
+import signal
+import time
+
+import pytest
+
+from tests.evidence import Thing, record
+from tests.harness.host import ExitHost, HostMaker
+from tests.harness.tor import HarnessError, wait_until
+
+THING = Thing.MIDDLE
+
+CLOSED = ["reject *:*"]
+EXITS = {
+    "ExitRelay": ("ExitRelay 1",),
+    "IPv6Exit": ("IPv6Exit 1",),
+    "ReducedExitPolicy": ("ReducedExitPolicy 1",),
+    "own lines": ("ExitPolicy accept *:443", "ExitPolicy reject *:*"),
+    "one own line": ("ExitPolicy reject *:25",),
+}
+"""What makes the relay an exit, before the operator takes it away."""
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "tick": ("tick",),
+    "apply": ("apply",),
+    "lift": ("lift", "203.0.113.7"),
+    "block": ("block", "203.0.113.9", "--until", "1d"),
+    "init": ("init",),
+}
+QUICK = [("ExitRelay", "tick"), ("own lines", "lift")]
+
+
+def take_away(host: ExitHost, lines: tuple[str, ...]) -> None:
+    """Remove what made the relay an exit, as an operator does, and have Tor read it."""
+    text = host.tor.torrc.read_text()
+    for line in lines:
+        text = text.replace(f"{line}\n", "")
+    host.tor.torrc.write_text(text)
+    host.tor.signal(signal.SIGHUP)
+    time.sleep(1.5)
+
+
+def settled_policy(host: ExitHost) -> list[str]:
+    """Return the policy that Tor enforces once it had time to enforce another one."""
+    try:
+        wait_until(lambda: host.tor.policy() == CLOSED, 3)
+    except HarnessError:
+        return host.tor.policy()
+    return CLOSED
+
+
+@pytest.mark.parametrize(
+    ("exit_by", "name"),
+    [
+        pytest.param(form, name, marks=() if (form, name) in QUICK else pytest.mark.slow)
+        for form in EXITS
+        for name in COMMANDS
+    ],
+)
+def test_a_relay_that_is_no_exit_any_more_is_closed(
+    make_host: HostMaker, exit_by: str, name: str
+) -> None:
+    """The next command empties the fragment and reloads; none is refused; status reports it."""
+    host = make_host(EXITS[exit_by])
+    assert host.run("block", "203.0.113.7", "203.0.113.8", "--until", "30d").code == 0
+    take_away(host, EXITS[exit_by])
+    command = COMMANDS[name]
+    done = host.tick() if command == ("tick",) else host.run(*command)
+    if name == "block":
+        # A new block on a relay that is no exit has no effect: it is moot, or refused.
+        host.tick()
+    assert host.tor.alive, done
+    assert "Traceback" not in done.err
+    rules = [li for li in host.fragment.read_text().splitlines() if li.startswith("ExitPolicy")]
+    assert rules == [], (done, rules)
+    assert settled_policy(host) == CLOSED, done
+    if name in ("lift", "apply", "tick"):
+        assert done.code != 4, done
+    checked = host.run("status", "--check")
+    assert checked.code in (0, 3), checked
+    # Becoming an exit again, the relay blocks again what the ledger holds.
+    for line in EXITS[exit_by]:
+        text = host.tor.torrc.read_text()
+        host.tor.torrc.write_text(text + f"{line}\n")
+    host.tor.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    again = host.tick()
+    assert host.tor.rejects("203.0.113.8"), again
+    record(THING, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exit_by", list(EXITS))
+@pytest.mark.parametrize("restart", [False, True], ids=["not reloaded", "restarted"])
+def test_the_time_of_the_reload_does_not_matter(
+    make_host: HostMaker, exit_by: str, *, restart: bool
+) -> None:
+    """The tick comes before Tor has read the change, or after a restart of Tor."""
+    host = make_host(EXITS[exit_by])
+    assert host.run("block", "203.0.113.7", "--until", "30d").code == 0
+    text = host.tor.torrc.read_text()
+    for line in EXITS[exit_by]:
+        text = text.replace(f"{line}\n", "")
+    host.tor.torrc.write_text(text)
+    if restart:
+        host.tor.stop()
+        host.tor.start()
+    done = host.tick()
+    if not restart:
+        host.tor.signal(signal.SIGHUP)
+        time.sleep(1.5)
+        host.tick()
+    assert settled_policy(host) == CLOSED, done
+    record(THING, 1)
+
+
+@pytest.mark.parametrize("options", [(), ("ExitRelay 0",), ("ExitRelay auto",)], ids=str)
+def test_a_middle_relay_never_becomes_an_exit(
+    make_host: HostMaker, options: tuple[str, ...]
+) -> None:
+    """Blocks by hand in the ledger, by command and by init leave a middle relay closed."""
+    host = make_host(options, init=False)
+    host.run("init")
+    host.run("block", "203.0.113.7", "--until", "1d")
+    if host.ledger.exists():
+        head = host.ledger.read_text().replace("blocks: []", "blocks:").rstrip("\n")
+        row = '- {destination: "203.0.113.8", since: "2026-01-01", until: never}'
+        host.ledger.write_text(f"{head}\n{row}\n")
+    for _ in range(2):
+        host.tick()
+        host.run("apply")
+    host.tor.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    assert host.tor.alive
+    assert host.tor.policy() == CLOSED
+    record(THING, 1)

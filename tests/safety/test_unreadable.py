@@ -1,0 +1,131 @@
+"""Files that root can read and Tor's own user cannot: a reload would end Tor."""
+
+import os
+import pwd
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.evidence import Thing, record
+from tests.harness.host import ExitHost
+from tests.harness.tor import Tor
+
+THING = Thing.UNREADABLE
+pytestmark = [pytest.mark.root, pytest.mark.tor]
+
+USER = "nobody"
+COMMANDS: list[tuple[str, ...]] = [
+    ("block", "203.0.113.9", "--until", "1d"),
+    ("lift", "203.0.113.7"),
+    ("apply",),
+    ("tick",),
+    ("status", "--check"),
+]
+
+
+def torrc_0600(host: ExitHost) -> None:
+    """Close the torrc for everybody but root."""
+    host.tor.torrc.chmod(0o600)
+    os.chown(host.tor.torrc, 0, 0)
+
+
+def other_include_0600(host: ExitHost) -> None:
+    """Add a second include, of root's."""
+    other = host.folder / "other.conf"
+    other.write_text("ContactInfo x\n")
+    other.chmod(0o600)
+    host.tor.add(f"%include {other}")
+
+
+def include_in_0700(host: ExitHost) -> None:
+    """Add a second include in a folder of root's."""
+    folder = host.folder / "closed"
+    folder.mkdir(mode=0o700)
+    (folder / "x.conf").write_text("ContactInfo x\n")
+    host.tor.add(f"%include {folder}/x.conf")
+
+
+def fragment_0600(host: ExitHost) -> None:
+    """Take away the fragment's mode, as a restored backup does."""
+    host.fragment.chmod(0o600)
+
+
+def fragment_of_another_group(host: ExitHost) -> None:
+    """Make the fragment root's, with mode 0640."""
+    os.chown(host.fragment, 0, 0)
+    host.fragment.chmod(0o640)
+
+
+def folder_0700(host: ExitHost) -> None:
+    """Close the folder of the fragment for others."""
+    host.folder.chmod(0o700)
+
+
+def umask_077(_host: ExitHost) -> None:
+    """Set a umask that closes new files."""
+    os.umask(0o077)
+
+
+def umask_000(_host: ExitHost) -> None:
+    """Set a umask that opens new files for everybody."""
+    os.umask(0)
+
+
+CLOSINGS: list[Callable[[ExitHost], None]] = [
+    torrc_0600, other_include_0600, include_in_0700, fragment_0600, fragment_of_another_group,
+    folder_0700, umask_077, umask_000,
+]  # fmt: skip
+QUICK = (torrc_0600, fragment_0600)
+
+
+def unprivileged_host(base: Path) -> ExitHost:
+    """Start a Tor that gives up root's rights, with exitpol set up for it."""
+    tor = Tor.alone(base / "tor", ["ExitRelay 1", f"User {USER}", "ExitPolicyRejectPrivate 1"], "a")
+    tor.prepare()
+    tor.folder.chmod(0o755)
+    account = pwd.getpwnam(USER)
+    for path in (tor.folder, tor.folder / "data", tor.control_socket.parent):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    tor.torrc.chmod(0o644)
+    host = ExitHost(base, [tor])
+    tor.start()
+    return host
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CLOSINGS],
+    ids=lambda closing: closing.__name__,
+)
+def test_what_tor_cannot_read_is_never_loaded(
+    open_folder: Path, closing: Callable[[ExitHost], None]
+) -> None:
+    """Whatever is closed, before whichever command: Tor lives, and could be reloaded after it."""
+    umask = os.umask(0o022)
+    tries = 0
+    try:
+        for command in COMMANDS:
+            base = open_folder / command[0]
+            base.mkdir()
+            base.chmod(0o755)
+            host = unprivileged_host(base)
+            try:
+                assert host.run("init").code == 0
+                assert host.run("block", "203.0.113.7", "203.0.113.8", "--until", "1d").code == 0
+                closing(host)
+                for _ in range(2):
+                    done = host.tick() if command == ("tick",) else host.run(*command)
+                    assert host.tor.alive, (command, done, host.tor.log())
+                    assert "Traceback" not in done.err
+                modes = [p for p in base.rglob("*") if p.is_file() and p.stat().st_mode & 0o002]
+                assert modes == [], "writable by everybody"
+                tries += 1
+            finally:
+                host.tor.stop()
+                os.umask(0o022)
+                shutil.rmtree(base)
+    finally:
+        os.umask(umask)
+    record(THING, tries)
