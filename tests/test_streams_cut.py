@@ -231,7 +231,7 @@ def test_block_counts_open_streams_and_cut_closes_just_those(
     done = network.run("block", A, "--until", "1d")
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
-        "exitpol: 2 open streams to what is blocked now; close them: the same command with --cut\n"
+        "exitpol: 2 open streams to blocked destinations; to close them, add --cut\n"
     )
     assert one.alive()
     assert two.alive()
@@ -261,7 +261,7 @@ def test_without_the_right_to_close_the_block_stands_and_the_reason_is_said(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "live" in done.stdout
-    assert "2 open streams to what is blocked now\n" in done.stderr
+    assert "2 open streams to blocked destinations\n" in done.stderr
     assert "that needs root with CAP_NET_ADMIN" in done.stderr
     assert "close them" not in done.stderr
     assert held[0].alive()

@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and what every failure ends in."""
+"""The command line as a whole: the commands, and the result of every failure."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
 }
-"""Where each command is: a module beside this one, and the function in it."""
+"""The module beside this one, and the function in it, of each command."""
 
 
 _OUTPUT_ERRORS: Final = (errno.EBADF, errno.EIO, errno.ENOSPC)
@@ -51,9 +51,9 @@ def function_of(name: str) -> Callable[..., int]:
 
 
 def program(arguments: Sequence[str]) -> typer.Typer:
-    """Return the command line with the command that is called, or with all if none is.
+    """Return the command line with the called command, or with all commands if none is called.
 
-    Typer takes longer to look at the options of all commands than `list` takes for its work.
+    Typer takes longer to read the options of all commands than `list` takes for its work.
     """
     app = typer.Typer(
         name="exitpol",
@@ -78,7 +78,7 @@ def program(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _called(arguments: Sequence[str]) -> str | None:
-    """Return the command that is called, where that is plain; None for all other uses."""
+    """Return the called command; None if the arguments do not tell it at once."""
     words = iter(arguments)
     for word in words:
         if word == "--config":
@@ -165,7 +165,7 @@ def options(
         typer.Option(
             envvar="EXITPOL_CONFIG",
             help=f"The config file, if not {config_file.DEFAULT_PATH}.",
-            readable=False,  # whether it can be read is for the config's own errors
+            readable=False,  # the config reports itself if it cannot be read
         ),
     ] = None,
     version: Annotated[  # noqa: ARG001 - its callback does the work
@@ -173,8 +173,8 @@ def options(
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
-    """Keep a Tor exit's promises about abuse complaints.
+    """Block destinations on a Tor exit for a limited time.
 
-    Block a destination, have Tor enforce it, see that it does, and lift it on its day.
+    The block is enforced by the running Tor, verified, and lifted on its date.
     """
     Session.config = config

@@ -1,4 +1,4 @@
-"""What the commands have in common: their options, and the host they work on."""
+"""Options that several commands share, and the host that they work on."""
 
 import os
 import pwd
@@ -32,16 +32,16 @@ DryRun = Annotated[
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Go beyond the limits that are your own choice.")
+    bool, typer.Option("--force", help="Exceed max_prefix, the port summary or the Exit flag.")
 ]
 
 
 ASK: Final = "ask"
-"""What --block has for its value where none is given."""
+"""The value of --block where none is given."""
 
 
 class Session:
-    """What the options before the command say."""
+    """The options before the command."""
 
     config: Path | None = None
 
@@ -50,7 +50,7 @@ def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
     """Return the host that the config describes. Raises InvalidFileError."""
     path = Session.config
     if may_miss_config and path is not None and not path.exists():
-        # init writes it; what it says then is what holds without it.
+        # init writes it, with the values that apply without a config.
         path = None
     return Host.of(
         config_file.load(path),
@@ -60,7 +60,7 @@ def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
 
 
 def login_name() -> str:
-    """Return who is at the keyboard, through sudo and doas."""
+    """Return the login name of the operator, also under sudo and doas."""
     for variable in ("SUDO_USER", "DOAS_USER"):
         if os.environ.get(variable):
             return os.environ[variable]
@@ -100,7 +100,7 @@ def _stdin_destinations() -> Iterator[Destination]:
 def with_ask(arguments: Sequence[str]) -> list[str]:
     """Give `complaint --block` the value `ask` where no destination follows it.
 
-    Typer has no options with an optional value.
+    Typer has no option with an optional value.
     """
     given = list(arguments)
     if "complaint" not in given or "--block" not in given:

@@ -1,4 +1,4 @@
-"""The commands that change or show the ledger."""
+"""Commands that change or show the ledger."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from exitpolicy.operations.open_streams import OpenStreams
 
 _MANY: Final = 25
-"""More blocks than that are not listed one by one after a change."""
+"""The most blocks that are listed one by one after a change."""
 
 
 def block(
     dest: Destinations,
     until: Until,
-    reason: Annotated[str, typer.Option(help="Why, for you; it never reaches the torrc.")] = "",
-    reference: Annotated[str, typer.Option(help="The ticket of who complained.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for your records only.")] = "",
+    reference: Annotated[str, typer.Option(help="The ticket of the complaint.")] = "",
     dry_run: DryRun = False,
     force: Force = False,
     no_wait: NoWait = False,
     cut: Annotated[
         bool,
-        typer.Option("--cut", help="Also close the streams that are open to them (as root)."),
+        typer.Option("--cut", help="Also close open streams to the destinations (as root)."),
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -124,14 +124,15 @@ def lift(
 
 def list_(
     expiring: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only those that end within it: 3d, 12h.")
+        str | None,
+        typer.Option(metavar="TIME", help="Only those that end within: 3d, 12h."),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also those that are not in force.")
+        bool, typer.Option("--all", help="Also blocks that are not in force.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Show what is blocked, until when, why, and in which state it was last seen.
+    """List blocks with their end, reason and last observed state.
 
     Example: exitpol list --expiring 3d
     """
@@ -163,7 +164,7 @@ def list_(
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
         seen = "now" if ago == "ended" else f"{ago} ago"
-        note(f"states as seen {seen}; to ask Tor: exitpol status")
+        note(f"states as observed {seen}; to ask Tor: exitpol status")
     return ExitCode.DONE
 
 
@@ -185,7 +186,7 @@ def history(
         return ExitCode.DONE
     if not changes:
         note(
-            "nothing has been changed yet"
+            "the ledger has not been changed yet"
             if dest is None
             else f"no change of {destination} is known"
         )
@@ -212,7 +213,7 @@ def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
 def _say_blocks(
     changed: Sequence[Block], states: Mapping[Destination, str], now: datetime | None
 ) -> None:
-    """Write blocks and their states; of a long list only what is not as nearly all are."""
+    """Write blocks and their states; of a long list only those without the most frequent state."""
     usual, count = Counter(states.values()).most_common(1)[0]
     if len(changed) > _MANY:
         say(f"{count} of {len(changed)} blocks  ", Coloured(usual))
@@ -229,12 +230,12 @@ def _streams_json(streams: "OpenStreams") -> dict[str, int | None]:
 
 
 def _say_streams(streams: "OpenStreams") -> None:
-    """Write what is known of the streams that were open before; nothing where there were none."""
+    """Write how many streams were open before; nothing if there were none."""
     if streams.closed:
         note(f"{_count(streams.closed)} closed, {streams.open} still open")
     elif streams.open:
-        mend = "; close them: the same command with --cut" if streams.closed is None else ""
-        note(f"{_count(streams.open)} to what is blocked now{mend}")
+        close = "; to close them, add --cut" if streams.closed is None else ""
+        note(f"{_count(streams.open)} to blocked destinations{close}")
     elif streams.closed == 0:
         note("no stream to it is open")
     if streams.problem is not None:

@@ -1,4 +1,4 @@
-"""The commands that look at Tor and make it do what the ledger says."""
+"""Commands that inspect Tor and reconcile it with the ledger."""
 
 import os
 from collections.abc import Sequence
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 def init(
     torrc: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The torrc, if it is in no usual place.")
+        Path | None, typer.Option(metavar="PATH", help="The torrc, if exitpol does not find it.")
     ] = None,
     timer: Annotated[
-        bool, typer.Option("--timer", help="Also install the systemd timer that lifts blocks.")
+        bool,
+        typer.Option("--timer", help="Also install the systemd timer that lifts blocks."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be changed; change nothing.")
@@ -81,7 +82,7 @@ def check(
     dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help="As for block.")],
     as_json: Json = False,
 ) -> int:
-    """Tell whether this exit would connect, and which rule or block decides.
+    """Tell whether this exit would connect to a destination, and which rule or block decides.
 
     Exit code 3 if it would, wholly or partly. Example: exitpol check 203.0.113.7:22
     """
@@ -126,7 +127,7 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Ask each Tor what it enforces now.
+    """Show what each Tor enforces now, and how close it is to its limits.
 
     Example: exitpol status --check
     """
@@ -183,12 +184,12 @@ def apply(
 
 def expire(
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Say nothing where nothing happened.")
+        bool, typer.Option("--quiet", help="Print nothing unless something changed.")
     ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Lift what has ended, take up hand edits, repair drift: what the timer runs.
+    """Lift expired blocks, apply hand edits, repair drift; the timer runs this.
 
     Example: exitpol expire
     """
@@ -227,7 +228,7 @@ def say_applied(
     ended: Sequence["Block"] = (),
     health: "Health | None" = None,
 ) -> int:
-    """Write what an apply saw and did, and return the exit code."""
+    """Write the result of an apply, and return the exit code."""
     from exitpolicy.operations.outcome import exit_code
 
     code = ExitCode.DONE if dry_run else exit_code(applied, applied.states, waited=waited)
@@ -251,8 +252,8 @@ def say_applied(
     held = applied.time.held(applied.blocks)
     if held:
         output.warn(
-            f"the clock has leapt to {utc_text(applied.time.now)}; {len(held)} blocks that would"
-            " not be in force now are kept for an hour, in case it is wrong"
+            f"the clock jumped to {utc_text(applied.time.now)}; {len(held)} blocks that would"
+            " not be in force at that time are kept for an hour, in case the clock is wrong"
         )
     if dry_run:
         say_diffs(applied)

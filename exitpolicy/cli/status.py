@@ -1,4 +1,4 @@
-"""What `exitpol status` says, and when it is reason for attention."""
+"""Text and JSON of `exitpol status`."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from exitpolicy.policy.port_summary import REJECTED_LIMIT
 from exitpolicy.policy.reconcile import View
 
 SOON: Final = timedelta(days=3)
-"""What ends within it is shown with its reference."""
+"""Blocks that end within this time are shown with their references."""
 
 _FEW: Final = 5
 _BAR: Final = 20
@@ -59,7 +59,7 @@ def write(status: Status, health: Health) -> None:
 
 
 def _say_ending(status: Status) -> None:
-    """Write what will be lifted soon, and for whom it was blocked."""
+    """Write the blocks that end soon, with their references and reasons."""
     now = status.applied.time.now
     ending = sorted(
         (block.until, block.destination, why(block))
@@ -128,7 +128,7 @@ def _write_relay(status: Status, view: View, known: Limits | None) -> None:
         say(f"    {drift}")
     if known is None:
         if running.options.exits:
-            say("    its limits are not known yet: it has no descriptor")
+            say("    limits not known yet: Tor has no policy")
         return
     if known.descriptor_known:
         _say_bar("descriptor", known.descriptor_bytes, DESCRIPTOR_LIMIT, "bytes")
@@ -151,7 +151,7 @@ def _write_relay(status: Status, view: View, known: Limits | None) -> None:
 
 
 def _say_bar(what: str, used: int, limit: int, unit: str) -> None:
-    """Write how much of a limit is used, as numbers and as a bar."""
+    """Write the use of a limit, as numbers and as a bar."""
     share = min(1.0, used / limit)
     filled = round(share * _BAR)
     bar = "#" * filled + "." * (_BAR - filled)
