@@ -148,6 +148,13 @@ def test_a_child_out_of_control_is_a_clear_error(
     assert failed.value.hint
 
 
+def test_a_child_that_cannot_start_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an interpreter, or a place for temporary files, nothing is blocked."""
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(InvalidFileError, match="cannot be started"):
+        sandbox.read_complaint(MAIL, own=OWN, protected=[])
+
+
 def test_the_child_inherits_neither_environment_nor_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

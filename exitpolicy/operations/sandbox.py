@@ -69,10 +69,13 @@ def read_complaint(
         "seconds": seconds,
         "memory": BASE_MEMORY + 4 * len(data),
     }
-    with tempfile.TemporaryFile() as stdin:
-        stdin.write(json.dumps(request).encode("ascii") + b"\n" + data)
-        stdin.seek(0)
-        answer, code = _run(stdin.fileno(), 2 * seconds)
+    try:
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(json.dumps(request).encode("ascii") + b"\n" + data)
+            stdin.seek(0)
+            answer, code = _run(stdin.fileno(), 2 * seconds)
+    except OSError as error:
+        raise _failure(f"its reader cannot be started ({error.strerror})") from error
     if code == _Exit.DONE:
         try:
             return wire.decode(answer)
