@@ -56,13 +56,13 @@ def place(destination: str) -> Destination:
 
 
 def _ports_right(found: list[str], answer: dict[str, Any]) -> bool:
-    """Tell whether the addresses that were found have the ports that they should have."""
+    """Tell whether the addresses have the expected ports."""
     wanted = {place(text): text for text in (*answer["first"], *answer["all"])}
     return all(wanted.get(place(text), text) == text for text in found)
 
 
 def misread(complaint: Complaint, answer: dict[str, Any]) -> set[str]:
-    """Return the questions that are not answered rightly."""
+    """Return the questions with a wrong answer."""
     found = destinations(complaint)
     places = set(map(place, answer["first"]))
     right = {
@@ -84,7 +84,7 @@ def misread(complaint: Complaint, answer: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_corpus(name: str) -> None:
-    """Each mail of the corpus is read as its answer says, but for what it names as misread."""
+    """Each mail is read as its answer file says, except for what the file lists as misread."""
     data, answer = report(name)
     own = [parse_destination(address) for address in answer["own"]]
     complaint = read_complaint(data, own=own)
@@ -95,7 +95,7 @@ def test_corpus(name: str) -> None:
 
 
 def test_corpus_is_large_enough() -> None:
-    """The corpus holds what the targets are measured on: 60 complaints, 8 languages."""
+    """The corpus has at least 60 complaints in 8 languages, and all kinds."""
     answers = [report(name)[1] for name in NAMES]
     assert len(answers) >= 60
     assert len({answer["language"] for answer in answers} - {None}) >= 8
@@ -126,7 +126,7 @@ def test_corpus_is_large_enough() -> None:
 def test_roles_do_not_depend_on_knowing_the_own_address(
     line: str, source: str, victim: str, *, known: bool
 ) -> None:
-    """A line that names both sides gives the victim with its port, never the source."""
+    """A line with both sides gives the victim with its port, never the source."""
     complaint = read(line.format(s=source, d=victim), own=(source,) if known else ())
     assert destinations(complaint) == [f"{victim}:22"]
     assert complaint.sources == (source,)
@@ -138,7 +138,7 @@ def test_roles_do_not_depend_on_knowing_the_own_address(
      "hxxp://93[.]184[.]216[.]34/", "93 dot 184 dot 216 dot 34"],
 )  # fmt: skip
 def test_defanged_addresses_are_read(written: str) -> None:
-    """What was written so that nobody clicks on it is read all the same."""
+    """Defanged addresses are read."""
     complaint = read(f"Your IP {OWN} attacks our server at {written}")
     assert complaint.candidates[0].destination.first == parse_destination("93.184.216.34").first
 
@@ -150,33 +150,33 @@ def test_ports_are_gathered_from_all_lines() -> None:
 
 
 def test_very_many_ports_mean_all() -> None:
-    """A scan of more ports than one would list is a matter of the whole address."""
+    """A scan of many ports gives a destination with all ports."""
     lines = [f"SRC={OWN} DST=93.184.216.34 DPT={port}" for port in range(1000, 1100, 2)]
     assert destinations(read("\n".join(lines))) == ["93.184.216.34"]
 
 
 def test_protected_destination_is_not_offered_but_said() -> None:
-    """A protected destination is no candidate, and the operator learns why."""
+    """A protected destination is no candidate, and a caution says so."""
     complaint = read("attack on our server 93.184.216.34", protected="93.184.0.0/16")
     assert complaint.candidates == ()
     assert Warn.PROTECTED in {caution.why for caution in complaint.cautions}
 
 
 def test_answer_packets_do_not_accuse_the_victim() -> None:
-    """A packet sent to the relay names the victim as its source, and is understood."""
+    """In a reply packet to the relay, the sender is the victim."""
     complaint = read(f"our dump:\n93.184.216.34.80 > {OWN}.4000: Flags [S.]\n")
     assert [str(c.destination) for c in complaint.candidates] == ["93.184.216.34"]
 
 
 def test_report_about_a_foreign_address_says_so() -> None:
-    """When the accused address is not the relay's, its owner is told, and it is not offered."""
+    """If the accused address is not the relay's, a caution says so, and it is no candidate."""
     complaint = read("193.32.160.9 attacks our server 93.184.216.34")
     assert destinations(complaint) == ["93.184.216.34"]
     assert Warn.NOT_OURS in {caution.why for caution in complaint.cautions}
 
 
 def test_host_name_of_the_victim_is_asked_for() -> None:
-    """A victim that is only named is no candidate; the question names it."""
+    """A victim with only a host name is no candidate; the question names it."""
     complaint = read(f"{OWN} attacks our web site www.shop.example every night.")
     assert complaint.candidates == ()
     assert complaint.host_names == ("www.shop.example",)
@@ -184,7 +184,7 @@ def test_host_name_of_the_victim_is_asked_for() -> None:
 
 
 def test_mail_headers_and_signature_are_no_evidence() -> None:
-    """Addresses in pasted headers and below a signature are not offered."""
+    """Addresses in pasted headers and signatures are no candidates."""
     complaint = read(
         f"Your IP {OWN} sends brute force logins.\n\nReceived: from a (a [93.184.216.34])\n"
         "\tby b (93.184.216.35)\nX-Originating-IP: [93.184.216.36]\n\n-- \nBob, 93.184.216.37\n"
@@ -193,7 +193,7 @@ def test_mail_headers_and_signature_are_no_evidence() -> None:
 
 
 def test_examples_are_dropped_beside_real_addresses() -> None:
-    """Private and documentation addresses count only where there is nothing else."""
+    """Private and documentation addresses count only if there are no others."""
     both = f"SRC={OWN} DST=203.0.113.7 DPT=22\nSRC={OWN} DST=93.184.216.34 DPT=22\n"
     assert destinations(read(both)) == ["93.184.216.34:22"]
     only = read(f"SRC={OWN} DST=10.1.2.3 DPT=22\n")
@@ -202,7 +202,7 @@ def test_examples_are_dropped_beside_real_addresses() -> None:
 
 
 def test_times_without_a_zone_are_marked() -> None:
-    """A time whose zone nobody says is taken for UTC, and the flag tells."""
+    """A time without a zone is UTC, and a flag says so."""
     complaint = read(f"2026-11-21 10:00:00 {OWN} -> 93.184.216.34:22")
     assert [(i.time, i.zone_said) for i in complaint.incidents] == [
         (datetime(2026, 11, 21, 10, tzinfo=UTC), False)
@@ -230,7 +230,7 @@ def test_envelope_holds_what_a_reply_needs() -> None:
 
 
 def test_json_has_the_keys_of_the_contract() -> None:
-    """Others script against these keys; the value is plain JSON."""
+    """The keys are stable for scripts; the values are plain JSON."""
     value = as_json(read(f"{OWN} -> 93.184.216.34:22", subject="Port scan"))
     assert {"reporter", "references", "incidents", "deadline", "kind", "language", "candidates",
             "cautions"} <= set(value)  # fmt: skip
@@ -250,7 +250,7 @@ def test_json_has_the_keys_of_the_contract() -> None:
     own=st.lists(st.integers(0, 2**32 - 1).map(lambda n: Destination(4, n, n)), max_size=2),
 )
 def test_own_addresses_are_never_offered(name: str, own: list[Destination]) -> None:
-    """Whatever the own addresses are, even the victim's, none of them is a candidate."""
+    """No own address is a candidate, not even if it is the victim's."""
     data, _ = report(name)
     victims = [c.destination for c in read_complaint(data).candidates][:2]
     for mine in ([*own, *victims], victims):
@@ -259,7 +259,7 @@ def test_own_addresses_are_never_offered(name: str, own: list[Destination]) -> N
 
 
 def test_a_zone_named_once_in_a_line_is_that_of_all_its_times() -> None:
-    """A period is written with its zone at the end, and begins in the same zone."""
+    """The zone at the end of a period applies to its beginning."""
     text = "Attack on 91.201.214.77\nPeriod: 2026-11-20 03:12:00 - 2026-11-20 05:40:00 (UTC+5)\n"
     times = [
         (i.time.hour, i.time.minute, i.zone_said) for i in read_complaint(text.encode()).incidents
@@ -268,7 +268,7 @@ def test_a_zone_named_once_in_a_line_is_that_of_all_its_times() -> None:
 
 
 def test_provider_and_reporter_are_each_heard_in_their_own_language() -> None:
-    """In a forward, the words above what is forwarded tell the language of who sent it."""
+    """In a forwarded mail, the words above it give the sender's language."""
     mail = (Path(__file__).parent / "corpus" / "provider-forward-it-kz-cert.eml").read_bytes()
     read = read_complaint(mail)
     assert (read.language, read.reporter_language) == ("it", "en")
@@ -297,7 +297,7 @@ def test_provider_and_reporter_are_each_heard_in_their_own_language() -> None:
     ],
 )
 def test_who_only_stands_by_is_no_candidate(text: str) -> None:
-    """What a report names for another reason than an attack is not offered, not even as a guess."""
+    """An address with another purpose than the attack is no candidate, not even a guess."""
     complaint = read(f"We received a complaint about brute force from {OWN}.\n\n{text}\n")
     assert destinations(complaint) == []
     assert complaint.ask
@@ -316,13 +316,13 @@ def test_who_only_stands_by_is_no_candidate(text: str) -> None:
     ],
 )
 def test_a_host_that_often_stands_by_may_be_the_victim(text: str) -> None:
-    """A gateway or a name server is offered where the sentence says what was done to it."""
+    """A gateway or a name server is a candidate if the sentence says that it was attacked."""
     victim = "91.201.214.77"
     assert destinations(read(text.format(s=OWN, v=victim))) == [victim]
 
 
 def test_a_role_is_read_across_the_end_of_a_wrapped_line() -> None:
-    """A sentence tells who is who, however the mail was wrapped."""
+    """A sentence gives the same roles for every width of the mail."""
     text = (
         f"For three nights now somebody behind your address {OWN} has been trying to\n"
         "break into the booking system of our customer, which is reachable under the address\n"
@@ -341,7 +341,7 @@ def test_a_role_is_read_across_the_end_of_a_wrapped_line() -> None:
     ],
 )
 def test_the_port_of_a_list_is_that_of_all_in_it(text: str) -> None:
-    """A port that is named once, after several destinations, belongs to each of them."""
+    """One port after several destinations applies to each of them."""
     a, b = "91.201.214.77", "91.201.214.78"
     complaint = read(f"Attacks from {OWN}.\n{text.format(a=a, b=b)}\n")
     assert sorted(destinations(complaint)) == [f"{a}:445", f"{b}:445"]
@@ -354,7 +354,7 @@ def test_a_number_that_counts_something_is_no_port() -> None:
 
 
 def test_a_subject_may_name_the_victim() -> None:
-    """Where the relay is named elsewhere, the subject's address is not taken for the accused."""
+    """If the text names the relay, the address in the subject is not accused."""
     text = f"Last night {OWN} swept all of our network 91.201.214.0/28, on TCP 25 and 587."
     assert destinations(read(text, subject="Scanning of 91.201.214.0/28")) == [
         "91.201.214.0/28:25,587"
@@ -362,7 +362,7 @@ def test_a_subject_may_name_the_victim() -> None:
 
 
 def test_a_saved_mail_that_is_attached_is_opened() -> None:
-    """A report that was saved as an .eml file and attached is read as the mail that it is."""
+    """An attached .eml file is read as a mail."""
     inner = (
         "From: noc@victim.example\nSubject: scan\nContent-Transfer-Encoding: quoted-printable\n"
         'Content-Type: text/plain; charset="utf-8"\n\n'
@@ -381,7 +381,7 @@ def test_a_saved_mail_that_is_attached_is_opened() -> None:
 
 
 def test_a_public_address_is_preferred_to_the_private_one_behind_it() -> None:
-    """A log names the private address, a sentence the public one: that is what an exit reaches."""
+    """If a log has the private and a sentence the public address, the public one is chosen."""
     text = (
         "The instance has the elastic IP 91.201.214.77 (private 172.31.16.21).\n"
         "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
@@ -392,7 +392,7 @@ def test_a_public_address_is_preferred_to_the_private_one_behind_it() -> None:
 
 
 def test_a_report_that_withholds_the_victims_names_none() -> None:
-    """Where a report keeps its victims to itself, its sensors are not taken for one."""
+    """If a report hides its victims, its sensors are no candidates."""
     text = (
         f"The host {OWN} was noticed by our sensors. The addresses of the attacked customers are "
         "confidential.\n\nsensor            last event (UTC)      type\n"
@@ -430,7 +430,7 @@ JAPANESE = (
 def test_a_charset_that_is_not_declared_is_found(
     text: str, charset: str, language: str, declared: str
 ) -> None:
-    """Without a charset, or with a false one, the text is read all the same."""
+    """Text without a charset, or with a wrong one, is read."""
     head = HEAD.format(subject="abuse").replace("\n\n", f"\n{declared}\n")
     complaint = read_complaint(head.encode() + text.encode(charset), own=[parse_destination(OWN)])
     assert complaint.language == language

@@ -104,7 +104,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_time_and_memory_are_bounded(name: str) -> None:
-    """No shape of input takes more than its share: half a minute would be another order.
+    """No hostile mail of this size takes half a minute.
 
     How long it takes is measured by scripts/bench.
     """
@@ -162,7 +162,7 @@ def test_time_is_linear(name: str) -> None:
     "name", ["nested multiparts", "zip bomb", "addresses", "deep JSON", "table"]
 )
 def test_memory_is_bounded(name: str) -> None:
-    """What is allocated at any time stays below four times the input and 100 MB."""
+    """The memory in use stays below four times the input and 100 MB."""
     data = HOSTILE[name]()
     tracemalloc.start()
     try:
@@ -176,7 +176,7 @@ def test_memory_is_bounded(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["nested multiparts", "many parts", "zip bomb", "addresses"])
 def test_what_was_not_read_is_said(name: str) -> None:
-    """A caution tells that a report was not read to its end."""
+    """A caution says that a part of the report was not read."""
     complaint = read_complaint(HOSTILE[name](), own=OWN)
     assert Warn.CUT in {caution.why for caution in complaint.cautions}
 
@@ -196,7 +196,7 @@ def test_what_was_not_read_is_said(name: str) -> None:
     ],
 )
 def test_odd_charsets_are_read_somehow(charset: str) -> None:
-    """A charset that is none, or unknown, does not keep the text from being read."""
+    """An unknown or dangerous charset does not prevent reading."""
     head = HEAD + f'Content-Type: text/plain; charset="{charset}"\n\n'.encode()
     complaint = read_complaint(head + b"185.220.101.4 attacks our server 93.184.216.34\n", own=OWN)
     assert [str(c.destination) for c in complaint.candidates] == ["93.184.216.34"]
@@ -209,7 +209,7 @@ def test_odd_charsets_are_read_somehow(charset: str) -> None:
      HEAD + b'Content-Type: multipart/mixed; boundary=""\n\n--\n'],
 )  # fmt: skip
 def test_broken_input_is_a_complaint_without_destination(data: bytes) -> None:
-    """What says nothing gives a complaint that asks for everything."""
+    """Input without content gives a complaint without candidates, and with questions."""
     complaint = read_complaint(data, own=OWN)
     assert complaint.candidates == ()
     assert complaint.ask
@@ -218,7 +218,7 @@ def test_broken_input_is_a_complaint_without_destination(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
-    """No bytes make reading fail."""
+    """Reading never fails."""
     as_json(read_complaint(data, own=OWN))
 
 
@@ -230,7 +230,7 @@ def test_any_bytes_are_read(data: bytes) -> None:
     ),
 )
 def test_damaged_mails_are_read(name: str, cuts: list[tuple[float, bytes, int]]) -> None:
-    """A mail of the corpus with pieces cut out and bytes put in is read."""
+    """A damaged mail of the corpus is read."""
     data = (CORPUS / name).read_bytes()
     for where, inserted, removed in cuts:
         at = int(where * len(data))

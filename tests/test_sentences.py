@@ -17,7 +17,7 @@ PROSE = (
 
 @pytest.mark.parametrize("width", [60, 66, 72, 78, 98])
 def test_wrapped_text_becomes_its_sentences(width: int) -> None:
-    """Whatever the width a mail was wrapped to, each sentence is one line again."""
+    """Each sentence becomes one line, for every width of the mail."""
     lines = list(unwrapped(textwrap.wrap(PROSE, width)))
     assert lines[0] == PROSE[: PROSE.index(" We have")]
     assert " ".join(lines) == PROSE
@@ -41,19 +41,19 @@ def test_wrapped_text_becomes_its_sentences(width: int) -> None:
     ],
 )  # fmt: skip
 def test_lines_of_logs_tables_and_lists_stay_apart(lines: list[str]) -> None:
-    """What was never a sentence is not made one."""
+    """Lines that are no sentences are not joined."""
     assert list(unwrapped(lines)) == lines
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=90)))
 def test_nothing_is_lost_or_added(lines: list[str]) -> None:
-    """Joined or not, the letters are those of the text, in order."""
+    """The letters stay the same, in the same order."""
     joined = "".join(unwrapped(lines))
     assert "".join(joined.split()) == "".join("".join(lines).split())
 
 
 def test_a_heading_that_ends_with_a_colon_is_not_joined_with_its_list() -> None:
-    """A line ends where its writer ended it."""
+    """A line with a colon at its end is complete."""
     lines = [
         "The following systems of ours were attacked over the whole of last night:",
         "10.1.2.3",

@@ -36,7 +36,7 @@ def sections(text: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("ours", OURS, ids=lambda ours: ours.language)
 def test_each_entry_of_ours_can_be_found(ours: Vocabulary) -> None:
-    """Our files hold what README.txt allows, composed as mails are, and no section is empty."""
+    """The files follow README.txt, are in NFC form, and have no empty section."""
     check(ours)
     assert all(ours.sections.values())
     entries = [entry for section in ours.sections.values() for entry in section]
@@ -44,7 +44,7 @@ def test_each_entry_of_ours_can_be_found(ours: Vocabulary) -> None:
 
 
 def test_no_file_is_left_unread() -> None:
-    """All that lies in the folder is read, but for the description."""
+    """Every file in the folder is read, except README.txt."""
     names = {file.name for file in FOLDER.iterdir()} - {"README.txt"}
     assert names == {f"{ours.language}.txt" for ours in OURS}
 
@@ -64,7 +64,7 @@ def test_each_section_is_described() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_is_told_by_its_frequent_words(language: str) -> None:
-    """A text of all of a language's frequent words is in that language."""
+    """A text of the frequent words of a language is in that language."""
     (ours,) = (ours for ours in OURS if ours.language == language)
     assert language_of(" ".join(ours.sections["frequent"])) == language
 
@@ -83,7 +83,7 @@ def test_words_are_whole_begin_so_or_hold_it() -> None:
 
 
 def test_phrases_of_all_languages_are_looked_for() -> None:
-    """A mail is searched for the phrases of every language, in any case."""
+    """Phrases of every language match, in upper and lower case."""
     assert kind_of("", "FUERZA BRUTA") is Kind.BRUTE_FORCE
     assert kind_of("", "Ein Portscan") is Kind.PORT_SCAN
     assert kind_of("", "ПОДБОР ПАРОЛЯ") is Kind.BRUTE_FORCE
@@ -91,12 +91,12 @@ def test_phrases_of_all_languages_are_looked_for() -> None:
 
 
 def test_a_word_of_two_languages_counts_for_both() -> None:
-    """Frequent words of several languages are told as such, in the order of the files."""
+    """A frequent word of several languages counts for each of them."""
     assert vocabulary.frequent()["adresse"] == ("da", "de", "fr", "no")
 
 
 def test_long_words_are_searched_quickly() -> None:
-    """A mail of one long word does not keep the reader busy: every phrase has an end."""
+    """A mail of one long word is read quickly: every phrase has a maximum length."""
     start = time.process_time()
     assert kind_of("", "attack" * 6600 + " angriff" * 5000) is Kind.UNKNOWN
     assert kind_of("", "angreif" * 6000) is Kind.UNKNOWN
@@ -104,7 +104,7 @@ def test_long_words_are_searched_quickly() -> None:
 
 
 def test_entries_are_parted_by_blanks_or_commas() -> None:
-    """Words are parted by blanks, phrases by a comma and a blank; comments are left out."""
+    """Blanks separate words; a comma and a blank separate phrases; comments are skipped."""
     text = (
         "# Sample\n\n[source]\na b*\nc\n\n[acting]\n# of two words\nto hack, a{1,2}\nb\n"
         "[kind spam 3]\nbuy (?:this\n    |that)\n    [ ]now, get\n"
@@ -143,7 +143,7 @@ def test_entries_are_parted_by_blanks_or_commas() -> None:
     ],
 )
 def test_what_a_file_must_not_hold(text: str, line: int, problem: str) -> None:
-    """A file that is not as README.txt says is refused, with the number of the line."""
+    """A file that breaks the rules of README.txt is an error with the line number."""
     with pytest.raises(InvalidFileError) as refused:
         parse("xx", text)
     assert str(refused.value) == f"words/xx.txt:{line}: {problem}"
@@ -151,7 +151,7 @@ def test_what_a_file_must_not_hold(text: str, line: int, problem: str) -> None:
 
 
 def test_formats_have_no_frequent_words() -> None:
-    """What belongs to no language tells none."""
+    """formats.txt has no frequent words."""
     with pytest.raises(InvalidFileError, match=re.escape("words/formats.txt:1: [frequent]")):
         parse(FORMATS, "[frequent]\na\n")
 
@@ -169,14 +169,14 @@ def test_formats_have_no_frequent_words() -> None:
     ],
 )
 def test_what_an_entry_must_not_be(text: str, line: int, problem: str) -> None:
-    """An entry that is never found, found everywhere or no expression is refused by its line."""
+    """An entry that matches never, or everywhere, is an error with the line number."""
     read = parse("xx", text)
     with pytest.raises(InvalidFileError, match=re.escape(f"words/xx.txt:{line}: {problem}")):
         check(read)
 
 
 def test_signs_may_be_looked_for() -> None:
-    """A star or a plus that stands for itself has an end."""
+    """An escaped star or plus is allowed."""
     check(parse("xx", "[acting]\nc\\+\\+, \\*{3}, \\S{1,3}\n"))
 
 
@@ -194,7 +194,7 @@ def other_words(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
 
 
 def test_a_bad_expression_is_named_where_it_is_used(other_words: Callable[..., None]) -> None:
-    """If the phrases of all files are no expression together, the error names the wrong one."""
+    """If an entry is no expression, the error names its file and line."""
     other_words("[acting]\na\n", "[acting]\n\nb(?:c\n")
     with pytest.raises(InvalidFileError, match=re.escape("words/xy.txt:3: 'b(?:c'")):
         vocabulary.pattern("<<acting>>").search("a")

@@ -1,6 +1,15 @@
-"""Abuse complaints: who complains, about what, and which destination to block for it.
+"""Read abuse complaints: who complains, about what, and which destination to block.
 
-Bytes and addresses in, a value out: nothing here reads files, the clock or the network.
+Nothing here reads files, the clock or the network. `pipeline` runs the steps:
+
+- `input` turns the bytes of a mail into `Text`s;
+- `extract` finds each `Mention` of an address, its ports, times and ticket numbers;
+- `roles` collects `Evidence` line by line, adds up a `Tally` for each address, and decides which
+  addresses are `Candidate`s;
+- `language` has the words of all languages.
+
+The result is a `Complaint`. Complaints are hostile input: commands read them in a child process
+without privileges (`exitpolicy.operations.sandbox`).
 """
 
 from collections.abc import Collection

@@ -18,7 +18,7 @@ MAX_COLUMNS: Final = 60
 """Maximum columns of a table."""
 MAX_WORDS: Final = 5
 """Maximum words of a column name."""
-_FLAG_SEPARATORS: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
+_RULER: Final = re.compile(r"^[\s|+=*_:-]{3,}$")
 
 
 _LONG_WORD: Final = re.compile(r"[^\W\d_]{3,}")
@@ -107,7 +107,7 @@ class Table:
 
 def is_rule(line: str) -> bool:
     """Tell whether a line only underlines a heading."""
-    return _FLAG_SEPARATORS.match(line) is not None
+    return _RULER.match(line) is not None
 
 
 def read_heading(line: str) -> Table | None:

@@ -18,7 +18,7 @@ from exitpolicy.complaint.language.senses import (
 from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense
 
-_ASIDE: Final = 22
+_PASSING_PENALTY: Final = 22
 """Reduction of the score of "our server" in a sentence that is not about an attack."""
 WINDOW: Final = 140
 _MAX_WORDS: Final = 12
@@ -106,7 +106,9 @@ def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -
         role = Role.DESTINATION if ours else sense.role
         if not acting and any(map(stands_by, before[-3:])):
             return BYSTANDER  # "the DNS servers of ours"
-        return Sense(role, Score.OWNER - (0 if ours else strangers) - (0 if acting else _ASIDE))
+        return Sense(
+            role, Score.OWNER - (0 if ours else strangers) - (0 if acting else _PASSING_PENALTY)
+        )
     return Sense(sense.role, sense.score - strangers)
 
 
