@@ -185,3 +185,22 @@ def test_what_is_left_is_right_to_its_smaller_unit(seconds: int) -> None:
     size = {"d": 86400, "h": 3600, "m": 60, "s": 1}
     shown = sum(int(n) * size[unit] for n, unit in re.findall(r"(\d+)([dhms])", text))
     assert abs(shown - seconds) < {"d": 3600, "h": 60, "m": 1, "s": 1}[text.split()[0][-1]] + 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-W52-1T12:54:42Z",
+        "20261226T125442.123Z",
+        "2026-12-26T125442.1Z",
+        "2026-12-26T12:54:60Z",
+        "2026-12-26T24:54:42Z",
+        "2026-13-26T12:54:42Z",
+        "2026-12-26T12:54:4 Z",
+        "2026-12-26T+1:54:42Z",
+        "２026-12-26T12:54:42Z",  # noqa: RUF001
+    ],
+)
+def test_a_text_of_twenty_characters_is_read_as_strictly_as_others(text: str) -> None:
+    """The quick way for times of the ledger takes nothing that the pattern refuses."""
+    assert parse_time(text) is None

@@ -107,8 +107,6 @@ def read_address(text: str) -> tuple[Family, int] | None:
 
     IPv4 with leading zeros and IPv6 with a zone are none.
     """
-    if re.fullmatch(_IPV4, text):
-        return 4, _ipv4(text)
     if ":" in text:
         from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415 - see address_text
 
@@ -117,7 +115,7 @@ def read_address(text: str) -> tuple[Family, int] | None:
         except AddressValueError:
             return None
         return None if address.scope_id else (6, int(address))
-    return None
+    return (4, _ipv4(text)) if re.fullmatch(_IPV4, text) else None
 
 
 def read_endpoint(text: str) -> tuple[Family, int, int] | None:

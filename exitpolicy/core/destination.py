@@ -69,12 +69,15 @@ def parse_destination(text: str) -> Destination:
             hint="write a list as one destination per line, and pass - to read it from stdin",
         )
     text = text.strip()
-    if (plain := refang(text)) != text:
-        raise UsageError(f"{text!r} is a defanged address", hint=f"write {plain}")
-    addresses, ports = _split_ports(text)
-    return Destination(
-        *parse_addresses(addresses), ALL_PORTS if ports is None else parse_ports(ports)
-    )
+    try:
+        addresses, ports = _split_ports(text)
+        return Destination(
+            *parse_addresses(addresses), ALL_PORTS if ports is None else parse_ports(ports)
+        )
+    except UsageError as error:
+        if (plain := refang(text)) != text:
+            raise UsageError(f"{text!r} is a defanged address", hint=f"write {plain}") from error
+        raise
 
 
 # One IPv4 address with at most one port: nearly every line of a large ledger. The general way gives

@@ -78,13 +78,17 @@ def fit(
     base: tuple[Rule, ...],
     baseline: tuple[Entry, ...],
     on: Sequence[Gauge],
+    known: tuple[Rule, ...] | None = None,
 ) -> Fit:
     """Return the fragment for blocks, which keeps every limit that `baseline` keeps.
 
     `installed` are blocks that the present fragment enforces, `added` are others, in the order in
     which they get the space. Installed and forced blocks are held to the descriptor's limit only.
+    `known` are the rules for all blocks, if they have been computed already.
     """
     fitting = _Fitting(base, baseline, on)
+    if known is not None:
+        fitting.know([*installed, *added], known)
     fitting.add([*installed, *(block for block in added if block.forced)])
     fitting.hold_to_all_limits()
     fitting.add([block for block in added if not block.forced])
@@ -102,6 +106,7 @@ class _Fitting:
         self._base = base
         self._baseline = baseline
         self._gauges = on
+        self._known: tuple[frozenset[Destination], tuple[Rule, ...]] = (frozenset(), base)
         self._counts: Callable[[limits.Problem], bool] = lambda problem: not problem.forcible
 
     def hold_to_all_limits(self) -> None:
@@ -112,8 +117,15 @@ class _Fitting:
         self._baseline = self.rules(self.chosen)
         self._counts = lambda _: True
 
+    def know(self, blocks: Sequence[Block], rules: tuple[Rule, ...]) -> None:
+        """Remember the rules of the fragment that holds these blocks."""
+        self._known = frozenset(block.destination for block in blocks), rules
+
     def rules(self, blocks: Sequence[Block]) -> tuple[Rule, ...]:
         """Return the rules of the fragment that holds these blocks."""
+        known, rules = self._known
+        if len(blocks) == len(known) and known == {block.destination for block in blocks}:
+            return rules
         return (*fewest_rules(block.destination for block in blocks), *self._base)
 
     def add(self, blocks: Sequence[Block], outer: Broken | None = None) -> None:

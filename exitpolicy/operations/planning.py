@@ -155,6 +155,7 @@ class _Planner:
                 base=base,
                 baseline=self._baseline(former, base),
                 on=gauges(views),
+                known=rules,
             )
             chosen = found.rules
             held |= {d: refusals.beyond_limit(broken) for d, broken in found.held.items()}

@@ -82,7 +82,11 @@ def _without_covered_later(rules: Iterable[Rule]) -> Iterator[Rule]:
         covering = len(rules)
         for length, networks in places[rule.accept, rule.family].items():
             if length <= rule.prefix:
-                for j in _after(networks.get(_cut(rule, length), ()), i):
+                same = networks.get(_cut(rule, length))
+                # Most rules are the only one, or the last one, of their network.
+                if same is None or same[-1] <= i:
+                    continue
+                for j in _after(same, i):
                     if j >= covering:
                         break
                     if rules[j].low <= rule.low and rule.high <= rules[j].high:
