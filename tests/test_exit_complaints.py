@@ -142,6 +142,7 @@ def test_nothing_to_answer_is_a_mistake_of_usage(blocked: ExitHost) -> None:
     """Neither a file nor a name, two files, and an invalid address end with 2."""
     assert blocked.run("reply").code == 2
     assert blocked.run("reply", str(MAIL), str(MAIL.with_name("README.md"))).code == 2
+    assert blocked.run("reply", "x" * 5000).code == 9
     done = blocked.run("reply", str(MAIL), "--recipient", "Ada <a@b.example>")
     assert (done.code, "--recipient a@b.example" in done.err) == (2, True)
 
@@ -252,7 +253,10 @@ def test_a_stranger_who_names_a_ticket_learns_nothing_of_its_blocks(
     named = host.run("reply", stranger, "KZ-CERT#4711").out
     assert "91.201.214.77" in named
     assert "91.201.214.88" not in named
-    assert "91.201.214.88" in host.run("reply", stranger, "91.201.214.88").out
+    other = _mail(tmp_path, "From: evil@x.example\nSubject: hello", "Please answer.")
+    by_destination = host.run("reply", other, "91.201.214.88").out
+    assert "91.201.214.88" in by_destination
+    assert "ABC-1234" not in by_destination
     assert host.run("reply", stranger, "T#unknown").code == 9
 
     victim = _mail(tmp_path, headers, ATTACK)

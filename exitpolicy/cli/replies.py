@@ -1,10 +1,10 @@
 """The command `reply`: the answer to a complaint."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -96,7 +96,8 @@ def reply(
 
 
 def _files_and_names(about: Sequence[str]) -> tuple[list[str], list[str]]:
-    files = [name for name in about if name == "-" or Path(name).is_file()]
+    # Path.is_file() raises OSError for a long name and for a folder that cannot be searched.
+    files = [name for name in about if name == "-" or os.path.isfile(name)]  # noqa: PTH113
     return files, [name for name in about if name not in files]
 
 
@@ -162,7 +163,7 @@ def _with_shown_domain(address: str) -> str:
 def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:
     """Warn of blocks that the answer does not name, or does not claim."""
     if subject.withheld:
-        tickets = list(dict.fromkeys(block.reference for block in subject.withheld))
+        tickets = subject.withheld_references
         output.warn(
             f"not in the letter, because the complaint does not name the destination of"
             f" {', '.join(tickets)}:"

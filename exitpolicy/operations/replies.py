@@ -42,6 +42,12 @@ class Subject:
     Anybody can write somebody else's ticket number into a mail, so the answer does not name them.
     """
 
+    @property
+    def withheld_references(self) -> list[str]:
+        """The references that name the withheld blocks."""
+        withheld = set().union(*map(_tickets, self.withheld))
+        return [reference for reference in self.references if reference in withheld]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -83,11 +89,15 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         here, before, tickets = _named(blocks, past, name)
         found.update(dict.fromkeys(here))
         ended.update((change.destination, change) for change in before)
-        references.update(dict.fromkeys(tickets))
+        if complaint is None:
+            # A complaint is answered with its own tickets: others belong to somebody else.
+            references.update(dict.fromkeys(tickets))
     withheld = [
         block
         for block in blocks
-        if complaint is not None and block.reference in complaint.references and block not in found
+        if complaint is not None
+        and not _tickets(block).isdisjoint(complaint.references)
+        and block not in found
     ]
     return Subject(
         complaint, tuple(found), tuple(ended.values()), tuple(references), tuple(withheld)
@@ -116,8 +126,8 @@ def _names_ended(complaint: Complaint, change: history.Change) -> bool:
 def _named(
     blocks: Blocks, past: Sequence[history.Change], name: str
 ) -> tuple[list[Block], list[history.Change], list[str]]:
-    """Return the blocks, the ended blocks and the references that REFERENCE or DEST names."""
-    same = [block for block in blocks if block.reference == name]
+    """Return the blocks, the ended blocks and the tickets that REFERENCE or DEST names."""
+    same = [block for block in blocks if name in _tickets(block)]
     before = list(_ended((change for change in past if change.reference == name), blocks))
     if same or before:
         return same, before, [name]
@@ -134,6 +144,10 @@ def _named(
     if not found and not before:
         blocks.get(destination)
     return found, before, [block.reference for block in found if block.reference]
+
+
+def _tickets(block: Block) -> set[str]:
+    return {block.reference, *block.references}
 
 
 def _ended(changes: Iterable[history.Change], blocks: Blocks) -> Iterator[history.Change]:
