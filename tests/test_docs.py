@@ -1,0 +1,71 @@
+"""The documents are true: they are compared with the program."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.cli.app import COMMANDS, run
+from exitpolicy.cli.reference import commands_markdown
+from exitpolicy.core.block import State
+from exitpolicy.core.errors import ExitCode
+from exitpolicy.storage import config
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "exitpolicy" / "docs"
+REFERENCE = (DOCS / "reference.md").read_text()
+WRITTEN = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def test_the_reference_has_the_commands_of_the_program() -> None:
+    """The section of commands is what `scripts/reference` writes today."""
+    section = REFERENCE.split("<!-- commands: written by scripts/reference -->\n")[1]
+    assert section.split("<!-- end of commands -->")[0] == commands_markdown(), (
+        "run scripts/reference"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--help` works for each command and shows how to call it."""
+    assert run([name, "--help"]) == 0
+    assert f"xample: exitpol {name}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_exit_codes_in_the_reference_are_those_of_the_program() -> None:
+    """Each code stands in the table once, and no other but that of an interrupt."""
+    table = REFERENCE.split("## Exit codes")[1].split("##")[0]
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert sorted(codes) == sorted({*map(int, ExitCode), 130})
+
+
+def test_the_config_in_the_reference_is_valid() -> None:
+    """It is read without an error."""
+    text = REFERENCE.split("## Config")[1]
+    (example,) = re.findall(r"```yaml\n(.*?)```", text.split("## Ledger")[0], re.DOTALL)
+    read = config.parse(Path("/etc/exitpol/config.yaml"), example.encode())
+    assert read.ledger == Path("/var/lib/exitpol/blocks.yaml")
+
+
+def test_every_state_is_explained() -> None:
+    """A state that `list` can show stands in the table once."""
+    table = REFERENCE.split("## States of a block")[1].split("##")[0]
+    for state in State:
+        assert table.count(f"| `{state}` |") == 1, state
+
+
+def test_the_readme_is_short() -> None:
+    """At most 100 lines of at most 100 columns."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 100
+    assert [line for line in lines if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    """A relative link names a file that exists."""
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
