@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.complaint import Warn, as_json, read_complaint
+from exitpolicy.complaint import Warn, as_json, read_complaint, wire
 from exitpolicy.core.destination import parse_destination
 
 MEGABYTE = 1 << 20
@@ -218,8 +218,10 @@ def test_broken_input_is_a_complaint_without_destination(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_read(data: bytes) -> None:
-    """Reading never fails."""
-    as_json(read_complaint(data, own=OWN))
+    """Reading never fails, and the result can be sent to another process."""
+    complaint = read_complaint(data, own=OWN)
+    as_json(complaint)
+    assert wire.decode(wire.encode(complaint)) == complaint
 
 
 @settings(max_examples=200, deadline=None)
@@ -236,5 +238,22 @@ def test_damaged_mails_are_read(name: str, cuts: list[tuple[float, bytes, int]])
         at = int(where * len(data))
         data = data[:at] + inserted + data[at + removed :]
     complaint = read_complaint(data, own=OWN)
-    as_json(complaint)
+    assert wire.decode(wire.encode(complaint)) == complaint
     assert not any(c.destination.overlaps(OWN[0]) for c in complaint.candidates)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"ReporterInfo": {"ReporterOrg": "' + b"x" * 50_000 + b'"}, "dst": "192.0.2.1"}',
+        b'{"ReporterOrg": "a\\ud800b", "src": "185.220.101.4", "dst": "93.184.216.34 \\uDC00"}',
+        HEAD + b"Content-Type: text/plain; charset=utf-7\n\n185.220.101.4 hit 93.184.216.34 +2AA-",
+        HEAD + b"Subject: =?utf-16?b?2AA=?=\n\n185.220.101.4 attacked 93.184.216.34",
+        b"From: " + b"x" * 50_000 + b" <a@b.example>\nSubject: " + b"y" * 50_000 + b"\nTo: c\n\nx",
+        b"Subject: x\nFrom: a@b.example\n\n" + b"our server " + b"a." * 20_000 + b"example",
+    ],
+)
+def test_odd_values_can_be_sent_to_another_process(data: bytes) -> None:
+    """Long texts are cut, and half characters replaced, before a result is made."""
+    complaint = read_complaint(data, own=OWN)
+    assert wire.decode(wire.encode(complaint)) == complaint

@@ -1,12 +1,14 @@
 """Decode bytes whose charset is declared, wrongly declared, or not declared at all."""
 
 import codecs
+import re
 from typing import Final
 
 from exitpolicy.complaint.language.detect import language_score
 
 _UNSAFE: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 """Codecs that are no charsets of mails: quadratic, or with errors that are no UnicodeError."""
+_HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 _LATIN: Final = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257")
 """Charsets of languages with Latin letters, the commonest first."""
 _OTHERS: Final = (
@@ -28,7 +30,8 @@ def decode(data: bytes, charset: str) -> str:
     for name in (charset.strip(), "utf-8"):
         try:
             if name and codecs.lookup(name).name not in _UNSAFE:
-                return data.decode(name)
+                # UTF-7 may hold half a surrogate pair, which is no character.
+                return _HALF_PAIR.sub("\ufffd", data.decode(name))
         except (LookupError, ValueError):
             continue
     # Text that is cut in a character, or has one wrong byte, is still UTF-8.

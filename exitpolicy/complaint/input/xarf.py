@@ -18,6 +18,9 @@ from exitpolicy.complaint.model import Kind
 
 MAX_JSON: Final = 2_000_000
 """Longer JSON is read as text: its objects would need many times its size in memory."""
+MAX_REPORTER: Final = 500
+"""Characters of the reporter that are kept."""
+_HALF_PAIR: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 MAX_ITEMS: Final = 20_000
 MAX_NESTING: Final = 40
 MAX_PORTS_NAMED: Final = 20
@@ -93,7 +96,7 @@ def _read_flat(text: Text) -> Text:
     return replace(
         text,
         content="\n".join(lines),
-        reporter=values.get("reported-from") or None,
+        reporter=values.get("reported-from", "")[:MAX_REPORTER] or None,
         reference=values.get("report-id") or None,
         kind=kind,
     )
@@ -101,7 +104,8 @@ def _read_flat(text: Text) -> Text:
 
 def _read_json(text: Text) -> Text | None:
     try:
-        value = json.loads(text.content)
+        # JSON may hold half a surrogate pair, which is no character.
+        value = json.loads(_HALF_PAIR.sub(r"\\ufffd", text.content))
     except (ValueError, RecursionError):
         return None
     items: list[tuple[tuple[str, ...], str]] = []
@@ -125,10 +129,11 @@ def _read_json(text: Text) -> Text | None:
     kind = kind_named(flat.get("type", "") if "xarf_version" in flat else "") or kind_named(
         flat.get("reporttype", "") or flat.get("report_type", "") or flat.get("category", "")
     )
+    written = f"{name} <{reporter}>" if name and reporter else reporter or name
     return replace(
         text,
         content="\n".join(lines),
-        reporter=f"{name} <{reporter}>" if name and reporter else reporter or name,
+        reporter=written[:MAX_REPORTER] if written else None,
         reference=flat.get("report_id") or flat.get("reportid"),
         kind=kind,
     )
