@@ -17,7 +17,10 @@ from exitpolicy import tick
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
-from exitpolicy.storage import files, history, ledger_file, observed
+from exitpolicy.operations import removals
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import files, history, ledger_file, observed, own_policies
+from exitpolicy.storage.config import Config
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
 from exitpolicy.storage.observed import Observation
@@ -83,6 +86,13 @@ def use(ledger: Path) -> list[str]:
     attempt(lambda: observed.save(state, Observation(1.0, None, True, {})))
     attempt(lambda: observed.load(state))
     attempt(lambda: tick.due(str(state), 1.0))
+    policies = own_policies.path_beside(ledger)
+    attempt(lambda: own_policies.load(policies))
+    attempt(lambda: own_policies.save(policies, {}))
+    host = Host(Config(ledger=ledger), (), "root", lambda: BLOCK.since)
+    attempt(lambda: removals.announce(host, "lift", [BLOCK]))
+    attempt(lambda: removals.announced(host))
+    attempt(lambda: removals.record(host, ()))
     return said
 
 
@@ -95,6 +105,8 @@ NAMES = (
     "history.jsonl.1",
     "state",
     ".state.new",
+    "own_policies.json",
+    "removals.jsonl",
 )
 PLANTS: dict[str, Callable[[Path, Path], None]] = {
     "link": lambda path, victim: path.symlink_to(victim),

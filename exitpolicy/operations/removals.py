@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.errors import UsageError
+from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.planning import FragmentPlan, concerns
 from exitpolicy.policy.block_states import rejects
@@ -86,8 +86,9 @@ def _path(host: Host) -> Path:
 
 def _load(host: Host) -> list[Removal]:
     try:
-        content = files.read(_path(host), "list of removals", limit=MAX_BYTES)
-    except FileNotFoundError:
+        content = files.read_own(_path(host), "list of removals", limit=MAX_BYTES)
+    except (FileNotFoundError, InvalidFileError):
+        # What stands there instead of the list must stop no removal: it is replaced.
         return []
     return [removal for line in content.splitlines() if (removal := _parsed(line)) is not None]
 
@@ -113,7 +114,7 @@ def _parsed(line: bytes) -> Removal | None:
 def _save(host: Host, removals: Sequence[Removal]) -> None:
     path = _path(host)
     if not removals:
-        path.unlink(missing_ok=True)
+        files.discard(path)
         return
     lines = [
         json.dumps(
