@@ -14,6 +14,7 @@ from exitpolicy.storage.config import Relay
 from exitpolicy.tor import invocation, users, verify
 from exitpolicy.tor import process as proc
 from exitpolicy.tor.invocation import Invocation
+from exitpolicy.tor.peer import Peer
 from tests.harness.tor import TOR, wait_until
 
 pytestmark = pytest.mark.tor
@@ -130,7 +131,9 @@ def test_options_of_a_running_tor_are_used(tmp_path: Path) -> None:
         try:
             wait_until(lambda: len(proc.arguments(process.pid)) > 0)
             assert invocation.is_tor(process.pid)
-            found = invocation.of_relay(RELAY, process.pid)
+            found = invocation.of_relay(RELAY, Peer(os.geteuid(), process.pid))
+            stranger = invocation.of_relay(RELAY, Peer(12345, process.pid))
+            assert stranger.command[1:] == (), "the process became another user's"
             assert Path(found.command[0]).samefile(TOR)
             assert found.command[1:] == ("--defaults-torrc", "/dev/null", "--Nickname", "x")
             assert found.folder == tmp_path
@@ -216,3 +219,27 @@ def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path
     ):
         options = verify.options(started, torrc + own, ("ExitRelay", "ExitPolicy"))
         assert options == {"ExitRelay": [relay], "ExitPolicy": policy}
+
+
+def test_arguments_of_a_process_name_no_file_that_holds_us_up(tmp_path: Path) -> None:
+    """A defaults-torrc that is a FIFO or a device is none; neither is one that root alone reads."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, Path("/dev/zero"), tmp_path, tmp_path / "missing"):
+        named = Invocation((TOR, "--defaults-torrc", str(path)), Path("/"))
+        assert verify.defaults_text(named) == ""
+    if os.geteuid() == 0:
+        secret = tmp_path / "secret"
+        secret.write_text("ExitPolicy reject *:99\n")
+        secret.chmod(0o600)
+        other = Invocation((TOR, "--defaults-torrc", str(secret)), Path("/"), users.by_uid(65534))
+        with pytest.raises(TorRefusesError) as caught:
+            verify.defaults(other)
+        assert "99" not in str(caught.value)
+
+
+def test_tor_runs_without_our_terminal() -> None:
+    """Its user could write commands there: it has a session of its own."""
+    done = invocation.run_as(None, ["/bin/sh", "-c", "ps -o sid= -p $$; echo $$"], "", 10)
+    session, process = done.stdout.split()
+    assert session == process

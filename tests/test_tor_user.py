@@ -15,6 +15,7 @@ from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment, inspect, invocation, users
 from exitpolicy.tor.mounts import Mounts
+from exitpolicy.tor.peer import Peer
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.tor import Tor, wait_until
 
@@ -177,8 +178,8 @@ def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]
     tor, known = relay
     assert tor.process is not None
     uid = pwd.getpwnam(USER).pw_uid
-    for pid in (tor.process.pid, 0):
-        found = invocation.of_relay(known, pid)
+    for peer in (Peer(uid, tor.process.pid), None):
+        found = invocation.of_relay(known, peer)
         assert found.user is not None
         assert found.user.uid == uid
         assert found.drops_user

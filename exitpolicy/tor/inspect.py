@@ -26,6 +26,7 @@ from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.control import Control, NotAnsweredError, connect
 from exitpolicy.tor.invocation import Invocation
 from exitpolicy.tor.loaded import Difference, Loaded
+from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.running import info, running_of
 from exitpolicy.tor.verify import OptionLine
 
@@ -68,9 +69,11 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
     """
     running: Running | None = None
     loaded: Loaded | None = None
+    peer: Peer | None = None
     unreachable: ExitpolError | None = None
     try:
         with connect(relay) as control:
+            peer = control.peer
             running = running_of(control)
             loaded = _loaded(control, relay)
     except (TorUnreachableError, InvalidFileError) as error:
@@ -78,7 +81,7 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
     except NotAnsweredError as error:
         unreachable = TorUnreachableError(f"Tor ({relay.name}) does not answer: {error}")
     try:
-        files = _read(relay, running, candidate)
+        files = _read(relay, running, peer, candidate)
         options = ExitOptions.read(files.options)
         found = [] if loaded is None else _differences(loaded, files)
         return View(
@@ -139,7 +142,7 @@ def _loaded(control: Control, relay: Relay) -> Loaded:
         {},
     )
     try:
-        invocation = invocations.of_relay(relay, pid)
+        invocation = invocations.of_relay(relay, control.peer)
         if comparison.newer_than_start(since_start, verify.defaults_path(invocation)):
             names |= {name.lower() for name, _ in verify.defaults(invocation)}
     except TorRefusesError:
@@ -153,10 +156,10 @@ def _loaded(control: Control, relay: Relay) -> Loaded:
     return Loaded(since_start.started, since_start.includes, since_start.lines, asked)
 
 
-def _read(relay: Relay, running: Running | None, candidate: Candidate) -> _Files:
+def _read(relay: Relay, running: Running | None, peer: Peer | None, candidate: Candidate) -> _Files:
     """Let Tor read a relay's files. Raises TorRefusesError, InvalidFileError, CandidateError."""
-    pid = 0 if running is None else running.pid
-    invocation = invocations.of_relay(relay, pid)
+    pid = 0 if peer is None else peer.pid
+    invocation = invocations.of_relay(relay, peer)
     torrc = _torrc_of(relay, running)
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
@@ -305,8 +308,8 @@ def _fingerprint(files: _Files, candidate: Candidate) -> str:
     for path in (files.torrc, verify.defaults_path(files.invocation), *others):
         try:
             found = path.stat()
-            data = path.read_bytes()
-        except OSError:
+            data = torrc_file.read_text(path).encode("utf-8", "surrogateescape")
+        except (OSError, InvalidFileError):
             continue
         about = (str(path), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, len(data))
         digest.update(repr(about).encode("utf-8", "surrogateescape") + data)

@@ -16,6 +16,7 @@ from exitpolicy.core.errors import TorRefusesError
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import discovery, process, users
 from exitpolicy.tor.declared import declared
+from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.users import User
 
 PROGRAMS: Final = tuple(
@@ -92,24 +93,27 @@ def run_as(
         user=None if other is None else other.uid,
         group=None if other is None else other.gid,
         extra_groups=None if other is None else other.groups,
+        # Its user could write commands to our terminal otherwise.
+        start_new_session=True,
     )
 
 
-def of_relay(relay: Relay, pid: int = 0) -> Invocation:
-    """Return how the Tor of a relay is started: the process `pid`, or a new one if that is 0.
+def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
+    """Return how the Tor of a relay is started: that of the peer, or a new one if that is None.
 
     Raises TorRefusesError if there is no program that can be trusted.
     """
-    if pid == 0 or not is_tor(pid):
+    pid = 0 if peer is None else peer.pid
+    running = process.user(pid) if pid else None
+    # A process can become another user's after it was the peer, by a program with setuid.
+    if peer is None or running is None or running.uid != peer.uid or not is_tor(pid):
         defaults = discovery.defaults_torrc(relay)
         uid = declared(relay).uid
         user = None if uid is None else users.by_uid(uid)
         named = () if defaults is None else (_DEFAULTS, str(defaults))
         return Invocation((str(program(relay)), *named), Path("/"), user)
     options = known_options(process.arguments(pid))
-    return Invocation(
-        (str(program(relay, pid)), *options), process.working_folder(pid), process.user(pid)
-    )
+    return Invocation((str(program(relay, pid)), *options), process.working_folder(pid), running)
 
 
 def process_of(relay: Relay, uid: int) -> int:
@@ -128,7 +132,7 @@ def _torrc_of(pid: int) -> str:
 def is_tor(pid: int) -> bool:
     """Tell whether a process has the name of a Tor. Its user is to be trusted for that, not it."""
     seen = process.executable(pid)
-    return "tor" in (process.name(pid) if seen is None else seen.name)
+    return (process.name(pid) if seen is None else seen.name).startswith("tor")
 
 
 def program(relay: Relay | None = None, pid: int = 0) -> Path:

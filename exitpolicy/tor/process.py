@@ -10,7 +10,7 @@ from typing import Final
 
 from exitpolicy.tor.users import User
 
-_UNIT: Final = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
+_UNIT: Final = re.compile(r"/([A-Za-z0-9:_.@\\-]+\.service)(?:/|$)", re.MULTILINE)
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 

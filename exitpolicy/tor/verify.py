@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.errors import TorRefusesError
+from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.invocation import Invocation, run_as
@@ -100,12 +100,17 @@ def with_defaults(
 
 def defaults(invocation: Invocation) -> list[OptionLine]:
     """Return the options in the defaults-torrc. Raises TorRefusesError."""
+    path = defaults_path(invocation)
     bare = Invocation(
         (invocation.command[0], "--defaults-torrc", "/dev/null"),
         invocation.folder,
         invocation.user,
     )
-    return dump(bare, defaults_text(invocation))
+    # A running Tor's arguments name the file: its user reads it, not root.
+    result = _run(bare, "", "--dump-config", "short", torrc=str(path))
+    if result.returncode != 0:
+        raise TorRefusesError(f"{path}: {_complaint(_messages(result.stdout), result)}")
+    return list(option_lines(result.stdout))
 
 
 def defaults_path(invocation: Invocation) -> Path:
@@ -117,8 +122,9 @@ def defaults_path(invocation: Invocation) -> Path:
 def defaults_text(invocation: Invocation) -> str:
     """Return the text of the defaults-torrc; empty if there is none."""
     try:
-        return defaults_path(invocation).read_text("utf-8", "surrogateescape")
-    except OSError:
+        # It may be anything, also a FIFO or a device: a running Tor's arguments name it.
+        return torrc_file.read_text(defaults_path(invocation))
+    except InvalidFileError:
         return ""
 
 
@@ -135,10 +141,12 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
     return [name for name in result.stdout.split("\0") if name]
 
 
-def _run(invocation: Invocation, torrc: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _run(
+    invocation: Invocation, text: str, *arguments: str, torrc: str = "-"
+) -> "subprocess.CompletedProcess[str]":
     program = invocation.command[0]
     try:
-        return invocation.run(["-f", "-", *arguments], torrc, SECONDS)
+        return invocation.run(["-f", torrc, *arguments], text, SECONDS)
     except subprocess.TimeoutExpired as error:
         raise TorRefusesError(f"tor has not read the configuration within {SECONDS:g} s") from error
     except (OSError, ValueError) as error:
