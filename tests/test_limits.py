@@ -1,6 +1,7 @@
 """`limits`: each limit from both sides, and the numbers of a real Tor to the byte."""
 
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -246,6 +247,14 @@ def test_counts_are_those_of_each_port_alone(rules: list[Rule]) -> None:
                     count += size if family == 4 else size >> 64
             assert found.rejected(port) == min(count, 2**64 - 1)
             assert any(low <= port <= high for low, high in found.ports) == accepted
+
+
+def test_a_policy_of_20000_alternating_rules_is_summarized_in_two_seconds() -> None:
+    """The time does not grow with the product of accept and reject rules."""
+    rules = policy(*(f"{'accept' if n % 2 else 'reject'} *:{n * 3 + 1}" for n in range(20_000)))
+    begun = time.process_time()
+    port_summary(rules, 4)
+    assert time.process_time() - begun < 2
 
 
 def test_the_shorter_form_is_taken_and_accept_where_both_are_as_long() -> None:

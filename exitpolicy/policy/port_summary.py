@@ -88,31 +88,25 @@ def port_summary(rules: Iterable[Rule], family: Family) -> PortSummary:
         {1, 65536, *(edge for rule in own for edge in (max(rule.low, 1), rule.high + 1))}
     )
     index = {port: i for i, port in enumerate(starts)}
-    changes = [0] * len(starts)  # what is added to the count from here on
+    counts = _Counts(len(starts))
     decided: list[int | None] = [None] * (len(starts) - 1)
-    counts = [0] * (len(starts) - 1)
-    stale = False
+    undecided = _Undecided(len(starts))
     for rule in own:
         first, end = index[max(rule.low, 1)], index[rule.high + 1]
         if not rule.accept:
             if count := _count(rule):
-                changes[first] += count
-                changes[end] -= count
-                stale = True
+                counts.add(first, count)
+                counts.add(end, -count)
         elif rule.prefix == 0:
-            if stale:
-                _add_up(counts, changes)
-                stale = False
-            for i in range(first, end):
-                if decided[i] is None:
-                    decided[i] = min(counts[i], _COUNT_MAX)
-    _add_up(counts, changes)
+            while (i := undecided.next(first)) < end:
+                decided[i] = min(counts.at(i), _COUNT_MAX)
+                undecided.remove(i)
     limit = REJECTED_LIMIT[family]
     merged: list[PortCount] = []
     for i, (low, after) in enumerate(pairwise(starts)):
         at = decided[i]
         accepted = at is not None and at <= limit
-        rejected = min(counts[i], _COUNT_MAX) if at is None else at
+        rejected = min(counts.at(i), _COUNT_MAX) if at is None else at
         start = low
         if merged and (merged[-1].rejected, merged[-1].accepted) == (rejected, accepted):
             start = merged.pop().low
@@ -132,12 +126,45 @@ def _count(rule: Rule) -> int:
     return 1 << 64 - rule.prefix if rule.prefix else _COUNT_MAX
 
 
-def _add_up(counts: list[int], changes: list[int]) -> None:
-    """Bring counts up to date from the changes noted so far."""
-    total = 0
-    for i in range(len(counts)):
-        total += changes[i]
-        counts[i] = total
+class _Counts:
+    """The sums of amounts that apply from an index on: a binary indexed tree (Fenwick, 1994)."""
+
+    def __init__(self, size: int) -> None:
+        self._tree = [0] * (size + 1)
+
+    def add(self, start: int, amount: int) -> None:
+        """Add an amount to all indexes from `start` on."""
+        i = start + 1
+        while i < len(self._tree):
+            self._tree[i] += amount
+            i += i & -i
+
+    def at(self, index: int) -> int:
+        """Return the sum at an index."""
+        total, i = 0, index + 1
+        while i:
+            total += self._tree[i]
+            i -= i & -i
+        return total
+
+
+class _Undecided:
+    """A set of indexes from 0 on, from which indexes are removed."""
+
+    def __init__(self, size: int) -> None:
+        self._next = list(range(size + 1))
+
+    def next(self, start: int) -> int:
+        """Return the first index from `start` on that is in the set, or its size."""
+        i = start
+        while self._next[i] != i:
+            self._next[i] = self._next[self._next[i]]
+            i = self._next[i]
+        return i
+
+    def remove(self, index: int) -> None:
+        """Remove an index that is in the set."""
+        self._next[index] = index + 1
 
 
 def _summary_text(counts: Iterable[PortCount]) -> tuple[str, Ports]:
