@@ -62,6 +62,8 @@ def test_a_base_policy_stands_below_the_blocks(make_host: HostMaker, name: str) 
     assert host.tor.rejects("203.0.113.7", 443)
     assert not host.tor.rejects("203.0.113.8", 443)
     assert host.tor.rejects("203.0.113.8", 25)
+    changes = host.run("history", "--json").json["changes"]
+    assert ("policy-used", f"base policy {name}") in [(c["action"], c["reason"]) for c in changes]
     host.run("lift", "203.0.113.7:443")
     assert host.run("policy", "use", "none").code == 0
     assert host.tor.rules() == before

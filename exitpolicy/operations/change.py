@@ -222,6 +222,8 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
         return PolicyUsed(previewed, shadowed)
     with _ledger_lock(host):
         ledger_file.save(host.config.ledger, replace(host.ledger(), policy=name))
+        text = "no base policy" if name is None else f"base policy {name}"
+        history.append_policy(host.history_path, "policy-used", text, host.clock(), host.who)
     applied = apply.apply(host)
     own_policy.accept(host, applied.views)
     return PolicyUsed(applied, shadowed)

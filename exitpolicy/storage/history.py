@@ -24,7 +24,7 @@ from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
 Action = Literal["block", "renew", "lift", "expire", "resume"]
-PolicyAction = Literal["policy-changed", "policy-accepted"]
+PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 
 ROTATE_BYTES: Final = 16_000_000
 KEPT: Final = 4
@@ -71,7 +71,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
 
 
 def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, who: str) -> None:
-    """Record what was observed or done to the own policy of a relay. Raises InvalidFileError."""
+    """Record what was observed of, or done to, an exit's own policy. Raises InvalidFileError."""
     _write(path, [Change(utc_text(now), action, "exit policy", "", text, "", who)])
 
 

@@ -1,0 +1,144 @@
+"""Promises that the state of a relay, a hand edit or another block must not break."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.host import ExitHost, HostMaker
+
+OLD = 'since: "2026-01-01T00:00:00Z", until: "never"'
+
+
+def history(host: ExitHost) -> list[tuple[str, str]]:
+    """Return action and destination of each line of the history."""
+    lines = (host.ledger.parent / "history.jsonl").read_text().splitlines()
+    return [(entry["action"], entry["destination"]) for entry in map(json.loads, lines)]
+
+
+def add_by_hand(host: ExitHost, *destinations: str) -> None:
+    """Write blocks into the ledger with an editor."""
+    lines = [f'- {{destination: "{destination}", {OLD}}}\n' for destination in destinations]
+    text = host.ledger.read_text().replace("blocks: []", "blocks:")
+    host.ledger.write_text(text + "".join(lines))
+
+
+def test_a_hand_edit_beyond_the_descriptor_stops_no_end(make_host: HostMaker) -> None:
+    """What fits is installed, the rest is named; lifting and expiry go on, and history is true."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "203.0.113.9", "--until", "1d")
+    add_by_hand(host, *(f"11.{n // 250}.{n % 250}.77" for n in range(1000)))
+    done = host.run("apply", "--json")
+    assert done.code == 3
+    states = list(done.json["blocks"].values())
+    assert states.count("live") > 700
+    assert states.count("pending") > 100
+    assert "not installed: 11." in done.err
+    lifted = host.run("lift", "203.0.113.9")
+    assert "lifted" in lifted.out
+    assert not host.tor.rejects("203.0.113.9")
+    assert ("lift", "203.0.113.9") in history(host)
+    assert host.tor.rejects("203.0.113.7")
+    refused = host.run("block", "12.0.0.1", "12.0.0.3", "--until", "1d")
+    assert refused.code == 4
+    assert "relay 'default'" in refused.err
+    assert "12.0.0.1" not in host.ledger.read_text()
+
+
+def test_hand_edits_are_held_to_the_limits_of_commands(make_host: HostMaker) -> None:
+    """Protected and too wide blocks are not installed but named; --force is remembered."""
+    host = make_host(extra="protected: [198.51.100.0/24]\n")
+    assert host.run("block", "198.51.0.0/16", "--until", "1d", "--force").code == 4
+    assert host.run("block", "204.0.0.0/15", "--until", "1d", "--force").code == 0
+    add_by_hand(host, "198.51.100.7", "206.0.0.0/8", "203.0.113.7")
+    done = host.tick()
+    assert done.code == 3
+    assert "198.51.100.7 is protected" in done.err
+    assert "206.0.0.0/8 is wider" in done.err
+    assert host.tor.rejects("203.0.113.7")
+    assert host.tor.rejects("204.1.2.3")
+    assert not host.tor.rejects("198.51.100.7")
+    assert not host.tor.rejects("206.1.2.3")
+
+
+def test_lifted_is_not_said_of_what_is_still_rejected(make_host: HostMaker) -> None:
+    """A wider block and a line of the torrc are named, with exit code 3."""
+    host = make_host(("ExitRelay 1", "ExitPolicy reject 192.0.2.7:*"))
+    blocked = host.run("block", "192.0.2.7", "--until", "1d", "--json")
+    assert blocked.json["blocks"][0]["state"] == "moot"
+    assert f"{host.tor.torrc}:" in blocked.json["moot"][0]["reason"]
+    own = host.run("lift", "192.0.2.7")
+    assert (own.code, f"{host.tor.torrc}:" in own.err) == (3, True), own
+    host.run("block", "203.0.113.0/24", "203.0.113.7", "--until", "1d")
+    inner = host.run("lift", "203.0.113.7")
+    assert (inner.code, "the block of 203.0.113.0/24" in inner.err) == (3, True), inner
+    assert host.run("lift", "203.0.113.0/24").code == 0
+
+
+def test_a_policy_in_the_defaults_torrc_is_never_replaced(make_host: HostMaker) -> None:
+    """A block is refused (4) with the lines to copy; a hand edit waits; nothing is opened."""
+    host = make_host(start=False, init=False)
+    host.tor.defaults = host.folder / "defaults"
+    host.tor.defaults.write_text("ExitPolicy accept *:443\nExitPolicy reject *:*\n")
+    host.tor.start()
+    assert host.run("init").code == 0
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 4
+    assert "ExitPolicy accept *:443" in done.err
+    add_by_hand(host, "203.0.113.7")
+    assert host.run("apply").code == 3
+    assert not host.tor.rejects("198.51.100.1", 443)
+    assert host.tor.rejects("198.51.100.1", 6667)
+
+
+def test_a_removal_waits_for_foreign_lines_but_leaves_the_fragment(make_host: HostMaker) -> None:
+    """The block is `lifting` (3) until the operator has loaded the other changes."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "--until", "1d")
+    host.tor.add("Nickname another")
+    done = host.run("lift", "203.0.113.7", "--json")
+    assert (done.code, done.json["blocks"][0]["state"]) == (3, "lifting")
+    assert "Nickname" in done.err
+    assert "203.0.113.7" not in host.fragment.read_text()
+    assert host.tor.rejects("203.0.113.7")
+    assert ("lift", "203.0.113.7") in history(host)
+    assert host.run("apply", "--load-foreign").code == 0
+    assert not host.tor.rejects("203.0.113.7")
+
+
+@pytest.mark.parametrize("spoil", ["Nonsense 1", "ExitPolicy reject 300.0.0.1:*"])
+def test_a_broken_relay_with_its_own_fragment_stops_nothing_on_the_others(
+    make_host: HostMaker, tmp_path: Path, spoil: str
+) -> None:
+    """The other relay blocks and lifts; the broken one loses the rule from its fragment, too."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False)
+    text = host.config.read_text().replace("fragment: exitpol.conf", "fragments: fragments")
+    host.config.write_text(text)
+    (tmp_path / "fragments").mkdir(mode=0o755)
+    assert host.run("init").code == 0
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.relays[1].rejects("203.0.113.7")
+    host.relays[1].add(spoil)
+    assert host.run("block", "203.0.113.8", "--until", "1d").code == 5
+    assert host.tor.rejects("203.0.113.8")
+    lifted = host.run("lift", "203.0.113.7")
+    assert lifted.code == 5
+    assert not host.tor.rejects("203.0.113.7")
+    assert "203.0.113.7" not in (tmp_path / "fragments" / "second.conf").read_text()
+    assert host.relays[1].alive
+
+
+def test_live_is_not_taken_from_an_observation_of_the_future(make_host: HostMaker) -> None:
+    """A state that a fast clock wrote does not let `block` say live without observing Tor."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "--until", "30d")
+    text = host.state.read_text().splitlines()
+    ahead = [f"applied {time.time() + 7200:.3f}" if s.startswith("applied ") else s for s in text]
+    host.state.write_text("\n".join(ahead) + "\n")
+    with host.tor.control() as control:
+        control.ask('SETCONF ExitPolicy="accept *:*"')
+    time.sleep(1.5)
+    assert not host.tor.rejects("203.0.113.7")
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tor.rejects("203.0.113.7")
