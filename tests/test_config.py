@@ -14,9 +14,6 @@ from exitpolicy.storage.config import (
     Config,
     Operator,
     Relay,
-    ReloadByControl,
-    ReloadPid,
-    ReloadUnit,
 )
 from tests.strategies import destinations
 
@@ -73,25 +70,17 @@ def test_each_relay_has_a_fragment_in_the_folder() -> None:
     assert {relay.fragment for relay in parse(relays).relays} == {config.SINGLE_FRAGMENT}
 
 
-def test_a_relay_says_how_it_is_reloaded_and_run() -> None:
-    """The way to reload, the program, the defaults and the user are read; a PidFile is enough."""
+def test_a_relay_says_how_it_is_run() -> None:
+    """The program, the defaults-torrc and the user are read."""
     read = parse(
-        "relays:\n- {name: a, torrc: t, control: none, reload: 'pid:/run/tor.pid', tor: /opt/tor,"
-        " defaults_torrc: d, user: _tor-1}\n"
-        "- {name: b, torrc: t, control: none, reload: 'systemd:tor@b.service'}\n"
-        "- {name: c, torrc: t, control: c, reload: control}\n"
+        "relays:\n- {name: a, torrc: t, control: c, tor: /opt/tor, defaults_torrc: d, user: tor}\n"
+        "- {name: b, torrc: t, control: c}\n"
     )
-    one, two, three = read.relays
-    assert (one.control, one.reload) == (None, ReloadPid(Path("/run/tor.pid")))
-    assert (one.tor, one.user) == (Path("/opt/tor"), "_tor-1")
-    assert one.defaults_torrc == PATH.parent / "d"
-    assert (two.control, two.reload) == (None, ReloadUnit("tor@b.service"))
-    assert (three.reload, three.tor, three.user) == (ReloadByControl(), None, None)
-    assert [str(relay.reload) for relay in read.relays] == [
-        "pid:/run/tor.pid",
-        "systemd:tor@b.service",
-        "control",
-    ]
+    one, two = read.relays
+    assert (one.tor, one.user) == (Path("/opt/tor"), "tor")
+    assert one.defaults_torrc is not None
+    assert one.defaults_torrc.name == "d"
+    assert (two.tor, two.defaults_torrc, two.user) == (None, None, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"{}\n"])
@@ -142,12 +131,7 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
             ":3: name: the relay's name '../x' cannot name a file",
             "letters, digits",
         ),
-        (RELAY.format("none"), ":2: a relay without a control port cannot", "systemd:UNIT"),
-        (RELAY.format("c, reload: hup"), ":2: reload: 'hup' is no way to reload Tor", "systemd:"),
-        (RELAY.format("c, reload: 'systemd:-x.service'"), ":2: reload: 'systemd:-x.ser", None),
-        (RELAY.format("c, reload: 'systemd:x.socket'"), ":2: reload: 'systemd:x.soc", None),
-        (RELAY.format("c, reload: 'pid:'"), ":2: reload: 'pid:' is no way to reload Tor", None),
-        (RELAY.format("none, reload: control"), ":2: a relay without a control port", None),
+        (RELAY.format("c, reload: control"), ":2: ", None),
         (RELAY.format("c, user: --root"), ":2: user: '--root' is no user name", None),
         ("relays:\n", ":1: relays must be a list", None),
         ("relays:\n- a\n", ":2: a relay must be a mapping", None),
@@ -243,17 +227,9 @@ relays_ = st.builds(
     control=paths.map(str) | st.just("[::1]:9051"),
     password_file=st.none() | paths,
     fragment=st.just(Path()),
-    reload=st.just(ReloadByControl()) | paths.map(ReloadPid) | st.just(ReloadUnit("tor.service")),
     tor=st.none() | paths,
     defaults_torrc=st.none() | paths,
     user=st.none() | file_names,
-) | st.builds(
-    Relay,
-    name=file_names,
-    torrc=paths,
-    control=st.none(),
-    fragment=st.just(Path()),
-    reload=paths.map(ReloadPid),
 )
 lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 

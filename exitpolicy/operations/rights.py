@@ -48,7 +48,7 @@ class Rights:
 
 def needed(host: Host) -> Rights:
     """Return the rights that a tick needs, from the files of this host as they are now."""
-    controls = [relay.control for relay in host.relays if relay.control is not None]
+    controls = [relay.control for relay in host.relays]
     found = Rights(
         writable=tuple(sorted(set(_written_folders(host)))),
         hosts=tuple(dict.fromkeys(c.rpartition(":")[0] for c in controls if "/" not in c)),
@@ -73,7 +73,7 @@ def _relay(found: Rights, relay: Relay) -> None:
         found.need("CAP_SETGID", reason)
     if (hidden := _hidden_in_proc(relay)) is not None:
         found.need("CAP_SYS_PTRACE", hidden)
-    if relay.control is not None and "/" in relay.control:
+    if "/" in relay.control:
         if Path(relay.control).exists():
             _reach(found, Path(relay.control), _READ | _WRITE)
         else:
@@ -103,7 +103,7 @@ def _hidden_in_proc(relay: Relay) -> str | None:
     if (folder := process.working_folder(pid)) != Path("/"):
         return f"the Tor of {relay.torrc} runs in {folder}, to which its paths may be relative"
     given = invocation.known_options(process.arguments(pid))
-    is_tcp = relay.control is not None and "/" not in relay.control
+    is_tcp = "/" not in relay.control
     if is_tcp and not {word for word in given if word.startswith("--")} <= _USUAL_OPTIONS:
         return f"the Tor of {relay.torrc} was started with options on its command line"
     return None

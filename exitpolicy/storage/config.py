@@ -32,7 +32,6 @@ _RELAY_KEYS: Final = (
     "torrc",
     "control",
     "password_file",
-    "reload",
     "tor",
     "defaults_torrc",
     "user",
@@ -40,39 +39,7 @@ _RELAY_KEYS: Final = (
 _OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
-_UNIT: Final = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.service"
 _USER: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadByControl:
-    """Reload Tor with SIGNAL RELOAD at its control port."""
-
-    def __str__(self) -> str:
-        return "control"
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadUnit:
-    """Reload Tor with `systemctl reload UNIT`."""
-
-    unit: str
-
-    def __str__(self) -> str:
-        return f"systemd:{self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class ReloadPid:
-    """Reload Tor with SIGHUP to the process that a PidFile names."""
-
-    file: Path
-
-    def __str__(self) -> str:
-        return f"pid:{self.file}"
-
-
-Reload = ReloadByControl | ReloadUnit | ReloadPid
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +48,12 @@ class Relay:
 
     name: str
     torrc: Path
-    control: str | None
-    """A socket's path, or HOST:PORT; None for a relay without a control port."""
+    control: str
+    """A socket's path, or HOST:PORT."""
     password_file: Path | None = None
     """Holds the password of a HashedControlPassword on its first line."""
     fragment: Path = SINGLE_FRAGMENT
     """The fragment that its torrc includes."""
-    reload: Reload = ReloadByControl()
     tor: Path | None = None
     """The Tor program; None: find it."""
     defaults_torrc: Path | None = None
@@ -167,9 +133,8 @@ def render(config: Config) -> bytes:
         fields = {
             "name": relay.name,
             "torrc": relay.torrc,
-            "control": relay.control or "none",
+            "control": relay.control,
             "password_file": relay.password_file,
-            "reload": None if relay.reload == ReloadByControl() else str(relay.reload),
             "tor": relay.tor,
             "defaults_torrc": relay.defaults_torrc,
             "user": relay.user,
@@ -292,45 +257,12 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
                 control,
                 files["password_file"],
                 document.parsed(fields["name"], "name", paths.fragment_of),
-                _reload(document, fields, base, control),
                 files["tor"],
                 files["defaults_torrc"],
                 document.parsed(fields["user"], "user", _user) if "user" in fields else None,
             )
         )
     return tuple(relays)
-
-
-def _reload(document: Document, fields: dict[str, Node], base: Path, control: str | None) -> Reload:
-    """Read how a relay is reloaded."""
-    if "reload" in fields:
-        reload = document.parsed(
-            fields["reload"], "reload", lambda text: _reload_method(text, base)
-        )
-        line = fields["reload"].line
-    else:
-        reload, line = ReloadByControl(), fields["control"].line
-    if control is None and isinstance(reload, ReloadByControl):
-        raise document.error(
-            line,
-            "a relay without a control port cannot be reloaded through it",
-            "add reload: systemd:UNIT or reload: pid:FILE",
-        )
-    return reload
-
-
-def _reload_method(text: str, base: Path) -> Reload:
-    method, _, target = text.partition(":")
-    if text == "control":
-        return ReloadByControl()
-    if method == "systemd" and re.fullmatch(_UNIT, target):
-        return ReloadUnit(target)
-    if method == "pid" and target:
-        return ReloadPid(base / _path(target))
-    raise UsageError(
-        f"{text!r} is no way to reload Tor",
-        hint="write control, systemd:tor@default.service or pid:/run/tor/tor.pid",
-    )
 
 
 def _user(text: str) -> str:
@@ -340,16 +272,14 @@ def _user(text: str) -> str:
     return text
 
 
-def _control(text: str, base: Path) -> str | None:
-    """Return a control address in full: a path, or HOST:PORT; None for `none`."""
-    if text == "none":
-        return None
+def _control(text: str, base: Path) -> str:
+    """Return a control address in full: a path, or HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
         if host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536:
             return _path(text)
         raise UsageError(
-            f"{text!r} is no control port", hint="write a socket's path, 127.0.0.1:9051 or none"
+            f"{text!r} is no control port", hint="write a socket's path or 127.0.0.1:9051"
         )
     return str(base / _path(text.removeprefix("unix:")))
 
