@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,3 +131,31 @@ def test_the_version_is_shown(config: Path) -> None:
     done = shell("exitpol --version", config)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode() == f"exitpol {__version__}\n"
+
+
+def test_an_interrupted_change_says_that_nothing_was_changed(config: Path, tmp_path: Path) -> None:
+    """While a Tor does not answer, SIGINT ends a block at once; the ledger is as it was."""
+    ledger = config.with_name("blocks.yaml")
+    before = ledger.read_bytes()
+    (tmp_path / "torrc").write_text(f"ORPort 9001\nExitRelay 1\n%include {tmp_path}/exitpol.conf\n")
+    (tmp_path / "exitpol.conf").write_text("")
+    (tmp_path / "list").write_text("203.0.113.8\n")
+    with socket.socket(socket.AF_UNIX) as silent, (tmp_path / "list").open("rb") as destinations:
+        silent.bind(str(tmp_path / "socket"))
+        silent.listen()
+        with subprocess.Popen(
+            [sys.executable, "-m", "exitpolicy", "--config", config, "block", "-", "--until", "1d"],
+            stdin=destinations,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            begun = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+            connection.close()
+    assert time.monotonic() - begun < 3
+    assert process.returncode == ExitCode.INTERRUPTED, err
+    assert err.startswith(b"exitpol: error: interrupted; nothing was changed\n")
+    assert ledger.read_bytes() == before
