@@ -923,6 +923,8 @@ def test_invalid_message_ids_are_left_out(bad: str) -> None:
         ('"x <evil@example.org>" <a@example.org>', "a@example.org"),
         ("a@example.org, b@example.org", None),
         ("a@example.org\r\nBcc: b@example.org", None),
+        ("x\r\nBcc: b@example.org", None),
+        ("write to b@example.org", None),
         ("Ada <a@example.org\nBcc: c@example.org>", None),
         ("a..b@example.org", None),
         (".@example.org", None),

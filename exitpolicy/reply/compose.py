@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.headerregistry import Address
 from typing import Final
 
-from exitpolicy.core.mail_addresses import is_mail_address, mail_addresses
+from exitpolicy.core.mail_addresses import is_mail_address
 from exitpolicy.reply.facts import (
     BlockFact,
     Original,
@@ -62,9 +62,11 @@ def write(template: Template, facts: ReplyFacts) -> Letter:
 
 
 def mailbox(text: str | None) -> str | None:
-    """Return the only mail address in `a@example.org` or `Name <a@example.org>`, else None."""
-    addresses = mail_addresses([clean(text) or ""])
-    return addresses[0] if len(addresses) == 1 else None
+    """Return the mail address in `a@example.org` or `Name <a@example.org>`; None for other text."""
+    line = clean(text) or ""
+    if line.endswith(">") and "<" in line:
+        line = line[line.rindex("<") + 1 : -1]
+    return line if is_mail_address(line) else None
 
 
 def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]:
