@@ -1,4 +1,4 @@
-"""`reconcile`: what has to be done, and what has become of each block."""
+"""`reconcile` and `block_states`: which relays to reload, and the state of each block."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,15 +10,13 @@ from hypothesis import strategies as st
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import TorRefusesError, TorUnreachableError
+from exitpolicy.policy.block_states import gravest, states_on
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import (
     Configured,
-    Plan,
     Running,
     View,
-    block_states,
-    plan,
     same_options,
     shadowing,
 )
@@ -55,30 +53,30 @@ BROKEN = replace(view(), configured=None, broken=TorRefusesError("broken"))
 
 def state(*views: View, block: Block = BLOCK) -> State:
     """Return the state of one block."""
-    return block_states([block], RULES, views)[block.destination]
+    return gravest(states_on(seen, [block], ())[block.destination] for seen in views)
 
 
-def test_what_is_enforced_as_wanted_is_left_alone() -> None:
-    """Where all is as it should be there is nothing to do, and nothing to say."""
-    same = plan("text", "text", [view()])
-    assert same == Plan(install=False, reload=())
-    assert same.nothing
+def test_a_relay_that_enforces_its_files_is_left_alone() -> None:
+    """It needs no reload, and nothing is reported of it."""
+    assert not view().needs_reload
     assert view().in_sync
     assert view().drift == ()
 
 
-@pytest.mark.parametrize("installed", [None, "", "other"])
-def test_a_fragment_that_is_not_as_wanted_is_installed(installed: str | None) -> None:
-    """Missing, empty or changed, it is replaced; a relay that runs the rules is not reloaded."""
-    assert plan("text", installed, [view()]) == Plan(install=True, reload=())
-
-
 def test_only_relays_that_run_something_else_are_reloaded() -> None:
-    """Not those that cannot be reached, and never one whose files are not good: it would exit."""
+    """Not those that cannot be reached, and never one whose files Tor rejects: it would exit."""
     stale = view("stale", options("accept *:80"))
     broken = replace(BROKEN, name="broken", running=stale.running)
-    views = [view("good"), stale, UNREACHABLE, broken]
-    assert plan("text", "text", views) == Plan(install=False, reload=("stale",))
+    assert stale.needs_reload
+    assert not UNREACHABLE.needs_reload
+    assert not broken.needs_reload
+
+
+def test_a_block_that_is_held_back_is_never_live_or_shadowed() -> None:
+    """What is not installed is pending, whatever the relay accepts or another rule rejects."""
+    assert states_on(view(), [BLOCK], [BLOCKED]) == {BLOCKED: State.PENDING}
+    other = Block(parse_destination("203.0.113.8"), NOW, None)
+    assert states_on(view(), [other], [other.destination]) == {other.destination: State.PENDING}
 
 
 def test_the_order_of_the_rules_is_part_of_the_options() -> None:
@@ -126,7 +124,7 @@ def test_a_block_where_the_relay_would_not_exit_is_moot(text: str) -> None:
     value = f"reject {'[2001:db8::1]' if ':' in text else text}:*"
     files, rules = options(value), parse_policy([value])
     seen = View("a", running(files), Configured(files, rules))
-    assert block_states([block], rules, [seen]) == {block.destination: State.MOOT}
+    assert states_on(seen, [block], ()) == {block.destination: State.MOOT}
 
 
 def test_without_a_tor_the_state_is_unknown() -> None:

@@ -356,7 +356,7 @@ def _result(
         blocks,
         plans,
         views,
-        tuple(v.name for v in views if _needs_reload(v) and v.name not in untouched),
+        tuple(v.name for v in views if v.needs_reload and v.name not in untouched),
         {**_states(plans, by_name), **dict.fromkeys(lifting, State.LIFTING)},
         _gravest_first(problems),
     )
@@ -414,15 +414,6 @@ def _hindrance(view: View, fatal: Mapping[str, str]) -> ExitpolError | None:
             hint="see Tor's log and correct the files, or try again: exitpol apply --load-foreign",
         )
     return None
-
-
-def _needs_reload(view: View) -> bool:
-    """Tell whether a relay has to read its files; one whose files are bad would end."""
-    return (
-        view.running is not None
-        and view.configured is not None
-        and not reconcile.same_options(view.running.options, view.configured.options)
-    )
 
 
 def _not_reloadable(view: View) -> ExitpolError | None:

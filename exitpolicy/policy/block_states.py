@@ -68,6 +68,8 @@ def states_on(
     def state(destination: Destination) -> State:
         if any(map(enforced.accepts, enforced.deciding(destination))):
             return State.SHADOWED if final and destination not in held else State.PENDING
+        if own_decisions is None and not running.options.exits:
+            return State.MOOT
         if own_decisions is not None and rejects(own_decisions, destination):
             return State.MOOT
         return State.PENDING if destination in held else State.LIVE

@@ -4,18 +4,14 @@ Desired is what ledger and clock say, installed is what the fragment holds, enfo
 of a running Tor. Policies are compared by meaning.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final
 
-from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.policy.evaluate import Decisions, same_meaning
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.rule import Entry, Rule, RuleError, torrc_values
-
-_GRAVEST_FIRST: Final = (State.SHADOWED, State.PENDING, State.UNKNOWN, State.LIVE, State.MOOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +142,15 @@ class View:
         )
 
     @property
+    def needs_reload(self) -> bool:
+        """Whether the relay has to read its files; a relay whose files Tor rejects would end."""
+        return (
+            self.running is not None
+            and self.configured is not None
+            and not same_options(self.running.options, self.configured.options)
+        )
+
+    @property
     def nearly_in_sync(self) -> bool:
         """Whether Tor has read its files and only the policy is not yet enforced."""
         return (
@@ -176,21 +181,6 @@ class View:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The least that makes the desired, installed and enforced states equal."""
-
-    install: bool
-    """Whether the fragment has to be replaced."""
-    reload: tuple[str, ...]
-    """The names of the relays to reload."""
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.install and not self.reload
-
-
 def _understood(entries: Iterable[Entry]) -> list[Rule]:
     return [entry for entry in entries if isinstance(entry, Rule)]
 
@@ -204,24 +194,6 @@ def _used(rules: Sequence[Rule], start: int) -> list[bool]:
     """Tell for each rule from index `start` on whether it decides anything."""
     deciding = Decisions(rules).used()
     return [index in deciding for index in range(start, len(rules))]
-
-
-def plan(desired: str, installed: str | None, views: Iterable[View]) -> Plan:
-    """Return what has to be done.
-
-    `desired` and `installed` are texts of the fragment; the views were read with the desired one. A
-    relay whose files Tor rejects is never reloaded: the reload would end it.
-    """
-    return Plan(
-        desired != installed,
-        tuple(
-            view.name
-            for view in views
-            if view.running is not None
-            and view.configured is not None
-            and not same_options(view.running.options, view.configured.options)
-        ),
-    )
 
 
 def same_options(running: ExitOptions, configured: ExitOptions) -> bool:
@@ -254,51 +226,9 @@ def _some(entries: Iterable[Entry]) -> str:
     return f"{', '.join(repr(value) for value in values[:3])}{more}"
 
 
-def block_states(
-    blocks: Iterable[Block], fragment: Iterable[Entry], views: Sequence[View]
-) -> dict[Destination, State]:
-    """Return the state of each block: the gravest that it has on any of the relays."""
-    ours = frozenset(_understood(fragment))
-    blocks = tuple(blocks)
-    by_view = [_states_on(view, blocks, ours) for view in views]
-    return {
-        block.destination: _gravest([states[block.destination] for states in by_view])
-        for block in blocks
-    }
-
-
 def shadowing(destination: Destination, decisions: Decisions) -> Rule | None:
     """Return the first rule that accepts a part of a destination; None if none does."""
     for index in decisions.deciding(destination):
         if index >= 0 and decisions.accepts(index):
             return decisions.rules[index]
     return None
-
-
-def _states_on(
-    view: View, blocks: Sequence[Block], ours: frozenset[Rule]
-) -> Mapping[Destination, State]:
-    running = view.running
-    if running is None:
-        return dict.fromkeys((block.destination for block in blocks), State.UNKNOWN)
-    if running.enforced is None:
-        return dict.fromkeys((block.destination for block in blocks), State.PENDING)
-    decisions = Decisions(running.enforced)
-    # Only where Tor runs our rules and has settled can an accept be said to win for good.
-    final = view.in_sync
-
-    def state(destination: Destination) -> State:
-        deciding = decisions.deciding(destination)
-        if running.network_disabled:
-            return State.PENDING
-        if any(decisions.accepts(index) for index in deciding):
-            return State.SHADOWED if final else State.PENDING
-        if any(decisions.rules[index] in ours for index in deciding):
-            return State.LIVE
-        return State.MOOT
-
-    return {block.destination: state(block.destination) for block in blocks}
-
-
-def _gravest(states: Sequence[State]) -> State:
-    return next((state for state in _GRAVEST_FIRST if state in states), State.UNKNOWN)
