@@ -175,7 +175,7 @@ def two(**changes: str) -> str:
         (f"version: 2\n{LINE}blocks:\n", "f:2: broken YAML", None),
     ],
 )
-def test_what_is_wrong_is_named_with_file_line_and_mend(
+def test_an_error_names_file_and_line_and_says_how_to_fix_it(
     text: str, message: str, hint: str | None
 ) -> None:
     """A hand edit that means nothing is an error that says where, and what to write."""

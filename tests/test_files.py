@@ -1,4 +1,4 @@
-"""`files`: a file is replaced in one step or not at all, and read without surprises."""
+"""`files`: a file is replaced in one step or not at all; only regular files are read."""
 
 import os
 import stat
@@ -64,7 +64,7 @@ def test_what_is_staged_is_not_yet_there(path: Path) -> None:
 
 
 def test_what_a_crash_left_behind_is_overwritten(path: Path, tmp_path: Path) -> None:
-    """A half-written candidate, and a link put in its place, do no harm."""
+    """A half-written candidate, or a link in its place, is replaced."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     files.staged_path(path).symlink_to(victim)
@@ -77,7 +77,7 @@ def test_what_a_crash_left_behind_is_overwritten(path: Path, tmp_path: Path) -> 
 
 
 def test_what_is_discarded_is_gone(path: Path) -> None:
-    """A candidate that is not wanted leaves nothing; that there is none is no error."""
+    """A discarded candidate leaves no file; discarding none is no error."""
     files.discard(files.stage(path, b"new"))
     files.discard(files.staged_path(path))
     assert list(path.parent.iterdir()) == [path]
@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
-    """Where a folder stands nothing is written, and no candidate is left."""
+    """If a folder has the name, nothing is written and no candidate is left."""
     (tmp_path / "x").mkdir()
     with pytest.raises(
         InvalidFileError, match="cannot be written: Is a directory; it is unchanged"
@@ -101,7 +101,7 @@ def test_a_folder_in_place_of_the_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    """When writing fails half-way the file is as it was and the candidate is gone."""
+    """If writing fails, the file is unchanged and the candidate is removed."""
     real = os.write
 
     def write(descriptor: int, data: bytes) -> int:
@@ -124,7 +124,7 @@ def test_a_file_is_read_up_to_its_limit(path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_an_error_at_once(tmp_path: Path) -> None:
-    """A FIFO, a device, a folder, a name that is too long: named, not waited for."""
+    """A FIFO, a device, a folder or a name that is too long is an error without waiting."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""`history`: every change is appended as one line, and no line can spoil the others."""
+"""`history`: every change is one line, and no line damages another."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_what_is_appended_is_read_back(
 
 
 def test_changes_are_added_at_the_end(path: Path) -> None:
-    """What was remembered stays as it is; nothing to remember makes no file."""
+    """Earlier lines stay as they are; no change makes no file."""
     history.append(path, "lift", [], NOW, "root")
     assert not path.exists()
     assert list(history.read(path)) == []
@@ -93,7 +93,7 @@ GOOD = json.dumps({name: getattr(CHANGE, name) for name in Change.__dataclass_fi
     ],
 )
 def test_a_line_that_is_none_is_passed_over(path: Path, line: bytes) -> None:
-    """Whatever stands between two changes, both are read."""
+    """An invalid line between two changes is skipped."""
     path.write_bytes(b"\n".join([GOOD.encode(), line, GOOD.encode()]) + b"\n")
     assert list(history.read(path)) == [CHANGE, CHANGE]
 

@@ -1,4 +1,4 @@
-"""`lock`: one at a time, no longer than it takes, and free when its holder dies."""
+"""`lock`: one holder at a time, and free when its holder dies."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def held(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, held: "subprocess.Popen[str]") -> None:
-    """Who waits in vain learns it in time, with exit code 7; when the holder dies it is free."""
+    """Waiting too long ends with exit code 7; when the holder dies, the lock is free."""
     start = time.monotonic()
     with (
         pytest.raises(
@@ -50,7 +50,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, held: "subprocess.Popen
 
 
 def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
-    """Whatever ends the work ends the lock; its file stays, for nobody else to read."""
+    """An error releases the lock; its file remains, readable by its owner only."""
     path = tmp_path / "lock"
     for _ in range(2):
         with pytest.raises(ValueError, match="work"), lock(path, seconds=0.1, doing="x"):
@@ -68,7 +68,7 @@ def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
 def test_what_cannot_be_locked_is_an_error(
     tmp_path: Path, make: Callable[[Path], object], message: str
 ) -> None:
-    """A folder or a link in place of the lock is named; nothing waits."""
+    """A folder or a link instead of the lock file is an error without waiting."""
     make(tmp_path / "lock")
     start = time.monotonic()
     with (

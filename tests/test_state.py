@@ -1,4 +1,4 @@
-"""`state`: what was observed last is read back as it was, and nonsense is no observation."""
+"""`observed`: an observation is read back as written; an invalid file is no observation."""
 
 import os
 import string
@@ -67,7 +67,7 @@ def test_there_may_be_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A folder or a FIFO in its place is known at once to hold nothing."""
+    """A folder or a FIFO instead of the file is no observation, without waiting."""
     make(tmp_path / "state")
     assert observed.load(tmp_path / "state") is None
 
@@ -99,7 +99,7 @@ def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path]
     ],
 )
 def test_what_is_not_understood_is_no_observation(path: Path, line: str, other: str) -> None:
-    """One line that is wrong or missing, and nothing of the file is believed."""
+    """If one line is invalid or missing, the whole file is ignored."""
     observed.save(path, SIMPLE)
     text = path.read_text()
     assert line in text

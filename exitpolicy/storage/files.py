@@ -392,7 +392,7 @@ def _content(path: Path, descriptor: int, what: str, limit: int) -> bytes:
 def permission_hint(path: Path, error: OSError) -> str | None:
     """Return what to do about an error of permission; None for every other error."""
     if error.errno == errno.EROFS:
-        return "where the timer says so: exitpol init --timer"
+        return "if the timer reports this: exitpol init --timer; otherwise mount it read-write"
     if not isinstance(error, PermissionError):
         return None
     if os.geteuid() != 0:
