@@ -34,7 +34,7 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     found += attempt("clock", lambda: host_checks.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
-    found += attempt("fragment", lambda: own_files.fragment_file(host, target))
+    found += attempt("fragment", lambda: own_files.fragment_files(host, target))
     found += attempt("timer", lambda: timer.installed(host))
     if os.geteuid() == 0:
         found += attempt("unit", lambda: timer.unit(host))

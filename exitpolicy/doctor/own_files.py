@@ -46,9 +46,16 @@ def ledger(host: Host) -> Iterator[Finding]:
         )
 
 
-def fragment_file(host: Host, desired: Desired | None) -> Iterator[Finding]:
-    """Check the fragment. `desired` is None if the ledger is invalid."""
-    path = host.config.fragment
+def fragment_files(host: Host, desired: Desired | None) -> Iterator[Finding]:
+    """Check each fragment. `desired` is None if the ledger is invalid."""
+    paths = dict.fromkeys(relay.fragment for relay in host.relays) or [host.config.fragment]
+    # Fragments of their own may rightly differ between relays: `status` compares these.
+    shared = desired if host.config.fragments is None else None
+    for path in paths:
+        yield from _fragment_file(path, shared)
+
+
+def _fragment_file(path: Path, desired: Desired | None) -> Iterator[Finding]:
     try:
         installed = fragment.read(path)
     except InvalidFileError as error:

@@ -139,7 +139,7 @@ def _arguments(host: Host) -> list[str]:
 def _read(host: Host) -> Iterator[Path]:
     """Yield what a tick reads, links followed."""
     yield from (Path(sys.executable), Path(sys.base_prefix), Path(tick.__file__))
-    yield from (host.config.ledger, host.config.fragment)
+    yield host.config.ledger
     yield from (relay.fragment for relay in host.relays)
     if host.config.source is not None:
         yield host.config.source
