@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-NAMES = ["bench", "demo", "lock", "prove", "test"]
+NAMES = ["bench", "demo", "lock", "prove", "reference", "test"]
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,6 @@ copy of the torrc in which it points elsewhere (tor: src/lib/fs/conffile.c,
 src/lib/encoding/confline.c).
 """
 
-import contextlib
 import glob
 import os
 import re
@@ -53,6 +52,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+
+class IncludeDepthError(InvalidFileError):
+    """A chain of includes is longer than Tor allows."""
 
 
 def read_text(torrc: Path) -> str:
@@ -184,8 +187,13 @@ def _collect(
             _check_depth(torrc, line, depth)
             for path in _included(line.value, folder):
                 if _is_file(path):
-                    with contextlib.suppress(InvalidFileError):
+                    try:
                         _collect(path, names, folder, found, depth - 1)
+                    except IncludeDepthError:
+                        # Going on with the next include would take a time exponential in depth.
+                        raise
+                    except InvalidFileError:
+                        continue
         elif name in names:
             if line.keyword.startswith("/"):
                 found.pop(name, None)
@@ -317,7 +325,7 @@ def _redirected(
 def _check_depth(torrc: Path, line: Line, depth: int) -> None:
     """Refuse a chain of includes that is too long for Tor, such as a file that includes itself."""
     if depth == 0:
-        raise InvalidFileError(
+        raise IncludeDepthError(
             f"{Place(torrc, line.number)}: an include that is more than {MAX_DEPTH} levels deep"
         )
 
