@@ -5,10 +5,15 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.evidence import Thing, lose
 from tests.harness.host import HostMaker, host_maker
 from tests.harness.tor import TOR, TOR_GENCERT
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 TOR_FIXTURES = {"make_host", "network", "observed"}
 """Fixtures that start a real Tor, here and in the test modules."""

@@ -1,6 +1,7 @@
 """The scripts for contributors say what they do before they do it."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,17 @@ def test_every_part_of_the_proof_stands_in_the_help() -> None:
     for part in parts:
         assert f"\n#     {part} " in text
         assert f"\nrun_{part}() " in text
+
+
+def test_the_harness_needs_no_package_for_development() -> None:
+    """`scripts/demo` starts its Tor with the harness, and installs what exitpol needs to run."""
+    code = (
+        "import sys\n"
+        "for name in ('hypothesis', 'pytest', 'scipy'): sys.modules[name] = None\n"
+        "import tests.harness.tor\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False, capture_output=True, text=True, timeout=60, cwd=SCRIPTS.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
