@@ -72,7 +72,6 @@ def test_only_the_folders_that_are_replaced_in_are_writable(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("word", "quoted"),
     [
-        ("/a\nb", '"/a\\nb"'),
         ("/a/b", "/a/b"),
         ("/a b", '"/a b"'),
         ('/a"b', '"/a\\"b"'),
@@ -84,7 +83,47 @@ def test_only_the_folders_that_are_replaced_in_are_writable(tmp_path: Path) -> N
 )
 def test_a_path_is_one_word_of_a_command_line(word: str, quoted: str) -> None:
     """Blanks, quotes, specifiers and variables of systemd are taken as they are."""
-    assert timer._quoted(word) == quoted
+    assert timer._argument(word) == quoted
+    assert timer._quoted(word) == quoted.replace("$$", "$")
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\x0b", "\x85", "\u2028", "\udcff"])
+@pytest.mark.parametrize("place", ["ledger", "config"])
+def test_a_path_adds_no_line_to_the_unit(tmp_path: Path, end: str, place: str) -> None:
+    """Such a path is refused: systemd ends a line at a carriage return as well."""
+    path = tmp_path / f"a{end}ExecStartPre=+" / "evil"
+    at = host(tmp_path, source=path) if place == "config" else host(path)
+    with pytest.raises(InvalidFileError, match="cannot stand in a unit"):
+        timer.units(at)
+
+
+def test_a_user_who_owns_the_ledger_adds_no_line_to_the_unit(tmp_path: Path) -> None:
+    """His link leads to a folder of his whose name would be a command that root runs."""
+    at = host(tmp_path)
+    (tmp_path / "l").mkdir()
+    evil = tmp_path / "l" / "a\rExecStartPre=+" / "bin" / "evil\rX="
+    evil.mkdir(parents=True)
+    at.config.ledger.symlink_to(evil / "blocks.yaml")
+    with pytest.raises(InvalidFileError, match="cannot stand in a unit"):
+        timer.units(at)
+
+
+@pytest.mark.root
+def test_a_link_that_is_not_followed_opens_no_folder(tmp_path: Path) -> None:
+    """The owner of the ledger's folder links to /etc: the unit may not write there."""
+    at = host(tmp_path)
+    (tmp_path / "l").mkdir()
+    os.chown(tmp_path / "l", 65534, 65534)
+    at.config.ledger.symlink_to("/etc/blocks.yaml")
+    os.chown(at.config.ledger, 65534, 65534, follow_symlinks=False)
+    assert line(service(at), "ReadWritePaths") == f"{tmp_path}/l {tmp_path}/t"
+
+
+def test_a_path_with_the_name_of_a_placeholder_stays_a_path(tmp_path: Path) -> None:
+    """Otherwise rights would be lost in the middle of another line."""
+    folder = tmp_path / "@RIGHTS@" / "ProtectHome=yes" / "@NETWORK@"
+    text = service(host(folder))
+    assert line(text, "ReadWritePaths") == f"{folder}/l {folder}/t"
 
 
 @pytest.mark.parametrize("at", ["/home/u", "/root", "/run/user/0"])
@@ -225,10 +264,11 @@ def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
         assert "PrivateNetwork" not in text
 
 
-def test_a_reason_is_one_comment(tmp_path: Path) -> None:
-    """A path with a line end or a backslash adds no line to the unit."""
-    at = host(tmp_path / "a\nCapabilityBoundingSet=CAP_SYS_ADMIN\\")
-    assert "CAP_SYS_ADMIN" not in line(service(at), "CapabilityBoundingSet")
+def test_a_reason_is_one_comment() -> None:
+    """A path with a line end or a backslash ends no comment, and no comment goes on."""
+    assert timer._comment("a\r\nCapabilityBoundingSet=CAP_SYS_ADMIN\\") == (
+        "a??CapabilityBoundingSet=CAP_SYS_ADMIN"
+    )
 
 
 def test_units_that_do_not_fit_any_more_are_outdated(tmp_path: Path) -> None:

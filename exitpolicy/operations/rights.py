@@ -14,7 +14,7 @@ from typing import Final
 
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import observed, own_policies
+from exitpolicy.storage import files, observed, own_policies
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import invocation, process
 from exitpolicy.tor.control import connect
@@ -170,14 +170,24 @@ def _written_folders(host: Host) -> Iterator[Path]:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """Yield the folder of a path, and of each file that it links to."""
+    """Yield the folder of a path, and of each file that it links to where a tick follows links."""
     place = path.absolute()
+    follows = _is_followed(path)
     for _ in range(_MAX_LINKS):
         folder = Path(os.path.realpath(place.parent))
         yield folder
-        if not place.is_symlink():
+        if not follows or not place.is_symlink():
             break
         place = folder / place.readlink()
+
+
+def _is_followed(path: Path) -> bool:
+    """Tell whether a file is replaced where links lead, and not refused."""
+    try:
+        with files.place(path, follow=True):
+            return True
+    except OSError:
+        return False
 
 
 def _fragments(host: Host) -> Iterable[Path]:

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -55,12 +56,15 @@ def booted() -> bool:
 
 
 def units(host: Host) -> dict[str, str]:
-    """Return the text of each unit by its name, with what this host needs in it."""
+    """Return the text of each unit by its name, with what this host needs in it.
+
+    Raises InvalidFileError for a path that cannot stand in a unit.
+    """
     rights = needed(host)
     values = {
-        "@PYTHON@": _quoted(sys.executable),
-        "@TICK@": _quoted(tick.__file__),
-        "@ARGS@": " ".join(_quoted(word) for word in _arguments(host)),
+        "@PYTHON@": _argument(sys.executable),
+        "@TICK@": _argument(tick.__file__),
+        "@ARGS@": " ".join(_argument(word) for word in _arguments(host)),
         "@RW_PATHS@": " ".join(_quoted(path) for path in rights.writable),
         "@NETWORK@": "\n".join(_network_lines(rights.hosts)),
         "@RIGHTS@": "\n".join(_rights_lines(rights)),
@@ -68,11 +72,11 @@ def units(host: Host) -> dict[str, str]:
     if any(_in_a_home(path) for path in _read(host)):
         values["ProtectHome=yes"] = "ProtectHome=read-only"
     texts = {}
+    # In one pass: a path may hold the name of another placeholder.
+    placeholder = re.compile("|".join(map(re.escape, values)))
     for name in UNITS:
         text = importlib.resources.files("exitpolicy").joinpath("systemd", name).read_text()
-        for placeholder, value in values.items():
-            text = text.replace(placeholder, value)
-        texts[name] = text
+        texts[name] = placeholder.sub(lambda found: values[found[0]], text)
     return texts
 
 
@@ -163,8 +167,26 @@ def cron_line(host: Host) -> str:
     return shlex.join(words).replace("%", "\\%")
 
 
+def _argument(path: str | os.PathLike[str]) -> str:
+    """Return a word of a unit's command line (systemd.service(5), "Command lines").
+
+    Raises InvalidFileError.
+    """
+    return _quoted(path).replace("$", "$$")
+
+
 def _quoted(path: str | os.PathLike[str]) -> str:
-    """Return a word of a unit's command line (systemd.service(5), "Command lines")."""
-    text = os.fspath(path).replace("\\", "\\\\").replace('"', '\\"')
-    text = text.replace("%", "%%").replace("$", "$$").replace("\n", "\\n")
-    return f'"{text}"' if any(c in text for c in " \t'\"\\;") else text
+    r"""Return a word of a unit's list of paths.
+
+    Another user may have chosen the path, where a ledger is linked from his folder. systemd ends
+    a line at `\r` as well as at `\n`, and reads no escapes in a list of paths. Raises
+    InvalidFileError.
+    """
+    text = os.fspath(path)
+    if not text.isprintable():
+        raise InvalidFileError(
+            f"{text} cannot stand in a unit of systemd; the units were not written",
+            hint="use a path without control characters",
+        )
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{text}"' if any(c in text for c in " '\"\\;") else text
