@@ -256,7 +256,10 @@ def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
     for control, allowed in (
         ("127.0.0.1:9051", "localhost"),
         ("[::1]:9051", "localhost"),
+        ("[::ffff:127.0.0.2]:9051", "localhost"),
+        ("tor.example:9051", "localhost"),
         ("192.0.2.1:9051", "localhost 192.0.2.1"),
+        ("[2001:db8::1]:9051", "localhost 2001:db8::1"),
     ):
         tcp = replace(at, relays=(replace(at.relays[0], control=control),))
         text = service(tcp)

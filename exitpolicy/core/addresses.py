@@ -1,7 +1,7 @@
 """IP addresses and ranges of them: parsing, canonical text, CIDR prefixes, defanged forms.
 
-An address is a family (4 or 6) and a number. There are two parsers: `parse_addresses` is for what
-a person typed and explains each mistake; `read_address` answers None to whatever is no address.
+An address is a family (4 or 6) and a number. `parse_addresses` reads what a person typed and
+explains each mistake. `read_address` returns None for any text that is no address.
 """
 
 import re
@@ -15,8 +15,9 @@ Family = Literal[4, 6]
 BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 """The length of an address in bits."""
 
-_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+"""A pattern for a number from 0 to 255 without leading zeros."""
+_IPV4: Final = rf"{OCTET}(?:\.{OCTET}){{3}}"
 # Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
@@ -133,6 +134,18 @@ def read_endpoint(text: str) -> tuple[Family, int, int] | None:
     return family, number, int(port)
 
 
+def mapped(number: int) -> int:
+    """Return the IPv4-mapped IPv6 address of an IPv4 address (RFC 4291, section 2.5.5.2)."""
+    return _MAPPED_FIRST + number
+
+
+def is_loopback(family: Family, number: int) -> bool:
+    """Tell whether an address is in 127.0.0.0/8, is ::1, or is the IPv4-mapped form of one."""
+    if family == 6 and _MAPPED_FIRST <= number <= _MAPPED_LAST:
+        family, number = 4, number - _MAPPED_FIRST
+    return number >> 24 == 127 if family == 4 else number == 1
+
+
 def refang(text: str) -> str:
     """Return text with defanged addresses and URLs as they were: `1[.]2[.]3[.]4`, `hxxp`."""
     if not text.isascii():
@@ -181,7 +194,7 @@ def parse_addresses(text: str) -> AddressRange:
 
 
 def _ipv4(text: str) -> int:
-    """Return the number of a text that is known to be an IPv4 address."""
+    """Return the number of a text that matches `_IPV4`."""
     first, second, third, fourth = text.split(".")
     return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
 

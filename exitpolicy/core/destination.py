@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.core.addresses import AddressRange, Family, parse_addresses, refang
+from exitpolicy.core.addresses import OCTET, AddressRange, Family, parse_addresses, refang
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
 
@@ -80,11 +80,10 @@ def parse_destination(text: str) -> Destination:
         raise
 
 
-# One IPv4 address with at most one port: nearly every line of a large ledger. The general way gives
-# the same in five times the time.
-_OCTET: Final = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+# One IPv4 address with at most one port: nearly every line of a large ledger. The general parser
+# gives the same result and takes five times as long.
 _COMMON: Final = re.compile(
-    rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}(?::([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}))?"
+    rf"({OCTET})\.({OCTET})\.({OCTET})\.({OCTET})(?::([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}))?"
 )
 
 

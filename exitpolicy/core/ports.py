@@ -1,7 +1,7 @@
 """Sets of TCP ports: parsing, canonical text and set operations.
 
-There are two parsers: `parse_ports` is for what a person typed and explains each mistake;
-`read_interval` answers None to whatever is no port or range.
+`parse_ports` reads what a person typed and explains each mistake. `read_interval` and `read_port`
+return None for any text that is no port.
 """
 
 import re
@@ -101,6 +101,12 @@ def read_interval(text: str) -> Interval | None:
         return None
     first, last = (int(number.lstrip("0")[:6] or "0") for number in numbers)
     return (first, last) if 1 <= first <= last <= MAX_PORT else None
+
+
+def read_port(text: str) -> int | None:
+    """Return the port of `22`; None if it is none within 1 to 65535, or has leading zeros."""
+    interval = read_interval(text)
+    return None if interval is None or text != str(interval[0]) else interval[0]
 
 
 def parse_ports(text: str) -> Ports:

@@ -19,7 +19,7 @@ def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
         return
     methods = identity.auth_methods(relay)
     if "NONE" in methods:
-        if ":" in relay.control and "/" not in relay.control:
+        if relay.tcp_control is not None:
             yield warn(
                 check,
                 f"{relay.control} accepts every program on this host without authentication",

@@ -35,7 +35,7 @@ class Rights:
     writable: tuple[Path, ...]
     """The folders in which files are replaced; the ledger's links are followed."""
     hosts: tuple[str, ...]
-    """The addresses of control ports that are no sockets in the file system."""
+    """The hosts of TCP control ports, IPv6 addresses without brackets."""
     groups: dict[str, str] = field(default_factory=dict)
     """Names of supplementary groups, each with its reason."""
     capabilities: dict[str, str] = field(default_factory=dict)
@@ -48,10 +48,10 @@ class Rights:
 
 def needed(host: Host) -> Rights:
     """Return the rights that a tick needs, from the files of this host as they are now."""
-    controls = [relay.control for relay in host.relays]
+    endpoints = [relay.tcp_control for relay in host.relays]
     found = Rights(
         writable=tuple(sorted(set(_written_folders(host)))),
-        hosts=tuple(dict.fromkeys(c.rpartition(":")[0] for c in controls if "/" not in c)),
+        hosts=tuple(dict.fromkeys(endpoint[0] for endpoint in endpoints if endpoint)),
     )
     for relay in host.relays:
         _relay(found, relay)
@@ -73,7 +73,7 @@ def _relay(found: Rights, relay: Relay) -> None:
         found.need("CAP_SETGID", reason)
     if (hidden := _hidden_in_proc(relay)) is not None:
         found.need("CAP_SYS_PTRACE", hidden)
-    if "/" in relay.control:
+    if relay.tcp_control is None:
         if Path(relay.control).exists():
             _reach(found, Path(relay.control), _READ | _WRITE)
         else:
@@ -103,7 +103,7 @@ def _hidden_in_proc(relay: Relay) -> str | None:
     if (folder := process.working_folder(pid)) != Path("/"):
         return f"the Tor of {relay.torrc} runs in {folder}, to which its paths may be relative"
     given = invocation.known_options(process.arguments(pid))
-    is_tcp = "/" not in relay.control
+    is_tcp = relay.tcp_control is not None
     if is_tcp and not {word for word in given if word.startswith("--")} <= _USUAL_OPTIONS:
         return f"the Tor of {relay.torrc} was started with options on its command line"
     return None

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 from exitpolicy import tick
+from exitpolicy.core.addresses import is_loopback, read_address
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.rights import Rights, needed
@@ -93,12 +93,10 @@ def _network_lines(hosts: Sequence[str]) -> Iterator[str]:
     yield f"IPAddressAllow={' '.join(['localhost', *filter(_is_elsewhere, hosts)])}"
 
 
-def _is_elsewhere(address: str) -> bool:
-    """Tell whether an address is no loopback address, and no name."""
-    try:
-        return not ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _is_elsewhere(host: str) -> bool:
+    """Tell whether a host is written as an address, and not as one of the loopback interface."""
+    address = read_address(host)
+    return address is not None and not is_loopback(*address)
 
 
 def _rights_lines(rights: Rights) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Final
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.core.ports import read_port
 from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document, Node, quoted
 
@@ -60,6 +61,15 @@ class Relay:
     """The file of --defaults-torrc; None: find it."""
     user: str | None = None
     """The user that Tor runs as; None: find it."""
+
+    @property
+    def tcp_control(self) -> tuple[str, int] | None:
+        """Host and port of a TCP control port; None for a socket in the file system."""
+        host, _, port = self.control.rpartition(":")
+        number = read_port(port)
+        if number is None or "/" in self.control:
+            return None
+        return host.removeprefix("[").removesuffix("]"), number
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +286,7 @@ def _control(text: str, base: Path) -> str:
     """Return a control address in full: a path, or HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
-        if host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536:
+        if host and read_port(port) is not None:
             return _path(text)
         raise UsageError(
             f"{text!r} is no control port", hint="write a socket's path or 127.0.0.1:9051"

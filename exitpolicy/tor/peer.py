@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from exitpolicy.core.addresses import BITS, mapped, read_address
 from exitpolicy.tor import process
 
 _LOCAL_PEERCRED: Final = 1
@@ -100,14 +101,19 @@ def _row(pairs: list[bytes]) -> tuple[int, int] | None:
 
 
 def _forms(address: tuple[str, int]) -> tuple[str, ...]:
-    """Return an address as these tables write it: native words in hex."""
+    """Return an address as these tables write it: native words in hex.
+
+    An IPv4 address has two forms, because a socket for IPv6 holds it IPv4-mapped.
+    """
     host, port = address[0].partition("%")[0], address[1]
-    if ":" in host:
-        packed = socket.inet_pton(socket.AF_INET6, host)
-        return (f"{_words(packed)}:{port:04X}",)
-    packed = socket.inet_aton(host)
-    mapped = b"\0" * 10 + b"\xff\xff" + packed
-    return f"{_words(packed)}:{port:04X}", f"{_words(mapped)}:{port:04X}"
+    found = read_address(host)
+    if found is None:
+        raise PeerUnknownError(f"the address of its connection is not understood: {host}")
+    family, number = found
+    forms = [number.to_bytes(BITS[family] // 8)]
+    if family == 4:
+        forms.append(mapped(number).to_bytes(16))
+    return tuple(f"{_words(packed)}:{port:04X}" for packed in forms)
 
 
 def _words(packed: bytes) -> str:

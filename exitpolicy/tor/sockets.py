@@ -7,9 +7,8 @@ from exitpolicy.storage.config import Relay
 
 def open_socket(relay: Relay, seconds: float) -> socket.socket:
     """Return a socket connected to a relay's control port. Raises OSError."""
-    host, colon, port = relay.control.rpartition(":")
-    if colon and "/" not in relay.control:
-        return socket.create_connection((host.strip("[]"), int(port)), timeout=seconds)
+    if relay.tcp_control is not None:
+        return socket.create_connection(relay.tcp_control, timeout=seconds)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
