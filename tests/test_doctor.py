@@ -331,7 +331,7 @@ def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit)
     with edited(state, lambda text: applied(text, time.time() + 86400)):
         assert "set back" in bad(examine(exit_, 3), "clock")["why"]
     with edited(state, lambda text: applied(text, time.time() - 90 * 86400)):
-        assert "leapt" in bad(examine(exit_, 3), "clock", "warn")["observed"]
+        assert "jumped" in bad(examine(exit_, 3), "clock", "warn")["observed"]
     with edited(state, lambda _: "nonsense"):
         assert "missing or damaged" in bad(examine(exit_, 3), "tick")["observed"]
 

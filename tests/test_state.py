@@ -31,7 +31,7 @@ observations = st.builds(
     watched=st.dictionaries(names, marks, max_size=4),
     reloaded=instants,
     trusted=st.none() | instants,
-    leapt=st.none() | instants,
+    jumped_to=st.none() | instants,
     begun=st.none()
     | st.builds(Moment, st.just("b-1"), st.integers(0, 10**12).map(lambda ms: ms / 1000)),
     states=st.dictionaries(destinations().map(str), st.sampled_from(State), max_size=4),
@@ -58,6 +58,15 @@ def test_what_is_written_is_read_back_as_the_same(path: Path, observation: Obser
     """Times to the millisecond, odd paths and states survive."""
     observed.save(path, observation)
     assert observed.load(path) == observation
+
+
+def test_a_doubted_clock_stays_in_doubt_after_an_upgrade(path: Path) -> None:
+    """The key of former versions is read."""
+    observed.save(path, replace(SIMPLE, trusted=1.0, jumped_to=9.0))
+    path.write_text(path.read_text().replace("jumped-to 9", "leapt 9"))
+    found = observed.load(path)
+    assert found is not None
+    assert found.jumped_to == 9.0
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:
@@ -88,7 +97,7 @@ def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path]
         ("reloaded 0.000", "reloaded 1e300"),
         ("reloaded 0.000\n", ""),
         ("reloaded 0.000", "reloaded 0.000\ntrusted 999999999999999"),
-        ("reloaded 0.000", "reloaded 0.000\nleapt nan"),
+        ("reloaded 0.000", "reloaded 0.000\njumped-to nan"),
         ("reloaded 0.000", "reloaded 0.000\nstate gone 203.0.113.7"),
         ("reloaded 0.000", "reloaded 0.000\nstate live"),
         ("reloaded 0.000", "reloaded 0.000\nbegun b nan"),
@@ -121,7 +130,7 @@ _NEARLY = st.lists(
             "watch 1 2 3 /",
             "watch",
             "applied 1e400",
-            "leapt -1",
+            "jumped-to -1",
         ]
     )
     | st.text(string.printable, max_size=9),
@@ -138,7 +147,7 @@ def test_any_bytes_are_an_observation_or_none(path: Path, content: bytes) -> Non
     found = observed.load(path)
     if found is not None:
         assert found.when.tzinfo is UTC
-        for moment in (found.trusted, found.leapt, found.next_change):
+        for moment in (found.trusted, found.jumped_to, found.next_change):
             assert moment is None or datetime.fromtimestamp(moment, UTC).tzinfo is UTC
 
 

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -53,27 +54,17 @@ def complaint(
 
     Example: exitpol complaint report.eml --block --until 30d
     """
-    from exitpolicy.complaint import as_json as complaint_json
     from exitpolicy.operations import complaints
 
     host = the_host()
-    if block is not None and len(files) > 1:
-        raise UsageError("--block takes one complaint at a time", hint="name one FILE")
-    if block is not None and until is None:
-        raise UsageError("--block needs an end", hint="add --until 30d")
-    found = [complaints.read(host, complaint_bytes(name)) for name in files]
     if block is None:
-        if as_json:
-            objects = [complaint_json(one) for one in found]
-            say_json(**(objects[0] if len(objects) == 1 else {"complaints": objects}))
-        else:
-            for number, one in enumerate(found):
-                if len(found) > 1:
-                    _say_heading(number, files[number])
-                _write(one)
+        _show(host, files, as_json=as_json)
         return ExitCode.DONE
-    assert until is not None  # noqa: S101 - checked above
-    (one,) = found
+    if len(files) > 1:
+        raise UsageError("--block takes one complaint at a time", hint="name one FILE")
+    if until is None:
+        raise UsageError("--block needs an end", hint="add --until 30d")
+    one = complaints.read(host, complaint_bytes(files[0]))
     if not as_json:
         _write(one)
         say()
@@ -112,11 +103,22 @@ def complaint_bytes(name: str) -> bytes:
     return complaints.read_file(Path(name))
 
 
-def _say_heading(number: int, name: str) -> None:
-    """Write the name of a file above what was read from it."""
-    if number:
-        say()
-    say(f"== {name}")
+def _show(host: "Host", files: Sequence[str], *, as_json: bool) -> None:
+    """Read complaints, then write what they say."""
+    from exitpolicy.complaint import as_json as complaint_json
+    from exitpolicy.operations import complaints
+
+    found = [complaints.read(host, complaint_bytes(name)) for name in files]
+    if as_json:
+        objects = [complaint_json(one) for one in found]
+        say_json(**(objects[0] if len(objects) == 1 else {"complaints": objects}))
+        return
+    for number, one in enumerate(found):
+        if number:
+            say()
+        if len(found) > 1:
+            say(f"== {files[number]}")
+        _write(one)
 
 
 def _write(read: "Complaint") -> None:

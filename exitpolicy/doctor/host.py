@@ -42,7 +42,7 @@ def clock(now: datetime) -> Iterator[Finding]:
 
 
 def steady_clock(host: Host) -> Iterator[Finding]:
-    """Report a clock that was set back, or that has leapt forward."""
+    """Report a clock that was set back, or that jumped forward."""
     last, time = observed.load(host.state_path), host.time()
     if last is not None and last.applied > time.now.timestamp() + 60:
         yield fail(
@@ -56,7 +56,7 @@ def steady_clock(host: Host) -> Iterator[Finding]:
         trusted = utc_text(time.trusted.astimezone(UTC))
         yield warn(
             "clock",
-            f"it has leapt from {trusted} to {utc_text(time.now)}; {held} blocks are held",
+            f"it jumped from {trusted} to {utc_text(time.now)}; {held} blocks are held",
             why="blocks that end by the leap are kept for an hour, in case the clock is wrong",
             fix="timedatectl set-ntp true",
         )

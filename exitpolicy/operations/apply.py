@@ -295,7 +295,7 @@ class _Apply:
                 watched=self.watched,
                 reloaded=self.reloaded,
                 trusted=time.trusted.timestamp(),
-                leapt=None if time.jumped_to is None else time.jumped_to.timestamp(),
+                jumped_to=None if time.jumped_to is None else time.jumped_to.timestamp(),
                 begun=self.begun,
                 fatal=self.fatal,
                 retention=self.retention,

@@ -12,7 +12,7 @@ from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.options import ExitOptions
-from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
 
@@ -39,15 +39,18 @@ class Fit:
 class Gauge:
     """Measures what fragments cost one relay."""
 
-    view: View
+    relay: str
+    """The name of the relay."""
+    configured: Configured
+    running: Running | None
+    """None if the relay cannot be reached."""
     _known: dict[tuple[Entry, ...], Limits] = field(default_factory=dict)
 
     def measure(self, rules: tuple[Entry, ...]) -> Limits:
         """Return the limits of the relay with `rules` in its fragment."""
         if rules not in self._known:
-            assert self.view.configured is not None  # noqa: S101 - see gauges()
-            options = self.view.configured.with_fragment(rules).options
-            running = self.view.running
+            options = self.configured.with_fragment(rules).options
+            running = self.running
             self._known[rules] = limits.measure(
                 _policy(options, () if running is None else running.local),
                 None if running is None else running.descriptor,
@@ -58,7 +61,7 @@ class Gauge:
 def gauges(views: Sequence[View]) -> list[Gauge]:
     """Return a gauge for each relay that is an exit and whose files are understood."""
     return [
-        Gauge(view)
+        Gauge(view.name, view.configured, view.running)
         for view in views
         if view.configured is not None
         and view.configured.options.exits
@@ -155,7 +158,7 @@ class _Fitting:
             before, after = gauge.measure(self._baseline), gauge.measure(rules)
             for problem in limits.assess(before, after):
                 if self._counts(problem):
-                    return Broken(gauge.view.name, problem)
+                    return Broken(gauge.relay, problem)
         return None
 
     def _without_too_long(self, blocks: Sequence[Block], outer: Broken) -> list[Block]:

@@ -46,11 +46,11 @@ class Host:
         last = observed.load(self.state_path)
         if last is None:
             return judge_clock(self.clock(), None, None)
-        trusted, leapt = (
+        trusted, jumped_to = (
             None if moment is None else datetime.fromtimestamp(moment, UTC)
-            for moment in (last.trusted, last.leapt)
+            for moment in (last.trusted, last.jumped_to)
         )
-        return judge_clock(self.clock(), trusted, leapt)
+        return judge_clock(self.clock(), trusted, jumped_to)
 
     def ledger(self) -> ledger_file.Ledger:
         """Read the ledger. Raises InvalidFileError."""

@@ -9,7 +9,6 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
-from exitpolicy.policy.block_states import own_policy
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule, RuleError, parse_rule
@@ -52,10 +51,11 @@ def moot_causes(
     moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
     found: list[Cause] = []
     for relay, view in zip(host.relays, applied.views, strict=False):
-        policy = own_policy(view) if moot else None
-        decisions = None if policy is None else Decisions(policy)
-        for destination in moot if decisions is not None else ():
-            assert decisions is not None  # noqa: S101 - see above
+        policy = view.own_policy if moot else None
+        if policy is None:
+            continue
+        decisions = Decisions(policy)
+        for destination in moot:
             rule = decisions.rules[decisions.deciding(destination)[0]]
             found.append(_of_options(relay, view, destination, rule))
     return tuple(found)

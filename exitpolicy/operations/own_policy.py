@@ -16,7 +16,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.policy.difference import Difference, compare
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import View
-from exitpolicy.policy.rule import Entry, Rule, RuleError
+from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies, history, own_policies
 from exitpolicy.storage.locks import ledger_lock_path, lock
 from exitpolicy.storage.own_policies import OwnPolicy, Values
@@ -172,16 +172,9 @@ def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) 
             kept = tuple(base) if base and rules[-len(base) :] == tuple(base) else ()
             options = _replaced(options, start, start + len(rules), kept)
             break
-    try:
-        policy = options.policy(
-            default=running.default,
-            local=(),
-            reduced=running.reduced,
-            enforced=running.enforced or (),
-        )
-    except RuleError:
-        return None
-    return own_policies.values_of(policy)
+    # The addresses of the relay's interfaces change without the operator: they do not count.
+    policy = replace(running, local=()).policy_of(options)
+    return None if policy is None else own_policies.values_of(policy)
 
 
 def _replaced(

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Collection
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 from exitpolicy.complaint import wire
 from exitpolicy.complaint.model import Complaint
@@ -108,8 +108,8 @@ def _run(stdin: int, patience: int) -> tuple[bytes, int]:
         timer = threading.Timer(patience, child.kill)
         timer.start()
         try:
-            assert child.stdout is not None  # noqa: S101 - it is a pipe
-            answer = child.stdout.read(wire.MAX_SIZE + 1)
+            # Popen's type allows None, which is for children without a pipe.
+            answer = cast("IO[bytes]", child.stdout).read(wire.MAX_SIZE + 1)
             if len(answer) > wire.MAX_SIZE:
                 child.kill()
             return answer, child.wait()

@@ -10,7 +10,6 @@ from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
-from exitpolicy.policy.rule import Rule, RuleError
 
 _GRAVEST_FIRST: Final = (
     State.SHADOWED,
@@ -28,24 +27,6 @@ def gravest(states: Iterable[State]) -> State:
     return next((state for state in _GRAVEST_FIRST if state in found), State.UNKNOWN)
 
 
-def own_policy(view: View) -> tuple[Rule, ...] | None:
-    """Return the policy that the files of a relay define without exitpol's rules.
-
-    None where the files or the running Tor do not tell.
-    """
-    if view.configured is None or view.running is None:
-        return None
-    try:
-        return view.configured.own.policy(
-            default=view.running.default,
-            local=view.running.local,
-            reduced=view.running.reduced,
-            enforced=view.running.enforced or (),
-        )
-    except RuleError:
-        return None
-
-
 def states_on(
     view: View, blocks: Sequence[Block], held: Collection[Destination]
 ) -> Mapping[Destination, State]:
@@ -60,7 +41,7 @@ def states_on(
     if running.enforced is None or running.network_disabled:
         return dict.fromkeys(destinations, State.PENDING)
     enforced = Decisions(running.enforced)
-    own = own_policy(view)
+    own = view.own_policy
     own_decisions = None if own is None else Decisions(own)
     # An accept wins for good only where Tor runs the files and enforces what it read.
     final = view.in_sync
@@ -88,26 +69,10 @@ def is_lifting(view: View, destination: Destination) -> bool:
     rejecting = [i for i in enforced.deciding(destination) if not enforced.accepts(i)]
     if not rejecting:
         return False
-    if view.configured is None:
-        return True
-    expected = _expected(view)
+    expected = view.policy_after_reload
     return expected is None or not rejects(Decisions(expected), destination)
 
 
 def rejects(decisions: Decisions, destination: Destination) -> bool:
     """Tell whether a policy rejects every address and port of a destination."""
     return not any(map(decisions.accepts, decisions.deciding(destination)))
-
-
-def _expected(view: View) -> tuple[Rule, ...] | None:
-    """Return the policy that the relay enforces after it has read its files."""
-    assert view.configured is not None and view.running is not None  # noqa: S101, PT018
-    try:
-        return view.configured.options.policy(
-            default=view.running.default,
-            local=view.running.local,
-            reduced=view.running.reduced,
-            enforced=view.running.enforced or (),
-        )
-    except RuleError:
-        return None

@@ -42,11 +42,10 @@ class Running:
     pid: int = 0
     """Its process id; 0 if unknown."""
 
-    @property
-    def expected(self) -> tuple[Rule, ...] | None:
-        """The policy that Tor's running options make; None if a rule is not understood."""
+    def policy_of(self, options: ExitOptions) -> tuple[Rule, ...] | None:
+        """Return the policy that this Tor makes of options; None if a rule is not understood."""
         try:
-            return self.options.policy(
+            return options.policy(
                 default=self.default,
                 local=self.local,
                 reduced=self.reduced,
@@ -58,7 +57,7 @@ class Running:
     @property
     def settled(self) -> bool:
         """Whether the enforced policy is the one that the running options make."""
-        expected = self.expected
+        expected = self.policy_of(self.options)
         return (
             self.enforced is not None
             and expected is not None
@@ -130,6 +129,23 @@ class View:
     """The ExitPolicy lines of the defaults-torrc that the first rule of the fragment replaces."""
     fingerprint: str = ""
     """Changes with every file that a reload reads, except the fragment; empty if unreadable."""
+
+    @property
+    def own_policy(self) -> tuple[Rule, ...] | None:
+        """The policy that the files define without exitpol's rules.
+
+        None where the files or the running Tor do not tell.
+        """
+        if self.configured is None or self.running is None:
+            return None
+        return self.running.policy_of(self.configured.own)
+
+    @property
+    def policy_after_reload(self) -> tuple[Rule, ...] | None:
+        """The policy that the relay enforces after it has read its files."""
+        if self.configured is None or self.running is None:
+            return None
+        return self.running.policy_of(self.configured.options)
 
     @property
     def in_sync(self) -> bool:

@@ -21,6 +21,9 @@ from exitpolicy.storage import files
 
 MAX_BYTES: Final = 64_000_000
 
+_FORMER_KEYS: Final = {"leapt": "jumped-to"}
+"""Keys that former versions wrote: a file of theirs must not make a doubted clock trusted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -68,8 +71,8 @@ class Observation:
     """When Tor was last told to reload, in Unix time."""
     trusted: float | None = None
     """The latest trusted time (core.clock.Time), in Unix time."""
-    leapt: float | None = None
-    """What the clock said when its jump was first seen, in Unix time."""
+    jumped_to: float | None = None
+    """What the clock said when its jump forward was first seen, in Unix time."""
     begun: Moment | None = None
     """When the observation began."""
     fatal: Mapping[str, str] = field(default_factory=dict)
@@ -115,8 +118,8 @@ def save(path: Path, observation: Observation) -> None:
     ]
     if observation.trusted is not None:
         lines.append(f"trusted {observation.trusted:.3f}")
-    if observation.leapt is not None:
-        lines.append(f"leapt {observation.leapt:.3f}")
+    if observation.jumped_to is not None:
+        lines.append(f"jumped-to {observation.jumped_to:.3f}")
     if observation.begun is not None:
         lines.append(f"begun {observation.begun.boot} {observation.begun.seconds:.6f}")
     lines.append(f"running {observation.retention.seconds:.3f}")
@@ -154,7 +157,7 @@ def load(path: Path) -> Observation | None:
                 mtime, size, inode, name = value.split(" ", 3)
                 watched[name] = f"{mtime} {size} {inode}"
             else:
-                words[key] = value
+                words[_FORMER_KEYS.get(key, key)] = value
         if words["version"] != "1":
             return None
         return Observation(
@@ -164,7 +167,7 @@ def load(path: Path) -> Observation | None:
             watched=watched,
             reloaded=_moment(words["reloaded"]),
             trusted=_moment(words["trusted"]) if "trusted" in words else None,
-            leapt=_moment(words["leapt"]) if "leapt" in words else None,
+            jumped_to=_moment(words["jumped-to"]) if "jumped-to" in words else None,
             begun=_begun(words["begun"]) if "begun" in words else None,
             fatal=fatal,
             states=states,
