@@ -12,7 +12,7 @@ from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.ports import Ports, normal_ports
+from exitpolicy.core.ports import Ports
 from exitpolicy.policy.rule import Rule
 
 IMPLICIT_ACCEPT: Final = -1
@@ -90,27 +90,37 @@ class Decisions:
 
     def meaning(self) -> Meaning:
         """Return what is accepted, in a normal form: equal for policies that mean the same."""
-        return tuple(self._family_meaning(family) for family in (4, 6))
-
-    def _family_meaning(self, family: Family) -> tuple[tuple[int, Ports], ...]:
-        known: dict[tuple[tuple[int, int], ...], Ports] = {}
-        merged: list[tuple[int, Ports]] = []
-        for start, decided in zip(*self._segments[family], strict=True):
-            key = tuple(decided)
-            if key not in known:
-                known[key] = normal_ports(
-                    (low, high)
-                    for low, high, rule in _between(decided, 1, 65535)
-                    if self.accepts(rule)
-                )
-            if not merged or merged[-1][1] != known[key]:
-                merged.append((start, known[key]))
-        return tuple(merged)
+        return tuple(_family_meaning(self.rules, family) for family in (4, 6))
 
 
 def same_meaning(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
     """Tell whether two policies accept and reject the same connections, all of them."""
     return tuple(one) == tuple(other) or Decisions(one).meaning() == Decisions(other).meaning()
+
+
+@lru_cache(maxsize=_KEPT)
+def _family_meaning(rules: tuple[Rule, ...], family: Family) -> tuple[tuple[int, Ports], ...]:
+    merged: list[tuple[int, Ports]] = []
+    for start, decided in zip(*_segments(rules, family), strict=True):
+        accepted = _accepted(rules, decided)
+        if not merged or merged[-1][1] != accepted:
+            merged.append((start, accepted))
+    return tuple(merged)
+
+
+def _accepted(rules: tuple[Rule, ...], decided: PortDecisions) -> Ports:
+    """Return the ports that the deciding rules accept, in normal form."""
+    ports: list[tuple[int, int]] = []
+    begin = 0  # the lowest port of the interval that is being read; 0 outside of one
+    for low, index in decided:
+        if index == IMPLICIT_ACCEPT or rules[index].accept:
+            begin = begin or low
+        elif begin:
+            ports.append((begin, low - 1))
+            begin = 0
+    if begin:
+        ports.append((begin, 65535))
+    return tuple(ports)
 
 
 def _between(decided: PortDecisions, low: int, high: int) -> Iterator[tuple[int, int, int]]:

@@ -25,6 +25,7 @@ into parts of one or two rules unless someone constructs it otherwise.
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, AddressRange, Family, prefixes
@@ -44,6 +45,9 @@ _FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 _MANY: Final = -1
 """Stands for "more than one exact address"."""
 
+_KEPT: Final = 4
+"""Results that are kept."""
+
 _SEARCH_LIMIT: Final = 1000
 """Alternatives tried for rules that hang together, before the rest of them keep wide prefixes.
 
@@ -57,6 +61,12 @@ def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
     Sorted by family, network, prefix length and ports. Equal unions give equal results, however
     they are cut into destinations.
     """
+    return _fewest_rules(tuple(destinations))
+
+
+# A command asks for the same blocks when it previews, when it applies, and for what stays.
+@lru_cache(maxsize=_KEPT)
+def _fewest_rules(destinations: tuple[Destination, ...]) -> tuple[Rule, ...]:
     by_ports: dict[tuple[Family, Ports], list[int]] = {}
     for one in destinations:
         ranges = by_ports.setdefault((one.family, one.ports), [])

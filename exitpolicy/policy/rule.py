@@ -8,6 +8,7 @@ in the second. They differ in what `*` means: both families in a torrc, IPv4 in 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family, address_text, network, read_address
@@ -20,6 +21,9 @@ PRIVATE: Final = (
     "[::]/8", "[fc00::]/7", "[fe80::]/10", "[fec0::]/10", "[ff00::]/8", "[::]/127",
 )  # fmt: skip
 """What `private` stands for (tor: src/core/or/policies.c, private_nets)."""
+
+_KEPT: Final = 1 << 17
+"""Rules that are kept with their text."""
 
 _RULE = re.compile(
     r"(?P<action>accept|reject)(?P<six>6?)\s+"
@@ -196,6 +200,8 @@ def parse_descriptor(text: str) -> tuple[Rule, ...]:
     )
 
 
+# A command reads nearly the same rules many times: from the fragment, the options and the policy.
+@lru_cache(maxsize=_KEPT)
 def parse_rule(text: str) -> tuple[Rule, ...]:
     """Read one rule; the result has one rule per network and family.
 

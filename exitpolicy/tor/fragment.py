@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,9 @@ from exitpolicy.storage import files
 MAX_BYTES: Final = 64_000_000
 MODE: Final = 0o644
 """Relays that run as different users all have to read it."""
+
+_KEPT: Final = 4
+"""Texts whose rules are kept: a plan asks for those of the installed and the new text often."""
 
 _HEADER: Final = """\
 # Written by exitpol; what you change here will be overwritten.
@@ -26,6 +30,7 @@ def render(rules: Iterable[Entry]) -> str:
     return _HEADER + "".join(f"{_KEYWORD}{value}\n" for value in torrc_values(rules))
 
 
+@lru_cache(maxsize=_KEPT)
 def rules_of(text: str) -> tuple[Entry, ...]:
     """Return the rules in a fragment's text."""
     return parse_entries(
