@@ -1,7 +1,9 @@
 """`files`: a file is replaced in one step or not at all; only regular files are read."""
 
 import os
+import shutil
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Ownership
+
+SETFACL = shutil.which("setfacl") or ""
 
 
 @pytest.fixture
@@ -146,3 +150,17 @@ def test_ownership_of_nothing_is_none(path: Path) -> None:
     """A file has mode and owner, a missing one has none."""
     assert files.ownership_of(path) == Ownership(0o604, os.geteuid(), os.getegid())
     assert files.ownership_of(path.with_name("none")) is None
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not SETFACL, reason="there is no setfacl")
+def test_a_link_in_a_folder_that_an_acl_opens_is_not_followed(tmp_path: Path) -> None:
+    """The folder is root's, and another user may write in it: the link may be his."""
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    (folder / "blocks.yaml").symlink_to(tmp_path / "other.yaml")
+    (tmp_path / "other.yaml").write_text("x")
+    assert files.read_own(folder / "blocks.yaml", "ledger", limit=10, follow=True) == b"x"
+    subprocess.run([SETFACL, "-m", "u:nobody:rwx", folder], check=True)
+    with pytest.raises(InvalidFileError, match="that others can write"):
+        files.read_own(folder / "blocks.yaml", "ledger", limit=10, follow=True)

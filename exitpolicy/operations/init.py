@@ -81,7 +81,7 @@ def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
         invocations = {relay.torrc: of_relay(relay) for relay in host.relays}
         for path, _, new in done.edited:
             verify.verify(invocations[path], new)
-            files.replace(path.resolve(), new.encode("utf-8", "surrogateescape"))
+            files.replace(path, new.encode("utf-8", "surrogateescape"), follow=True)
     applied = apply.apply(host)
     own_policy.accept(host, applied.views)
     return replace(done, applied=applied)

@@ -154,12 +154,32 @@ def _author(folder: int, name: str) -> int | None:
     above, link = os.fstat(folder), os.lstat(name, dir_fd=folder)
     if above.st_uid != 0:
         return above.st_uid
-    others = stat.S_IWOTH | (stat.S_IWGRP if above.st_gid != 0 else 0)
-    if not above.st_mode & others:
+    if not _is_shared(folder):
         return None
     if above.st_mode & stat.S_ISVTX:
         return link.st_uid or None
     raise OSError(errno.ELOOP, "a symbolic link in a folder that others can write is not followed")
+
+
+def _is_shared(folder: int) -> bool:
+    """Tell whether others than the owner of an open folder, and root's group, can write in it."""
+    found = os.fstat(folder)
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    # With an ACL, the bits of the group are the mask of all whom it names.
+    return bool(found.st_mode & stat.S_IWGRP) and (found.st_gid != 0 or _has_acl(folder))
+
+
+def _has_acl(folder: int) -> bool:
+    if not hasattr(os, "getxattr"):  # FreeBSD
+        return False
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return bool(os.getxattr(descriptor, _ACL))
+    except OSError as error:
+        return error.errno not in {errno.ENODATA, errno.ENOTSUP}
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:
@@ -365,18 +385,32 @@ def read(path: Path, what: str, *, limit: int) -> bytes:
 
 
 def read_own(path: Path, what: str, *, limit: int, follow: bool = False) -> bytes:
-    """Return the content of a file of exitpol's, which may lie in another user's folder.
+    """Return the content of a file that may lie in another user's folder.
 
-    Like `read`, but links are followed only as `place` allows, and at the file's own name only
-    with `follow`.
+    Like `read`, but symbolic links are followed only as `place` allows, and at the file's own name
+    only with `follow`. A hard link that another user may have made is refused.
     """
     try:
         with place(path, follow=follow) as target:
-            return _content(path, target.open(os.O_RDONLY), what, limit)
+            descriptor = target.open(os.O_RDONLY)
+            try:
+                _check_hard_link(target, os.fstat(descriptor))
+            except OSError:
+                os.close(descriptor)
+                raise
+            return _content(path, descriptor, what, limit)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise _unreadable(path, what, error) from error
+
+
+def _check_hard_link(target: Place, found: os.stat_result) -> None:
+    """Refuse a second name of a file in a folder that is not its owner's. Raises OSError."""
+    if os.geteuid() != 0 or found.st_nlink == 1:
+        return
+    if os.fstat(target.folder).st_uid != found.st_uid or _is_shared(target.folder):
+        raise OSError(errno.EMLINK, "it is a hard link to another user's file")
 
 
 def _content(path: Path, descriptor: int, what: str, limit: int) -> bytes:

@@ -53,7 +53,7 @@ def read(path: Path) -> str | None:
             f"{path} is a symbolic link; exitpol replaces its fragment by rename",
             hint=f"make it a file of its own: cp --remove-destination {target} {path}",
         )
-    content = files.read(path, "fragment", limit=MAX_BYTES)
+    content = files.read_own(path, "fragment", limit=MAX_BYTES)
     return content.decode("utf-8", "surrogateescape")
 
 

@@ -59,9 +59,14 @@ class IncludeDepthError(InvalidFileError):
 
 
 def read_text(torrc: Path) -> str:
-    """Return a torrc's text, bytes that are not UTF-8 kept. Raises InvalidFileError."""
+    """Return a torrc's text, bytes that are not UTF-8 kept. Raises InvalidFileError.
+
+    It may lie in a folder of Tor's user. That user can see what a Tor that runs as him is given to
+    verify: it must be nothing that he could not read himself.
+    """
     try:
-        return files.read(torrc, "torrc", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
+        content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
+        return content.decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         raise InvalidFileError(
             f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
