@@ -163,3 +163,26 @@ def test_completion_is_offered_for_bash_zsh_and_fish() -> None:
             env={"_EXITPOL_COMPLETE": f"source_{shell}", "PATH": "/usr/bin"},
         )
         assert "_EXITPOL_COMPLETE" in done.stdout, shell
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["policy", "--help"]])
+def test_each_command_is_described_in_one_whole_line_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Typer cuts a longer description and ends it with dots."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(arguments) == 0
+    commands = capsys.readouterr().out.split("Commands:\n")[1].splitlines()
+    assert commands
+    assert [line for line in commands if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize(("name", "command"), [("unblock", "lift"), ("ban", "block")])
+def test_the_name_of_another_tool_leads_to_the_right_command(
+    capsys: pytest.CaptureFixture[str], name: str, command: str
+) -> None:
+    """`block` is never proposed to whoever wants to unblock."""
+    assert run([name, "203.0.113.7"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "Did you mean" not in said
+    assert f"hint: exitpol {command} --help" in said

@@ -1,8 +1,13 @@
 """`output`: what reaches a terminal or a program, whatever is in it."""
 
+import fcntl
 import io
 import json
+import os
+import struct
+import subprocess
 import sys
+import termios
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -129,3 +134,39 @@ def test_why_is_reference_and_reason() -> None:
     """What the operator wrote stands at the end of a line, harmless; nothing where nothing is."""
     assert render.why(BLOCK) == "KZ#1  why\\n\\x1b[2J"
     assert render.why(Block(BLOCK.destination, NOW, None)) == ""
+
+
+def test_on_a_terminal_a_message_is_broken_between_words_but_no_hint() -> None:
+    """A hint may hold a command to be copied; with no terminal nothing is broken."""
+    program = (
+        "from exitpolicy.cli import output\n"
+        "output.note('one two three four five six')\n"
+        "output.hint('one two three four five six')\n"
+        "output.say_prose('head  ', text='one two three four five six')\n"
+    )
+    assert on_terminal(program, columns=26).splitlines() == [
+        "exitpol: one two three",
+        "    four five six",
+        "exitpol: hint: one two three four five six",
+        "head  one two three four",
+        "      five six",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stdout.splitlines()) == 1
+
+
+def on_terminal(program: str, *, columns: int) -> str:
+    """Return what a Python program writes to a terminal of that width."""
+    controller, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    subprocess.run(
+        [sys.executable, "-c", program],
+        check=True, stdin=terminal, stdout=terminal, stderr=terminal, timeout=60,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = os.read(controller, 4096).decode()
+    os.close(controller)
+    return shown

@@ -39,6 +39,21 @@ COMMANDS: Final = {
 }
 """The module beside this one, and the function in it, of each command."""
 
+_OTHER_NAMES: Final = {
+    "unblock": "lift",
+    "unban": "lift",
+    "remove": "lift",
+    "delete": "lift",
+    "ban": "block",
+    "add": "block",
+    "extend": "renew",
+    "show": "list",
+    "ls": "list",
+    "log": "history",
+    "sync": "apply",
+    "answer": "reply",
+}
+"""The command for a name that other tools use. Typer proposes `block` for `unblock`."""
 
 _OUTPUT_ERRORS: Final = (errno.EBADF, errno.EIO, errno.ENOSPC)
 
@@ -73,7 +88,9 @@ def program(arguments: Sequence[str]) -> typer.Typer:
         policy_app.command()(policies.show)
         policy_app.command()(policies.use)
         policy_app.command()(policies.accept)
-        app.add_typer(policy_app, name="policy", help="Base policies, and the own policy.")
+        app.add_typer(
+            policy_app, name="policy", help="Base policies below the blocks, and the own policy."
+        )
     return app
 
 
@@ -132,7 +149,15 @@ def _misused(message: str, arguments: Sequence[str], *, as_json: bool) -> int:
     if message.startswith("Usage:"):
         output.say_text(message)
         return ExitCode.USAGE
-    return _failed(UsageError(message.rstrip("."), hint=_help_hint(arguments)), as_json=as_json)
+    for name in _OTHER_NAMES:
+        if message.startswith(f"No such command '{name}'"):
+            message, hint = f"No such command '{name}'", f"exitpol {_OTHER_NAMES[name]} --help"
+            break
+    else:
+        hint = _help_hint(arguments)
+    if message.startswith("Missing option '--until'"):
+        hint = f"add --until 30d; for other times: {hint}"
+    return _failed(UsageError(message.rstrip("."), hint=hint), as_json=as_json)
 
 
 def _failed(error: ExitpolError, *, as_json: bool) -> int:

@@ -25,6 +25,7 @@ Destinations = Annotated[
         " or [2001:db8::1]:6000-6010; - reads one per line",
     ),
 ]
+ONE_DEST: Final = "An address, a network or a range, each also with ports: 203.0.113.7:22."
 Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 DryRun = Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from exitpolicy.cli import output, render
 from exitpolicy.cli.arguments import (
+    ONE_DEST,
     Destinations,
     DryRun,
     Force,
@@ -18,7 +19,7 @@ from exitpolicy.cli.arguments import (
     read_destinations,
     the_host,
 )
-from exitpolicy.cli.output import Coloured, note, say, say_json
+from exitpolicy.cli.output import Coloured, hint, note, say, say_json
 from exitpolicy.core.block import Block, checked_text
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import parse_until, remaining_text, until_text
@@ -94,9 +95,7 @@ def renew(
 
 
 def lift(
-    dest: Annotated[
-        list[str] | None, typer.Argument(metavar="[DEST...]", help="As for block.")
-    ] = None,
+    dest: Annotated[list[str] | None, typer.Argument(metavar="[DEST...]", help=ONE_DEST)] = None,
     reference: Annotated[
         str | None, typer.Option(help="Lift all blocks with this reference.")
     ] = None,
@@ -169,7 +168,7 @@ def list_(
 
 
 def history(
-    dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help="As for block.")] = None,
+    dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help=ONE_DEST)] = None,
     as_json: Json = False,
 ) -> int:
     """Show every change of the ledger, oldest first.
@@ -241,7 +240,7 @@ def _say_streams(streams: "OpenStreams") -> None:
     if streams.problem is not None:
         output.warn(f"open streams: {streams.problem}")
         if streams.problem.hint:
-            note(f"hint: {streams.problem.hint}")
+            hint(streams.problem.hint)
 
 
 def _count(streams: int) -> str:
@@ -373,4 +372,4 @@ def _say_recorded(changed: "RecordedOnly", *, as_json: bool, more: Mapping[str, 
 
 
 def _note_recorded() -> None:
-    note("the change is recorded in the ledger; the next tick or exitpol apply completes it")
+    note("the change is recorded in the ledger; the timer or exitpol apply completes it")

@@ -50,7 +50,7 @@ def complaint(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Read an abuse complaint: who complains, about what, and which destination to block.
+    """Read an abuse complaint, and propose what to block.
 
     Example: exitpol complaint report.eml --block --until 30d
     """

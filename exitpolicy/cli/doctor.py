@@ -4,11 +4,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from exitpolicy.cli.arguments import Json, Session, login_name
-from exitpolicy.cli.output import Coloured, say, say_json
+from exitpolicy.cli.output import Coloured, say, say_json, say_prose
 
 
 def doctor(as_json: Json = False) -> int:
-    """Check the set-up: what is wrong, why it matters, and how to fix it.
+    """Check the set-up: what is wrong, and how to fix it.
 
     Exit code 0 if every check passes. Example: exitpol doctor
     """
@@ -23,11 +23,11 @@ def doctor(as_json: Json = False) -> int:
     width = max(len(finding.check) for finding in findings)
     for finding in findings:
         severity = Coloured(str(finding.severity), 4)
-        say(severity, f"  {finding.check.ljust(width)}  {finding.observed}")
+        say_prose(severity, f"  {finding.check.ljust(width)}  ", text=finding.observed)
         if finding.severity is Severity.OK:
             continue
         if finding.why:
-            say(f"      why:  {finding.why}")
+            say_prose("      why:  ", text=finding.why)
         for number, line in enumerate(finding.fix.splitlines()):
             say(f"      {'      ' if number else 'fix:  '}{line}")
     return code

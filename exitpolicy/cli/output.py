@@ -19,6 +19,9 @@ from exitpolicy.core.errors import ExitpolError
 SCHEMA: Final = 1
 """The version of the JSON objects."""
 
+_NARROWEST: Final = 20
+"""The fewest columns in which a text is broken between words."""
+
 _COLOURS: Final = {
     "live": "32",
     "pending": "33",
@@ -83,6 +86,13 @@ def say(*parts: str | Coloured) -> None:
     _write("".join(printable(p) if isinstance(p, str) else str(p) for p in parts) + "\n")
 
 
+def say_prose(*head: str | Coloured, text: str) -> None:
+    """Write a text behind its head; on a terminal its further lines stand below its first one."""
+    width = sum(len(p) if isinstance(p, str) else max(len(p.word), p.width) for p in head)
+    for number, line in enumerate(_fitted(text, sys.stdout, before=width).split("\n")):
+        say(*(head if number == 0 else [" " * width]), line)
+
+
 def say_text(text: str) -> None:
     """Write a text of several lines, each escaped like a line of its own."""
     for line in text.split("\n")[: -1 if text.endswith("\n") else None]:
@@ -128,10 +138,20 @@ def error_json(error: ExitpolError) -> dict[str, Any]:
 
 
 def note(text: str) -> None:
-    """Write a message to stderr. Where it cannot be written, the command goes on."""
+    """Write a message to stderr; on a terminal it is broken between words."""
+    _note(_fitted(f"exitpol: {printable(text)}", sys.stderr, indent=4))
+
+
+def hint(text: str) -> None:
+    """Write what to do to stderr, in one line: it may hold a command to be copied."""
+    _note(f"exitpol: hint: {printable(text)}")
+
+
+def _note(lines: str) -> None:
+    """Write to stderr. Where it cannot be written, the command goes on."""
     # With a log on a full disk, only the exit code is left to tell what went wrong.
     try:
-        sys.stderr.write(f"exitpol: {printable(text)}\n")
+        sys.stderr.write(f"{lines}\n")
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)
@@ -146,7 +166,7 @@ def report(error: ExitpolError) -> None:
     """Write an error and its hint."""
     note(f"error: {error}")
     for line in (error.hint or "").splitlines():
-        note(f"hint: {line}")
+        hint(line)
 
 
 def report_all(problems: Iterable[ExitpolError]) -> None:
@@ -202,6 +222,28 @@ def _discard(stream: TextIO) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
+
+
+def _fitted(text: str, stream: TextIO, *, before: int = 0, indent: int = 0) -> str:
+    """Return a line as lines that fit the terminal; as it is where `stream` is none.
+
+    `before` columns of each line are taken; lines after the first begin with `indent` blanks.
+    """
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns - before
+    except (OSError, ValueError):
+        return text
+    if len(text) <= columns or columns < _NARROWEST:
+        return text
+    import textwrap
+
+    return textwrap.fill(
+        text,
+        columns,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _has_colours() -> bool:

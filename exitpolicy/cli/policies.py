@@ -72,7 +72,7 @@ def use(
 
 
 def accept(as_json: Json = False) -> int:
-    """Accept what each relay accepts now without the blocks, and report changes from here on.
+    """Record the own policy as accepted; later changes are reported.
 
     Example: exitpol policy accept
     """

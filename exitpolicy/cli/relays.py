@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from exitpolicy.cli import output, render
-from exitpolicy.cli.arguments import DryRun, Json, NoWait, Session, read_destinations, the_host
+from exitpolicy.cli.arguments import (
+    ONE_DEST,
+    DryRun,
+    Json,
+    NoWait,
+    Session,
+    read_destinations,
+    the_host,
+)
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.core.durations import utc_text
@@ -35,7 +43,7 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Create ledger and fragment, and include the fragment in each torrc.
+    """Create the ledger, and the file that each torrc includes.
 
     Example: exitpol init --timer
     """
@@ -75,14 +83,26 @@ def init(
             say("everything is set up")
         if done.applied is not None:
             output.report_all(done.applied.problems)
+    if not timer and not dry_run:
+        _warn_of_missing_timer(host)
     return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
 
 
+def _warn_of_missing_timer(host: "Host") -> None:
+    """Say that nothing lifts blocks on their date, if that is so."""
+    from exitpolicy.doctor import timer
+    from exitpolicy.doctor.finding import Severity, attempt
+
+    if any(f.severity is not Severity.OK for f in attempt("timer", lambda: timer.installed(host))):
+        output.warn("no timer runs: blocks are not lifted on their date")
+        output.hint("exitpol init --timer")
+
+
 def check(
-    dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help="As for block.")],
+    dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help=ONE_DEST)],
     as_json: Json = False,
 ) -> int:
-    """Tell whether this exit would connect to a destination, and which rule or block decides.
+    """Tell whether this exit connects to a destination, and why.
 
     Exit code 3 if it would, wholly or partly. Example: exitpol check 203.0.113.7:22
     """
@@ -127,7 +147,7 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Show what each Tor enforces now, and how close it is to its limits.
+    """Show what each Tor enforces, and how near its limits are.
 
     Example: exitpol status --check
     """
@@ -189,7 +209,7 @@ def expire(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Lift expired blocks, apply hand edits, repair drift; the timer runs this.
+    """Lift expired blocks and repair drift; the timer runs this.
 
     Example: exitpol expire
     """

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from exitpolicy.cli.output import note, printable, say, warn
+from exitpolicy.cli.output import hint, note, printable, say, warn
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import remaining_text, utc_text
@@ -44,7 +44,7 @@ def report_findings(findings: Iterable["Finding"]) -> None:
     for finding in findings:
         warn(f"{finding.check}: {finding.observed}")
         for words in filter(None, (finding.why, *finding.fix.splitlines())):
-            note(f"hint: {words}")
+            hint(words)
 
 
 def findings_json(findings: Iterable["Finding"]) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:
     for destination, rule in shadowed_by.items():
         warn(f"{destination} is shadowed: {str(rule)!r} is above it in the policy")
     if shadowed_by:
-        note("hint: move the %include above those ExitPolicy lines in your torrc")
+        hint("move the %include above those ExitPolicy lines in your torrc")
 
 
 def say_diff(old: str, new: str, name: str) -> None:

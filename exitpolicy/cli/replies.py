@@ -12,7 +12,7 @@ import typer
 from exitpolicy.cli import output
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.complaints import complaint_bytes
-from exitpolicy.cli.output import note, say_json
+from exitpolicy.cli.output import hint, note, say_json
 from exitpolicy.core.errors import ExitCode, UsageError
 
 # Typer reads these at run time, to list the choices in the help.
@@ -169,7 +169,7 @@ def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str
             f" {', '.join(tickets)}:"
             f" {', '.join(str(block.destination) for block in subject.withheld)}"
         )
-        note("hint: if the reporter may know them: exitpol reply " + shlex.join([*about, *tickets]))
+        hint("if the reporter may know them: exitpol reply " + shlex.join([*about, *tickets]))
     pending = [block.destination for block in facts.blocks if not block.live]
     if pending:
         output.warn(

@@ -22,7 +22,7 @@ SOON: Final = timedelta(days=3)
 _FEW: Final = 5
 _BAR: Final = 20
 """The characters of a bar."""
-_WIDTH: Final = 60
+_WIDTH: Final = 44
 """The characters of a port summary that are shown; it may have 1,000."""
 
 
@@ -133,7 +133,7 @@ def _write_relay(status: Status, view: View, known: Limits | None) -> None:
     if known.descriptor_known:
         _say_bar("descriptor", known.descriptor_bytes, DESCRIPTOR_LIMIT, "bytes")
     else:
-        say("    descriptor         not known yet")
+        say("    descriptor     not known yet")
     for summary, unit in (
         (known.ipv4, "addresses"),
         (known.ipv6, "/64s"),
@@ -143,11 +143,11 @@ def _write_relay(status: Status, view: View, known: Limits | None) -> None:
             _say_bar(f"rejected IPv{summary.family}", summary.most_rejected, limit, unit)
     for summary in (known.ipv4, known.ipv6) if running.options.ipv6_exit else (known.ipv4,):
         text = summary.text
-        shown = text if len(text) <= _WIDTH else f"{text[:_WIDTH]}... (--json has all of it)"
-        say(f"    {f'ports IPv{summary.family}':<17}  {shown}")
+        shown = text if len(text) <= _WIDTH else f"{text[:_WIDTH]}... (all: --json)"
+        say(f"    {f'ports IPv{summary.family}':<13}  {shown}")
     free = min(known.free_networks)
     flag = "kept" if known.exit_flag else "NOT given"
-    say(f"    Exit flag          {flag}: {free} /8s without any block on ports 80 and 443")
+    say(f"    Exit flag      {flag}: {free} /8s without any block on ports 80 and 443")
 
 
 def _say_bar(what: str, used: int, limit: int, unit: str) -> None:
@@ -155,4 +155,4 @@ def _say_bar(what: str, used: int, limit: int, unit: str) -> None:
     share = min(1.0, used / limit)
     filled = round(share * _BAR)
     bar = "#" * filled + "." * (_BAR - filled)
-    say(f"    {what:<17}  [{bar}] {share:4.0%}  {used:,} of {limit:,} {unit}")
+    say(f"    {what:<13}  [{bar}] {share:4.0%}  {used:,} of {limit:,} {unit}")

@@ -54,13 +54,14 @@ def unit(host: Host) -> Iterator[Finding]:
     """Check that the installed unit may do what the tick needs: not what root may do."""
     check, lines = "unit", timer_units.outdated(host)
     if not lines:
-        yield ok(check, "it may do what the tick needs, or is not installed")
+        is_there = (timer_units.FOLDER / timer_units.UNITS[0]).exists()
+        yield ok(check, "it has the rights that the tick needs" if is_there else "not installed")
         return
     yield fail(
         check,
         f"{timer_units.FOLDER / timer_units.UNITS[0]} does not fit this host any more: it lacks"
         f" {'; '.join(lines[:3])}{' and more' if len(lines) > 3 else ''}",
-        why="paths, relays or owners have changed since: the tick may not reach or write them",
+        why="paths, relays or owners changed, and the tick cannot use all of them",
         fix="exitpol init --timer",
     )
 
@@ -101,7 +102,7 @@ def tick(host: Host) -> Iterator[Finding]:
         yield warn(
             check,
             f"{utc_text(last.when)}: desired, installed and enforced state differed",
-            why="the next tick tries again",
+            why="the timer tries again every minute",
             fix="exitpol apply",
             cause="not_settled",
         )
