@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.host import ExitHost, HostMaker
+from tests.harness.host import ExitHost, HostMaker, Outcome
+from tests.harness.tor import wait_until
 
 OLD = 'since: "2026-01-01T00:00:00Z", until: "never"'
 
@@ -142,3 +143,63 @@ def test_live_is_not_taken_from_an_observation_of_the_future(make_host: HostMake
     assert not host.tor.rejects("203.0.113.7")
     assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
     assert host.tor.rejects("203.0.113.7")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/../own/a*.conf", "{}/"])
+def test_a_tick_sees_an_exit_that_stops_being_one_in_an_included_file(
+    make_host: HostMaker, tmp_path: Path, form: str
+) -> None:
+    """The fragment is emptied at the next tick, wherever the operator's own lines stood."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    own = folder / "a.conf"
+    own.write_text("ExitPolicy accept *:443\nExitPolicy reject *:*\n")
+    host = make_host((f"%include {form.format(own if form == '{}' else folder)}",))
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tick() == Outcome(0, "", "")
+    own.write_text("")
+    host.tor.reload()
+    wait_until(lambda: not host.tor.rejects("198.51.100.1", 6667))
+    assert host.tick().code == 3
+    assert host.tor.policy() == ["reject *:*"]
+
+
+def test_a_tick_sees_a_new_file_in_an_included_folder(make_host: HostMaker, tmp_path: Path) -> None:
+    """A file that the torrc takes in from now on changes what a block means."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    host = make_host(("ExitRelay 1", f"%include {folder}/*.conf"))
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tick() == Outcome(0, "", "")
+    (folder / "late.conf").write_text("ExitPolicy reject 198.51.100.0/24:*\n")
+    assert host.tick().code == 3, "a change of the own policy is reported"
+    assert host.tor.rejects("198.51.100.1")
+
+
+def test_a_tick_sees_a_policy_that_comes_into_the_defaults_torrc(make_host: HostMaker) -> None:
+    """It is replaced by the rules of exitpol, which are therefore taken out at the next tick."""
+    host = make_host(("ExitRelay 1",), start=False, init=False)
+    defaults = host.tor.folder / "defaults"
+    defaults.write_text("")
+    host.tor.defaults = defaults
+    host.tor.start()
+    assert host.run("init").code == 0
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    defaults.write_text("ExitPolicy accept *:443\nExitPolicy reject *:*\n")
+    host.tor.stop()
+    host.tor.start()
+    assert not host.tor.rejects("198.51.100.1", 6667), "the rules of exitpol replace the defaults"
+    assert host.tick().code == 3
+    assert host.tor.rejects("198.51.100.1", 6667)
+
+
+def test_a_tick_sees_that_tor_was_started_anew(make_host: HostMaker) -> None:
+    """A Tor that was started with other options is observed at the next tick."""
+    host = make_host(("ExitRelay 1",))
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tick() == Outcome(0, "", "")
+    before = host.state.read_text()
+    host.tor.stop()
+    host.tor.start()
+    host.tick()
+    assert host.state.read_text() != before

@@ -375,3 +375,15 @@ def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
     copy = host.redirected("").encode("utf-8", "surrogateescape")
     assert copy.removesuffix(b"\n") == content.removesuffix(b"\n") or b"%include" in content
     torrc.with_include(host.torrc, host.fragment, host.folder)
+
+
+def test_sources_name_files_and_the_folders_that_can_get_new_ones(tmp_path: Path) -> None:
+    """Literal files, also absent ones; a pattern's folder; an included folder; nested includes."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "a.conf").write_text(f"%include {tmp_path}/deep\n")
+    (own / "note").write_text("")
+    path = tmp_path / "torrc"
+    path.write_text(f"%include {own}/*.conf\n%include {tmp_path}/absent\n%include {own}\n")
+    names = {own, own / "a.conf", own / "note", tmp_path / "deep", tmp_path / "absent", path}
+    assert set(torrc.sources(path)) == names

@@ -156,7 +156,8 @@ def _observed_since(host: Host, since: Moment) -> Applied | None:
     if last.applied > host.clock().timestamp():
         # The clock was ahead then: the observation may be older than the change.
         return None
-    if observed.fingerprints(_watched(host)) != last.watched:
+    paths = {*_watched(host), *map(Path, last.watched)}
+    if observed.fingerprints(paths) != last.watched:
         return None
     time = host.time()
     blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
@@ -210,6 +211,8 @@ class _Apply:
             result = self._result(plans, self._settle(result.views))
         for plan in plans:
             self.watched |= observed.fingerprints([plan.path])
+        for view in result.views:
+            self.watched = {**view.sources, **self.watched}
         self._save(result)
         return result
 
@@ -456,6 +459,9 @@ def _gravest_first(problems: Iterable[ExitpolError]) -> tuple[ExitpolError, ...]
 
 
 def _watched(host: Host) -> list[Path]:
+    """Return the files whose change calls for an apply, apart from what the torrcs include."""
     fragments = {relay.fragment for relay in host.relays}
     paths = [host.config.ledger, *sorted(fragments), *(relay.torrc for relay in host.relays)]
+    # Tor makes a new socket when it starts: it may have read other files then.
+    paths += [Path(relay.control) for relay in host.relays if relay.control.startswith("/")]
     return [*paths, host.config.source] if host.config.source else paths

@@ -4,8 +4,8 @@ Desired is what ledger and clock say, installed is what the fragment holds, enfo
 of a running Tor. Policies are compared by meaning.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError
@@ -127,6 +127,8 @@ class View:
     """The lines, apart from the exit policy, that a reload would change in the running Tor."""
     defaults_policy: tuple[str, ...] = ()
     """The ExitPolicy lines of the defaults-torrc that the first rule of the fragment replaces."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The files and folders that Tor reads, with fingerprints by which a change is noticed."""
     fingerprint: str = ""
     """Changes with every file that a reload reads, except the fragment; empty if unreadable."""
 

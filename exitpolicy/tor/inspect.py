@@ -18,6 +18,7 @@ from exitpolicy.core.errors import (
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, torrc_values
+from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
@@ -59,6 +60,8 @@ class _Files:
     """Without what equals the defaults-torrc."""
     options: dict[str, Sequence[str]]
     """The exit options and Sandbox, with those of the defaults-torrc."""
+    sources: dict[str, str]
+    """The files and folders that were read, with their fingerprints from before."""
 
 
 def inspect_relay(relay: Relay, candidate: Candidate) -> View:
@@ -97,6 +100,7 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
             foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
             defaults_policy=_defaults_policy(files, candidate.fragment),
             fingerprint=_fingerprint(files, candidate),
+            sources=files.sources,
         )
     except CandidateError:
         raise
@@ -166,13 +170,27 @@ def _read(relay: Relay, running: Running | None, peer: Peer | None, candidate: C
         raise InvalidFileError(
             f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
         )
+    sources = _sources(invocation, torrc, candidate.fragment)
     _check_visible(pid, invocation, torrc, candidate)
     text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
     _verify(torrc, invocation, text, candidate)
     own = verify.dump(invocation, text)
     names = {*OPTION_NAMES, "Sandbox"}
     options = dict(verify.with_defaults(invocation, own, names))
-    return _Files(invocation, torrc, place.file, tuple(own), options)
+    return _Files(invocation, torrc, place.file, tuple(own), options, sources)
+
+
+def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
+    """Return the files and folders that a Tor reads, with their fingerprints.
+
+    The fragment and its folder are left out, because exitpol changes them itself, and paths that do
+    not fit on a line of the observation's file.
+    """
+    paths = torrc_file.sources(torrc, invocation.folder)
+    defaults = verify.defaults_path(invocation)
+    paths += torrc_file.sources(defaults, invocation.folder)
+    ours = {fragment, fragment.parent}
+    return observed.fingerprints(p for p in paths if p not in ours and "\n" not in str(p))
 
 
 def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Candidate) -> None:

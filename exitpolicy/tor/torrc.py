@@ -259,6 +259,41 @@ def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
     return list(_includes(torrc, folder, MAX_DEPTH))
 
 
+def sources(torrc: Path, folder: Path = Path("/")) -> list[Path]:
+    """Return what decides the content of a torrc: its files, and folders that can get new ones.
+
+    A file that cannot be read is named, and what it includes is left out. Raises InvalidFileError
+    for includes that are too deep.
+    """
+    found: dict[Path, None] = {}
+    _add_sources(torrc, folder, found, MAX_DEPTH)
+    return list(found)
+
+
+def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], depth: int) -> None:
+    if torrc in found:
+        return
+    found[torrc] = None
+    try:
+        text = read_text(torrc)
+    except InvalidFileError:
+        return
+    if "%include" not in text.lower():
+        return
+    for line in lines(text):
+        if line.keyword != "%include":
+            continue
+        _check_depth(torrc, line, depth)
+        pattern = os.path.join(folder, unquoted(line.value))  # noqa: PTH118 - as in _included
+        named = Path(pattern)
+        if glob.has_magic(pattern):
+            found |= {next(p for p in named.parents if not glob.has_magic(str(p))): None}
+        elif named.is_dir():
+            found[named] = None
+        for path in _included(line.value, folder):
+            _add_sources(path, folder, found, depth - 1)
+
+
 def _includes(torrc: Path, folder: Path, depth: int) -> Iterator[tuple[Place, Path]]:
     text = read_text(torrc)
     if "%include" not in text.lower():
