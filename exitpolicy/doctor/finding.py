@@ -80,7 +80,7 @@ def exit_code(findings: Iterable[Finding]) -> ExitCode:
 
 
 def attempt(check: str, run: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    """Run a check and return its findings; an error that stops it is the last finding."""
+    """Run a check and return its findings; if an error stops it, the last finding is that error."""
     found: list[Finding] = []
     why = "this check could not be completed"
     try:

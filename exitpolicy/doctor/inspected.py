@@ -1,4 +1,4 @@
-"""What the checks of one relay work on: the relay as it is now."""
+"""The present state of one relay, which its checks inspect."""
 
 import contextlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from exitpolicy.tor.inspect import Candidate, CandidateError
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """One relay, as it was inspected for the checks."""
+    """One relay, as inspected for its checks."""
 
     host: Host
     relay: Relay

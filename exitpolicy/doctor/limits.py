@@ -98,7 +98,7 @@ def _accepts_nothing(relay: Relay, view: View) -> Finding:
 
 
 def _ports(relay: Relay, enforced: Sequence[Rule], summary: PortSummary) -> Iterator[Finding]:
-    """Check that the summary accepts each port that the policy accepts in general."""
+    """Check that the port summary accepts each port that the policy accepts for most addresses."""
     family = summary.family
     name = f"{relay.name}: port summary"
     general = generally_accepted(enforced, family)
@@ -152,7 +152,7 @@ def _narrow(relay: Relay, enforced: Sequence[Rule], family: Family) -> str:
 
 
 def generally_accepted(enforced: Sequence[Rule], family: Family) -> Ports:
-    """Return the ports that the policy accepts for all addresses, but for narrower rules."""
+    """Return the ports that the policy accepts for all addresses, narrower rules ignored."""
     open_ports: list[tuple[int, int]] = []
     decided: Ports = ()
     for rule in enforced:

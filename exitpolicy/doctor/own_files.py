@@ -82,7 +82,7 @@ def _fragment_file(path: Path, desired: Desired | None) -> Iterator[Finding]:
 
 
 def protected(check: str, path: Path, more: str = "") -> Iterator[Finding]:
-    """Report users other than root and us who can change or replace a file. Raises OSError."""
+    """Report other users than root and the present one who can change a file. Raises OSError."""
     real = Path(os.path.realpath(path))
     status = path.stat()
     chain = list(dict.fromkeys([path, real, *path.absolute().parents, *real.parents]))

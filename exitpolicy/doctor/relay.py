@@ -1,4 +1,4 @@
-"""All checks of one relay, in the order in which they are reported."""
+"""All checks of one relay, in the order of the report."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""The exit policies that come with exitpol: one of them can stand below the blocks."""
+"""The base policies that come with exitpol. One of them can follow the blocks in the fragment."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -17,7 +17,7 @@ DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
 
 SINGLE_FRAGMENT: Final = Path("/etc/tor/exitpol.conf")
-"""The fragment of all relays where the config names neither `fragment` nor `fragments`."""
+"""The shared fragment, used if the config names neither `fragment` nor `fragments`."""
 
 _KEYS: Final = (
     "ledger",
@@ -93,7 +93,7 @@ class Config:
     fragment: Path = SINGLE_FRAGMENT
     """The single fragment of former versions; not used where `fragments` is set."""
     relays: tuple[Relay, ...] = ()
-    """Empty: they are found on this host."""
+    """If empty, relays are discovered on this host."""
     protected: tuple[Destination, ...] = ()
     """Never blocked, not even in part."""
     max_prefix: dict[Family, int] = field(default_factory=lambda: {4: 16, 6: 32})
@@ -223,7 +223,7 @@ def _file(document: Document, node: Node, what: str, base: Path) -> Path:
 
 
 def _path(text: str) -> str:
-    """Return a path that the kernel and a file of lines can hold. Raises UsageError."""
+    """Return a path that a system call and a line of a file can hold. Raises UsageError."""
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -276,7 +276,7 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
 
 
 def _user(text: str) -> str:
-    """Return the name of a user, which no program takes for an option. Raises UsageError."""
+    """Return a user name that no program can mistake for an option. Raises UsageError."""
     if not re.fullmatch(_USER, text):
         raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
     return text

@@ -6,7 +6,7 @@ FIFO or another file in the place of any name there. Therefore
 - every folder is opened once, component by component, and files are opened relative to that handle;
 - a symbolic link is followed only where root placed it, or where it leads to a folder of the user
   who could place it (`place`);
-- what is opened must be a regular file, and a file that is appended to must have one name only;
+- only a regular file is opened, and only a file without a second name (hard link) is appended to;
 - a file is replaced by a complete, synced file of the same owner, mode and ACL.
 """
 
@@ -82,11 +82,11 @@ class Place:
 
 @contextmanager
 def place(path: Path, *, follow: bool = False) -> Iterator[Place]:
-    """Open the folder of `path`; with `follow`, that of the file to which a link there leads.
+    """Open the folder of `path`; with `follow`, if `path` is a link, the folder of its target.
 
-    For root, a symbolic link in a folder that only root can write is followed. One in another
-    user's folder must lead to a folder of that same user: root goes no further than the link's
-    author could. One in a folder of root's that others can write is not followed. Raises OSError.
+    Root follows a symbolic link in a folder that only root can write. A link in another user's
+    folder must lead to a folder of the same user: root goes no further than the link's author
+    could. A link in a folder of root that others can write is not followed. Raises OSError.
     """
     folder, name = _walk(path, follow=follow)
     try:
@@ -145,7 +145,7 @@ def _enter(folder: int, name: str) -> int:
 
 
 def _author(folder: int, name: str) -> int | None:
-    """Return the user to whose folders a link may lead; None for a link that root placed.
+    """Return the user whose folders a link may lead to; None for a link that root placed.
 
     Raises OSError for a link that anybody could have placed.
     """
@@ -183,7 +183,7 @@ def _has_acl(folder: int) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, for their owner to write. Raises InvalidFileError."""
+    """Make a folder and its missing parents, for their owner to write. Raises InvalidFileError."""
     try:
         with contextlib.suppress(FileExistsError):
             _make(path)
@@ -209,14 +209,14 @@ def _make(path: Path) -> None:
 def staged_path(path: Path) -> Path:
     """Return where the next content of `path` is written before it is put in place.
 
-    One fixed name, so that what a crash leaves behind is overwritten and does not pile up; with
-    a dot in front, because Tor skips such files in an included directory.
+    The name is fixed, so that leftovers of a crash are overwritten and do not pile up. It starts
+    with a dot, because Tor skips such files in an included directory.
     """
     return path.with_name(f".{path.name}.new")
 
 
 def stage(path: Path, content: bytes, ownership: Ownership | None = None) -> Path:
-    """Write the next content of `path` beside it, complete and synced; return where.
+    """Write the next content of `path` to a file beside it, synced; return the path of that file.
 
     Mode and owner are those of `ownership`, or of the present file, or 0640 and the owner of a
     new file (`Place.open`); the ACL is that of the present file. The caller holds the lock that
@@ -231,7 +231,7 @@ def stage(path: Path, content: bytes, ownership: Ownership | None = None) -> Pat
 
 
 def commit(path: Path) -> None:
-    """Put the staged content of `path` in its place and make that last.
+    """Rename the staged content of `path` into place, and sync the folder.
 
     Raises InvalidFileError, which says whether `path` is unchanged, or changed but not synced.
     """
@@ -267,7 +267,7 @@ def _stage(target: Place, content: bytes, ownership: Ownership | None) -> None:
     descriptor = staged.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         try:
-            # Owner and mode first: at no instant may a file be more open than it will be.
+            # Owner and mode first: the file must never be more open than it will be.
             made = os.fstat(descriptor)
             if ownership and (ownership.uid, ownership.gid) != (made.st_uid, made.st_gid):
                 os.fchown(descriptor, ownership.uid, ownership.gid)
@@ -299,7 +299,7 @@ def _commit(target: Place) -> None:
 
 
 def discard(staged: Path) -> None:
-    """Remove a staged file that will not be put in place; one that remains does no harm."""
+    """Remove a staged file that is not needed. If that fails, the file does no harm."""
     with contextlib.suppress(OSError), place(staged) as target:
         os.unlink(target.name, dir_fd=target.folder)
 
@@ -359,7 +359,7 @@ def _acl(target: Place) -> bytes | None:
 
 
 def _set_acl(descriptor: int, acl: bytes | None) -> None:
-    """Give a new file an ACL, or take away the one that its folder gave it. Raises OSError."""
+    """Give a new file an ACL, or remove the one inherited from its folder. Raises OSError."""
     if acl is not None:
         os.setxattr(descriptor, _ACL, acl)
     elif hasattr(os, "removexattr"):
@@ -371,7 +371,7 @@ def read(path: Path, what: str, *, limit: int) -> bytes:
     """Return the content of a file that the operator named, links followed.
 
     `limit` is the most bytes; `what` names the file in errors. Raises InvalidFileError.
-    FileNotFoundError passes through: each file has its own way to say that it is missing.
+    FileNotFoundError passes through: each caller reports a missing file in its own words.
     """
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for ever.
@@ -424,7 +424,7 @@ def _content(path: Path, descriptor: int, what: str, limit: int) -> bytes:
 
 
 def permission_hint(path: Path, error: OSError) -> str | None:
-    """Return what to do about an error of permission; None for every other error."""
+    """Return a hint for a permission error; None for every other error."""
     if error.errno == errno.EROFS:
         return "if the timer reports this: exitpol init --timer; otherwise mount it read-write"
     if not isinstance(error, PermissionError):

@@ -29,9 +29,9 @@ PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 ROTATE_BYTES: Final = 16_000_000
 KEPT: Final = 4
 MAX_BYTES: Final = 2 * ROTATE_BYTES
-"""The end of a file that is read. A file is longer only if somebody else wrote to it."""
+"""Bytes that are read, from the end of a file. Only somebody else can make a file longer."""
 MAX_LINE: Final = 1_000_000
-"""Bytes of a line; longer ones are skipped. A destination may have many ports."""
+"""Maximum bytes of a line; longer lines are skipped. A destination may have many ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Change:
     action: str
     destination: str
     until: str
-    """The end of the block after the change; of a block that was ended, the end it had before."""
+    """The block's end after the change. For a lifted or expired block, the end that it had before.
+    """
     reason: str
     reference: str
     who: str
@@ -52,7 +53,7 @@ class Change:
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
     """Record that `action` was done to each of the blocks. Raises InvalidFileError.
 
-    The caller has put the ledger in place and still holds its lock. All lines go out together.
+    The caller has written the ledger and still holds its lock. All lines are written at once.
     """
     changes = [
         Change(
@@ -71,7 +72,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
 
 
 def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, who: str) -> None:
-    """Record what was observed of, or done to, an exit's own policy. Raises InvalidFileError."""
+    """Record an observation or a change of an exit's own policy. Raises InvalidFileError."""
     _write(path, [Change(utc_text(now), action, "exit policy", "", text, "", who)])
 
 
@@ -81,7 +82,7 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
     try:
         with files.place(path) as target:
             if _append(target, lines) >= ROTATE_BYTES:
-                # The lines are written; a file that cannot be renamed may grow until it can.
+                # The lines are written. A file that cannot be renamed grows until it can be.
                 with contextlib.suppress(OSError):
                     _rotate(target)
     except OSError as error:
@@ -147,7 +148,7 @@ def _read(path: Path) -> Iterator[Change]:
             if found.st_size > MAX_BYTES:
                 file.seek(found.st_size - MAX_BYTES)
                 file.readline(MAX_LINE)
-            # Not beyond what was there at the start: another exitpol may be appending.
+            # Stop at the size that the file had at the start: another exitpol may be appending.
             while file.tell() < found.st_size and (line := file.readline(MAX_LINE)):
                 if (change := _change(line)) is not None:
                     yield change
@@ -170,7 +171,7 @@ def _change(line: bytes) -> Change | None:
         values = {name: str(entry[name]) for name in names}
     except (ValueError, RecursionError):
         return None
-    # A login name, or a foreign line, may hold what neither a terminal nor JSON can take.
+    # A login name, or a foreign line, may hold characters that a terminal or JSON cannot take.
     return Change(
         **{
             name: value.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,6 @@
-"""Change the ledger file: only the lines of changed blocks; comments and order stay.
+"""Edit the text of the ledger: change only the lines of changed blocks; keep comments and order.
 
-The new text is read again and compared with the ledger that was meant.
+The new text is parsed again and compared with the intended ledger.
 """
 
 import re
@@ -22,7 +22,7 @@ from exitpolicy.storage.ledger_text import (
 from exitpolicy.storage.yaml_document import Fields, Items, quoted
 
 _DASH: Final = re.compile(r"-[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
-"""The dash of an item, and what may stand between it and its value."""
+"""The dash of an item, with everything that may come between it and the value."""
 
 
 class _Edit(NamedTuple):
@@ -32,7 +32,7 @@ class _Edit(NamedTuple):
 
 
 def edited(name: str, source: Source, ledger: Ledger) -> bytes:
-    """Return the text of a file that holds `ledger`, as like to the present text as possible."""
+    """Return a text that holds `ledger` and differs as little as possible from the present one."""
     for in_place in (True, False):
         text = _apply(source.text, _edits(source, ledger, in_place=in_place)).encode()
         if _says(name, text, ledger):
@@ -59,7 +59,7 @@ def _apply(text: str, edits: Iterator[_Edit]) -> str:
 
 
 def _edits(source: Source, ledger: Ledger, *, in_place: bool) -> Iterator[_Edit]:
-    """Yield the changes of the text; `in_place`: of single values where a block has many lines."""
+    """Yield the edits; with `in_place`, edit single values of a block that has several lines."""
     yield from _head_edits(source, ledger)
     blocks = ledger.blocks.by_destination
     nodes = source.top.values.get("blocks")
@@ -151,7 +151,7 @@ def _additions(source: Source, blocks: list[Block]) -> Iterator[_Edit]:
 
 
 def _line_end(text: str, at: int) -> int:
-    """Return where the line of the character before `at` ends, its line break included."""
+    """Return the end of the line that holds the character before `at`, line break included."""
     if at and text[at - 1] == "\n":
         return at
     end = text.find("\n", at)
@@ -166,5 +166,5 @@ def _new_line(text: str, at: int, *lines: str) -> str:
 
 
 def _lost_break(text: str, end: int) -> str:
-    """Return the line break that belongs to a value; that of a literal block ends with one."""
+    """Return the line break at the end of a value; only a literal block has one."""
     return "\n" if end and text[end - 1] == "\n" else ""

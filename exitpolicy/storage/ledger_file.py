@@ -1,4 +1,4 @@
-"""The ledger file: read, and changed without a moment at which it is half-written."""
+"""Read the ledger file, and replace it atomically."""
 
 from pathlib import Path
 from typing import Final
@@ -40,7 +40,7 @@ def save(path: Path, ledger: Ledger) -> None:
         return
     if source.version == "1":
         files.replace(path.with_name(f"{path.name}.v1"), before, files.ownership_of(path))
-    # A ledger kept in a git checkout may be a link to it: write there, keep the link.
+    # The ledger may be a link into a git checkout: write the target, keep the link.
     files.replace(path, after, follow=True)
 
 

@@ -72,7 +72,7 @@ class Entry(NamedTuple):
     end: int
     """Offsets of the block, without its `- ` and without what follows on its last line."""
     node: Fields | None
-    """As it was parsed; None for a line in the form in which exitpol writes it."""
+    """The parsed YAML; None for a line in the form that exitpol writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def render_block(block: Block) -> str:
 
 
 def fields_of(block: Block) -> dict[str, str]:
-    """Return the YAML of each field of a block that says anything, in the order of the file."""
+    """Return the YAML of each field that is set, in the order of the file."""
     fields = {
         "destination": f'"{block.destination}"',
         "since": f'"{_time_text(block.since)}"',
@@ -278,10 +278,9 @@ def _checked_name(key: str, text: str) -> str:
     return checked_text(key, text)
 
 
-# The lines that exitpol writes are read with one expression instead of a YAML parser, which takes a
-# third of the time. What it does not match, or what stands anywhere else, is read as YAML.
-# Sets of ASCII characters alone: one with ranges beyond takes 50 ms to compile. What is not ASCII
-# is checked apart.
+# Lines in the form that exitpol writes are read with one regular expression, in a third of the time
+# of the YAML parser. All other lines are read as YAML.
+# All character sets are ASCII: others take 50 ms to compile. Other characters are checked later.
 _PRINTED: Final = r'[^"\\\x00-\x1f\x7f]*'
 _ESCAPE: Final = r'\\(?:["\\n]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})'
 _CHARACTERS: Final = rf"{_PRINTED}(?:{_ESCAPE}{_PRINTED})*"
@@ -303,10 +302,11 @@ _ESCAPED: Final = r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))'
 
 
 def _read_written(name: str, content: bytes) -> Source | None:
-    """Read a ledger in which lines are as exitpol writes them; None if it must be read as YAML.
+    """Read a ledger with lines in the form that exitpol writes; None if it must be read as YAML.
 
-    Those lines are taken out, and the rest is read as YAML. That is the same as reading all of it
-    if they stand between the key `blocks` and the next one, and inside no other value.
+    Those lines are removed and the rest is read as YAML. This is equal to reading all of it as
+    YAML, provided that the lines are between the key `blocks` and the next key, and not inside
+    another value.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -334,7 +334,7 @@ def _read_written(name: str, content: bytes) -> Source | None:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Make many objects without a search for garbage, which takes a third of the time."""
+    """Pause the garbage collector, which takes a third of the time when many objects are made."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -345,7 +345,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _other_nodes(rest: Document, top: Fields, text: str) -> Iterator[Node]:
-    """Yield the blocks in other forms. Raises ValueError if lines cannot stand among them."""
+    """Yield the blocks in other forms. Raises ValueError if written lines cannot be among them."""
     nodes = top.values.get("blocks")
     if isinstance(nodes, Items) and not nodes.flow and text[nodes.start - 1] == "\n":
         yield from rest.items(nodes, "blocks")
@@ -354,7 +354,7 @@ def _other_nodes(rest: Document, top: Fields, text: str) -> Iterator[Node]:
 
 
 def _apart(lines: list[re.Match[str]], top: Fields, others: list[Entry]) -> bool:
-    """Tell whether the written lines stand below `blocks`, and inside no other value."""
+    """Tell whether the written lines are below `blocks`, and not inside another value."""
     starts = [match.start() for match in lines]
     begin = top.keys["blocks"]
     end = min((key for key in top.keys.values() if key > begin), default=starts[-1] + 1)

@@ -1,7 +1,7 @@
 """The last observation, in a file beside the ledger: for the timer, and for `list`.
 
-This is neither the desired, the installed nor the enforced state. It may be lost at any time, and
-the next apply writes it again. exitpolicy.tick reads the head of the file, and describes it.
+It is a cache: it may be lost at any time, and the next apply writes it again. exitpolicy.tick reads
+the head of the file, and documents it.
 """
 
 import time as system_time
@@ -30,9 +30,9 @@ class Moment:
     """A moment of this host's running time, by a clock that nobody can set."""
 
     boot: str
-    """Which start of the host."""
+    """Identifies the boot of the host."""
     seconds: float
-    """Since that start, suspension included."""
+    """Seconds since that boot, suspension included."""
 
     @classmethod
     def now(cls) -> "Moment":
@@ -45,7 +45,7 @@ class Moment:
         return cls(boot, system_time.clock_gettime(clock))
 
     def is_after(self, other: "Moment") -> bool:
-        """Tell whether this moment is later than another one since the same start."""
+        """Tell whether this moment is later than another one of the same boot."""
         return self.boot == other.boot and self.seconds > other.seconds
 
     def since(self, other: "Moment | None") -> float:
@@ -76,7 +76,7 @@ class Observation:
     begun: Moment | None = None
     """When the observation began."""
     fatal: Mapping[str, str] = field(default_factory=dict)
-    """For each relay that ended in its last reload, the fingerprint of its files."""
+    """For each relay whose Tor exited at its last reload, the fingerprint of its files."""
     states: Mapping[str, str] = field(default_factory=dict)
     """The observed state of each block in force, by the destination's canonical text."""
     retention: Retention = field(default_factory=Retention)
@@ -94,7 +94,7 @@ def path_beside(ledger: Path) -> Path:
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the fingerprints by which a later change is noticed. Take them before reading."""
+    """Return fingerprints that show a later change of files. Call this before reading them."""
     return {str(path): tick.fingerprint(str(path)) for path in paths}
 
 

@@ -29,7 +29,7 @@ class OwnPolicy:
     accepted: Values
     """The policy that the operator accepted."""
     reported: Values | None = None
-    """The policy that the history named last as a change; None if it is the accepted one."""
+    """The changed policy that the history named last; None if it is the accepted one."""
 
 
 def values_of(rules: tuple[Rule, ...]) -> Values:

@@ -36,7 +36,7 @@ class Text(NamedTuple):
 
 
 class Items(NamedTuple):
-    """A sequence; `flow` tells the form in brackets."""
+    """A sequence; `flow` if it is written in brackets."""
 
     values: list["Node"]
     line: int
@@ -46,7 +46,7 @@ class Items(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """A mapping; `keys` holds the offset of each key, `flow` tells the form in braces."""
+    """A mapping; `keys` holds the offset of each key; `flow` if it is written in braces."""
 
     values: dict[str, "Node"]
     line: int
@@ -60,7 +60,7 @@ Node = Union[Text, Items, Fields]  # noqa: UP007 - a forward reference cannot st
 
 
 class Document:
-    """One file's content, with the means to say where in it something is wrong."""
+    """The content of one file, with functions that name file and line in errors."""
 
     def __init__(self, source: str, content: bytes) -> None:
         """Parse `content`; `source` is the file name for errors. Raises InvalidFileError.
