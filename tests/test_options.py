@@ -129,8 +129,8 @@ def test_the_policy_is_what_tor_enforces_for_all_combinations(tmp_path: Path) ->
             ExitOptions(ipv6_exit=True, bridge=True, reduced=True),
         ),
         (
-            {"ExitPolicy": ("reject *4:22, \t", "accept *:+80")},
-            ExitOptions(exit_policy=(Rule(False, 4, 0, 0, 22, 22), UnknownRule("accept *:+80"))),
+            {"ExitPolicy": ("reject *4:22, \t", "accept *:0")},
+            ExitOptions(exit_policy=(Rule(False, 4, 0, 0, 22, 22), UnknownRule("accept *:0"))),
         ),
         ({"ContactInfo": ("x",)}, ExitOptions()),
     ],
@@ -148,7 +148,7 @@ def test_what_is_not_said_has_tors_default(
         (ExitOptions(), False),
         (ExitOptions(exit_policy=parse_entries(["reject 203.0.113.7:*"])), True),
         (ExitOptions(exit_policy=parse_entries(["reject6 203.0.113.7:*"])), True),
-        (ExitOptions(exit_policy=parse_entries(["accept *:+80"])), True),
+        (ExitOptions(exit_policy=parse_entries(["accept *:0"])), True),
         (ExitOptions(reduced=True), True),
         (ExitOptions(ipv6_exit=True), True),
         (
@@ -224,7 +224,7 @@ def test_the_first_catch_all_is_found(values: tuple[str, ...], rule: str | None)
 
 def test_a_rule_that_is_not_understood_is_an_error_of_ours() -> None:
     """A rule that only Tor understands is named, not guessed."""
-    options = ExitOptions(exit_policy=parse_entries(["opt reject *:80"]), exit_relay=True)
-    assert [str(entry) for entry in options.unknown] == ["opt reject *:80"]
-    with pytest.raises(RuleError, match=r"'opt reject \*:80' is not an exit policy rule"):
+    options = ExitOptions(exit_policy=parse_entries(["reject *:0"]), exit_relay=True)
+    assert [str(entry) for entry in options.unknown] == ["reject *:0"]
+    with pytest.raises(RuleError, match=r"'reject \*:0' is not an exit policy rule"):
         options.policy(default=(), local=())

@@ -205,6 +205,6 @@ def test_drift_is_said_in_sentences() -> None:
 
 def test_options_that_cannot_be_read_are_not_settled() -> None:
     """A line that only Tor understands leaves open what it is to enforce; that is no crash."""
-    odd = Running("0.4.9.11", "", options("opt reject *:80"), DEFAULT, None, default=DEFAULT)
+    odd = Running("0.4.9.11", "", options("reject *:0"), DEFAULT, None, default=DEFAULT)
     assert odd.policy_of(odd.options) is None
     assert not odd.settled

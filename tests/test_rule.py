@@ -218,12 +218,12 @@ def test_both_halves_of_a_wildcard_are_written_as_one(
 
 def test_a_rule_that_is_not_understood_or_ignored_keeps_its_text() -> None:
     """Entries that are no rules are told apart: Tor ignores one, the other may mean anything."""
-    entries = parse_entries(["reject6 1.2.3.4:25", "accept *:+80", "accept *4:80"])
+    entries = parse_entries(["reject6 1.2.3.4:25", "accept *:0", "accept *4:80"])
     assert entries == (
         IgnoredRule("reject6 1.2.3.4:25"),
-        UnknownRule("accept *:+80"),
+        UnknownRule("accept *:0"),
         Rule(True, 4, 0, 0, 80, 80),
     )
-    with pytest.raises(RuleError, match=r"'accept \*:\+80' is not an exit policy rule"):
+    with pytest.raises(RuleError, match=r"'accept \*:0' is not an exit policy rule"):
         rules_of(entries)
     assert rules_of((entries[0], entries[2])) == (Rule(True, 4, 0, 0, 80, 80),)

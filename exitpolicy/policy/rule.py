@@ -8,13 +8,13 @@ in the second. They differ in what `*` means: both families in a torrc, IPv4 in 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family, address_text, network, read_address
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.core.ports import ALL_PORTS, interval_text, read_interval
+from exitpolicy.core.ports import ALL_PORTS, MAX_PORT, interval_text
 
 PRIVATE: Final = (
     "0.0.0.0/8", "169.254.0.0/16", "127.0.0.0/8", "192.168.0.0/16", "10.0.0.0/8", "172.16.0.0/12",
@@ -25,12 +25,23 @@ PRIVATE: Final = (
 _KEPT: Final = 1 << 17
 """Rules that are kept with their text."""
 
-_RULE = re.compile(
-    r"(?P<action>accept|reject)(?P<six>6?)\s+"
-    r"(?:(?P<star>\*[46]?|private)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+))"
-    r"(?:/(?P<mask>[0-9.]+))?"
-    r"(?P<colon>:(?P<ports>[0-9*-]*))?"
-)
+_ACTIONS: Final = frozenset({"accept", "accept6", "reject", "reject6"})
+_STARS: Final[dict[str, tuple[Family, ...]]] = {"*": (4, 6), "*4": (4,), "*6": (6,)}
+_MAX_TARGET: Final = 80
+"""Bytes; MAX_ADDRESS_LENGTH in src/lib/net/address.c."""
+_LONG_MAX: Final = (1 << 63) - 1
+_MAPPED: Final = 0xFFFF
+"""The upper 96 bits of an IPv4-mapped IPv6 address."""
+_SPACE: Final = " \t\n\v\f\r"
+
+_SINGLE = re.compile(r"(accept|reject) ([0-9.]+):\*")
+_PLAIN = re.compile(r"((?:accept|reject)6?)[ \t]+([!-\"$-~]+)")
+"""An action and one word, without a comment."""
+_DELIMITER = re.compile(r"[ \t\r\n#]")
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+"""Blanks and comments; only at the start of a text."""
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
+_QUAD = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
 
 class RuleError(InvalidFileError, ValueError):
@@ -178,7 +189,7 @@ def _items(values: Iterable[str]) -> Iterator[str]:
     """Yield the texts of single rules."""
     for value in values:
         for item in value.split(","):
-            if text := item.strip():
+            if text := item.strip(_SPACE):
                 yield text
 
 
@@ -206,58 +217,157 @@ def parse_rule(text: str) -> tuple[Rule, ...]:
     """Read one rule; the result has one rule per network and family.
 
     It is empty for a rule that Tor ignores: accept6 or reject6 with an IPv4 address or
-    `private` (tor: src/feature/dirparse/policy_parse.c). Raises RuleError.
+    `private`. Raises RuleError for what Tor refuses.
+
+    Reads what Tor reads (router_parse_addr_policy_item_from_string in
+    src/feature/dirparse/policy_parse.c, get_next_token in parsecommon.c,
+    tor_addr_parse_mask_ports and parse_port_range in src/lib/net/address.c):
+
+    - A word `opt` may stand first. A comment may follow, but what precedes its # in the same word
+      makes a word of its own. All behind the first line is ignored.
+    - The address ends at the first `/`, or else at the first `:`; in brackets, at the `]`. What
+      stands between `]` and the next `/` or `:` is ignored, so that `[2001:db8::1]:80/32` is a
+      /32 on all ports. IPv6 needs no brackets where a mask follows. `[*]` is `*`.
+    - A mask is read by strtol(3) and cut to 32 bits: `+24` and `4294967320` are 24, and an empty
+      mask is 0. Otherwise it is an IPv4 netmask, for IPv6 as well. The mask of an IPv4-mapped
+      address is 96 plus its remainder by 32; 33 to 95 are refused.
+    - A port is read by strtol(3): `+22` is 22. What follows the second number of a range is
+      ignored: `22-23-24` is `22-23`. No port, `:` and `:*` are all ports.
+    - The text behind the action is at most 80 bytes long, except for `private`.
     """
-    match = _RULE.fullmatch(text)
-    if match is None:
-        raise RuleError(f"{text!r} is not an exit policy rule")
-    ports = ALL_PORTS[0] if match["ports"] in {None, "", "*"} else read_interval(match["ports"])
-    if ports is None:
-        raise RuleError(f"the ports of {text!r} are not a range within 1 to 65535")
-    accept = match["action"] == "accept"
-    only_ipv6 = bool(match["six"])
-    if match["star"] == "private":
-        if match["mask"] is not None or match["colon"] is None:
+    if (single := _SINGLE.fullmatch(text)) and (found := read_address(single[2])) is not None:
+        # Most rules of any long policy are such.
+        return (Rule(single[1] == "accept", *found, BITS[4]),)
+    action, target = _words(text)
+    accept, only_ipv6 = action.startswith("accept"), action.endswith("6")
+    if target.startswith("private"):
+        if not target.startswith("private:"):
             raise RuleError(f"{text!r}: only ports may follow private")
         if only_ipv6:
             return ()
-        networks = [_parse_network(text) for text in PRIVATE]
-    elif match["star"] is not None:
-        if match["mask"] is not None:
+        low, high = _ports(target.removeprefix("private:"), text)
+        return tuple(Rule(accept, *private, low, high) for private in _private_networks())
+    if len(target) > _MAX_TARGET:
+        raise RuleError(f"{text!r} is too long for a rule")
+    address, mask, ports = _split(target, text)
+    low, high = _ports(ports, text)
+    if (families := _STARS.get(address)) is not None:
+        if mask is not None:
             raise RuleError(f"{text!r} has a mask after a wildcard")
-        families: dict[str, tuple[Family, ...]] = {"*": (4, 6), "*4": (4,), "*6": (6,)}
-        networks = [(family, 0, 0) for family in families[match["star"]]]
+        # accept6 and reject6 with `*` mean IPv6 alone; with `*4`, they are ignored.
+        networks = [(family, 0, 0) for family in families]
     else:
-        networks = [_network(match["ipv4"] or match["ipv6"], match["mask"], text)]
+        networks = [_network(address, mask, text)]
     return tuple(
-        Rule(accept, family, address, prefix, *ports)
-        for family, address, prefix in networks
+        Rule(accept, family, number, prefix, low, high)
+        for family, number, prefix in networks
         if family == 6 or not only_ipv6
     )
 
 
-def _parse_network(text: str) -> tuple[Family, int, int]:
-    address, _, mask = text.partition("/")
-    return _network(address.strip("[]"), mask, text)
+def _words(text: str) -> tuple[str, str]:
+    """Return the action of a rule, and the one word behind it. Raises RuleError."""
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None:
+        return plain[1], plain[2]
+    line, _, rest = _BLANK.sub("", text, count=1).partition("\n")
+    word, line = _first_word(line)
+    if word == "opt":
+        word, line = _first_word(line)
+    targets: list[str] = []
+    while line:
+        end = _DELIMITER.search(line)
+        targets.append(line[: end.start()] if end else line)
+        line = _BLANK.sub("", line[end.end() :], count=1) if end else ""
+    if word not in _ACTIONS or len(targets) != 1 or rest.lstrip().startswith("-----BEGIN "):
+        raise RuleError(f"{text!r} is not an exit policy rule")
+    return word, targets[0]
+
+
+def _first_word(line: str) -> tuple[str, str]:
+    """Return the first word of a line, and what follows the blanks behind it."""
+    end = _DELIMITER.search(line)
+    return (line[: end.start()], line[end.start() :].lstrip(" \t\r")) if end else (line, "")
+
+
+def _split(target: str, text: str) -> tuple[str, str | None, str]:
+    """Return the address, the mask and the ports; no mask is None. Raises RuleError."""
+    bracketed: str | None = None
+    if target.startswith("["):
+        bracketed, closing, target = target[1:].partition("]")
+        if not closing:
+            raise RuleError(f"{text!r} has no closing bracket")
+    slash = target.find("/")
+    colon = target.find(":", max(slash, 0))
+    rest, ports = (target, "") if colon < 0 else (target[:colon], target[colon + 1 :])
+    address, mask = (rest, None) if slash < 0 else (rest[:slash], rest[slash + 1 :])
+    return address if bracketed is None else bracketed, mask, ports
+
+
+def _strtol(text: str) -> tuple[int | None, str]:
+    """Return the number at the start of a text, None if there is none, and what follows it.
+
+    Reads like strtol(3) with base 10.
+    """
+    found = _NUMBER.match(text)
+    if found is None:
+        return None, text
+    digits = found[2].lstrip("0")[:20] or "0"  # 20 digits are more than a long holds
+    number = max(-_LONG_MAX - 1, min(int(found[1] + digits), _LONG_MAX))
+    return number, text[found.end() :]
+
+
+def _ports(ports: str, text: str) -> tuple[int, int]:
+    """Read a range of ports. Raises RuleError."""
+    if ports in {"", "*"}:
+        return ALL_PORTS[0]
+    low, rest = _strtol(ports)
+    high = low
+    if rest.startswith("-"):
+        high, rest = _strtol(rest[1:])
+        rest = ""
+    if low is None or high is None or rest or not 1 <= low <= high <= MAX_PORT:
+        raise RuleError(f"the ports of {text!r} are not a range within 1 to {MAX_PORT}")
+    return low, high
+
+
+@cache
+def _private_networks() -> tuple[tuple[Family, int, int], ...]:
+    found = (network_text.partition("/") for network_text in PRIVATE)
+    return tuple(_network(address.strip("[]"), mask, address) for address, _, mask in found)
 
 
 def _network(address: str, mask: str | None, text: str) -> tuple[Family, int, int]:
-    found = read_address(address)
+    found = read_address(_unpadded(address) if ":" in address else address)
     if found is None:
         raise RuleError(f"{text!r} names no valid address")
     family, number = found
-    prefix = BITS[family] if mask is None else _prefix(mask)
-    if prefix > BITS[family]:
-        raise RuleError(f"{text!r} has a mask longer than an address")
+    prefix = BITS[family] if mask is None else _prefix(mask, text)
+    mapped = family == 6 and number >> 32 == _MAPPED
+    if prefix > BITS[family] or (mapped and 32 < prefix < 96):
+        raise RuleError(f"{text!r} has a mask that does not fit the address")
+    if mapped and mask is not None:
+        prefix = 96 + prefix % 32
     return family, network(family, number, prefix).first, prefix
 
 
-def _prefix(mask: str) -> int:
-    """Read a prefix length, or an IPv4 netmask as old torrc files have them."""
-    if "." not in mask:
-        return int(mask.lstrip("0")[:4] or "0")
-    found = read_address(mask)
-    inverse = -1 if found is None else found[1] ^ 0xFFFFFFFF
+def _unpadded(address: str) -> str:
+    """Return an IPv6 address without the leading zeros that Tor allows in its IPv4 part."""
+    head, colon, tail = address.rpartition(":")
+    if _QUAD.fullmatch(tail) is None:
+        return address
+    return f"{head}{colon}{'.'.join(str(int(octet)) for octet in tail.split('.'))}"
+
+
+def _prefix(mask: str, text: str) -> int:
+    """Read a prefix length, or an IPv4 netmask as old torrc files have them. Raises RuleError."""
+    number, rest = _strtol(mask)
+    if not rest:
+        cut = (number or 0) & 0xFFFFFFFF
+        if cut < 1 << 31:
+            return cut
+    found = read_address(mask) if rest else None
+    inverse = -1 if found is None or found[0] == 6 else found[1] ^ 0xFFFFFFFF
     if inverse < 0 or inverse & inverse + 1:
-        raise RuleError(f"the mask {mask} is not a prefix")
+        raise RuleError(f"the mask of {text!r} is not a prefix")
     return 32 - inverse.bit_length()
