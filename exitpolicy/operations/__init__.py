@@ -1,1 +1,1 @@
-"""What exitpol does, as functions that return values; who calls them prints."""
+"""What exitpol does: functions that return values and print nothing."""

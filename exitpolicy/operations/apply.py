@@ -1,7 +1,7 @@
 """Reconcile ledger, fragments and running Tors: the step in which every change ends.
 
-Everything is observed anew. What a crash, a Tor that was down or a hand edit left undone is
-therefore found and done here.
+Everything is observed anew, so that this step also completes what a crash, a stopped Tor or a hand
+edit left undone.
 """
 
 import contextlib
@@ -54,13 +54,13 @@ class Watch(Enum):
     NOT = auto()
     """Do not wait until Tor enforces it."""
     SHARED = auto()
-    """Wait; what another exitpol observes with this change is enough."""
+    """Wait, or take the observation of another exitpol that includes this change."""
     OWN = auto()
     """Wait, and observe Tor in this process."""
 
 
 class Foreign(Enum):
-    """What to do with changes of Tor's files that are not of its exit policy."""
+    """What to do with changes in Tor's files outside its exit policy."""
 
     KEEP = auto()
     """Do not load them: blocks stay pending."""
@@ -76,15 +76,15 @@ class Applied:
     blocks: Blocks
     """The blocks in force."""
     plans: tuple[FragmentPlan, ...]
-    """Each fragment; none where another apply observed the result."""
+    """The plan of each fragment; empty if another apply observed the result."""
     views: tuple[View, ...]
-    """Each relay as observed last; none where another apply observed the result."""
+    """Each relay as observed last; empty if another apply observed the result."""
     reload: tuple[str, ...]
-    """The names of the relays that still have to read what their files hold."""
+    """The names of the relays that have not read their present files yet."""
     states: Mapping[Destination, State]
     """The state of each block in force, and of each removed block that Tor still enforces."""
     problems: tuple[ExitpolError, ...] = field(default=())
-    """What keeps the desired state from being enforced, the gravest first."""
+    """Why the desired state is not enforced, the gravest reason first."""
     reloaded: tuple[str, ...] = ()
     """The names of the relays that were told to reload."""
 
@@ -100,7 +100,7 @@ class Applied:
 
     @property
     def shadowed_by(self) -> dict[Destination, Rule]:
-        """For each shadowed block, the accept that wins over it."""
+        """For each shadowed block, the accept rule that wins over it."""
         found: dict[Destination, Rule] = {}
         shadowed = [d for d, state in self.states.items() if state is State.SHADOWED]
         for view in self.views if shadowed else ():
@@ -134,9 +134,9 @@ def apply(
     foreign: Foreign = Foreign.KEEP,
     since: Moment | None = None,
 ) -> Applied:
-    """Install what is desired and reload the relays that do not run it; return the result.
+    """Install the desired state, reload the relays that do not run it, and return the result.
 
-    Where many commands wait for each other, the first applies the changes of all: with
+    If several commands wait for each other, the first one applies the changes of all: with
     Watch.SHARED, an observation that began after `since` is enough. Raises InvalidFileError,
     LockTimeoutError, and TorRefusesError if a Tor ends in the reload.
     """
@@ -203,7 +203,7 @@ class _Apply:
         ]
         if reloading:
             self._leave_time()
-            # Before the reload: if this process dies in it, the next apply still leaves the time.
+            # Saved before the reload: if this process dies during it, the next apply still waits.
             self._save(replace(result, problems=(AttentionError("a reload is under way"),)))
             result = self._reload(result, reloading)
             result = replace(result, reloaded=tuple(relay.name for relay in reloading))
@@ -310,9 +310,9 @@ class _Apply:
 def _put_back(
     plans: Iterable[FragmentPlan], relay: Relay, error: TorRefusesError
 ) -> TorRefusesError:
-    """Take the new rules out of the fragment of a Tor that ended in the reload.
+    """Remove the new rules from the fragment of a Tor that exited at the reload.
 
-    Tor starts again with rules that it has run with. Removed blocks stay removed.
+    Tor then starts with rules that it has run before. Removed blocks stay removed.
     """
     for plan in plans:
         if relay not in plan.relays or not plan.changed or plan.text == plan.text_without_additions:
@@ -382,7 +382,7 @@ def _problems(view: View) -> list[ExitpolError]:
     """Return what keeps a relay from enforcing what its files hold."""
     found = [problem for problem in (view.unreachable, view.broken) if problem is not None]
     if view.must_restart is not None:
-        # Also where nothing is to be done: the next reload may be that of logrotate.
+        # Also if there is nothing to do: the next reload may be that of logrotate.
         return [*found, view.must_restart]
     cannot = _not_reloadable(view)
     return found if cannot is None or view.in_sync else [*found, cannot]

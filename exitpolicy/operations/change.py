@@ -1,7 +1,7 @@
 """Change the ledger: block, renew, lift, expire, and the base policy.
 
 Each change is first planned and refused if it would harm a relay, then recorded, then applied.
-What only takes rules away is never refused.
+A change that only removes rules is never refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ class Options:
     dry_run: bool = False
     """Only report what would happen."""
     force: bool = False
-    """Pass the limits that are the operator's own choice."""
+    """Exceed the limits that the operator may choose to exceed."""
     watch: Watch = Watch.SHARED
     """How to observe the result."""
 
@@ -138,7 +138,7 @@ def lift(
 def expire(host: Host, options: Options) -> Changed:
     """Record the end of expired blocks, and apply.
 
-    Blocks that a wrong clock ended go on, and records that were kept long enough are removed.
+    Blocks that a wrong clock ended are in force again. Old records of ended blocks are removed.
     """
     time = host.time()
     ends = _ends(host.ledger(), host, time)
@@ -284,7 +284,7 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         broken = [view.broken for view in plan.views if view.broken is not None]
         if len(broken) < len(plan.views):
             broken = []
-        # ExitRelay 0 is the operator's own word: there a block is moot, and does no harm.
+        # With ExitRelay 0, which the operator wrote, a block is moot and does no harm.
         no_exit = [error for error in plan.unsafe if error.hint]
         unable += [*broken, *held, *plan.obstacles, *no_exit][:1]
     if len(unable) == len(plans):

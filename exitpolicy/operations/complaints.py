@@ -16,7 +16,7 @@ from exitpolicy.tor import identity, torrc, verify
 from exitpolicy.tor.invocation import of_relay
 
 MAX_BYTES: Final = 256_000_000
-"""The largest complaint that is taken at all; of a large one only the beginning is read."""
+"""Maximum bytes of a complaint; of a large one only the beginning is read."""
 
 _ADDRESS_OPTIONS: Final = (
     "Address",

@@ -13,7 +13,7 @@ from exitpolicy.tor import fragment
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What ledger and clock ask for."""
+    """The blocks in force by ledger and clock, and the rules that enforce them."""
 
     blocks: Blocks
     """The blocks in force."""

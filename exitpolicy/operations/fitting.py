@@ -83,10 +83,11 @@ def fit(
     on: Sequence[Gauge],
     known: tuple[Rule, ...] | None = None,
 ) -> Fit:
-    """Return the fragment for blocks, which keeps every limit that `baseline` keeps.
+    """Return the fragment for the blocks that fit; it keeps every limit that `baseline` keeps.
 
-    `installed` are blocks that the present fragment enforces, `added` are others, in the order in
-    which they get the space. Installed and forced blocks are held to the descriptor's limit only.
+    `installed` are the blocks that the present fragment enforces. `added` are others, in the order
+    in which they get the space that is left. Installed and forced blocks are held to the
+    descriptor's limit only.
     `known` are the rules for all blocks, if they have been computed already.
     """
     fitting = _Fitting(base, baseline, on)
@@ -113,9 +114,9 @@ class _Fitting:
         self._counts: Callable[[limits.Problem], bool] = lambda problem: not problem.forcible
 
     def hold_to_all_limits(self) -> None:
-        """Hold the blocks to come to the limits that --force passes as well.
+        """Hold further blocks also to the limits that --force may exceed.
 
-        What the chosen blocks break already is not held against them.
+        A limit that the chosen blocks break already does not count.
         """
         self._baseline = self.rules(self.chosen)
         self._counts = lambda _: True
@@ -141,7 +142,7 @@ class _Fitting:
         if broken is None:
             self.chosen += blocks
             return
-        # The message about the whole set says how much there is too much.
+        # The error about the whole set says by how much the limit is exceeded.
         outer = outer or broken
         if len(blocks) == 1:
             self.held[blocks[0].destination] = outer
@@ -162,10 +163,10 @@ class _Fitting:
         return None
 
     def _without_too_long(self, blocks: Sequence[Block], outer: Broken) -> list[Block]:
-        """Hold the blocks whose lines alone exceed the room in the descriptor.
+        """Hold back blocks whose own line exceeds the room in the descriptor; return the others.
 
-        Saves measuring each of many. A line costs its length unless it meets or adjoins a chosen
-        rule, with which it may become one.
+        This saves a measurement for each of many blocks. A line costs its length, unless it
+        overlaps or adjoins a chosen rule and can be merged with it.
         """
         if outer.problem.limit != "descriptor" or not self._gauges:
             return list(blocks)

@@ -1,4 +1,4 @@
-"""What a command that is interrupted has done so far."""
+"""What an interrupted command has done so far."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from exitpolicy.core.errors import Interruption
 
 @contextmanager
 def interrupted_state(state: str) -> Iterator[None]:
-    """Add to an interruption inside the block what state things are in then."""
+    """Add the state that things are in to an interruption inside the `with` block."""
     try:
         yield
     except Interruption as stopped:

@@ -1,4 +1,4 @@
-"""Why a relay rejects a destination without a block of it: the rule, and where it is from."""
+"""Why a relay rejects a destination that has no block: the rule and its origin."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Cause:
     destination: Destination
     relay: str
     reason: str
-    """The rule and where it is from."""
+    """The rule and its origin."""
     removable: bool
     """Whether a block or a line of the operator's rejects it, and not Tor's own options."""
 
@@ -94,7 +94,7 @@ def _cause_of(
 
 
 def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) -> Cause:
-    """Return where a rule is from that is none of exitpol's."""
+    """Return the origin of a rule that exitpol did not write."""
     options = None if view.running is None else view.running.options
     local = () if view.running is None else view.running.local
     place = _place(relay, rule)

@@ -50,7 +50,7 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
     time = host.time()
     seen = observed.load(host.state_path)
     if seen is not None and seen.when > time.now:
-        # Observed by a clock that was ahead: nothing tells what has happened since.
+        # The clock was ahead at the observation: what has happened since is unknown.
         seen = None
     known = {} if seen is None else seen.states
     reachable = all(answers(relay) for relay in host.relays)

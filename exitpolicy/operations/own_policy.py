@@ -1,4 +1,4 @@
-"""The own policy of each exit is a promise: record it, and report every change of it.
+"""Record the own policy of each exit, and report every change of it.
 
 The own policy is what the relay would enforce without the blocks. Rules for the relay's own and
 interface addresses, which Tor adds by itself, do not count.
@@ -63,8 +63,8 @@ def changes(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
 def watch(host: Host, applied: Applied) -> tuple[PolicyChange, ...]:
     """Record the policies of new relays, and write new changes to the history.
 
-    Returns the changes that the apply has repaired: what was set at run time ends at a reload. All
-    others are for `changes`. Raises InvalidFileError, LockTimeoutError.
+    Returns the changes that the apply has repaired: a reload undoes what was set at run time.
+    `changes` returns all others. Raises InvalidFileError, LockTimeoutError.
     """
     observed = _observed(host, applied.views)
     recorded = _recorded(host)
@@ -94,7 +94,7 @@ def _repaired(
     found = []
     for each in _observed(host, before, former):
         known = recorded.get(each.relay)
-        # A change that was reported before is one of the files, which are corrected by now.
+        # A change that was reported before was in the files, which have been corrected.
         if known is not None and known.reported is None and each.relay not in still:
             difference = _compare(host, each, known.accepted)
             if difference:

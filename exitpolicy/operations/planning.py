@@ -1,4 +1,4 @@
-"""Plan what each fragment is to hold: the blocks that are safe on every relay that includes it."""
+"""Plan the content of each fragment: the blocks that are safe on every relay that includes it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,16 +38,16 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class FragmentPlan:
-    """One fragment, the relays that include it, and what it is to hold."""
+    """One fragment, the relays that include it, and its planned content."""
 
     path: Path
     relays: tuple[Relay, ...]
     former: str | None
     """The installed text; None if there is no file."""
     text: str | None
-    """The text to install; None to leave the file alone, because Tor does not take the text."""
+    """The text to install; None to leave the file as it is, because Tor refuses the text."""
     text_without_additions: str
-    """The text with removals alone: what to put back if Tor ends in the reload."""
+    """The text with removals only. It is restored if Tor exits at the reload."""
     views: tuple[View, ...]
     """For each relay, what was observed, with its files read as if `text` were installed."""
     blocks: Blocks
@@ -55,7 +55,7 @@ class FragmentPlan:
     held: Mapping[Destination, ExitpolError] = field(default_factory=dict)
     """For each block that is not to be installed, the reason."""
     unsafe: tuple[RefusedError, ...] = ()
-    """Why any rule would change more of a relay than it says: the fragment has to be empty."""
+    """Why the fragment must be empty: any rule would change more than its destination."""
     obstacles: tuple[ExitpolError, ...] = ()
     """Why rules have no effect on a relay, or nothing can be installed."""
     closed: bool = False
@@ -68,7 +68,7 @@ class FragmentPlan:
 
     @property
     def is_behind(self) -> bool:
-        """Whether the file does not hold what it is to hold."""
+        """Whether the file differs from its planned content."""
         return self.text is None or self.text != self.former or self.closed
 
     @property
@@ -118,7 +118,7 @@ class _Planner:
     relays: tuple[Relay, ...]
 
     def plan(self) -> FragmentPlan:
-        """Plan the fragment. What is wrong with it is the problem of its relays alone."""
+        """Plan the fragment. Its errors concern only the relays that include it."""
         blocks = Blocks.of(
             block
             for block in self.ledger.blocks
@@ -137,8 +137,8 @@ class _Planner:
         installed, added, held = self._sorted(blocks, _rules_of(former))
         wanted = [block for block in blocks if block.destination not in held]
         rules = (*fewest_rules(block.destination for block in wanted), *base)
-        # Tor takes minutes to read very many rules. Where they cannot all be installed, it reads
-        # its files with a few of them, and the rest is computed.
+        # Tor takes minutes to read very many rules. If they cannot all be installed, Tor reads its
+        # files with a few of them, and exitpol computes the rest.
         read = rules if rules_bytes(rules) <= DESCRIPTOR_LIMIT else (*rules[:1], *base)
         views, refused = self._inspect(read, former)
         fewer = self._fewer(installed, held, former, base)
@@ -182,8 +182,8 @@ class _Planner:
             )
         broken = next((view.broken for view in views if view.broken is not None), None)
         reason = refused or broken or AttentionError(f"{self.path} could not be verified")
-        # A relay whose own files are broken ends at its next reload, whatever its fragment holds:
-        # nothing is added to it, removals are installed.
+        # A Tor whose own files are broken exits at its next reload, whatever its fragment holds:
+        # nothing is added to the fragment, and removals are installed.
         present = {block.destination for block in installed}
         waiting = {d: reason for d in blocks.by_destination if d not in present and d not in held}
         return FragmentPlan(
@@ -235,9 +235,9 @@ class _Planner:
         return installed, added, held
 
     def _baseline(self, former: str | None, base: tuple[Rule, ...]) -> tuple[Entry, ...]:
-        """Return the rules whose limits are not held against the new ones.
+        """Return the rules whose use of the limits does not count against new blocks.
 
-        Those are the installed ones, or those of a new base policy: what it closes itself is no
+        These are the installed rules, or those of a new base policy: what the policy closes is no
         harm done by the blocks above it.
         """
         rules = _rules_of(former)
@@ -247,7 +247,8 @@ class _Planner:
         """Return why the fragment has to be empty."""
         pairs = list(zip(self.relays, views, strict=True))
         if any(view.configured is not None and view.configured.own.exits for view in views):
-            # Beside an exit that shares the fragment, ExitRelay 0 is safe as long as it stands.
+            # A relay with ExitRelay 0 may share the fragment with an exit, as long as that line
+            # remains.
             pairs = [(relay, view) for relay, view in pairs if not _says_no(view)]
         errors = (refusals.unsafe(relay, view) for relay, view in pairs)
         return [error for error in errors if error is not None]
@@ -307,7 +308,7 @@ def _emptied(error: ExitpolError) -> AttentionError:
 
 
 def _grouped(held: Mapping[Destination, ExitpolError]) -> list[ExitpolError]:
-    """Return an error for each reason, which names the blocks that it holds."""
+    """Return one error for each reason, which names the blocks that it concerns."""
     by_reason: dict[str, tuple[ExitpolError, list[Destination]]] = {}
     for destination, error in held.items():
         by_reason.setdefault(str(error), (error, []))[1].append(destination)

@@ -1,4 +1,4 @@
-"""Questions to the running Tors that change nothing: what they reject, and their status."""
+"""Read-only queries of the running Tors: what they reject, and their status."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Status:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `status --check` ends with."""
+        """The exit code of `status --check`."""
         if self.applied.problems:
             return self.applied.problems[0].exit_code
         shadowed = State.SHADOWED in self.applied.states.values()

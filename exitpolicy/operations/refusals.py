@@ -1,4 +1,4 @@
-"""What must not be installed: the reasons, for blocks and for relays."""
+"""The reasons for which a block, or any rule on a relay, must not be installed."""
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError
@@ -36,7 +36,7 @@ def beyond_limit(broken: Broken) -> RefusedError:
 
 
 def unsafe(relay: Relay, view: View) -> RefusedError | None:
-    """Return why any rule of exitpol's would change more of a relay than it says; None if none.
+    """Return why any rule would change more of a relay than its destination; None if none would.
 
     Rules in its fragment would open such a relay, now or after a change of its own options.
     """
@@ -72,7 +72,7 @@ def _never_exit(relay: Relay) -> RefusedError:
 
 
 def without_effect(relay: Relay, view: View) -> ExitpolError | None:
-    """Return why no rule of exitpol's has any effect on a relay; None if they have."""
+    """Return why exitpol's rules have no effect on a relay; None if they have."""
     if view.configured is None:
         return None
     position = view.configured.options.position(view.configured.fragment)

@@ -1,4 +1,4 @@
-"""Blocks that ended: announced before the ledger changes, in the history when they are gone.
+"""Removed blocks: announced before the ledger changes, in the history when no fragment has them.
 
 The history never says that a block was lifted or expired while a fragment still holds it. The
 announcements lie in a file beside the ledger, so that a crash or a refused fragment loses none.
@@ -88,13 +88,13 @@ def _load(host: Host) -> list[Removal]:
     try:
         content = files.read_own(_path(host), "list of removals", limit=MAX_BYTES)
     except (FileNotFoundError, InvalidFileError):
-        # What stands there instead of the list must stop no removal: it is replaced.
+        # Something else in the place of the list must stop no removal: it is replaced.
         return []
     return [removal for line in content.splitlines() if (removal := _parsed(line)) is not None]
 
 
 def _parsed(line: bytes) -> Removal | None:
-    """Return the removal of a line; None for a line that is damaged, which must stop nothing."""
+    """Return the removal on a line; None for a damaged line, which must stop nothing."""
     try:
         entry = json.loads(line)
         until = entry["until"]

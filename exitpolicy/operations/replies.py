@@ -107,7 +107,7 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
 def _names(complaint: Complaint, block: Block) -> bool:
     """Tell whether all addresses of a destination of the complaint are in the block.
 
-    The other direction is left out: who names a wide network would learn all blocks in it.
+    The reverse is not enough: whoever names a wide network would learn all blocks in it.
     """
     return any(
         block.destination.addresses.contains(candidate.destination.addresses)
@@ -222,7 +222,7 @@ def _identity(host: Host, accused: str | None) -> identity.Identity | None:
 
 
 def _lifted(host: Host, ended: Sequence[history.Change]) -> Iterator[BlockFact]:
-    """Yield the ended blocks of which every Tor could be asked whether it accepts them again."""
+    """Yield the ended blocks for which every Tor told whether it accepts the destination again."""
     for change in ended:
         try:
             checked = query.check(host, [parse_destination(change.destination)])

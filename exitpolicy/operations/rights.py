@@ -1,7 +1,7 @@
 """The rights that the tick needs on this host, each with its reason.
 
-The timer's unit runs as root with these and no others. They come from who owns the files and the
-control sockets at the moment: `doctor` reports when they have changed since.
+The timer's unit runs as root with these rights and no others. They follow from the present owners
+of the files and control sockets; `doctor` reports when these have changed.
 """
 
 import grp
@@ -25,7 +25,7 @@ _WRITE: Final = 2
 _SEARCH: Final = 1
 _MAX_LINKS: Final = 40
 _USUAL_OPTIONS: Final = {"--defaults-torrc", "--RunAsDaemon"}
-"""Those of Debian's units, which change nothing that the files do not say."""
+"""The options of Debian's units. They change nothing that the files do not say as well."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def _relay(found: Rights, relay: Relay) -> None:
 
 
 def _hidden_in_proc(relay: Relay) -> str | None:
-    """Return what has to be read in /proc of the running Tor, where only root's debuggers may.
+    """Return what must be read from /proc of the running Tor, which needs CAP_SYS_PTRACE.
 
     Without that right the tick verifies with this host's tor, in the folder /, and knows the
     options of a Tor behind a TCP port only from its files. That is nearly always the same.
@@ -110,7 +110,7 @@ def _hidden_in_proc(relay: Relay) -> str | None:
 
 
 def _owner(found: Rights, path: Path) -> None:
-    """Add what replacing a file with its owner and mode kept needs."""
+    """Add the rights that are needed to replace a file and keep its owner and mode."""
     try:
         status = path.stat()
     except OSError:
@@ -124,7 +124,7 @@ def _owner(found: Rights, path: Path) -> None:
 
 
 def _reach(found: Rights, path: Path, rights: int) -> None:
-    """Add what using a path needs: a group that may, or else the right to ignore modes."""
+    """Add the rights that are needed to use a path: a group, or else the right to ignore modes."""
     if not path.exists():
         return
     real = Path(os.path.realpath(path))

@@ -158,7 +158,7 @@ def _is_open_to_all(folder: Path) -> bool:
 
 
 def _load_all() -> None:
-    """Load what reading may import later: nobody may be unable to, as with a program in /root."""
+    """Load what reading may import later: the user nobody cannot read a program in /root."""
     charsets = [f"encodings.{found.name}" for found in pkgutil.iter_modules(encodings.__path__)]
     for name in (*_LAZY_MODULES, *charsets):
         with contextlib.suppress(ImportError):  # charsets of other systems

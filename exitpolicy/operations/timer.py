@@ -23,7 +23,7 @@ FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
 _RUNNING: Final = Path("/run/systemd/system")
-"""There exactly when systemd is the init system (sd_booted(3))."""
+"""Exists exactly when systemd is the init system (sd_booted(3))."""
 
 
 def install(host: Host, folder: Path = FOLDER) -> list[Path]:
@@ -132,7 +132,7 @@ def outdated(host: Host, folder: Path | None = None) -> list[str]:
 
 
 def _arguments(host: Host) -> list[str]:
-    """Return what the tick is told: where the state is, and what to become."""
+    """Return the arguments of the tick: the state file, and the command that it becomes."""
     config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]
     command = [sys.executable, "-I", "-m", "exitpolicy", *config, "expire", "--quiet"]
     return [str(host.state_path), "--", *command]
