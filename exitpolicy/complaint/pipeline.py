@@ -39,7 +39,7 @@ MAX_LINES: Final = 2_000
 MANY_HOSTS: Final = 2
 """With more destinations, a complaint of unknown kind is about a scan."""
 MIN_SPOKEN: Final = 12
-"""Own words of the sender that are enough to take their language."""
+"""Minimum number of the sender's own words to take their language."""
 
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 _FROM: Final = pattern(
@@ -53,7 +53,7 @@ _WROTE: Final = pattern(
     re.IGNORECASE,
 )
 _HANDSHAKE: Final = pattern(r"<<handshake>>")
-"""Shows a complete connection: the source is not spoofed."""
+"""Matches signs of a complete connection, whose source is not spoofed."""
 _UNPROVEN: Final = pattern(r"\bsyn\b|\budp\b|icmp|flags?\W{0,3}\[?s\b|spoof")
 _AUTOMATIC: Final = pattern(r"<<automatic sender>>")
 _FORMAL_TIME: Final = pattern(r"date|time|seen")

@@ -24,7 +24,7 @@ WIDTH: Final = 72
 """Longest line in characters; only a web address may be longer."""
 
 MAX_IDS: Final = 20
-"""Ids in a References header: of more, the first and the last ones are kept."""
+"""Maximum ids in a References header; of more, the first and the last ones are kept."""
 
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _REPLY_PREFIX = re.compile(

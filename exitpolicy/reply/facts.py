@@ -27,7 +27,7 @@ Paragraph = Literal[
 
 Language = Literal["en", "it", "de", "fr", "es"]
 Recipient = Literal["isp", "reporter"]
-"""Whether the letter goes to the provider that passed a complaint on, or to who wrote it."""
+"""Whether the letter goes to the provider that passed a complaint on, or to its author."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 PARAGRAPHS: Final[tuple[Paragraph, ...]] = get_args(Paragraph)
@@ -35,7 +35,7 @@ LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 RECIPIENTS: Final[tuple[Recipient, ...]] = get_args(Recipient)
 
 EXONERATOR: Final = "https://metrics.torproject.org/exonerator.html"
-"""Where Tor Metrics tells whether an address was a relay on a day."""
+"""The page of Tor Metrics that tells whether an address was a relay on a given day."""
 
 MAX_TEXT: Final = 200
 """Longest fact in characters; a longer one is cut and ends with an ellipsis."""
@@ -137,7 +137,7 @@ def _harmless(character: str) -> str:
 
 
 def clean_references(references: Iterable[str]) -> tuple[str, ...]:
-    """Return the references to name: each once, and none that is a part of another.
+    """Return the references to name, each once, without those that are part of another.
 
     The brackets that a ticket system puts around a reference in a subject are removed.
     """

@@ -1,4 +1,4 @@
-"""The letters of a language: those that come with exitpol, and the operator's in their place."""
+"""The letters of a language: the operator's, and exitpol's for all others."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -9,10 +9,10 @@ from exitpolicy.reply.template import Template, check_letter, compile_letter
 
 
 def load_letter(kind: Kind, language: Language, own: Mapping[str, Source]) -> Template:
-    """Compile the letter `kind`; `own` are the operator's files by name, in place of ours.
+    """Compile the letter `kind`; `own` are the operator's files by name, which replace ours.
 
-    All letters that an own file is part of are checked, so that a mistake shows before the day on
-    which the letter is needed. Raises InvalidFileError with file, line and correction.
+    All letters that use one of the operator's files are checked, so that a mistake shows before the
+    letter is needed. Raises InvalidFileError with file, line and correction.
     """
     sources = {**shipped(language), **own}
     for other in KINDS if own else ():

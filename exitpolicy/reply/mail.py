@@ -17,8 +17,8 @@ _LINE: Final = 78
 class _Subject(UnstructuredHeader, BaseHeader):
     """A subject that is folded between words, and encoded as a whole or not at all.
 
-    The standard library encodes it word by word and loses blanks, and begins it on the second line
-    where that is shorter (seen with Python 3.11).
+    The standard library encodes it word by word and loses blanks. It also begins the subject on the
+    second line if that is shorter (seen with Python 3.11).
     """
 
     max_count = 1

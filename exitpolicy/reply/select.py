@@ -1,4 +1,4 @@
-"""Which letter answers a complaint: its kind, its language, its recipient and their address."""
+"""Choose the letter that answers a complaint: its kind, language, recipient and mail address."""
 
 import re
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def kind_of(complaint: "Complaint | None", facts: ReplyFacts) -> Kind:
 
 
 def language_of(complaint: "Complaint | None", recipient: Recipient) -> Language:
-    """Choose the language of who is answered: the provider's own words, or the reporter's."""
+    """Choose the recipient's language: that of the provider's own words, or of the reporter's."""
     if complaint is None:
         return "en"
     tag = complaint.language
@@ -79,8 +79,8 @@ def is_cert(name: str | None) -> bool:
 def address_of(envelope: "Envelope") -> str | Doubt | None:
     """Return the address that an answer goes to; None if the complaint names no sender.
 
-    A Reply-To is followed only within the domain of From. Anybody can write either header, so
-    that a stranger could have the answer to a provider sent to himself, or to somebody else.
+    Reply-To counts only if its domain is that of From. Anybody can write both headers: a stranger
+    could otherwise have the answer to a provider sent to himself, or to somebody else.
     """
     senders, replies = envelope.from_addresses, envelope.reply_to_addresses
     sender = senders[0] if len(senders) == 1 else None

@@ -62,10 +62,10 @@ _ALLOWED: Final = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.Not, nodes.And,
     nodes.Or, nodes.CondExpr,
 )  # fmt: skip
-"""With these and those that `check` allows, a condition depends only on which facts are there."""
+"""With these and what `check` allows, a condition depends only on which facts are known."""
 
 SUBJECT: Final = "Subject:"
-"""How the first line of a letter starts; a paragraph starts with something else."""
+"""The start of a letter's first line, by which a letter differs from a paragraph."""
 
 _FORMER: Final = re.compile(
     r"^@(?:include|if|each|else|end)\b.{0,40}"
@@ -105,7 +105,7 @@ def invalid(error: jinja2.TemplateSyntaxError, place: Place) -> InvalidFileError
 
 
 class Includes(NodeTransformer):
-    """Puts the statements of the included files in the place of the includes."""
+    """Replaces each include with the statements of the included file."""
 
     def __init__(self, environment: jinja2.Environment, sources: Mapping[str, Source]) -> None:
         self.environment = environment
@@ -179,7 +179,7 @@ def _parse(environment: jinja2.Environment, source: Source) -> nodes.Template:
 def check(
     node: nodes.Node, places: Sequence[Place], item: str | None = None, depth: int = 0
 ) -> None:
-    """Refuse what a letter cannot have; `item` is the name of the item inside a list."""
+    """Refuse syntax that a letter cannot have; inside a loop, `item` is the loop's variable."""
     place = places[node.lineno - 1]
     if depth > MAX_DEPTH:
         fail(place, f"nested deeper than {MAX_DEPTH}")

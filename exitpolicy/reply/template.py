@@ -26,7 +26,7 @@ from exitpolicy.reply.syntax import (
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A letter whose statements and names are valid, its includes put in place."""
+    """A letter with valid statements and names, its includes replaced by their content."""
 
     subject: str
     """Plain text; the tickets are added to it when a letter is written."""
@@ -77,7 +77,7 @@ def compile_letter(name: str, sources: Mapping[str, Source]) -> Template:
     includes = Includes(_ENVIRONMENT, sources)
     try:
         tree = nodes.Template(includes.statements(name), lineno=1)
-        # Before anything else: Jinja2 would compute constants such as 9 ** 9 ** 9.
+        # Check this first: Jinja2 would compute constants such as 9 ** 9 ** 9.
         check(tree, includes.places)
         tree.set_environment(_ENVIRONMENT)
         facts = meta.find_undeclared_variables(tree) & FACTS

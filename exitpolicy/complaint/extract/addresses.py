@@ -66,7 +66,7 @@ _PROTO_THEN_PORTS: Final = pattern(
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?!\w|[.-]\d)"
 )
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)", 0)
-"""`1.2.3.4 on 5900`; a number with one or two digits may be a day."""
+"""`1.2.3.4 on 5900`. A number of one or two digits could be a day, and is not read."""
 
 _MAX_SIZE: Final[dict[Family, int]] = {4: 1 << 16, 6: 1 << 96}
 """Larger networks are allocations of a registry, not a victim."""
@@ -94,7 +94,7 @@ class Mention:
     ports: tuple[int, ...] = ()
     role: Role | None = None
     score: int = 0
-    """How surely it has the role; see `Score`."""
+    """The score of the role; see `Score`."""
     is_quiet: bool = False
     """Whether it is in a place where reports usually do not name a victim."""
     is_in_subject: bool = False

@@ -17,7 +17,7 @@ _HOST: Final = re.compile(
 
 
 def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
-    """Return host names that the words before them call the victim's, in lower case."""
+    """Return the host names that are called the victim's by the words before, in lower case."""
     found: dict[str, None] = {}
     for line in text[:MAX_CHARACTERS].split("\n"):
         plain = refang(unquoted(line))

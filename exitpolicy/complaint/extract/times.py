@@ -13,7 +13,7 @@ MAX_INCIDENTS: Final = 20
 MAX_OFFSET: Final = 14 * 60
 """Maximum offset of a time zone from UTC, in minutes."""
 MAX_READ: Final = 1_000
-"""Lines that are searched for times."""
+"""Maximum lines that are searched for times."""
 
 _ZONES: Final = {
     "utc": 0,
@@ -258,7 +258,7 @@ def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
     if sent is not None and (syslog := _SYSLOG.search(line)):
         g = syslog.groups()
         month = _month(g[0])
-        # Syslog has no year: a month after that of the mail is last year's.
+        # Syslog has no year: a month later than that of the mail is in the year before.
         yield sent.year - (month > sent.month), month, int(g[1]), g[2:5], None
 
 

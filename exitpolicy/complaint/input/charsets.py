@@ -7,7 +7,7 @@ from typing import Final
 from exitpolicy.complaint.language.detect import language_score
 
 _UNSAFE: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
-"""Codecs that are no charsets of mails: quadratic, or with errors that are no UnicodeError."""
+"""Codecs that are not charsets of mails: slow, or with errors that are not UnicodeError."""
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 _LATIN: Final = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257")
 """Charsets of languages with Latin letters, the commonest first."""
@@ -15,7 +15,7 @@ _OTHERS: Final = (
     *("cp1251", "koi8_r", "koi8_u", "iso8859_5", "cp866", "cp1253", "cp1255", "cp1256", "cp874"),
     *("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
 )
-"""Charsets of other alphabets. Among all charsets, rare ones would be found by chance."""
+"""Charsets of other alphabets. Rare charsets are left out: they would match by chance."""
 _LATIN_SHARE: Final = 0.25
 """With fewer letters than this outside of ASCII, a text is in Latin letters."""
 _MAX_SAMPLE: Final = 4_000
@@ -42,7 +42,7 @@ def decode(data: bytes, charset: str) -> str:
 
 
 def _likeliest_charset(data: bytes) -> str:
-    """Return the charset in which the lines with other than ASCII bytes are likeliest text."""
+    """Return the charset in which the lines with non-ASCII bytes are most likely a text."""
     lines = (line for line in data[: 50 * _MAX_SAMPLE].split(b"\n") if not line.isascii())
     sample = b"\n".join(lines)[:_MAX_SAMPLE]
     high = sum(byte > 127 for byte in sample)

@@ -37,7 +37,7 @@ _BREAKS: Final = frozenset(
     ]
 )
 _LONG_NUMBER: Final = re.compile(r"&#(?:x[0-9a-f]{7,}|\d{8,});?", re.IGNORECASE)
-"""References to no character; Python refuses to read very long numbers."""
+"""Character references without a character; Python refuses to read very long numbers."""
 _SPACE: Final = re.compile(r"[ \r\n\f\v\u00a0]+")
 _LOOKS: Final = re.compile(
     r"<(?:html|body|table|div|p|br|td|span|!doctype)\b[^<>]{0,500}>",

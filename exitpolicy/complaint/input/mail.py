@@ -77,12 +77,12 @@ class Headers:
     values: dict[str, list[str]] = field(default_factory=dict)
 
     def get(self, name: str) -> str:
-        """Return the first value, decoded (RFC 2047); an empty text if there is none."""
+        """Return the first value, decoded (RFC 2047); an empty string if there is none."""
         found = self.values.get(name.lower())
         return decoded_header(found[0]) if found else ""
 
     def raw(self, name: str) -> str:
-        """Return the first value, undecoded; an empty text if there is none."""
+        """Return the first value, undecoded; an empty string if there is none."""
         found = self.values.get(name.lower())
         return found[0] if found else ""
 
@@ -155,7 +155,7 @@ class _About:
 def unfold(data: bytes) -> Unfolded:
     """Return the texts of a mail, or of a report that is no mail.
 
-    Never fails: what is no mail is one text. The texts are in reading order.
+    Never fails: anything else than a mail is one text. The texts are in reading order.
     """
     result = Unfolded()
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

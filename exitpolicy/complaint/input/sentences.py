@@ -24,7 +24,7 @@ _PROSE_SHARE: Final = 0.55
 """Minimum share of letters in a line of prose, without its addresses."""
 _MARKS: Final = re.compile(r"[\"=|;{}<>\[\]]|://| - ")
 _MAX_MARKS: Final = 5
-"""With more marks of logs and markup, a line is no prose."""
+"""With more marks of logs and markup than this, a line is not prose."""
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 _LONGEST_WORDS: Final = 16
 """Maximum mean length of words in a line of prose."""

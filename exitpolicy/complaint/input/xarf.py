@@ -1,8 +1,8 @@
 """Read formal reports: X-ARF v0.2 (`Key: value` YAML), XARF v3 and v4 (JSON), ARF (RFC 5965).
 
 A report becomes lines such as `Destination: A port N`, which are read like any other text, and a
-few fields. The YAML of X-ARF v0.2 has one key on each line. It is read line by line: a YAML
-library would add risk without a use.
+few fields. The YAML of X-ARF v0.2 has one key on each line. It is read line by line: a YAML library
+would add risk and no benefit.
 """
 
 import base64

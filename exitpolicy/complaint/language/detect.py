@@ -8,10 +8,10 @@ from typing import Final
 from exitpolicy.complaint.language import vocabulary
 
 MIN_SCORE: Final = 2
-"""About two frequent words; with a lower score the language is unknown."""
+"""The score of about two frequent words; with a lower score the language is unknown."""
 MAX_CHARACTERS: Final = 20_000
 _MIN_LETTERS: Final = 12
-"""Letters of a script that are needed before the script counts."""
+"""Minimum letters of a script in a text, before the script counts."""
 _LETTERS_PER_WORD: Final = 4
 _OWN_SHARE: Final = 30
 """One letter in this many must be one of the language's own letters, if it has any."""
@@ -28,7 +28,7 @@ def language_of(text: str) -> str | None:
 
 
 def language_score(text: str) -> float:
-    """Return how surely a text is in any known language; 0 if nothing of it is known."""
+    """Return a score for how surely a text is in a known language; 0 if no part of it is known."""
     return max(_by_frequent_words(text[:MAX_CHARACTERS].lower()).values(), default=0)
 
 
@@ -67,7 +67,7 @@ def _by_frequent_words(text: str) -> dict[str, float]:
 
 @cache
 def _frequent() -> dict[str, tuple[str, ...]]:
-    """Return the languages of each frequent word, the best known one first.
+    """Return the languages of each frequent word, the language with the most words first.
 
     Of two languages with the same score, `max` takes the one whose words come first.
     """

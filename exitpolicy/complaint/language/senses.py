@@ -1,6 +1,6 @@
 """Tell the role of an address from the words beside it.
 
-A word means the same whoever writes it: there are no rules for single senders.
+There are no rules for single senders: a word means the same whoever writes it.
 """
 
 import re
@@ -12,9 +12,9 @@ from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.scores import Role, Score, Sense
 
 MIN_ENTRIES: Final = 30
-"""Entries of a language's file that are enough to read its sentences."""
+"""Minimum entries in the file of a language to read its sentences."""
 MAX_SENTENCE: Final = 600
-"""Longer text is no sentence: only so many characters are searched for words."""
+"""Maximum characters that are searched for words; a longer text is not a sentence."""
 
 # The first section that contains a word decides what the word says in a sentence.
 _IN_SENTENCES: Final = (

@@ -1,7 +1,7 @@
 """Load the words of all languages and build regular expressions from them.
 
 `words/LANG.txt` holds the words of one language; `words/README.txt` explains the sections. The
-files are part of the program: they are read once, and no file of the user's is read.
+files are part of the program. They are read once; the user's files are never read.
 """
 
 import re
@@ -59,7 +59,7 @@ _ARGUMENTS: Final[Mapping[str, str]] = {
     "number": "[1-9][0-9]{0,2}",
     "spelling": "[a-z0-9]{1,20}",
 }
-"""What follows the name of a section, for those that stand several times in a file."""
+"""The argument after the name of a section that can occur several times in a file."""
 
 _HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")
 _STARRED: Final = r"\*?[^*]+\*"
@@ -67,11 +67,11 @@ _ESCAPE: Final = r"\\."
 _ENDLESS: Final = r"(?<!\\)[*+]|,\}"
 _PLACEHOLDER: Final = r"<<([a-z ]+)>>"
 _NOTHING: Final = "(?!)"
-"""Matches nowhere."""
+"""A pattern that never matches."""
 _FILE: Final = r"(formats|[a-z]{2})\.txt"
 MAX_COLUMNS: Final = 100
 FORMATS: Final = "formats"
-"""The name of the file for words that belong to no language."""
+"""The name of the file with the words that belong to no language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def parse(language: str, text: str) -> Vocabulary:
 
 
 def check(vocabulary: Vocabulary) -> None:
-    """Test each entry on its own: it must be able to match, and must not match everywhere.
+    """Test each entry on its own: it must match something, and must not match everywhere.
 
     Raises InvalidFileError with the line number.
     """
@@ -264,7 +264,7 @@ def _on_lower_case(method: Callable[..., object]) -> Callable[..., object]:
 
 @lru_cache(maxsize=64)
 def lower_case(text: str) -> str:
-    """Return text in lower case, each character at the place that it had."""
+    """Return text in lower case, with each character at its former position."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -283,7 +283,7 @@ def _alternatives(section: str) -> str:
     groups: dict[str, list[str]] = {}
     others: list[str] = []
     for entry in sorted(entries, key=len, reverse=True):
-        # Not "ab|cd", whose second alternative begins with another letter, nor "a?b".
+        # Neither "ab|cd", whose second alternative begins with another letter, nor "a?b".
         plain = entry[0].isalnum() and entry[1:2] not in set("?*+{") and not _has_bare_bar(entry)
         (groups.setdefault(entry[0], []) if plain else others).append(entry)
     grouped = [

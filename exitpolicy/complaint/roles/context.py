@@ -30,7 +30,7 @@ LIST: Final = pattern(
     r"\s{0,3}(?:[,;&/]\s{0,3}(?:<<and>>)?|<<and>>)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z"
     r"|\s?(?:[、，]|<<and unspaced>>)\s?\Z"
 )
-"""What stands between two addresses of one list."""
+"""The text between two addresses of one list."""
 _URL: Final = re.compile(
     r"(https?|ftp|ssh|rdp|smtp|imap|sip|udp|tcp)://(?:[^\s/@]{1,60}@)?\[?\Z", re.IGNORECASE
 )
@@ -124,7 +124,7 @@ def clause_of(line: str, mention: Mention) -> str:
     """Return the clause that contains an address."""
     start = max(0, mention.start - 2 * WINDOW)
     opened = [found.end() for found in _CLAUSE.finditer(line, start, mention.start)]
-    # Another clause, with another subject, ends it.
+    # The clause ends where another one, with another subject, begins.
     closed = _CLAUSE.search(line, mention.end, mention.end + 2 * WINDOW)
     return line[opened[-1] if opened else start : closed.start() if closed else mention.end + 180]
 

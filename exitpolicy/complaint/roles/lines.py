@@ -32,13 +32,13 @@ from exitpolicy.complaint.roles.scores import Role, Score, Sense, is_audible, st
 from exitpolicy.core.addresses import AddressRange, refang
 
 MAX_CHARACTERS: Final = 250_000
-"""Characters that are read; after that, only lines with an own address are."""
+"""Maximum characters that are read. After that, only lines with an own address are read."""
 LINE_COST: Final = 50
-"""Characters that each line costs in addition to its own."""
+"""Characters that each line counts in addition to its length."""
 MAX_EVIDENCE: Final = 5_000
-"""Lines with addresses that are kept."""
+"""Maximum lines with addresses that are kept."""
 MAX_OTHERS: Final = 4_000
-"""After so many, only lines with an own address are: in a long list, it may come late."""
+"""After so many lines, only those with an own address are kept: it may be late in a long list."""
 MAX_MENTIONS: Final = 20_000
 """Addresses that are kept, counted as often as they occur."""
 MAX_CONTEXT: Final = 20_000
@@ -326,7 +326,7 @@ def _read_port_line(line: str, place: _Place) -> None:
 def _with_roles(
     line: str, mentions: list[Mention], place: _Place, *, acting: bool, is_subject: bool
 ) -> list[Mention]:
-    """Give the addresses of a line their roles and ports; return those that can be somebody's."""
+    """Give the addresses of a line their roles and ports; return those that a host can have."""
     if not mentions:
         return []
     senses = roles_in(line, mentions, acting=acting)
@@ -354,7 +354,7 @@ def _with_roles(
 
 
 def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: bool) -> bool:
-    """Take the port of an address from its URL; tell whether the URL leads to more information."""
+    """Take the port of an address from its URL; tell whether the URL is only for information."""
     before = line[max(0, mention.start - 100) : mention.start]
     scheme = _SCHEME.search(before)
     if scheme is None:

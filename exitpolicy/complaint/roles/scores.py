@@ -78,17 +78,17 @@ class Sense(NamedTuple):
 
     @property
     def is_preposition(self) -> bool:
-        """Whether a preposition says it, which counts only directly before the address."""
+        """Whether the word is a preposition, which counts only directly before the address."""
         return self.score == Score.PREPOSITION
 
     @property
     def is_possessive(self) -> bool:
-        """Whether `our` or `your` says it."""
+        """Whether the word is `our` or `your`."""
         return self.score == Score.OWNER
 
     @property
     def outweighs_passive(self) -> bool:
-        """Whether it decides against a passive form after the address."""
+        """Whether it wins over a passive form after the address."""
         return self.score > Score.PREPOSITION
 
 
@@ -101,7 +101,7 @@ def is_guess(score: int) -> bool:
 
 
 def is_audible(score: int, *, quiet: bool) -> bool:
-    """Tell whether evidence counts; in a quiet line, only the strongest does."""
+    """Tell whether evidence counts; in a quiet line, only the strongest evidence does."""
     return not quiet or score >= _QUIET
 
 
@@ -172,7 +172,7 @@ class Tally:
         return self.is_bystander and self.destination < _BYSTANDER_OVERRIDE
 
     def is_only_linked(self) -> bool:
-        """Tell whether nothing but a URL shows a destination."""
+        """Tell whether a URL is the only evidence for a destination."""
         return self.destination == Score.URL
 
     def is_named(self, *, masked: bool) -> bool:

@@ -2,8 +2,7 @@
 
 Other readers of abuse reports extract the source, which is the relay itself. Here every address
 gets a role from general evidence: names of keys and columns, arrows, formats of log lines, words
-of direction, possessives. Sources are decided first; what is opposite to a source is a
-destination.
+of direction, possessives. Sources are decided first; the other side of a source is a destination.
 """
 
 import re
@@ -128,7 +127,7 @@ def _count(
     """Add one mention to the tally of its address.
 
     `is_foreign`: whether the line is about another source than this relay. `names_ours`: whether
-    the address may be this relay's.
+    the address may be one of this relay.
     """
     if not names_ours and is_owned_in_passing(mention.role, mention.score):
         tally.hinted |= evidence.hinting
