@@ -174,7 +174,7 @@ def _failed(error: ExitpolError, *, as_json: bool) -> int:
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
-    command = next((word for word in arguments if word in COMMANDS), None)
+    command = next((word for word in arguments if word in {*COMMANDS, "policy"}), None)
     return f"exitpol {command} --help" if command else "exitpol --help"
 
 

@@ -272,7 +272,6 @@ def say_changed(
     streams: "OpenStreams | None" = None,
 ) -> int:
     """Write the result of a change that adds or keeps blocks, and return the exit code."""
-    from exitpolicy.operations.apply import Watch
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.leftovers import moot_causes
     from exitpolicy.operations.outcome import exit_code
@@ -295,16 +294,14 @@ def say_changed(
             note(f"{cause.destination} is moot on {cause.relay}: {cause.reason}")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
-    if options.dry_run:
-        return ExitCode.DONE
-    if applied.problems and not {"live", "moot"}.issuperset(states.values()):
+    unsettled = applied.problems and not {"live", "moot"}.issuperset(states.values())
+    if unsettled and not applied.is_preview:
         _note_recorded()
-    return exit_code(applied, states, waited=options.watch is not Watch.NOT)
+    return exit_code(applied, states, options.watch)
 
 
 def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
     """Write the result of a lift, name what still rejects a destination; return the exit code."""
-    from exitpolicy.operations.apply import Watch
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.leftovers import still_rejected
     from exitpolicy.operations.outcome import lifted_state, removal_code
@@ -325,9 +322,7 @@ def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bo
         (output.warn if cause.removable else note)(text)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
-    if options.dry_run:
-        return ExitCode.DONE
-    return removal_code(applied, states, causes, waited=options.watch is not Watch.NOT)
+    return removal_code(applied, states, causes, options.watch)
 
 
 def say_diffs(applied: "Applied") -> None:

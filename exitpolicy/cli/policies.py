@@ -1,6 +1,6 @@
 """The commands for base policies and for the own policy."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal, get_args
 
 import typer
 
@@ -9,6 +9,11 @@ from exitpolicy.cli.arguments import DryRun, Force, Json, the_host
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.cli.relays import say_applied
 from exitpolicy.core.errors import ExitCode
+
+# Typer reads it at run time, to list the choices in the help.
+from exitpolicy.storage.base_policies import Name
+
+_BASE_POLICY: Final = f"One of: {', '.join(get_args(Name))}."
 
 
 def list_(as_json: Json = False) -> int:
@@ -32,7 +37,9 @@ def list_(as_json: Json = False) -> int:
     return ExitCode.DONE
 
 
-def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> int:
+def show(
+    name: Annotated[Name, typer.Argument(metavar="NAME", help=_BASE_POLICY)], as_json: Json = False
+) -> int:
     """Show the rules of a base policy.
 
     Example: exitpol policy show web
@@ -52,7 +59,9 @@ def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> int:
 
 
 def use(
-    name: Annotated[str, typer.Argument(metavar="NAME|none")],
+    name: Annotated[
+        Literal[Name, "none"], typer.Argument(metavar="NAME|none", help=f"{_BASE_POLICY} Or none.")
+    ],
     dry_run: DryRun = False,
     force: Force = False,
     as_json: Json = False,
@@ -62,13 +71,15 @@ def use(
     Example: exitpol policy use reduced
     """
     from exitpolicy.operations import change
+    from exitpolicy.operations.outcome import exit_code
 
     used = change.use_policy(
         the_host(), None if name == "none" else name, change.Options(dry_run=dry_run, force=force)
     )
     for rule in used.shadowed:
         output.warn(f"{rule!r} in your torrc has no effect below {name}")
-    return say_applied(used.applied, dry_run=dry_run, as_json=as_json)
+    applied = used.applied
+    return say_applied(applied, exit_code(applied, applied.states), as_json=as_json)
 
 
 def accept(as_json: Json = False) -> int:
@@ -81,7 +92,6 @@ def accept(as_json: Json = False) -> int:
     host = the_host()
     views = query.status(host).applied.views
     accepted = own_policy.accept(host, views)
-    left_out = [view.name for view in views if view.name not in accepted]
     if as_json:
         say_json(
             accepted=[
@@ -90,18 +100,18 @@ def accept(as_json: Json = False) -> int:
                     "changes": [] if difference is None else difference.sentences,
                     "recorded_before": difference is not None,
                 }
-                for name, difference in accepted.items()
+                for name, difference in accepted.changes.items()
             ],
-            left_out=left_out,
+            left_out=accepted.left_out,
         )
     else:
-        for name, difference in accepted.items():
+        for name, difference in accepted.changes.items():
             if difference is None:
                 say(f"{name}: the own policy is recorded")
             elif not difference:
                 say(f"{name}: nothing has changed")
             for sentence in () if difference is None else difference.sentences:
                 say(f"{name}: {sentence}")
-    for name in left_out:
+    for name in accepted.left_out:
         output.warn(f"{name}: not accepted, because its Tor is not in sync: exitpol status")
-    return ExitCode.ATTENTION if left_out else ExitCode.DONE
+    return accepted.exit_code

@@ -48,7 +48,6 @@ def init(
     Example: exitpol init --timer
     """
     from exitpolicy.operations import init as init_operation
-    from exitpolicy.operations.outcome import exit_code
 
     host = the_host(may_miss_config=True)
     if torrc is not None:
@@ -85,7 +84,7 @@ def init(
             output.report_all(done.applied.problems)
     if not timer and not dry_run:
         _warn_of_missing_timer(host)
-    return ExitCode.DONE if done.applied is None else exit_code(done.applied, (), waited=False)
+    return done.exit_code
 
 
 def _warn_of_missing_timer(host: "Host") -> None:
@@ -136,8 +135,7 @@ def check(
             for block_ in result.blocks[:4]:
                 words = render.until_words(block_.until, datetime.now(UTC))
                 say(f"    block {block_.destination}  {words}  {render.why(block_)}".rstrip())
-    safe = all(result.verdict == "rejected" for result in results)
-    return ExitCode.DONE if safe else ExitCode.ATTENTION
+    return query.exit_code(results)
 
 
 def status(
@@ -162,7 +160,7 @@ def status(
         say_json(**status_output.as_json(seen, found))
     else:
         status_output.write(seen, found)
-    return seen.exit_code or found.exit_code if check_ else ExitCode.DONE
+    return found.exit_code(seen.exit_code) if check_ else ExitCode.DONE
 
 
 def apply(
@@ -183,23 +181,17 @@ def apply(
     """
     from exitpolicy.operations import apply as operation
     from exitpolicy.operations.apply import Foreign, Watch
+    from exitpolicy.operations.outcome import exit_code
 
     host = the_host()
+    watch = Watch.NOT if no_wait else Watch.OWN
     if dry_run:
         applied = operation.preview(host, host.ledger())
     else:
-        applied = operation.apply(
-            host,
-            watch=Watch.NOT if no_wait else Watch.OWN,
-            foreign=Foreign.LOAD if load_foreign else Foreign.KEEP,
-        )
-    return say_applied(
-        applied,
-        dry_run=dry_run,
-        waited=not no_wait,
-        as_json=as_json,
-        health=None if dry_run else _health(host, applied),
-    )
+        foreign = Foreign.LOAD if load_foreign else Foreign.KEEP
+        applied = operation.apply(host, watch=watch, foreign=foreign)
+    code = exit_code(applied, applied.states, watch)
+    return say_applied(applied, code, as_json=as_json, health=_health(host, applied))
 
 
 def expire(
@@ -214,6 +206,7 @@ def expire(
     Example: exitpol expire
     """
     from exitpolicy.operations import change
+    from exitpolicy.operations.outcome import exit_code
 
     host = the_host(who="timer" if quiet else None)
     changed = change.expire(host, change.Options(dry_run=dry_run))
@@ -223,46 +216,45 @@ def expire(
             say(f"{ended.destination}  {'would end' if dry_run else 'ended'}")
     return say_applied(
         changed.applied,
-        dry_run=dry_run,
+        exit_code(changed.applied, changed.applied.states),
         as_json=as_json,
         quiet=quiet,
         ended=changed.blocks,
-        health=None if dry_run else _health(host, changed.applied),
+        health=_health(host, changed.applied),
     )
 
 
-def _health(host: "Host", applied: "Applied") -> "Health":
-    """Check the relays that an apply has inspected, and record their own policies."""
+def _health(host: "Host", applied: "Applied") -> "Health | None":
+    """Check the relays that an apply has inspected, and record their own policies.
+
+    None for a preview, which records nothing.
+    """
     from exitpolicy.doctor import health
 
-    return health.applied(host, applied)
+    return None if applied.is_preview else health.applied(host, applied)
 
 
 def say_applied(
     applied: "Applied",
+    code: ExitCode,
     *,
-    dry_run: bool,
     as_json: bool,
-    waited: bool = True,
     quiet: bool = False,
     ended: Sequence["Block"] = (),
     health: "Health | None" = None,
 ) -> int:
-    """Write the result of an apply, and return the exit code."""
-    from exitpolicy.operations.outcome import exit_code
-
-    code = ExitCode.DONE if dry_run else exit_code(applied, applied.states, waited=waited)
+    """Write the result of an apply that ends with `code`; return the code with its health."""
     findings = () if health is None else health.findings
     if health is not None:
-        code = code or health.exit_code
+        code = health.exit_code(code)
     if as_json:
         say_json(
-            installed=applied.installs and not dry_run,
+            installed=applied.installs and not applied.is_preview,
             reloaded=list(applied.reloaded),
             in_sync=all(view.in_sync for view in applied.views),
             blocks={str(d): str(state) for d, state in applied.states.items()},
             ended=[render.block_json(b) for b in ended],
-            dry_run=dry_run,
+            dry_run=applied.is_preview,
             problems=[output.error_json(problem) for problem in applied.problems],
             health=render.findings_json(findings),
         )
@@ -275,7 +267,7 @@ def say_applied(
             f"the clock jumped to {utc_text(applied.time.now)}; {len(held)} blocks that would"
             " not be in force at that time are kept for an hour, in case the clock is wrong"
         )
-    if dry_run:
+    if applied.is_preview:
         say_diffs(applied)
     elif not quiet or not applied.does_nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}

@@ -40,10 +40,9 @@ class Health:
     limits: Mapping[str, Limits | None]
     """What each relay uses of each limit, by name; None for a relay that is no exit."""
 
-    @property
-    def exit_code(self) -> ExitCode:
-        """Return the exit code of the gravest finding; 0 if there is none."""
-        return exit_code(self.findings)
+    def exit_code(self, code: ExitCode) -> ExitCode:
+        """Return the exit code of a command: its own `code`, or that of the gravest finding."""
+        return code or exit_code(self.findings)
 
 
 def inspected(host: Host, views: Sequence[View]) -> Health:

@@ -87,6 +87,8 @@ class Applied:
     """Why the desired state is not enforced, the gravest reason first."""
     reloaded: tuple[str, ...] = ()
     """The names of the relays that were told to reload."""
+    is_preview: bool = False
+    """Whether it is what an apply would do: nothing was changed."""
 
     @property
     def installs(self) -> bool:
@@ -124,7 +126,8 @@ def preview(host: Host, ledger: Ledger) -> Applied:
     last = observed.load(host.state_path)
     removed = _removed(last, removals.announced(host))
     result = _result(ledger, time, plans, _views(host, plans), removed)
-    return _with_hindrances(result, {} if last is None else last.fatal)
+    result = _with_hindrances(result, {} if last is None else last.fatal)
+    return replace(result, is_preview=True)
 
 
 def apply(

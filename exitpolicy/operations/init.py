@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.block import Blocks
-from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.core.errors import ExitCode, InvalidFileError, UsageError
 from exitpolicy.operations import apply, own_policy, refusals
-from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.outcome import exit_code
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.storage import files, ledger_file
 from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay, render
@@ -31,6 +32,11 @@ class Initialized:
     """For each changed torrc: its path, its text before and after."""
     applied: Applied | None
     """None for a dry run."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of `init`, which does not wait until Tor enforces its files."""
+        return ExitCode.DONE if self.applied is None else exit_code(self.applied, (), Watch.NOT)
 
 
 def with_relay(host: Host, path: Path) -> Host:

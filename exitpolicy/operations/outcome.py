@@ -5,23 +5,27 @@ from collections.abc import Iterable, Sequence
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode
-from exitpolicy.operations.apply import Applied
+from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.leftovers import Cause
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
 
 
-def exit_code(applied: Applied, destinations: Iterable[Destination], *, waited: bool) -> ExitCode:
+def exit_code(
+    applied: Applied, destinations: Iterable[Destination], watch: Watch = Watch.OWN
+) -> ExitCode:
     """Return 0 if everything asked for was observed to be enforced; else the code of the reason.
 
-    Without waiting, it is enough that the change is recorded and sent to Tor.
+    With `Watch.NOT`, it is enough that the change is recorded and sent to Tor. A preview gives 0.
     """
+    if applied.is_preview:
+        return ExitCode.DONE
     if applied.problems:
         return applied.problems[0].exit_code
     states = [applied.states[d] for d in destinations if d in applied.states]
     if State.SHADOWED in states:
         return ExitCode.ATTENTION
-    if waited and (any(state in _OPEN for state in states) or not applied.settled):
+    if watch is not Watch.NOT and (any(state in _OPEN for state in states) or not applied.settled):
         return ExitCode.ATTENTION
     return ExitCode.DONE
 
@@ -30,11 +34,10 @@ def removal_code(
     applied: Applied,
     destinations: Iterable[Destination],
     causes: Sequence[Cause],
-    *,
-    waited: bool,
+    watch: Watch,
 ) -> ExitCode:
     """Return the exit code of a lift: 3 also where a block or a torrc still rejects it."""
-    code = exit_code(applied, destinations, waited=waited)
+    code = exit_code(applied, destinations, watch)
     if code is ExitCode.DONE and any(cause.removable for cause in causes):
         return ExitCode.ATTENTION
     return code

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.errors import ExitCode, InvalidFileError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.difference import Difference, compare
@@ -102,12 +102,23 @@ def _repaired(
     return tuple(found)
 
 
-def accept(host: Host, views: Sequence[View]) -> dict[str, Difference | None]:
-    """Record the own policies as the accepted ones; return what that changed by relay name.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The relays whose own policy was recorded as the accepted one."""
 
-    None stands for a relay that had no accepted policy. A relay that is not in sync is left out.
-    Raises InvalidFileError, LockTimeoutError.
-    """
+    changes: Mapping[str, Difference | None]
+    """The difference from the former accepted policy by relay name; None if there was none."""
+    left_out: tuple[str, ...]
+    """The relays that are not in sync, whose own policy is therefore not known."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of `policy accept`: 3 if a relay was left out."""
+        return ExitCode.ATTENTION if self.left_out else ExitCode.DONE
+
+
+def accept(host: Host, views: Sequence[View]) -> Accepted:
+    """Record the own policies as the accepted ones. Raises InvalidFileError, LockTimeoutError."""
     observed = [each for each in _observed(host, views) if each.in_sync]
     accepted: dict[str, Difference | None] = {}
     with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
@@ -124,7 +135,8 @@ def accept(host: Host, views: Sequence[View]) -> dict[str, Difference | None]:
             own_policies.save(_path(host), {**recorded, **updated})
             sentences = {name: found.sentences for name, found in accepted.items() if found}
             _write_history(host, "policy-accepted", sentences)
-    return accepted
+    left_out = tuple(view.name for view in views if view.name not in accepted)
+    return Accepted(accepted, left_out)
 
 
 def _path(host: Host) -> Path:

@@ -1,6 +1,6 @@
 """Read-only queries of the running Tors: what they reject, and their status."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -73,6 +73,12 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
 
     views = in_parallel(inspected, host.some_relays())
     return [result for view in views for result in _checked(view, destinations, blocks)]
+
+
+def exit_code(results: Iterable[Checked]) -> ExitCode:
+    """Return 0 if every relay rejects every destination wholly, else 3."""
+    safe = all(result.verdict == "rejected" for result in results)
+    return ExitCode.DONE if safe else ExitCode.ATTENTION
 
 
 def status(host: Host) -> Status:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.policy.rule import Rule, RuleError, parse_rule
@@ -11,6 +12,9 @@ from exitpolicy.storage.yaml_document import Document
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In the package if it is installed, beside the package in a checkout.
 _FOLDERS = (_PACKAGE / "policies", _PACKAGE.parent / "policies")
+
+Name = Literal["default", "no-mail", "reduced", "web"]
+"""The names of all base policies, in order; each has a data file of the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class BasePolicy:
 
 def names() -> tuple[str, ...]:
     """Return the names of all base policies."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+    return get_args(Name)
 
 
 def load(name: str) -> BasePolicy:
@@ -34,7 +38,7 @@ def load(name: str) -> BasePolicy:
         raise UsageError(
             f"there is no base policy {name!r}", hint=f"choose one of: {', '.join(names())}"
         )
-    path = _folder() / f"{name}.yaml"
+    path = folder() / f"{name}.yaml"
     document = Document(str(path), files.read(path, "base policy", limit=1_000_000))
     if document.root is None:
         raise document.error(1, "the base policy is empty")
@@ -49,7 +53,8 @@ def load(name: str) -> BasePolicy:
     return BasePolicy(name, document.text(fields["description"], "description"), tuple(rules))
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Return the folder of the data files. Raises InvalidFileError if it is missing."""
     for folder in _FOLDERS:
         if folder.is_dir():
             return folder
