@@ -24,7 +24,7 @@ from exitpolicy.core.errors import InvalidFileError
 
 FOLDER = files("exitpolicy.complaint.language") / "words"
 OURS = vocabulary.vocabularies()
-ARGUMENTS = ("kind ", "month ", "number ", "spelling ")
+ARGUMENTS = ("kind ", "month ", "number ", "spelling ", "type ", "zone ")
 """Sections whose name has an argument."""
 LANGUAGES = [ours.language for ours in OURS if "frequent" in ours.sections]
 
@@ -244,6 +244,18 @@ dorf
 [month 3]
 tilmar
 
+[zone -0500]
+xqt
+
+[ticket prefix]
+zakk
+
+[dot]
+zib
+
+[type spam]
+klonk
+
 [within]
 flen
 
@@ -259,11 +271,11 @@ ek oz plu gim zorbik fib
 MAIL = """\
 From: a@b.example
 To: c@d.example
-Subject: krazat
+Subject: krazat ZAKK-4711
 Date: Sun, 22 Nov 2026 10:00:00 +0000
 
-Ek krazat oz 12 tilmar 2026 04:05:06 plu 185.220.101.4 gim zorbik 93.184.216.34 dorf 22.
-93.184.216.35 fib krazaten oz.
+Ek krazat oz 12 tilmar 2026 04:05:06 XQT plu 185.220.101.4 gim zorbik 93.184.216.34 dorf 22.
+93[zib]184[zib]216[zib]35 fib krazaten oz.
 Ek oz flen 3 murgs.
 
 Yub nub
@@ -297,7 +309,8 @@ def test_a_new_language_needs_only_its_file(tmp_path: Path) -> None:
     assert before["incidents"] == []
     assert after["language"] == "xq"
     assert after["deadline"] == "2026-11-25T10:00:00Z"
-    assert after["incidents"] == [{"time": "2026-03-12T04:05:06Z", "zone_said": False}]
+    assert after["incidents"] == [{"time": "2026-03-12T09:05:06Z", "zone_said": True}]
+    assert after["references"] == ["ZAKK-4711"]
     found = [candidate["destination"] for candidate in after["candidates"]]
     assert found == ["93.184.216.34:22", "93.184.216.35"]
     assert after["sources"] == ["185.220.101.4"]

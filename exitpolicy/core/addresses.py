@@ -6,6 +6,7 @@ explains each mistake. `read_address` returns None for any text that is no addre
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, Literal, NamedTuple
 
 from exitpolicy.core.errors import UsageError
@@ -21,9 +22,6 @@ _IPV4: Final = rf"{OCTET}(?:\.{OCTET}){{3}}"
 # Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
-_DOT_WORDS: Final = r"(?:dot|punkt|punto|point)"
-_BRACKETED_DOT: Final = rf"(?i)\s?[\[({{<]\s?(?:\.|{_DOT_WORDS})\s?[\])}}>]\s?|\s?\[\.|\.\]"
-_SPOKEN_DOT: Final = rf"(?i)(?<=\d)\s{_DOT_WORDS}\s(?=\d)"
 _ESCAPED_DOT: Final = r"(?<=\d)\\\.(?=\d)"
 _DEFANGED_SCHEME: Final = r"(?i)\bh(?:xx|\*\*|__)p(s?)(?=\W)|\bmeow(s?)(?=:)"
 _OPENED_COLON: Final = r"(?<=\w)\[:"
@@ -146,22 +144,31 @@ def is_loopback(family: Family, number: int) -> bool:
     return number >> 24 == 127 if family == 4 else number == 1
 
 
-def refang(text: str) -> str:
-    """Return text with defanged addresses and URLs as they were: `1[.]2[.]3[.]4`, `hxxp`."""
+def refang(text: str, dots: tuple[str, ...] = ("dot",)) -> str:
+    """Return text with defanged addresses and URLs as they were: `1[.]2[dot]3[.]4`, `hxxp`.
+
+    `dots` are the words that stand for a dot, in lower case.
+    """
     if not text.isascii():
         text = text.translate(_FULL_WIDTH)
     lower = text.lower()
     if "xx" in lower or "**" in lower or "__" in lower or "meow" in lower:
         text = re.sub(_DEFANGED_SCHEME, _plain_scheme, text)
     if not {"[", "(", "{", "<"}.isdisjoint(text):
-        text = re.sub(_BRACKETED_DOT, ".", text)
+        text = re.sub(_bracketed_dot(dots), ".", text)
         text = text.replace("[:]", ":").replace("[://]", "://")
         text = re.sub(_OPENED_COLON, ":", text)
-    if " dot " in lower or " punkt " in lower or " punto " in lower or " point " in lower:
-        text = re.sub(_SPOKEN_DOT, ".", text)
+    for dot in dots:
+        if f" {dot} " in lower:
+            text = re.sub(rf"(?i)(?<=\d)\s{dot}\s(?=\d)", ".", text)
     if "\\" in text:
         text = re.sub(_ESCAPED_DOT, ".", text)
     return text
+
+
+@cache
+def _bracketed_dot(dots: tuple[str, ...]) -> str:
+    return rf"(?i)\s?[\[({{<]\s?(?:\.|{'|'.join(dots)})\s?[\])}}>]\s?|\s?\[\.|\.\]"
 
 
 def _plain_scheme(found: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from exitpolicy.complaint.language.vocabulary import pattern
+from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.scores import Role
 from exitpolicy.core.addresses import (
     BITS,
@@ -15,6 +15,7 @@ from exitpolicy.core.addresses import (
     network,
     parse_addresses,
     read_address,
+    refang,
 )
 from exitpolicy.core.ports import read_interval
 
@@ -99,6 +100,16 @@ class Mention:
     """Whether it is in a place where reports usually do not name a victim."""
     is_in_subject: bool = False
     """Whether only its place in the subject accuses it."""
+
+
+@cache
+def _dots() -> tuple[str, ...]:
+    return tuple(sorted(words("dot").whole))
+
+
+def refanged(line: str) -> str:
+    """Return a line with defanged addresses as they were; see `core.addresses.refang`."""
+    return refang(line, _dots())
 
 
 def mentions_in(line: str) -> list[Mention]:

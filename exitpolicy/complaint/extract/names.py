@@ -3,11 +3,11 @@
 import re
 from typing import Final
 
+from exitpolicy.complaint.extract.addresses import refanged
 from exitpolicy.complaint.input.quoting import is_header, unquoted
 from exitpolicy.complaint.roles.context import scan_back
 from exitpolicy.complaint.roles.lines import MAX_LINE, QUIET
 from exitpolicy.complaint.roles.scores import Role
-from exitpolicy.core.addresses import refang
 
 MAX_CHARACTERS: Final = 200_000
 _HOST: Final = re.compile(
@@ -20,7 +20,7 @@ def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
     """Return the host names that are called the victim's by the words before, in lower case."""
     found: dict[str, None] = {}
     for line in text[:MAX_CHARACTERS].split("\n"):
-        plain = refang(unquoted(line))
+        plain = refanged(unquoted(line))
         if "." not in plain or is_header(plain) or QUIET.search(plain):
             continue
         for match in _HOST.finditer(plain[:MAX_LINE]):

@@ -17,11 +17,11 @@ _BRACKETED: Final = re.compile(r"\[([^\[\]\s][^\[\]]{1,60})\]")
 _HASHED: Final = re.compile(
     rf"(?<![\w&#/])((?:[A-Za-z][A-Za-z-]{{1,20}}|[A-Z]{{2,12}}\s)?[#№]\s?(?=[\w-]*\d){_ID})"
 )
-_PREFIXED: Final = re.compile(
-    r"(?<![\w/.-])((?:[A-Z]{2,12}-)?(?:INC|TICKET|CASE|SIR|INCIDENT|ABUSE|CERT|CSIRT|SOC|SR|REQ"
-    r"|TT|RT|SBL|CVR|ABU|AB|NCSC"
-    r"|REF)[-_:#]?(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
-    r"|(?!CVE)[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])"
+_PREFIXED: Final = pattern(
+    r"(?<![\w/.-])((?:[A-Z]{2,12}-)?(?:<<TICKET PREFIX>>)[-_:#]?"
+    r"(?=[A-Z0-9-]{0,12}\d)[A-Z0-9]{1,16}(?:[-_/.][A-Z0-9]{1,16}){0,4}"
+    r"|(?!(?:<<NO TICKET>>)[-/])[A-Z]{2,10}[-/]20\d\d[-/]\d{1,10})(?![\w@])",
+    0,
 )
 _LABELLED: Final = pattern(
     r"(?<![^\W_])(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
@@ -48,9 +48,8 @@ _SET_APART: Final = re.compile(
     r"[(\[]((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
 )
 _BARE_NUMBER: Final = re.compile(r"(?<=[^\W\d_]\s)(\d{5,12})(?=[)\]\s,;]|$)")
-_NO_CODE: Final = re.compile(
-    r"^(?:\d{1,4}[-/]\d{1,2}[-/]\d{1,4}$|CVE|RFC|ISO|AS|UTF|UTC|GMT|SHA|MD|CWE|KB|EC|SE"
-    r"|HRB)(?:-|$)",
+_NO_CODE: Final = pattern(
+    r"^(?:\d{1,4}[-/]\d{1,2}[-/]\d{1,4}$|<<no ticket>>)(?:-|$)",
     re.IGNORECASE,
 )
 _NO_REFERENCE: Final = re.compile(

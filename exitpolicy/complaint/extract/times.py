@@ -15,45 +15,10 @@ MAX_OFFSET: Final = 14 * 60
 MAX_READ: Final = 1_000
 """Maximum lines that are searched for times."""
 
-_ZONES: Final = {
-    "utc": 0,
-    "gmt": 0,
-    "z": 0,
-    "ut": 0,
-    "wet": 0,
-    "cet": 60,
-    "mez": 60,
-    "cest": 120,
-    "mesz": 120,
-    "eet": 120,
-    "eest": 180,
-    "msk": 180,
-    "мск": 180,
-    "est": -300,
-    "edt": -240,
-    "cst": -360,
-    "cdt": -300,
-    "mst": -420,
-    "mdt": -360,
-    "pst": -480,
-    "pdt": -420,
-    "jst": 540,
-    "kst": 540,
-    "bst": 60,
-    "hkt": 480,
-    "sgt": 480,
-    "brt": -180,
-    "art": -180,
-    "aest": 600,
-    "aedt": 660,
-    "sast": 120,
-    "trt": 180,
-    "almt": 300,
-}
 _CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"
 _ZONE: Final = (
     r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
-    r"|\s{1,2}\(?([A-Za-zМСК]{2,4})(?![A-Za-z]))?"
+    r"|\s{1,2}\(?(?=[^\W\d_]{2})((?i:<<zone>>))(?![A-Za-z]))?"
 )
 _ISO: Final = pattern(
     r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})"
@@ -96,8 +61,7 @@ _ZONE_SAID: Final = pattern(
     r"(?:<<time zone>>)(?![a-zà-ÿа-я0-9_])[^\n]{0,50}?"
     r"(?:(?<![A-Za-z])((?:UTC|GMT)\s?[+-]\s?\d{1,2}(?::?\d{2})?)"
     r"|(?<![\d:])([+-]\d{2}:?\d{2})(?!\d)"
-    r"|(?<![A-Za-z])((?-i:UTC|GMT|CET|CEST|MEZ|MESZ|EST|EDT|PST|PDT|JST|MSK|МСК|EET"
-    r"|EEST))(?![A-Za-zÀ-ÿ]))",
+    r"|(?<![A-Za-zА-Яа-я])(?=[^\W\d_]{2})((?-i:<<ZONE>>))(?![A-Za-zÀ-ÿА-Яа-я]))",
     re.IGNORECASE,
 )
 _UNITS: Final = r"(?:(?P<hours><<hours>>)|(?P<days><<days>>)|(?P<weeks><<weeks>>))"
@@ -283,8 +247,10 @@ def _zone_of(groups: tuple[str | None, ...]) -> timezone | None:
 def _minutes(text: str) -> int | None:
     """Return the offset of a zone from UTC in minutes, positive to the east."""
     text = text.strip().lower().replace(" ", "")
-    if text in _ZONES:
-        return _ZONES[text]
+    offset = numbered("zone").get(text)
+    if offset is not None:
+        hours, minutes = divmod(abs(offset), 100)
+        return (hours * 60 + minutes) * (1 if offset > 0 else -1)
     match = re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2}):?(\d{2})?", text)
     if match is None:
         return None

@@ -11,9 +11,11 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from exitpolicy.complaint.input.mail import Text
+from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.model import Kind
 
 MAX_JSON: Final = 2_000_000
@@ -31,19 +33,7 @@ _FLAT: Final = re.compile(
 _TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-_KINDS: Final = (
-    (r"login|auth.?fail|brute|credential|sql.?login", Kind.BRUTE_FORCE),
-    (r"port.?scan|port.?probe|recon|netscan", Kind.PORT_SCAN),
-    (r"ddos|dos\b|flood|amplification|ip.?spoof", Kind.DDOS),
-    ((r"web.?crawl|web.?attack|sql.?inj|vuln|exploit|scrap|rpz|web.?hack|bot\b|harass.*web"
-    r"|hack"), Kind.WEB_ATTACK),
-    (r"copyright|trademark|dmca|infring|p2p", Kind.COPYRIGHT),
-    (r"malware|botnet|infect|c2|compromis|trojan", Kind.MALWARE),
-    (r"phish|fraud|scam|brand", Kind.FRAUD),
-    (r"spam|bulk|messaging|abuse.?mail", Kind.SPAM),
-    (r"threat(?!.?intel)|harass|stalk|csam|childabuse", Kind.THREATS),
-)  # fmt: skip
-_KIND_PATTERNS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS)
+_types = cache(lambda: tuple(vocabulary.types()))
 
 
 def read_formal(text: Text) -> Text | None:
@@ -58,7 +48,7 @@ def read_formal(text: Text) -> Text | None:
 def kind_named(name: str) -> Kind | None:
     """Return the kind of complaint that a report type names."""
     name = name.lower()
-    for pattern, kind in _KIND_PATTERNS:
+    for kind, pattern in _types():
         if pattern.search(name):
             return kind
     return None

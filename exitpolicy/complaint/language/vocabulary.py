@@ -36,11 +36,15 @@ _WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "other column": frozenset(),
     "month": frozenset(),
     "number": frozenset(),
+    "zone": frozenset(),
+    "ticket prefix": frozenset(),
+    "no ticket": frozenset(),
+    "dot": frozenset(),
 }
 """Sections of words, and the forms that they allow besides whole words."""
 _PHRASE_SECTIONS: Final = frozenset(
     [
-        *("acting", "host", "exonerating", "after source", "after destination", "kind"),
+        *("acting", "host", "exonerating", "after source", "after destination", "kind", "type"),
         *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
         *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
         *("port", "port after number", "port is", "before port", "on", "each", "counted"),
@@ -53,10 +57,13 @@ _PHRASE_SECTIONS: Final = frozenset(
     ]
 )
 """Sections of regular expressions."""
+_KIND: Final = f"(?:{'|'.join(kind for kind in Kind if kind is not Kind.UNKNOWN)})"
 _ARGUMENTS: Final[Mapping[str, str]] = {
-    "kind": f"(?:{'|'.join(kind for kind in Kind if kind is not Kind.UNKNOWN)}) [1-9]",
+    "kind": f"{_KIND} [1-9]",
+    "type": _KIND,
     "month": "(?:1[0-2]|[1-9])",
     "number": "[1-9][0-9]{0,2}",
+    "zone": "-?(?:0[0-9]|1[0-4])[0-5][0-9]",
     "spelling": "[a-z0-9]{1,20}",
 }
 """The argument after the name of a section that can occur several times in a file."""
@@ -65,7 +72,7 @@ _HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")
 _STARRED: Final = r"\*?[^*]+\*"
 _ESCAPE: Final = r"\\."
 _ENDLESS: Final = r"(?<!\\)[*+]|,\}"
-_PLACEHOLDER: Final = r"<<([a-z ]+)>>"
+_PLACEHOLDER: Final = r"<<([a-z ]+|[A-Z ]+)>>"
 _NOTHING: Final = "(?!)"
 """A pattern that never matches."""
 _FILE: Final = r"(formats|[a-z]{2})\.txt"
@@ -189,7 +196,7 @@ def words(section: str) -> Words:
 
 @cache
 def numbered(section: str) -> Mapping[str, int]:
-    """Return the words of `[section N]` with their number N, such as the names of months."""
+    """Return the words of `[section N]` with their number N: names of months, numbers, zones."""
     return {
         entry: int(name.rpartition(" ")[2])
         for vocabulary in vocabularies()
@@ -218,6 +225,17 @@ def kinds() -> Iterator[tuple[Kind, int, re.Pattern[str]]]:
                 yield kind, weight, re.compile(_alternatives(section))
 
 
+def types() -> Iterator[tuple[Kind, re.Pattern[str]]]:
+    """Yield each kind with a pattern that finds the types of formal reports, in the files' order.
+
+    The first pattern that matches decides.
+    """
+    for vocabulary in vocabularies():
+        for name, entries in vocabulary.sections.items():
+            if _family(name) == "type":
+                yield Kind(name.partition(" ")[2]), re.compile("|".join(entries))
+
+
 def frequent() -> dict[str, tuple[str, ...]]:
     """Return the frequent words, each with its languages."""
     table: dict[str, tuple[str, ...]] = {}
@@ -231,9 +249,9 @@ def pattern(source: str, flags: int | None = None) -> re.Pattern[str]:
     """Return a regular expression that is compiled at first use.
 
     `<<section>>` in the source becomes an alternation of the entries of that section, in all
-    languages, the longest first. `<<month>>` covers `[month 1]` to `[month 12]`. Without `flags`,
-    text is matched in lower case, which is much faster than with `re.IGNORECASE`; the groups of a
-    match are in lower case then.
+    languages, the longest first. `<<month>>` covers `[month 1]` to `[month 12]`. `<<ZONE>>` stands
+    for the same words in upper case. Without `flags`, text is matched in lower case, which is much
+    faster than with `re.IGNORECASE`; the groups of a match are in lower case then.
     """
     return cast("re.Pattern[str]", _LazyPattern(source, flags))
 
@@ -249,7 +267,7 @@ class _LazyPattern:
         """Compile, and keep the methods as attributes, so that this is called once."""
         if name.startswith("_"):
             raise AttributeError(name)
-        expanded = re.sub(_PLACEHOLDER, lambda found: _alternatives(found[1]), self._source)
+        expanded = re.sub(_PLACEHOLDER, _expanded, self._source)
         compiled = re.compile(expanded, self._flags or 0)
         for method in ("search", "match", "fullmatch", "finditer", "findall"):
             plain = getattr(compiled, method)
@@ -269,6 +287,14 @@ def lower_case(text: str) -> str:
     if len(lower) == len(text):
         return lower
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
+
+
+def _expanded(placeholder: re.Match[str]) -> str:
+    section = placeholder[1]
+    if section.islower():
+        return _alternatives(section)
+    upper = {entry.upper() for entry in _entries(section.lower())}
+    return "|".join(sorted(upper, key=lambda entry: (-len(entry), entry))) or _NOTHING
 
 
 def _alternatives(section: str) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from exitpolicy.complaint.extract.addresses import Mention, is_nowhere, mentions_in
+from exitpolicy.complaint.extract.addresses import Mention, is_nowhere, mentions_in, refanged
 from exitpolicy.complaint.extract.ports import (
     assign_ports,
     keyed_ports,
@@ -29,7 +29,7 @@ from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.context import LINK
 from exitpolicy.complaint.roles.one_line import roles_in
 from exitpolicy.complaint.roles.scores import Role, Score, Sense, is_audible, stronger
-from exitpolicy.core.addresses import AddressRange, refang
+from exitpolicy.core.addresses import AddressRange
 
 MAX_CHARACTERS: Final = 250_000
 """Maximum characters that are read. After that, only lines with an own address are read."""
@@ -196,7 +196,7 @@ class LineReader:
             return
         if _skip_header(line, place):
             return
-        line = _LEADER.sub(": ", refang(line))
+        line = _LEADER.sub(": ", refanged(line))
         if len(self.evidence) >= MAX_OTHERS and not self._names_own(line):
             self.is_cut = True
             return
