@@ -25,6 +25,9 @@ import time
 LOOK_EVERY = 15 * 60
 """Seconds after which Tor is observed again although nothing has changed, to find drift."""
 
+HEAD = 262144
+"""Characters of the state within which its head must end."""
+
 
 def due(state: str, now: float) -> str | None:
     """Return why exitpol must run; None if it need not. `state` is the path of the state file."""
@@ -41,9 +44,12 @@ def due(state: str, now: float) -> str | None:
                 return "the state is not a regular file"
             touch(file.fileno())
             # Not splitlines(), which also splits at what may stand in a path.
-            lines = file.read(65536).partition("\n\n")[0].split("\n")
+            head, end, _ = file.read(HEAD).partition("\n\n")
+            lines = head.split("\n")
     except OSError:
         return "there is no state yet"
+    if not end:
+        return "the state is cut short, or too long"
     seen = set()
     try:
         for line in lines:

@@ -165,6 +165,16 @@ def test_the_operators_own_options_are_without_ours() -> None:
     assert configured.with_fragment(()).options == configured.own
 
 
+def test_no_copy_of_the_fragment_is_the_operators_own() -> None:
+    """Nor is another fragment, of which this one may be a part."""
+    longer = parse_policy([*TEXTS, "reject *:9"])
+    files = options("reject *:1", *TEXTS, *TEXTS, *TEXTS, "reject *:9", "accept *:80")
+    configured = Configured(files, RULES, copies=2, other_fragments=(longer,))
+    assert configured.own == options("reject *:1", "accept *:80")
+    one = Configured(options(*TEXTS, *TEXTS), RULES, copies=2).with_fragment(RULES)
+    assert one == Configured(options(*TEXTS), RULES)
+
+
 def drift(changed: Running) -> tuple[str, ...]:
     """Return what is said of a relay whose Tor is not as its files say."""
     return replace(view(), running=changed).drift

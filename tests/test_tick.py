@@ -63,6 +63,20 @@ def test_tor_is_observed_every_15_minutes(path: Path) -> None:
         )
 
 
+def test_a_head_without_an_end_is_not_believed(path: Path, watched: Path) -> None:
+    """A file that is watched may be named behind what is read of the state."""
+    for count in (1, 10_000):
+        name = f"{watched}{'x' * 100}"
+        marks = {
+            **observed.fingerprints([watched]),
+            **{f"{name}{n}": "0 0 0" for n in range(count)},
+        }
+        observed.save(path, Observation(NOW, None, settled=True, watched=marks))
+        assert tick.due(str(path), NOW) == (
+            None if count == 1 else "the state is cut short, or too long"
+        )
+
+
 def test_a_block_that_begins_or_ends_is_a_reason(path: Path, watched: Path) -> None:
     """The command runs at that moment, and not before."""
     write(path, watched, next_change=NOW + 60)

@@ -12,6 +12,7 @@ from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.outcome import exit_code
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
+from exitpolicy.policy.reconcile import Configured
 from exitpolicy.storage import files, ledger_file
 from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay, render
 from exitpolicy.storage.ledger_file import Ledger
@@ -129,7 +130,11 @@ def _edit(relay: Relay, path: Path) -> str | None:
     own = torrc.redirected(relay.torrc, path, "")
     invocation = of_relay(relay)
     verify.verify(invocation, own)
-    options = ExitOptions.read(verify.options(invocation, own, OPTION_NAMES))
+    options = Configured(
+        ExitOptions.read(verify.options(invocation, own, OPTION_NAMES)),
+        (),
+        other_fragments=tuple(inspect.other_fragments(relay.torrc, path, invocation.folder)),
+    ).own
     if not options.exits and options.exit_relay is None:
         raise refusals.no_exit(relay)
     if torrc.include_place(relay.torrc, path) is not None:

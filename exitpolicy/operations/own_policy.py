@@ -183,6 +183,8 @@ def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) 
         if (start := options.position(rules)) is not None:
             kept = tuple(base) if base and rules[-len(base) :] == tuple(base) else ()
             options = _replaced(options, start, start + len(rules), kept)
+            for _ in range(1, 1 if view.configured is None else view.configured.copies):
+                options = options.without(rules)
             break
     # The addresses of the relay's interfaces change without the operator: they do not count.
     policy = replace(running, local=()).policy_of(options)

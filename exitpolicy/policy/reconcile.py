@@ -73,11 +73,19 @@ class Configured:
     options: ExitOptions
     fragment: tuple[Entry, ...]
     """The rules of the fragment that was read."""
+    copies: int = 1
+    """How often the fragment is included."""
+    other_fragments: tuple[tuple[Entry, ...], ...] = ()
+    """The rules of each other file of exitpol's that is included, as a former fragment."""
 
     @property
     def own(self) -> ExitOptions:
-        """The operator's own options, without the fragment."""
-        return self.options.without(self.fragment)
+        """The operator's own options, without any rule of exitpol's."""
+        own = self.options
+        # The longest first: a shorter one may be a part of it.
+        for rules in sorted((self.fragment,) * self.copies + self.other_fragments, key=len)[::-1]:
+            own = own.without(rules)
+        return own
 
     @property
     def shadowed(self) -> tuple[str, ...]:
@@ -103,9 +111,12 @@ class Configured:
 
     def with_fragment(self, fragment: tuple[Entry, ...]) -> "Configured":
         """Return the configuration with another fragment in the same place."""
-        own, start = self.own, self.options.position(self.fragment) or 0
-        entries = (*own.exit_policy[:start], *fragment, *own.exit_policy[start:])
-        return Configured(replace(own, exit_policy=entries), fragment)
+        rest, start = self.options, self.options.position(self.fragment) or 0
+        for _ in range(self.copies):
+            rest = rest.without(self.fragment)
+        entries = (*rest.exit_policy[:start], *fragment, *rest.exit_policy[start:])
+        options = replace(rest, exit_policy=entries)
+        return Configured(options, fragment, other_fragments=self.other_fragments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,11 @@ _HEADER: Final = """\
 _KEYWORD: Final = "ExitPolicy "
 
 
+def is_fragment(text: str) -> bool:
+    """Tell whether a text was written by `render`: that of another relay, or a former one."""
+    return text.startswith(_HEADER.partition("\n")[0])
+
+
 def render(rules: Iterable[Entry]) -> str:
     """Return the text of the fragment with these rules in this order."""
     return _HEADER + "".join(f"{_KEYWORD}{value}\n" for value in torrc_values(rules))

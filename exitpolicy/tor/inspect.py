@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,9 @@ from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
+from exitpolicy.tor import fragment, mounts, process, users, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
-from exitpolicy.tor import mounts, process, users, verify
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.control import Control, NotAnsweredError, connect
 from exitpolicy.tor.invocation import Invocation
@@ -62,6 +62,8 @@ class _Files:
     """The exit options and Sandbox, with those of the defaults-torrc."""
     sources: dict[str, str]
     """The files and folders that were read, with their fingerprints from before."""
+    configured: Configured
+    """The exit options, and what of them is exitpol's."""
 
 
 def inspect_relay(relay: Relay, candidate: Candidate) -> View:
@@ -85,12 +87,11 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
         unreachable = TorUnreachableError(f"Tor ({relay.name}) does not answer: {error}")
     try:
         files = _read(relay, running, peer, candidate)
-        options = ExitOptions.read(files.options)
         found = [] if loaded is None else _differences(loaded, files)
         return View(
             relay.name,
             running,
-            Configured(options, candidate.rules),
+            files.configured,
             unreachable,
             must_restart=None
             if running is None or loaded is None
@@ -177,7 +178,13 @@ def _read(relay: Relay, running: Running | None, peer: Peer | None, candidate: C
     own = verify.dump(invocation, text)
     names = {*OPTION_NAMES, "Sandbox"}
     options = dict(verify.with_defaults(invocation, own, names))
-    return _Files(invocation, torrc, place.file, tuple(own), options, sources)
+    configured = Configured(
+        ExitOptions.read(options),
+        candidate.rules,
+        len(torrc_file.include_places(torrc, candidate.fragment, invocation.folder)),
+        tuple(other_fragments(torrc, candidate.fragment, invocation.folder)),
+    )
+    return _Files(invocation, torrc, place.file, tuple(own), options, sources, configured)
 
 
 def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
@@ -191,6 +198,18 @@ def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, s
     paths += torrc_file.sources(defaults, invocation.folder)
     ours = {fragment, fragment.parent}
     return observed.fingerprints(p for p in paths if p not in ours and "\n" not in str(p))
+
+
+def other_fragments(torrc: Path, own: Path, folder: Path) -> Iterator[tuple[Entry, ...]]:
+    """Yield the rules of each fragment that a torrc includes, but its `own`.
+
+    Whatever they are there for, they make no relay an exit. Raises InvalidFileError.
+    """
+    for _, path in torrc_file.includes(torrc, folder):
+        if os.path.realpath(path) != os.path.realpath(own) and path.is_file():
+            text = torrc_file.read_text(path)
+            if fragment.is_fragment(text):
+                yield fragment.rules_of(text)
 
 
 def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Candidate) -> None:

@@ -287,11 +287,20 @@ def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], depth: int)
         pattern = os.path.join(folder, unquoted(line.value))  # noqa: PTH118 - as in _included
         named = Path(pattern)
         if glob.has_magic(pattern):
-            found |= {next(p for p in named.parents if not glob.has_magic(str(p))): None}
+            found |= dict.fromkeys(_searched(named))
         elif named.is_dir():
             found[named] = None
         for path in _included(line.value, folder):
             _add_sources(path, folder, found, depth - 1)
+
+
+def _searched(pattern: Path) -> Iterator[Path]:
+    """Yield the folders whose entries decide which files match a pattern."""
+    parts = pattern.parts
+    fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
+    yield Path(*parts[:fixed])
+    for count in range(fixed + 1, len(parts)):
+        yield from map(Path, glob.glob(str(Path(*parts[:count]))))  # noqa: PTH207
 
 
 def _includes(torrc: Path, folder: Path, depth: int) -> Iterator[tuple[Place, Path]]:

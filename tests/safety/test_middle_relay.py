@@ -2,9 +2,14 @@
 
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from exitpolicy import tick
+from exitpolicy.policy.rule import parse_policy
+from exitpolicy.tor import fragment
 from tests.evidence import Thing, record
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.tor import HarnessError, wait_until
@@ -86,6 +91,68 @@ def test_a_relay_that_is_no_exit_any_more_is_closed(
     time.sleep(1.5)
     again = host.tick()
     assert host.tor.rejects("203.0.113.8"), again
+    record(THING, 1)
+
+
+def include_twice(host: ExitHost) -> None:
+    """Include the fragment a second time, as a copied line does."""
+    host.tor.add(f"%include {host.fragment}")
+
+
+def include_former(host: ExitHost) -> None:
+    """Include a former fragment, which still holds blocks."""
+    former = host.folder / "former.conf"
+    former.write_text(fragment.render(parse_policy(["reject 203.0.113.7:*", "reject *:25"])))
+    host.tor.add(f"%include {former}")
+
+
+@pytest.mark.parametrize("include", [include_twice, include_former])
+def test_a_second_fragment_makes_no_exit(
+    make_host: HostMaker, include: Callable[[ExitHost], None]
+) -> None:
+    """Blocks in another include are no own lines of the operator's: the relay's are empty."""
+    host = make_host(("ExitRelay 1",))
+    include(host)
+    host.run("apply", "--load-foreign")
+    host.run("block", "203.0.113.7", "--until", "30d")
+    assert host.tor.rejects("203.0.113.7")
+    take_away(host, ("ExitRelay 1",))
+    done = host.tick()
+    assert "no exit" in done.err, done
+    assert "ExitPolicy" not in host.fragment.read_text()
+    if include is include_twice:
+        assert settled_policy(host) == CLOSED, done
+    assert "no exit" in host.run("init").err
+    record(THING, 1)
+
+
+INCLUDES = {
+    "file": "own.conf",
+    "folder": "own.d",
+    "pattern": "own.d/*.conf",
+    "pattern of folders": "own*/x.conf",
+}
+
+
+@pytest.mark.parametrize("form", list(INCLUDES))
+def test_the_next_tick_notices_a_change_of_an_include(
+    make_host: HostMaker, tmp_path: Path, form: str
+) -> None:
+    """What makes the relay an exit may stand in another file than the torrc."""
+    (tmp_path / "own.d").mkdir()
+    file = tmp_path / ("own.conf" if form == "file" else "own.d/x.conf")
+    file.write_text("ExitRelay 1\n")
+    host = make_host((f"%include {tmp_path}/{INCLUDES[form]}",))
+    assert host.run("block", "203.0.113.7", "--until", "30d").code == 0
+    assert tick.due(str(host.state), time.time()) is None
+    if form == "file":
+        file.write_text("# no exit any more\n")
+    else:
+        file.unlink()
+    host.tor.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    done = host.tick()
+    assert settled_policy(host) == CLOSED, done
     record(THING, 1)
 
 
