@@ -1,7 +1,7 @@
 """Choose the blocks that a fragment can hold without breaking a limit of Tor on any relay."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
@@ -51,21 +51,22 @@ class Gauge:
         if rules not in self._known:
             options = self.configured.with_fragment(rules).options
             running = self.running
-            self._known[rules] = limits.measure(
-                _policy(options, () if running is None else running.local),
+            measured = limits.measure(
+                _policy(options.understood, () if running is None else running.local),
                 None if running is None else running.descriptor,
             )
+            # A rule that exitpol does not understand takes about its length in the descriptor.
+            size = measured.descriptor_bytes + sum(len(str(e)) + 1 for e in options.unknown)
+            self._known[rules] = replace(measured, descriptor_bytes=size)
         return self._known[rules]
 
 
 def gauges(views: Sequence[View]) -> list[Gauge]:
-    """Return a gauge for each relay that is an exit and whose files are understood."""
+    """Return a gauge for each relay that is an exit and whose files Tor accepts."""
     return [
         Gauge(view.name, view.configured, view.running)
         for view in views
-        if view.configured is not None
-        and view.configured.options.exits
-        and not view.configured.options.unknown
+        if view.configured is not None and view.configured.options.exits
     ]
 
 

@@ -58,6 +58,8 @@ class FragmentPlan:
     """Why the fragment must be empty: any rule would change more than its destination."""
     obstacles: tuple[ExitpolError, ...] = ()
     """Why rules have no effect on a relay, or nothing can be installed."""
+    remarks: tuple[AttentionError, ...] = ()
+    """What needs the operator and keeps nothing from being installed."""
     closed: bool = False
     """Whether the mode of the file keeps Tor from reading it: it is replaced then."""
 
@@ -84,7 +86,7 @@ class FragmentPlan:
     def problems(self) -> list[ExitpolError]:
         """Return what keeps blocks from being installed, one error for each reason."""
         emptied = [_emptied(error) for error in self.unsafe if self.installed]
-        return [*emptied, *self.obstacles, *_grouped(self.held)]
+        return [*emptied, *self.obstacles, *_grouped(self.held), *self.remarks]
 
 
 def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
@@ -179,6 +181,11 @@ class _Planner:
                 held,
                 tuple(unsafe),
                 tuple(effect),
+                tuple(
+                    remark
+                    for relay, view in zip(self.relays, views, strict=True)
+                    for remark in refusals.not_understood(relay, view)
+                ),
             )
         broken = next((view.broken for view in views if view.broken is not None), None)
         reason = refused or broken or AttentionError(f"{self.path} could not be verified")

@@ -1,7 +1,7 @@
 """The reasons for which a block, or any rule on a relay, must not be installed."""
 
 from exitpolicy.core.block import Block
-from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError
+from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError, RefusedError
 from exitpolicy.operations.fitting import Broken
 from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
@@ -87,3 +87,24 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
         f" {relay.fragment}, so that no block has any effect",
         hint=f"move the line %include {relay.fragment} above it",
     )
+
+
+def not_understood(relay: Relay, view: View) -> list[AttentionError]:
+    """Return an error for each rule of the operator's own that exitpol does not understand.
+
+    It refuses nothing: blocks are installed and lifted, and the limits are measured without it.
+    """
+    unknown = (
+        {} if view.configured is None else dict.fromkeys(map(str, view.configured.own.unknown))
+    )
+    if not unknown:
+        return []
+    places = {text: place for place, text in torrc.own_rules(relay.torrc, relay.fragment)}
+    return [
+        AttentionError(
+            f"{places.get(text, relay.torrc)}: exitpol does not understand the rule {text!r}, and"
+            " does not know what it accepts or rejects",
+            hint="write it in a form of tor(1), such as: reject 203.0.113.0/24:22",
+        )
+        for text in unknown
+    ]

@@ -79,6 +79,12 @@ class ExitOptions:
         """The ExitPolicy rules that exitpol does not understand."""
         return tuple(entry for entry in self.exit_policy if isinstance(entry, UnknownRule))
 
+    @property
+    def understood(self) -> "ExitOptions":
+        """The options without the ExitPolicy rules that exitpol does not understand."""
+        known = tuple(entry for entry in self.exit_policy if not isinstance(entry, UnknownRule))
+        return replace(self, exit_policy=known)
+
     def without(self, fragment: Sequence[Entry]) -> "ExitOptions":
         """Return the operator's own options: without the first run of the fragment's rules."""
         start = self.position(fragment)
@@ -115,13 +121,7 @@ class ExitOptions:
         """
         if not self.exits:
             return _REJECT_ALL
-        rules: list[Rule] = []
-        if not self.ipv6_exit:
-            rules += parse_rule("reject *6:*")
-        if self.reject_private:
-            rules += parse_rule("reject private:*")
-        rules += local
-        rules += rules_of(self.exit_policy)
+        rules = [*self._first(local), *rules_of(self.exit_policy)]
         if self.bridge:
             rules += _REJECT_ALL
         elif self.reduced and reduced:
@@ -132,6 +132,24 @@ class ExitOptions:
         else:
             rules += default
         return tuple(rules)
+
+    def certain(self, local: Sequence[Rule]) -> tuple[Rule, ...]:
+        """Return the rules of the policy up to the first that exitpol does not understand.
+
+        What one of them matches is decided, whatever follows. `local` is as for `policy`.
+        """
+        if not self.exits:
+            return _REJECT_ALL
+        known = takewhile(lambda entry: not isinstance(entry, UnknownRule), self.exit_policy)
+        return (*self._first(local), *rules_of(known))
+
+    def _first(self, local: Sequence[Rule]) -> list[Rule]:
+        """Return the rules that Tor puts before those of the ExitPolicy lines."""
+        return [
+            *(() if self.ipv6_exit else parse_rule("reject *6:*")),
+            *(parse_rule("reject private:*") if self.reject_private else ()),
+            *local,
+        ]
 
 
 def first_catch_all(entries: Iterable[Entry]) -> Rule | None:

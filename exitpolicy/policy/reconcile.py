@@ -56,14 +56,16 @@ class Running:
 
     @property
     def settled(self) -> bool:
-        """Whether the enforced policy is the one that the running options make."""
+        """Whether the enforced policy is the one that the running options make.
+
+        Where exitpol does not understand a rule, those before it are compared.
+        """
+        if self.enforced is None or self.network_disabled:
+            return False
         expected = self.policy_of(self.options)
-        return (
-            self.enforced is not None
-            and expected is not None
-            and not self.network_disabled
-            and same_meaning(self.enforced, expected)
-        )
+        if expected is None:
+            expected = (*self.options.certain(self.local), *self.enforced)
+        return same_meaning(self.enforced, expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from exitpolicy.tor.running import enforced_policy, local_rules, running_of
 SETTLE_SECONDS: Final = 75.0
 """Seconds within which a reloaded Tor must enforce what it has read."""
 
+UNCERTAIN_SECONDS: Final = 3.0
+"""Seconds to wait for a new policy where exitpol cannot tell the new from the former one."""
+
 _POLL_SECONDS: Final = 0.03
 
 
@@ -24,6 +27,9 @@ def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> V
     """
     with connect(relay) as control:
         control.reload(verify.SECONDS)
+        if settle_seconds and view.configured is not None and view.configured.options.unknown:
+            control.within(UNCERTAIN_SECONDS + ANSWER_SECONDS)
+            _changed(control, running_of(control), time.monotonic() + UNCERTAIN_SECONDS)
         return _settled(control, view, settle_seconds or 0)
 
 

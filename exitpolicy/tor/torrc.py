@@ -323,8 +323,8 @@ def _policy(
     for line in lines(read_text(torrc)):
         place = Place(torrc, line.number)
         if line.keyword.lstrip("+") == "exitpolicy":
-            for rule in line.value.partition("#")[0].split(","):
-                yield place, rule.strip().strip('"')
+            for rule in unquoted(line.value).split(","):
+                yield place, rule.strip(_SPACE)
         elif line.keyword == "%include":
             _check_depth(torrc, line, depth)
             for path in _included(line.value, folder):
