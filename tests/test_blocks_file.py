@@ -190,15 +190,15 @@ def test_an_error_names_file_and_line_and_says_how_to_fix_it(
 def test_lines_of_exitpol_are_read_as_yaml_reads_them(
     ledger: Ledger, places: list[int], inserted: str
 ) -> None:
-    """The short way to read written lines gives what the YAML parser gives, or is not taken."""
+    """The fast parser of written lines returns what the YAML parser returns, or None."""
     text = ledger_file.render(ledger).decode()
     lines = text.splitlines()
     for place in places:
         lines.insert(3 + place % len(lines), inserted)
     for content in (text, "\n".join(lines), "\r\n".join(lines), text.replace('"', "'")):
-        fast = ledger_text._read_written("f", content.encode())
+        fast = ledger_text.parse_written_lines("f", content.encode())
         try:
-            slow = ledger_text._read_any("f", content.encode())
+            slow = ledger_text.parse_any_yaml("f", content.encode())
         except InvalidFileError:
             assert fast is None
         else:
@@ -206,7 +206,7 @@ def test_lines_of_exitpol_are_read_as_yaml_reads_them(
             assert fast is None or [e.block for e in fast.entries] == [
                 e.block for e in slow.entries
             ]
-    assert not ledger.blocks or ledger_text._read_written("f", text.encode()) is not None
+    assert not ledger.blocks or ledger_text.parse_written_lines("f", text.encode()) is not None
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_line_in_an_odd_place_is_what_yaml_makes_of_it(text: str) -> None:
         except InvalidFileError as error:
             return str(error)
 
-    assert outcome(ledger_text.parse_source) == outcome(ledger_text._read_any)
+    assert outcome(ledger_text.parse_source) == outcome(ledger_text.parse_any_yaml)
 
 
 _parts = st.sampled_from(

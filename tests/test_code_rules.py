@@ -88,3 +88,17 @@ def test_each_base_policy_has_a_data_file_and_is_a_choice() -> None:
     assert base_policies.names() == get_args(base_policies.Name)
     files = sorted(path.stem for path in base_policies.folder().glob("*.yaml"))
     assert list(base_policies.names()) == files
+
+
+def test_no_test_uses_a_private_name_of_the_program() -> None:
+    """A test that does binds the code to its present form; what deserves a test is public."""
+    found = [
+        (path.name, node.lineno, node.attr)
+        for path in sorted(Path(__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", "os", "sys"})
+    ]
+    assert found == []

@@ -15,7 +15,7 @@ from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, Text
 @pytest.fixture(params=["CLoader", "Loader"], autouse=True)
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Read with the parser in C and with the one in Python: they are to agree."""
-    monkeypatch.setattr(yaml_document, "_Loader", getattr(yaml, request.param))
+    monkeypatch.setattr(yaml_document, "LOADER", getattr(yaml, request.param))
     return str(request.param)
 
 
@@ -166,7 +166,7 @@ def test_any_bytes_are_a_tree_or_an_error(content: bytes) -> None:
     """Nothing that a file can hold ends in another exception; all that is read is clean text."""
     for parser in (yaml.CLoader, yaml.Loader):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(yaml_document, "_Loader", parser)
+            patch.setattr(yaml_document, "LOADER", parser)
             try:
                 root = Document("f", content).root
             except InvalidFileError:

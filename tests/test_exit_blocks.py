@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from exitpolicy.core.durations import utc_text
-from exitpolicy.tor.control import connect
 from tests.harness.host import HostMaker
 from tests.harness.tor import wait_until
 
@@ -93,9 +92,8 @@ def test_a_policy_set_at_run_time_is_found_and_repaired(make_host: HostMaker) ->
     """`status --check` reports the drift; `apply` reports it once more and undoes it."""
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "1d")
-    with connect(host.tor.relay) as control:
-        control._connection.send('SETCONF ExitPolicy="accept *:*"')
-        assert control._connection.recv().is_ok()
+    with host.tor.control() as control:
+        control.ask('SETCONF ExitPolicy="accept *:*"')
     wait_until(lambda: not host.tor.rejects("203.0.113.7"))
     status = host.run("status", "--check", "--json")
     assert status.code == 3

@@ -118,7 +118,7 @@ def with_reader(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
         "pipeline.read_complaint = taken_over\n"
         "sandbox.serve()\n"
     )
-    monkeypatch.setattr(sandbox, "_PROGRAM", program)
+    monkeypatch.setattr(sandbox, "PROGRAM", program)
 
 
 @pytest.mark.parametrize(
@@ -171,23 +171,16 @@ def test_the_child_inherits_neither_environment_nor_files(
                 found.append(os.fstat(fd).st_ino)
             except OSError:
                 pass
-        raise SystemExit(17 if left or INODE in found or os.getcwd() != "/" else 18)
+        if left or INODE in found or os.getcwd() != "/":
+            raise SystemExit(17)
+        raise MemoryError
         """
     with_reader(monkeypatch, program.replace("INODE", str(os.fstat(read).st_ino)))
-    seen: list[int] = []
-    run = sandbox._run
-
-    def spy(stdin: int, patience: int) -> tuple[bytes, int]:
-        answer, code = run(stdin, patience)
-        seen.append(code)
-        return answer, code
-
-    monkeypatch.setattr(sandbox, "_run", spy)
-    with pytest.raises(InvalidFileError):
+    # The only error that the child can report by itself.
+    with pytest.raises(InvalidFileError, match="needs too much memory"):
         sandbox.read_complaint(MAIL, own=OWN, protected=[])
     os.close(read)
     os.close(write)
-    assert seen == [18]
 
 
 def test_a_complaint_survives_the_way_between_processes() -> None:

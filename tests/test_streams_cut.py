@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.addresses import BITS, Family, read_endpoint
-from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.destination import Destination, DestinationSet, parse_destination
 from exitpolicy.tor import streams
 from exitpolicy.tor.streams import Stream, StreamsUnknownError
 from tests.harness.host import EXITPOL
@@ -116,7 +116,7 @@ def test_destinations_hold_what_any_of_them_holds(data: st.DataObject) -> None:
         families, numbers, numbers, ports,
     )  # fmt: skip
     destinations = data.draw(st.lists(one, max_size=5))
-    within = streams._Within(destinations)
+    within = DestinationSet(destinations)
     for family in BITS:
         number, port = data.draw(numbers), data.draw(st.integers(1, 9))
         single = Destination(family, number, number, ((port, port),))
@@ -140,7 +140,7 @@ def test_many_connections_and_many_destinations_take_less_than_two_seconds() -> 
     owned = {str(n + 1): 7 for n in range(50_000)}
     destinations = [parse_destination(f"10.{n % 250}.{n // 250}.7:443") for n in range(5_000)]
     begun = time.process_time()
-    found = streams._chosen("\n".join(lines), owned, streams._Within(destinations))
+    found = streams.connections_in("\n".join(lines), owned, DestinationSet(destinations))
     assert time.process_time() - begun < 2
     assert len(found) == 5_000
 

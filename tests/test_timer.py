@@ -13,7 +13,7 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.operations import rights, timer
+from exitpolicy.operations import rights, timer, unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import Config, Relay
 
@@ -83,8 +83,8 @@ def test_only_the_folders_that_are_replaced_in_are_writable(tmp_path: Path) -> N
 )
 def test_a_path_is_one_word_of_a_command_line(word: str, quoted: str) -> None:
     """Blanks, quotes, specifiers and variables of systemd are taken as they are."""
-    assert timer._argument(word) == quoted
-    assert timer._quoted(word) == quoted.replace("$$", "$")
+    assert unit_syntax.argument(word) == quoted
+    assert unit_syntax.path_entry(word) == quoted.replace("$$", "$")
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\x0b", "\x85", "\u2028", "\udcff"])
@@ -168,7 +168,7 @@ def test_without_systemd_the_hint_is_a_line_for_cron(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is installed; the line runs the same tick, with % as cron wants it."""
-    monkeypatch.setattr(timer, "_RUNNING", tmp_path / "none")
+    monkeypatch.setattr(timer, "RUNNING", tmp_path / "none")
     with pytest.raises(InvalidFileError, match="is not run by systemd") as caught:
         timer.install(host(tmp_path / "a%b c"), tmp_path)
     first, cron = (caught.value.hint or "").splitlines()
@@ -269,7 +269,7 @@ def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
 
 def test_a_reason_is_one_comment() -> None:
     """A path with a line end or a backslash ends no comment, and no comment goes on."""
-    assert timer._comment("a\r\nCapabilityBoundingSet=CAP_SYS_ADMIN\\") == (
+    assert unit_syntax.comment("a\r\nCapabilityBoundingSet=CAP_SYS_ADMIN\\") == (
         "a??CapabilityBoundingSet=CAP_SYS_ADMIN"
     )
 

@@ -4,11 +4,11 @@ Two destinations mean the same if and only if they are equal, and then their tex
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from exitpolicy.core.addresses import OCTET, AddressRange, Family, parse_addresses, refang
+from exitpolicy.core.addresses import BITS, OCTET, AddressRange, Family, parse_addresses, refang
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
 
@@ -52,6 +52,29 @@ class Destination:
     def overlaps(self, other: "Destination") -> bool:
         """Tell whether some address and port belongs to both."""
         return self.addresses.overlaps(other.addresses) and overlap(self.ports, other.ports)
+
+
+class DestinationSet:
+    """Destinations in a form that finds one address quickly: one step for each prefix length."""
+
+    def __init__(self, destinations: Iterable[Destination]) -> None:
+        self._ports: dict[tuple[Family, int], dict[int, list[Ports]]] = {}
+        for destination in destinations:
+            for network, length in destination.prefixes():
+                shift = BITS[destination.family] - length
+                networks = self._ports.setdefault((destination.family, shift), {})
+                networks.setdefault(network >> shift, []).append(destination.ports)
+
+    def __contains__(self, address: tuple[Family, int, int]) -> bool:
+        """Tell whether a destination holds an address: its family, number and port."""
+        family, number, port = address
+        return any(
+            low <= port <= high
+            for (other, shift), networks in self._ports.items()
+            if other == family
+            for ports in networks.get(number >> shift, ())
+            for low, high in ports
+        )
 
 
 def parse_destination(text: str) -> Destination:

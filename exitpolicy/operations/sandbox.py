@@ -35,10 +35,11 @@ BASE_MEMORY: Final = 300 << 20
 BASE_SECONDS: Final = 10
 """Seconds of processor time of the child, in addition to two for each megabyte."""
 _MAX_FILES: Final = 16
-_PROGRAM: Final = (
+PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
     " from exitpolicy.operations import sandbox; sandbox.serve()"
 )
+"""What the child runs; its argument is the folder of the package."""
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _LAZY_MODULES: Final = (
     *("charset_normalizer", "csv", "email.header", "email.headerregistry", "email.utils"),
@@ -101,7 +102,7 @@ def _run(stdin: int, patience: int) -> tuple[bytes, int]:
     """Run the child; return its answer and its exit code, negative for a signal."""
     package = Path(__file__).resolve().parents[1]
     with subprocess.Popen(
-        [sys.executable, "-I", "-X", "utf8", "-c", _PROGRAM, str(package.parent)],
+        [sys.executable, "-I", "-X", "utf8", "-c", PROGRAM, str(package.parent)],
         stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={},
         start_new_session=True,
     ) as child:  # fmt: skip

@@ -1,7 +1,6 @@
 """The systemd timer that runs the tick every minute."""
 
 import importlib.resources
-import os
 import re
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from typing import Final
 from exitpolicy import tick
 from exitpolicy.core.addresses import is_loopback, read_address
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
+from exitpolicy.operations import unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.rights import Rights, needed
 from exitpolicy.storage import files
@@ -22,7 +22,7 @@ UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
-_RUNNING: Final = Path("/run/systemd/system")
+RUNNING: Final = Path("/run/systemd/system")
 """Exists exactly when systemd is the init system (sd_booted(3))."""
 
 
@@ -52,7 +52,7 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
 
 def booted() -> bool:
     """Tell whether systemd runs this host."""
-    return _RUNNING.is_dir() and shutil.which("systemctl") is not None
+    return RUNNING.is_dir() and shutil.which("systemctl") is not None
 
 
 def units(host: Host) -> dict[str, str]:
@@ -62,10 +62,10 @@ def units(host: Host) -> dict[str, str]:
     """
     rights = needed(host)
     values = {
-        "@PYTHON@": _argument(sys.executable),
-        "@TICK@": _argument(tick.__file__),
-        "@ARGS@": " ".join(_argument(word) for word in _arguments(host)),
-        "@RW_PATHS@": " ".join(_quoted(path) for path in rights.writable),
+        "@PYTHON@": unit_syntax.argument(sys.executable),
+        "@TICK@": unit_syntax.argument(tick.__file__),
+        "@ARGS@": " ".join(unit_syntax.argument(word) for word in _arguments(host)),
+        "@RW_PATHS@": " ".join(unit_syntax.path_entry(path) for path in rights.writable),
         "@NETWORK@": "\n".join(_network_lines(rights.hosts)),
         "@RIGHTS@": "\n".join(_rights_lines(rights)),
     }
@@ -102,17 +102,12 @@ def _is_elsewhere(host: str) -> bool:
 def _rights_lines(rights: Rights) -> Iterator[str]:
     """Yield groups and capabilities with their reasons."""
     for name, reason in sorted(rights.groups.items()):
-        yield f"# {name}: {_comment(reason)}"
+        yield f"# {name}: {unit_syntax.comment(reason)}"
     if rights.groups:
         yield f"SupplementaryGroups={' '.join(sorted(rights.groups))}"
     for name, reason in sorted(rights.capabilities.items()):
-        yield f"# {name}: {_comment(reason)}"
+        yield f"# {name}: {unit_syntax.comment(reason)}"
     yield f"CapabilityBoundingSet={' '.join(sorted(rights.capabilities))}"
-
-
-def _comment(text: str) -> str:
-    """Return text that stays on its line, and does not continue on the next."""
-    return "".join(c if c.isprintable() else "?" for c in text).rstrip("\\")
 
 
 def outdated(host: Host, folder: Path | None = None) -> list[str]:
@@ -163,28 +158,3 @@ def cron_line(host: Host) -> str:
     """Return the command for a crontab."""
     words = [sys.executable, "-I", "-S", tick.__file__, *_arguments(host)]
     return shlex.join(words).replace("%", "\\%")
-
-
-def _argument(path: str | os.PathLike[str]) -> str:
-    """Return a word of a unit's command line (systemd.service(5), "Command lines").
-
-    Raises InvalidFileError.
-    """
-    return _quoted(path).replace("$", "$$")
-
-
-def _quoted(path: str | os.PathLike[str]) -> str:
-    r"""Return a word of a unit's list of paths.
-
-    Another user may have chosen the path, where a ledger is linked from his folder. systemd ends
-    a line at `\r` as well as at `\n`, and reads no escapes in a list of paths. Raises
-    InvalidFileError.
-    """
-    text = os.fspath(path)
-    if not text.isprintable():
-        raise InvalidFileError(
-            f"{text} cannot stand in a unit of systemd; the units were not written",
-            hint="use a path without control characters",
-        )
-    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return f'"{text}"' if any(c in text for c in " '\"\\;") else text

@@ -95,7 +95,7 @@ def parse(name: str, content: bytes) -> Ledger:
 @lru_cache(maxsize=2)
 def parse_source(name: str, content: bytes) -> Source:
     """Return the ledger and the places of its blocks. Raises InvalidFileError."""
-    return _read_written(name, content) or _read_any(name, content)
+    return parse_written_lines(name, content) or parse_any_yaml(name, content)
 
 
 def render(ledger: Ledger) -> bytes:
@@ -136,7 +136,7 @@ def fields_of(block: Block) -> dict[str, str]:
     return fields
 
 
-def _read_any(name: str, content: bytes) -> Source:
+def parse_any_yaml(name: str, content: bytes) -> Source:
     """Read a ledger of any form."""
     document = Document(name, content)
     text = content.decode("utf-8-sig")
@@ -301,7 +301,7 @@ _OTHER_BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]|^(?:---|\\.\\.\\.
 _ESCAPED: Final = r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))'
 
 
-def _read_written(name: str, content: bytes) -> Source | None:
+def parse_written_lines(name: str, content: bytes) -> Source | None:
     """Read a ledger with lines in the form that exitpol writes; None if it must be read as YAML.
 
     Those lines are removed and the rest is read as YAML. This is equal to reading all of it as

@@ -15,7 +15,7 @@ import yaml
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 
 # The C parser is in every wheel and in Debian; the one in Python understands the same.
-_Loader: Any = getattr(yaml, "CLoader", yaml.Loader)
+LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 
 MAX_DEPTH: Final = 8
 
@@ -70,7 +70,7 @@ class Document:
         self.source: Final = source
         self.root: Node | None = None
         try:
-            self._next = _Loader(content.decode("utf-8-sig")).get_event
+            self._next = LOADER(content.decode("utf-8-sig")).get_event
             self._read()
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1

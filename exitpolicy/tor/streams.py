@@ -7,17 +7,14 @@ control port neither lists nor closes those of an exit. The kernel does both.
 import os
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from exitpolicy.core.addresses import BITS, Family, read_endpoint
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.addresses import Family, read_endpoint
+from exitpolicy.core.destination import Destination, DestinationSet
 from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.tor import process
-
-if TYPE_CHECKING:
-    from exitpolicy.core.ports import Ports
 
 _SECONDS: Final = 30.0
 """How long ss is waited for; 50,000 connections take it a fraction of one."""
@@ -73,7 +70,35 @@ def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> li
     except OSError as error:
         raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from None
     states = [word for state in _STATES for word in ("state", state)]
-    return _chosen(_ss(["-Htne", *states]), owned, _Within(destinations))
+    return connections_in(_ss(["-Htne", *states]), owned, DestinationSet(destinations))
+
+
+def connections_in(
+    output: str, owned: Mapping[str, int], destinations: DestinationSet
+) -> list[Stream]:
+    """Return the connections to the destinations that Tor has made, from the output of `ss -Htne`.
+
+    `owned` has the process of each inode of a Tor's sockets.
+    """
+    listening: set[tuple[int, str]] = set()
+    found: list[tuple[int, str, str]] = []
+    for line in output.splitlines():
+        # State, two queues, both ends, then `ino:N` among others.
+        pid = owned.get(line.partition(" ino:")[2].partition(" ")[0])
+        if pid is None:
+            continue
+        words = line.split(maxsplit=5)
+        if words[0] == _LISTENING:
+            listening.add((pid, words[3].rpartition(":")[2]))
+        else:
+            found.append((pid, words[3], words[4]))
+    return [
+        Stream(local, peer)
+        for pid, local, peer in found
+        if (pid, local.rpartition(":")[2]) not in listening
+        and (there := read_endpoint(peer)) is not None
+        and there in destinations
+    ]
 
 
 def apart_from(streams: Iterable[Stream], relays: Collection[Address]) -> list[Stream]:
@@ -96,51 +121,6 @@ def cut(streams: Sequence[Stream]) -> None:
             for stream in streams[start : start + _BATCH]
         )
         _ss(["-HtnK", "-F", "-"], wanted)
-
-
-def _chosen(output: str, owned: dict[str, int], within: "_Within") -> list[Stream]:
-    """Return what of the output of `ss -Htne` is a connection that Tor has made to there."""
-    listening: set[tuple[int, str]] = set()
-    found: list[tuple[int, str, str]] = []
-    for line in output.splitlines():
-        # State, two queues, both ends, then `ino:N` among others.
-        pid = owned.get(line.partition(" ino:")[2].partition(" ")[0])
-        if pid is None:
-            continue
-        words = line.split(maxsplit=5)
-        if words[0] == _LISTENING:
-            listening.add((pid, words[3].rpartition(":")[2]))
-        else:
-            found.append((pid, words[3], words[4]))
-    return [
-        Stream(local, peer)
-        for pid, local, peer in found
-        if (pid, local.rpartition(":")[2]) not in listening
-        and (there := read_endpoint(peer)) is not None
-        and there in within
-    ]
-
-
-class _Within:
-    """Whether any of the destinations holds an address: a step for each prefix length of theirs."""
-
-    def __init__(self, destinations: Iterable[Destination]) -> None:
-        self._ports: dict[tuple[Family, int], dict[int, list[Ports]]] = {}
-        for destination in destinations:
-            for network, length in destination.prefixes():
-                shift = BITS[destination.family] - length
-                networks = self._ports.setdefault((destination.family, shift), {})
-                networks.setdefault(network >> shift, []).append(destination.ports)
-
-    def __contains__(self, address: Address) -> bool:
-        family, number, port = address
-        return any(
-            low <= port <= high
-            for (other, shift), networks in self._ports.items()
-            if other == family
-            for ports in networks.get(number >> shift, ())
-            for low, high in ports
-        )
 
 
 def _ss(arguments: Sequence[str], text: str = "") -> str:
