@@ -118,10 +118,12 @@ def test_nothing_is_reloaded_without_a_change(make_host: HostMaker) -> None:
 
 
 def test_blocking_again_keeps_the_later_end(make_host: HostMaker) -> None:
-    """The same destination twice is one block, with the later of both ends."""
+    """The same destination twice is one block, with the later of both ends, and that is said."""
     host = make_host()
-    host.run("block", "203.0.113.7", "--until", "30d", "--reference", "A")
-    host.run("block", "203.0.113.7", "--until", "1d", "--reference", "B")
+    first = host.run("block", "203.0.113.7", "--until", "30d", "--reference", "A")
+    assert "later end" not in first.err
+    again = host.run("block", "203.0.113.7", "--until", "1d", "--reference", "B")
+    assert "203.0.113.7 keeps its later end; to change it: exitpol renew" in again.err
     (block,) = host.run("list", "--json").json["blocks"]
     end = datetime.fromisoformat(block["until"])
     assert end > datetime.now(UTC) + timedelta(days=29)

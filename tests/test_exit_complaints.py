@@ -119,6 +119,8 @@ def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
     assert (printed.code, printed.err) == (0, "")
     own = tmp_path / "it" / "greeting.txt"
     own.parent.mkdir()
+    own.write_text("")  # as the shell leaves it in `exitpol reply --template greeting > FILE`
+    assert blocked.run("reply", "--template", "greeting", "--lang", "it").out == printed.out
     own.write_text(printed.out)
     assert blocked.run("reply", str(MAIL)).out == answer
     own.write_text(printed.out.replace("Buongiorno", "Gentili colleghi"))

@@ -71,7 +71,11 @@ def block(
         reference=checked_text("reference", reference),
         options=options,
     )
-    return say_blocked(host, changed, options, as_json=as_json, cut=cut)
+    code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
+    later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
+    for kept in later[:_MANY]:
+        note(f"{kept.destination} keeps its later end; to change it: exitpol renew")
+    return code
 
 
 def renew(

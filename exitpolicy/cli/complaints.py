@@ -195,7 +195,8 @@ def _ask(read: "Complaint") -> list[Destination]:
             hint=f"name it: --block '{read.candidates[0].destination}'",
         )
     count = len(read.candidates)
-    answer = typer.prompt(f"Block which? (1-{count}, several with commas; none)", err=True)
+    choices = "1 or none" if count == 1 else f"1-{count}, several with commas; none"
+    answer = typer.prompt(f"Block which? ({choices})", err=True)
     words = [word for word in str(answer).replace(",", " ").split() if word != "none"]
     if not all(word.isascii() and word.isdigit() and 1 <= int(word) <= count for word in words):
         raise UsageError(f"{answer!r} is none of the numbers", hint=f"type 1 to {count}, or none")

@@ -95,7 +95,9 @@ def tick(host: Host) -> Iterator[Finding]:
             check,
             f"it ran {remaining_text(now, ran)} ago, at {utc_text(ran)}, not every minute",
             why="no block is lifted and no drift is noticed while it does not run",
-            fix=f"exitpol doctor; {journal}" if timer_units.booted() else "exitpol doctor",
+            fix=f"systemctl status {timer_units.UNITS[1]}; {journal}"
+            if timer_units.booted()
+            else "exitpol doctor",
             cause="tick_late",
         )
     elif not last.settled:

@@ -171,8 +171,15 @@ def answer(host: Host, about: Subject, choices: Choices) -> Answer:
 
 
 def template_text(name: Kind | Paragraph, language: Language) -> str:
-    """Return the source of a letter or paragraph as it is in use. Raises InvalidFileError."""
-    return (letters.shipped(language) | reply_templates.read(language))[name].text
+    """Return the source of a letter or paragraph as it is in use. Raises InvalidFileError.
+
+    An empty file of the operator is ignored: with `--template NAME > FILE`, the shell empties FILE
+    before exitpol reads it.
+    """
+    own = reply_templates.read(language).get(name)
+    return (
+        own.text if own is not None and own.text.strip() else letters.shipped(language)[name].text
+    )
 
 
 def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = None) -> ReplyFacts:
