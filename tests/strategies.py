@@ -1,6 +1,5 @@
 """What hypothesis draws: destinations, rules, blocks, in shapes where mistakes hide."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
@@ -83,8 +82,7 @@ def blocks(draw: st.DrawFn) -> Block:
 @st.composite
 def full_blocks(draw: st.DrawFn) -> Block:
     """Any block that a ledger of version 2 can hold."""
-    return replace(
-        draw(blocks()),
+    return draw(blocks())._replace(
         relays=draw(_names),
         source=draw(words),
         name=draw(words),

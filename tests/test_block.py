@@ -1,6 +1,5 @@
 """`block`: when a block is in force, and what block, renew and lift make of a set of blocks."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,7 +45,7 @@ def test_a_block_is_in_force_from_its_start_until_before_its_end(b: Block, now: 
 @given(blocks(), moments, moments)
 def test_a_block_that_was_lifted_never_comes_back(b: Block, ended: datetime, now: datetime) -> None:
     """Ended before its time it is over at every time; ended after it, the clock decides."""
-    again = replace(b, ended=ended)
+    again = b._replace(ended=ended)
     assert again.was_lifted == (b.until is None or ended < b.until)
     assert again.in_force(now) == (not again.was_lifted and b.in_force(now))
     assert again.has_ended(now) == (again.was_lifted or b.has_ended(now))
@@ -54,7 +53,7 @@ def test_a_block_that_was_lifted_never_comes_back(b: Block, ended: datetime, now
 
 def test_a_lifted_block_changes_nothing_any_more() -> None:
     """What was lifted is no moment at which anything begins or ends."""
-    ledger = Blocks.of([replace(block(since=NOW + DAY, until=NOW + 2 * DAY), ended=NOW)])
+    ledger = Blocks.of([block(since=NOW + DAY, until=NOW + 2 * DAY)._replace(ended=NOW)])
     assert ledger.next_change(NOW) is None
     assert not ledger.in_force(NOW + DAY)
     assert list(ledger.ended(NOW)) == list(ledger)
@@ -216,8 +215,8 @@ def test_an_ended_block_is_neither_renewed_nor_found_by_its_reference() -> None:
 
 def test_merged_blocks_keep_both_promises() -> None:
     """Relays add up, none of the references is lost, and the operator's block is no list's."""
-    first = replace(block(reference="A#1"), relays=("a",), source="list", name="x.example")
-    second = replace(block(reference="B#2"), relays=("b", "a"), references=("C#3",))
+    first = block(reference="A#1")._replace(relays=("a",), source="list", name="x.example")
+    second = block(reference="B#2")._replace(relays=("b", "a"), references=("C#3",))
     merged = Blocks.of([first]).blocked([second]).get(ONE)
     assert (merged.relays, merged.source, merged.name) == (("a", "b"), "", "x.example")
     assert (merged.reference, merged.references) == ("B#2", ("A#1", "C#3"))

@@ -1,7 +1,6 @@
 """`fitting`: which blocks of a ledger that is too large are installed."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from exitpolicy.core.block import Block
@@ -61,7 +60,7 @@ def test_blocks_that_together_become_few_rules_fit() -> None:
 def test_forced_and_installed_blocks_come_first() -> None:
     """What is installed keeps its place before what a hand edit adds above it."""
     installed = Block(parse_destination("203.0.113.7"), NOW, None)
-    forced = replace(installed, destination=parse_destination("203.0.113.99"), forced=True)
+    forced = installed._replace(destination=parse_destination("203.0.113.99"), forced=True)
     found = fit([installed], [*scattered(1500), forced], base=(), baseline=(), on=exit_relay())
     assert not {installed.destination, forced.destination} & found.held.keys()
 

@@ -61,7 +61,7 @@ def with_block(destination: Destination, **changes: object) -> Callable[[Ledger]
 
     def alter(ledger: Ledger) -> Ledger:
         found = dict(ledger.blocks.by_destination)
-        found[destination] = replace(found[destination], **changes)  # type: ignore[arg-type]
+        found[destination] = found[destination]._replace(**changes)  # type: ignore[arg-type]
         return replace(ledger, blocks=Blocks(found))
 
     return alter
@@ -225,7 +225,7 @@ def test_any_change_of_any_ledger_is_what_was_meant(
     kept = [b for b in before if data.draw(st.booleans())]
     after = Ledger(
         Blocks.of(
-            [*(replace(b, reason=data.draw(st.just(b.reason) | st.text("x"))) for b in kept), *more]
+            [*(b._replace(reason=data.draw(st.just(b.reason) | st.text("x"))) for b in kept), *more]
         ),
         data.draw(st.sampled_from([None, "web"])),
     )

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -160,7 +159,7 @@ def test_exactly_the_private_networks_do_not_count(network: str) -> None:
     rule = policy(f"reject {network}:*")[0]
     assert port_summary([rule], rule.family).rejected(80) == 0
     if (rule.family, rule.prefix) != (6, 127):
-        half = replace(rule, prefix=rule.prefix + 1)
+        half = rule._replace(prefix=rule.prefix + 1)
         bits = 32 if rule.family == 4 else 64
         assert port_summary([half], rule.family).rejected(80) == 2 ** (bits - half.prefix)
 
@@ -241,7 +240,7 @@ def test_counts_are_those_of_each_port_alone(rules: list[Rule]) -> None:
                 if rule.accept and rule.prefix == 0:
                     accepted = count <= REJECTED_LIMIT[family]
                     break
-                whole = str(replace(rule, low=1, high=65535).destination)
+                whole = str(rule._replace(low=1, high=65535).destination)
                 if not rule.accept and whole not in private:
                     size = rule.last - rule.network + 1
                     count += size if family == 4 else size >> 64

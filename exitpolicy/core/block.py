@@ -4,10 +4,10 @@ A block is in force while since <= now < until. This module alone decides that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
@@ -34,8 +34,8 @@ class State(StrEnum):
     """Lifted or expired: removed from the fragment, not yet read by Tor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+# A named tuple is made faster than a dataclass, and there are many of them.
+class Block(NamedTuple):
     """A promise: connections to `destination` are rejected from `since` until `until`."""
 
     destination: Destination
@@ -140,7 +140,7 @@ class Blocks:
         blocks = dict(self.by_destination)
         for destination in destinations:
             block = self.current(destination, now)
-            blocks[destination] = _lasting(replace(block, until=until, ended=None))
+            blocks[destination] = _lasting(block._replace(until=until, ended=None))
         return Blocks(blocks)
 
     def lifted(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":
@@ -152,7 +152,7 @@ class Blocks:
             if block.until is not None:
                 # Later, the record would say that it expired, which a wrong clock does too.
                 ended = min(ended, block.until - timedelta(seconds=1))
-            blocks[destination] = replace(block, ended=ended)
+            blocks[destination] = block._replace(ended=ended)
         return Blocks(blocks)
 
     def expired(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":
@@ -163,7 +163,7 @@ class Blocks:
             ended = now.replace(microsecond=0)
             if block.until is not None:
                 ended = max(ended, block.until)
-            blocks[destination] = replace(block, ended=ended)
+            blocks[destination] = block._replace(ended=ended)
         return Blocks(blocks)
 
     def resumable(self, now: datetime) -> "Blocks":
@@ -172,7 +172,7 @@ class Blocks:
 
     def resumed(self, now: datetime) -> "Blocks":
         """Let blocks that a wrong clock ended go on."""
-        blocks = {block.destination: replace(block, ended=None) for block in self.resumable(now)}
+        blocks = {block.destination: block._replace(ended=None) for block in self.resumable(now)}
         return Blocks({**self.by_destination, **blocks})
 
     def without(self, destinations: Iterable[Destination]) -> "Blocks":
@@ -248,8 +248,7 @@ def _merged(old: Block, new: Block) -> Block:
     every_relay = not old.relays or not new.relays
     reference = new.reference or old.reference
     references = dict.fromkeys((old.reference, *old.references, *new.references))
-    return replace(
-        new,
+    return new._replace(
         since=min(old.since, new.since),
         until=later.until,
         reason=new.reason or old.reason,

@@ -218,7 +218,7 @@ def _understood(entries: Iterable[Entry]) -> list[Rule]:
 
 def _item_text(rule: Rule) -> str:
     """Return a rule's text, the same for both halves of a `*` rule."""
-    return str(replace(rule, family=4)) if rule.prefix == 0 else str(rule)
+    return str(rule._replace(family=4)) if rule.prefix == 0 else str(rule)
 
 
 def _used(rules: Sequence[Rule], start: int) -> list[bool]:
