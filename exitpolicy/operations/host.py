@@ -1,7 +1,7 @@
 """The host that an operation works on: its files, its relays, its clock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.tor import discovery
+from exitpolicy.tor.readings import Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Host:
     """For the history: the login name, or `timer`."""
     clock: Callable[[], datetime]
     """Returns the current time, in UTC."""
+    readings: Readings = field(default_factory=dict, compare=False, repr=False)
+    """What Tor read in the relays' files since the command began."""
 
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":

@@ -271,10 +271,10 @@ class _Planner:
 
         def one(relay: Relay) -> tuple[View, CandidateError | None]:
             try:
-                return inspect.inspect_relay(relay, candidate), None
+                return inspect.inspect_relay(relay, candidate, self.host.readings), None
             except CandidateError as error:
                 present = inspect.Candidate(self.path, former or "", _rules_of(former))
-                return inspect.inspect_relay(relay, present), error
+                return inspect.inspect_relay(relay, present, self.host.readings), error
 
         found = in_parallel(one, self.relays)
         errors = [error for _, error in found if error is not None]

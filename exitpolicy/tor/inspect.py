@@ -1,10 +1,11 @@
 """Inspect one relay: what it runs, what it enforces, and what its files say."""
 
+import contextlib
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from exitpolicy.tor.control import Control, NotAnsweredError, connect
 from exitpolicy.tor.invocation import Invocation
 from exitpolicy.tor.loaded import Difference, Loaded
 from exitpolicy.tor.peer import Peer
+from exitpolicy.tor.readings import Reading, Readings
 from exitpolicy.tor.running import info, running_of
 from exitpolicy.tor.verify import OptionLine
 
@@ -58,18 +60,21 @@ class _Files:
     """The file that includes the fragment."""
     own: tuple[OptionLine, ...]
     """Without what equals the defaults-torrc."""
-    options: dict[str, Sequence[str]]
+    options: Mapping[str, Sequence[str]]
     """The exit options and Sandbox, with those of the defaults-torrc."""
+    fingerprint: str
+    """See View."""
     sources: dict[str, str]
     """The files and folders that were read, with their fingerprints from before."""
     configured: Configured
     """The exit options, and what of them is exitpol's."""
 
 
-def inspect_relay(relay: Relay, candidate: Candidate) -> View:
+def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = None) -> View:
     """Inspect a relay, and let its own Tor program read its files with a candidate.
 
-    Nothing is changed. A problem of the relay is part of the result; only a problem of the
+    Nothing is changed. Files of which `known` has a reading are not read by Tor again; a new
+    reading is added to it. A problem of the relay is part of the result; only a problem of the
     candidate raises CandidateError.
     """
     running: Running | None = None
@@ -86,7 +91,7 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
     except NotAnsweredError as error:
         unreachable = TorUnreachableError(f"Tor ({relay.name}) does not answer: {error}")
     try:
-        files = _read(relay, running, peer, candidate)
+        files = _read(relay, running, peer, candidate, {} if known is None else known)
         found = [] if loaded is None else _differences(loaded, files)
         return View(
             relay.name,
@@ -100,7 +105,7 @@ def inspect_relay(relay: Relay, candidate: Candidate) -> View:
             ),
             foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
             defaults_policy=_defaults_policy(files, candidate.fragment),
-            fingerprint=_fingerprint(files, candidate),
+            fingerprint=files.fingerprint,
             sources=files.sources,
         )
     except CandidateError:
@@ -161,7 +166,13 @@ def _loaded(control: Control, relay: Relay) -> Loaded:
     return Loaded(since_start.started, since_start.includes, since_start.lines, asked)
 
 
-def _read(relay: Relay, running: Running | None, peer: Peer | None, candidate: Candidate) -> _Files:
+def _read(
+    relay: Relay,
+    running: Running | None,
+    peer: Peer | None,
+    candidate: Candidate,
+    known: Readings,
+) -> _Files:
     """Let Tor read a relay's files. Raises TorRefusesError, InvalidFileError, CandidateError."""
     pid = 0 if peer is None else peer.pid
     invocation = invocations.of_relay(relay, peer)
@@ -173,18 +184,36 @@ def _read(relay: Relay, running: Running | None, peer: Peer | None, candidate: C
         )
     sources = _sources(invocation, torrc, candidate.fragment)
     _check_visible(pid, invocation, torrc, candidate)
-    text = torrc_file.redirected(torrc, candidate.fragment, candidate.content, invocation.folder)
-    _verify(torrc, invocation, text, candidate)
-    own = verify.dump(invocation, text)
-    names = {*OPTION_NAMES, "Sandbox"}
-    options = dict(verify.with_defaults(invocation, own, names))
+    fingerprint = _fingerprint(torrc, invocation, candidate)
+    key = _key(torrc, invocation, candidate, fingerprint)
+    reading = known.get(key)
+    if reading is None:
+        text = torrc_file.redirected(
+            torrc, candidate.fragment, candidate.content, invocation.folder
+        )
+        _verify(torrc, invocation, text, candidate)
+        own = verify.dump(invocation, text)
+        names = {*OPTION_NAMES, "Sandbox"}
+        reading = Reading(tuple(own), verify.with_defaults(invocation, own, names))
+        # A file that was changed in between may have been read before or after the change.
+        if _key(torrc, invocation, candidate, _fingerprint(torrc, invocation, candidate)) == key:
+            known[key] = reading
     configured = Configured(
-        ExitOptions.read(options),
+        ExitOptions.read(reading.options),
         candidate.rules,
         len(torrc_file.include_places(torrc, candidate.fragment, invocation.folder)),
         tuple(other_fragments(torrc, candidate.fragment, invocation.folder)),
     )
-    return _Files(invocation, torrc, place.file, tuple(own), options, sources, configured)
+    return _Files(
+        invocation,
+        torrc,
+        place.file,
+        reading.own,
+        reading.options,
+        fingerprint,
+        sources,
+        configured,
+    )
 
 
 def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
@@ -210,6 +239,14 @@ def other_fragments(torrc: Path, own: Path, folder: Path) -> Iterator[tuple[Entr
             text = torrc_file.read_text(path)
             if fragment.is_fragment(text):
                 yield fragment.rules_of(text)
+
+
+def _key(torrc: Path, invocation: Invocation, candidate: Candidate, fingerprint: str) -> str:
+    """Return a text that changes with all that a reading depends on. Raises InvalidFileError."""
+    content = candidate.content
+    rules = content if isinstance(content, str) else torrc_file.read_text(content)
+    about = repr((str(torrc), str(candidate.fragment), rules, invocation, fingerprint))
+    return hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Candidate) -> None:
@@ -334,15 +371,19 @@ def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:
     return tuple(f"ExitPolicy {value}" for value in lines or () if not own)
 
 
-def _fingerprint(files: _Files, candidate: Candidate) -> str:
+def _fingerprint(torrc: Path, invocation: Invocation, candidate: Candidate) -> str:
     """Return a text that changes with every file that a reload reads, its owner and its mode.
 
     The fragment is left out: another rule in it does not make a fatal torrc harmless.
     """
     digest = hashlib.sha256()
-    included = [path for _, path in torrc_file.includes(files.torrc, files.invocation.folder)]
-    others = [path for path in included if path != candidate.fragment and path.is_file()]
-    for path in (files.torrc, verify.defaults_path(files.invocation), *others):
+    defaults = verify.defaults_path(invocation)
+    others: list[Path] = []
+    for root in (torrc, defaults):
+        with contextlib.suppress(InvalidFileError):
+            others += [path for _, path in torrc_file.includes(root, invocation.folder)]
+    others = [path for path in others if path != candidate.fragment and path.is_file()]
+    for path in (torrc, defaults, *others):
         try:
             found = path.stat()
             data = torrc_file.read_text(path).encode("utf-8", "surrogateescape")
