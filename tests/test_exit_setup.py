@@ -220,3 +220,17 @@ def test_someone_who_may_not_gets_a_sentence_and_no_traceback(make_host: HostMak
         os._exit(0 if done.code in (5, 6, 8) and "root" in done.err else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert host.snapshot() == before
+
+
+def test_init_makes_the_folder_of_the_fragments(make_host: HostMaker) -> None:
+    """A config that names one fragment for each relay needs nothing else beforehand."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False)
+    text = host.config.read_text().replace("fragment: exitpol.conf", "fragments: deep/frag")
+    host.config.write_text(text)
+    done = host.run("init")
+    assert done.code == 0, done
+    folder = host.folder / "deep" / "frag"
+    assert sorted(path.name for path in folder.iterdir()) == ["default.conf", "second.conf"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert all(tor.rejects("203.0.113.7") for tor in host.relays)

@@ -116,6 +116,7 @@ def _create(host: Host, paths: Sequence[Path]) -> None:
             ledger_file.save(path, Ledger(Blocks.of()))
         elif path in fragments:
             # Before any torrc includes it: a missing file ends Tor.
+            files.make_folder(path.parent)
             fragment.stage(path, fragment.render(()))
             files.commit(path)
         else:
