@@ -129,6 +129,26 @@ def test_what_only_root_can_read_is_refused(
     assert seen(known, staged=staged).broken is None
 
 
+def test_defaults_that_only_root_can_read_are_refused(tmp_path: Path) -> None:
+    """Tor would go on without them at a reload, and lose the options that stand there."""
+    tor = UserTor.alone(tmp_path / "tor", ["ExitRelay 1", f"User {USER}"], "default")
+    tor.defaults = tmp_path / "tor" / "defaults"
+    tor.prepare()
+    tor.defaults.write_text("ContactInfo defaults@example.org\n")
+    tor.start()
+    try:
+        host = ExitHost(tmp_path, [tor])
+        assert host.run("init").code == 0
+        tor.defaults.chmod(0o600)
+        done = host.run("block", "203.0.113.7", "--until", "1d")
+        assert (done.code, str(tor.defaults) in done.err) == (5, True), done
+        assert "lose the options" in done.err
+        tor.defaults.chmod(0o644)
+        assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    finally:
+        tor.stop()
+
+
 def test_reload_of_what_only_root_can_read_ends_tor(relay: tuple[UserTor, Relay]) -> None:
     """This is what is prevented: verification as root would have accepted it."""
     tor, known = relay

@@ -252,12 +252,14 @@ def _key(torrc: Path, invocation: Invocation, candidate: Candidate, fingerprint:
 def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Candidate) -> None:
     """Refuse files that Tor's user cannot read, or that Tor's service hides.
 
-    Root reads them all. Tor exits at a reload that finds one it cannot read. Raises
-    TorRefusesError.
+    Root reads them all. At a reload that finds one it cannot read, Tor exits, or goes on without
+    the options of its defaults-torrc. Raises TorRefusesError.
     """
-    included = [path for _, path in torrc_file.includes(torrc, invocation.folder)]
+    defaults = verify.defaults_path(invocation)
+    files = [torrc, *([defaults] if os.path.isfile(defaults) else [])]  # noqa: PTH113 - as below
+    included = [path for file in files for _, path in torrc_file.includes(file, invocation.folder)]
     ours = candidate.content if isinstance(candidate.content, Path) else None
-    paths = [torrc, *(path for path in included if path != candidate.fragment)]
+    paths = [*files, *(path for path in included if path != candidate.fragment)]
     existing = [path for path in paths if os.path.exists(path)]  # noqa: PTH110 - never raises
     folder = candidate.fragment.parent
     if pid and (hidden := mounts.hidden(pid, [*existing, candidate.fragment])):
@@ -268,8 +270,9 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
     unreadable = verify.unreadable(invocation.user, names)
     if unreadable:
         path = Path(unreadable[0])
+        harm = "lose the options in it" if path == defaults else "exit"
         raise TorRefusesError(
-            f"Tor's user {users.name_of(invocation.user.uid)} cannot read {path}; Tor would exit"
+            f"Tor's user {users.name_of(invocation.user.uid)} cannot read {path}; Tor would {harm}"
             " at a reload",
             hint=_how_to_open(path),
         )
