@@ -203,3 +203,17 @@ def test_a_tick_sees_that_tor_was_started_anew(make_host: HostMaker) -> None:
     host.tor.start()
     host.tick()
     assert host.state.read_text() != before
+
+
+def test_list_shows_what_a_relay_enforces_after_its_end(make_host: HostMaker) -> None:
+    """A lifted block is `lifting` in the list until every relay has read its removal."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    good = host.relays[1].torrc.read_text()
+    host.relays[1].add("Nonsense 1")
+    assert host.run("lift", "203.0.113.7").code == 5
+    assert [b["state"] for b in host.run("list", "--json").json["blocks"]] == ["lifting"]
+    assert "lifting" in host.run("list").out
+    host.relays[1].torrc.write_text(good)
+    assert host.tick().code == 0
+    assert host.run("list", "--json").json["blocks"] == []

@@ -43,7 +43,8 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
     """Return the blocks of the ledger with the state of the last observation.
 
     Does not ask Tor; only tests whether its control port answers. `expiring` selects the blocks
-    that end within that time, `everything` adds those that are not in force.
+    that end within that time, `everything` adds those that are not in force. A removed block that a
+    Tor still enforces is always listed.
     """
     from exitpolicy.tor.sockets import answers  # noqa: PLC0415 - `history` does not need it
 
@@ -62,6 +63,8 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
         if time.enforces(block):
             last = known.get(text, State.PENDING) if reachable else State.UNKNOWN
             listed.append(Listed(block, text, State(last)))
+        elif known.get(text) == State.LIFTING:
+            listed.append(Listed(block, text, State.LIFTING))
         elif everything:
             ended = block.has_ended(time.now)
             listed.append(Listed(block, text, "ended" if ended else "scheduled"))
