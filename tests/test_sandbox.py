@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 import textwrap
@@ -37,11 +38,14 @@ def test_the_child_reads_as_the_parent_would() -> None:
         assert sandbox.read_complaint(data, own=OWN, protected=[]) == read_complaint(data, own=OWN)
 
 
-def confined(code: str, *, memory: int = 1 << 30, seconds: int = 5) -> tuple[int, str]:
+def confined(
+    code: str, *, memory: int = 1 << 30, seconds: int = 5, isolated: Path | None = None
+) -> tuple[int, str]:
     """Run code in a confined process; return its exit code and what it wrote."""
+    isolate = f"sandbox.isolate({str(isolated)!r})\n" if isolated else ""
     program = (
         "import ctypes, os, resource, socket, sys\n"
-        "from exitpolicy.operations import sandbox\n"
+        f"from exitpolicy.operations import sandbox\n{isolate}"
         f"sandbox.confine(memory={memory}, seconds={seconds})\n" + textwrap.dedent(code)
     )
     done = subprocess.run(
@@ -84,6 +88,41 @@ def test_the_child_cannot_read_a_file_of_root(tmp_path: Path) -> None:
     assert "PermissionError" in output
     assert Path("/etc/shadow").exists()
     assert "PermissionError" in confined("open('/etc/shadow')")[1]
+
+
+@needs_root
+def test_the_child_reaches_neither_network_nor_files(tmp_path: Path) -> None:
+    """A listener of this host, by TCP or by a path, is out of reach; no file is to be seen."""
+    tmp_path.chmod(0o755)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    path = str(tmp_path / "socket")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+        local.bind(path)
+        local.listen()
+        Path(path).chmod(0o777)
+        port = server.getsockname()[1]
+        code, output = confined(
+            f"""
+            for family, place in (
+                (socket.AF_INET, ("127.0.0.1", {port})), (socket.AF_UNIX, {path!r})
+            ):
+                try:
+                    socket.socket(family).connect(place)
+                    print("connected")
+                except OSError:
+                    print("refused")
+            print(os.listdir("/"), os.getcwd())
+            """,
+            isolated=empty,
+        )
+    assert (code, output) == (0, "refused\nrefused\n[] /\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has prctl")
+def test_no_other_process_of_its_user_can_trace_the_child() -> None:
+    """Its memory holds the complaint; PR_GET_DUMPABLE is 0."""
+    assert confined("print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))") == (0, "0\n")
 
 
 def test_the_child_can_neither_write_nor_start_programs(tmp_path: Path) -> None:

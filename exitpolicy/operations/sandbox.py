@@ -1,8 +1,8 @@
 """Read complaints in a child process without privileges.
 
-A complaint is hostile input. The child loads the program, gives up all privileges, accepts limits
-of memory, time and files, and only then looks at the complaint. Its answer is JSON, which is
-validated strictly (`exitpolicy.complaint.wire`).
+A complaint is hostile input. The child loads the whole program, gives up the network, the file
+system and all privileges, accepts limits of memory, time and files, and only then reads the
+complaint. Its answer is JSON, which is validated strictly (`exitpolicy.complaint.wire`).
 """
 
 import contextlib
@@ -40,7 +40,10 @@ PROGRAM: Final = (
     " from exitpolicy.operations import sandbox; sandbox.serve()"
 )
 """What the child runs; its argument is the folder of the package."""
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
+_CLONE_NEWIPC: Final = 0x08000000
+_CLONE_NEWNET: Final = 0x40000000
 _LAZY_MODULES: Final = (
     *("charset_normalizer", "csv", "email.header", "email.headerregistry", "email.utils"),
     *("ipaddress", "quopri", "zipfile"),
@@ -64,14 +67,15 @@ def read_complaint(
     Raises InvalidFileError if the child fails or exceeds a limit.
     """
     seconds = BASE_SECONDS + 2 * (len(data) >> 20)
-    request = {
+    request: dict[str, object] = {
         "own": [str(destination) for destination in own],
         "protected": [str(destination) for destination in protected],
         "seconds": seconds,
         "memory": BASE_MEMORY + 4 * len(data),
     }
     try:
-        with tempfile.TemporaryFile() as stdin:
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryDirectory() as empty:
+            request["root"] = empty
             stdin.write(json.dumps(request).encode("ascii") + b"\n" + data)
             stdin.seek(0)
             answer, code = _run(stdin.fileno(), 2 * seconds)
@@ -127,10 +131,10 @@ def serve() -> None:
     from exitpolicy.complaint.language.vocabulary import vocabularies  # noqa: PLC0415
 
     vocabularies()
-    if not all(_is_open_to_all(Path(folder)) for folder in sys.path):
-        _load_all()
+    _load_all()
     with os.fdopen(os.dup(0), "rb") as stdin:
         request = json.loads(stdin.readline())
+        isolate(request["root"])
         try:
             confine(memory=request["memory"], seconds=request["seconds"])
         except OSError:
@@ -148,22 +152,29 @@ def serve() -> None:
     sys.stdout.flush()
 
 
-def _is_open_to_all(folder: Path) -> bool:
-    """Tell whether every user can reach a folder, or whether it does not exist."""
-    try:
-        return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-
-
 def _load_all() -> None:
-    """Load what reading may import later: the user nobody cannot read a program in /root."""
+    """Load what reading may import later: the program's files cannot be opened then."""
     charsets = [f"encodings.{found.name}" for found in pkgutil.iter_modules(encodings.__path__)]
     for name in (*_LAZY_MODULES, *charsets):
         with contextlib.suppress(ImportError):  # charsets of other systems
             importlib.import_module(name)
+
+
+def isolate(root: str) -> None:
+    """Leave the network, and see nothing but the folder `root`, as far as the system allows that.
+
+    Only root can do this, and a container may forbid it to root: the other limits still hold.
+    """
+    if os.geteuid() != 0:
+        return
+    if sys.platform == "linux":
+        # One at a time: a kernel may lack one kind of namespace.
+        libc = ctypes.CDLL(None)
+        for namespace in (_CLONE_NEWNET, _CLONE_NEWIPC):
+            libc.unshare(namespace)
+    with contextlib.suppress(OSError):
+        os.chroot(root)
+        os.chdir("/")
 
 
 def confine(*, memory: int, seconds: int) -> None:
@@ -182,13 +193,15 @@ def confine(*, memory: int, seconds: int) -> None:
         hard = resource.getrlimit(limit)[1]
         least = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (least, least))
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if libc is not None and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         if 0 in {*os.getresuid(), *os.getresgid()}:
             raise PermissionError("still root")
+    if libc is not None and libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        # Other processes of nobody could trace this one.
+        raise OSError(ctypes.get_errno(), "prctl")
