@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.complaint import Warn, as_json, read_complaint, wire
+from exitpolicy.complaint.roles import lines
 from exitpolicy.core.destination import parse_destination
 
 MEGABYTE = 1 << 20
@@ -257,3 +258,22 @@ def test_odd_values_can_be_sent_to_another_process(data: bytes) -> None:
     """Long texts are cut, and half characters replaced, before a result is made."""
     complaint = read_complaint(data, own=OWN)
     assert wire.decode(wire.encode(complaint)) == complaint
+
+
+def test_of_a_long_log_a_bounded_number_of_lines_is_read() -> None:
+    """Each line costs more time than its length says, also one with the relay's own address."""
+    own = "185.220.101.4"
+    reader = lines.LineReader([own])
+    reader.read(f"{own} attacked 93.184.216.34\n" * 100_000)
+    most = (lines.MAX_CHARACTERS + lines.MAX_LATE) // lines.LINE_COST
+    assert len(reader.evidence) <= most
+    assert reader.is_cut
+
+
+def test_own_address_after_a_long_list_is_found() -> None:
+    """Others may be listed first, in any number, also in one line without an end."""
+    own = "185.220.101.4"
+    for long in ("1.2.3.4\n" * 100_000, "1.2.3.4 " * 100_000 + "\n"):
+        reader = lines.LineReader([own])
+        reader.read(f"{long}{own} -> 93.184.216.34\n")
+        assert own in reader.evidence[-1].line

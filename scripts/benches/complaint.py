@@ -112,6 +112,19 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "4 MB of encoded words": lambda: (
         b"Subject: " + b"=?utf-8?q?a?= " * (4 * MEGABYTE // 14) + b"\n" + HEAD + b"\nx"
     ),
+    "0.5 MB firewall log": lambda: log(MEGABYTE // 2),
+    "0.5 MB of sentences": lambda: HEAD + b"\n" + b"".join(
+        b"Your address 185.220.101.4 attacked our server 93.184.%d.%d, port %d, at 10:00:00 UTC.\n"
+        % (n >> 8, n & 255, n) for n in range(MEGABYTE // 2 // 85)
+    ),
+    "0.5 MB table": lambda: HEAD + b"\nsource|target|port|time\n" + b"".join(
+        b"185.220.101.4|93.184.%d.%d|22|2026-11-22 10:00:00\n" % (n >> 8, n & 255)
+        for n in range(MEGABYTE // 2 // 50)
+    ),
+    "0.5 MB of quoted lines": lambda: HEAD + b"\n" + b"".join(
+        b"> " * (n % 50) + b"1.2.3.4 attacked 185.220.101.4, port 22\n"
+        for n in range(MEGABYTE // 2 // 90)
+    ),
     "4 MB of noise": lambda: random.Random(2).randbytes(4 * MEGABYTE),
 }  # fmt: skip
 
@@ -191,7 +204,7 @@ def accuracy(corpus: Path) -> bool:
 
 def bounds(folder: Path) -> bool:
     """Print time and memory on hostile input, as shares of what is allowed."""
-    print("hostile input: processor time of 1 s/MB, at least 2 s; memory of 4 x input + 100 MB")
+    print("hostile input: processor time of 1 s/MB, at least 1 s; memory of 4 x input + 100 MB")
     met = True
     for name, build in HOSTILE.items():
         data = build()
@@ -203,7 +216,7 @@ def bounds(folder: Path) -> bool:
             capture_output=True, check=True, text=True,
         )  # fmt: skip
         seconds, memory = (float(word) for word in done.stdout.split())
-        time_share = seconds / max(2, megabytes)
+        time_share = seconds / max(1, megabytes)
         memory_share = memory / (4 * len(data) + 100 * MEGABYTE)
         met &= time_share <= 1 and memory_share <= 1
         print(

@@ -75,6 +75,7 @@ _ENDLESS: Final = r"(?<!\\)[*+]|,\}"
 _PLACEHOLDER: Final = r"<<([a-z ]+|[A-Z ]+)>>"
 _NOTHING: Final = "(?!)"
 """A pattern that never matches."""
+_BOUNDARY: Final = r"\b"
 _FILE: Final = r"(formats|[a-z]{2})\.txt"
 MAX_COLUMNS: Final = 100
 FORMATS: Final = "formats"
@@ -306,17 +307,12 @@ def _alternatives(section: str) -> str:
     entries = _entries(section)
     if _family(section) in _WORD_SECTIONS:
         entries = map(_word_expression, entries)
-    groups: dict[str, list[str]] = {}
-    others: list[str] = []
-    for entry in sorted(entries, key=len, reverse=True):
-        # Neither "ab|cd", whose second alternative begins with another letter, nor "a?b".
-        plain = entry[0].isalnum() and entry[1:2] not in set("?*+{") and not _has_bare_bar(entry)
-        (groups.setdefault(entry[0], []) if plain else others).append(entry)
-    grouped = [
-        some[0] if len(some) == 1 else f"{letter}(?:{'|'.join(entry[1:] for entry in some)})"
-        for letter, some in groups.items()
-    ]
-    text = "|".join(others + grouped) or _NOTHING
+    entries = sorted(entries, key=len, reverse=True)
+    begun = [entry.removeprefix(_BOUNDARY) for entry in entries if _begins_a_word(entry)]
+    rest = _by_first_letter(entry for entry in entries if not _begins_a_word(entry))
+    # A boundary is tested once at each place, not once for each entry.
+    bounded = [rf"\b(?:{'|'.join(_by_first_letter(begun))})"] if begun else []
+    text = "|".join(bounded + rest) or _NOTHING
     try:
         re.compile(text)
     except re.error:
@@ -324,6 +320,24 @@ def _alternatives(section: str) -> str:
             check(vocabulary)
         raise
     return text
+
+
+def _begins_a_word(entry: str) -> bool:
+    return entry.startswith(_BOUNDARY) and not _has_bare_bar(entry)
+
+
+def _by_first_letter(entries: Iterable[str]) -> list[str]:
+    """Return alternatives: those with the same first letter become one."""
+    groups: dict[str, list[str]] = {}
+    others: list[str] = []
+    for entry in entries:
+        # Neither "ab|cd", whose second alternative begins with another letter, nor "a?b".
+        plain = entry[0].isalnum() and entry[1:2] not in set("?*+{") and not _has_bare_bar(entry)
+        (groups.setdefault(entry[0], []) if plain else others).append(entry)
+    return others + [
+        some[0] if len(some) == 1 else f"{letter}(?:{'|'.join(entry[1:] for entry in some)})"
+        for letter, some in groups.items()
+    ]
 
 
 def _has_bare_bar(entry: str) -> bool:

@@ -33,13 +33,15 @@ from exitpolicy.core.addresses import AddressRange
 
 MAX_CHARACTERS: Final = 250_000
 """Maximum characters that are read. After that, only lines with an own address are read."""
-LINE_COST: Final = 50
+MAX_LATE: Final = 50_000
+"""Maximum characters of the lines with an own address that are read after that."""
+LINE_COST: Final = 80
 """Characters that each line counts in addition to its length."""
 MAX_EVIDENCE: Final = 5_000
 """Maximum lines with addresses that are kept."""
 MAX_OTHERS: Final = 4_000
 """After so many lines, only those with an own address are kept: it may be late in a long list."""
-MAX_MENTIONS: Final = 20_000
+MAX_MENTIONS: Final = 10_000
 """Addresses that are kept, counted as often as they occur."""
 MAX_CONTEXT: Final = 20_000
 """Lines without addresses that are read."""
@@ -161,6 +163,7 @@ class LineReader:
         self._own = own
         self._understood = understood
         self._budget = MAX_CHARACTERS
+        self._late = MAX_LATE
         self._mentions = 0
         self._context = 0
 
@@ -177,12 +180,16 @@ class LineReader:
     def _affordable(self, text: str) -> Iterator[str]:
         """Yield lines without quotation marks; after the budget, only with an own address."""
         for line in text.split("\n"):
-            if self._budget > 0 or self._names_own(line):
-                bare = unquoted(line)
-                yield bare[: max(MAX_LINE, self._budget)]
-                self._budget -= len(bare) + LINE_COST
-            else:
+            late = self._budget <= 0
+            if late and (self._late <= 0 or not self._names_own(line)):
                 self.is_cut = True
+                continue
+            bare = unquoted(line)
+            yield bare[: max(MAX_LINE, self._budget)]
+            if late:
+                self._late -= min(len(bare), MAX_LINE) + LINE_COST
+            else:
+                self._budget -= len(bare) + LINE_COST
 
     def _names_own(self, line: str) -> bool:
         return any(address in line for address in self._own)
