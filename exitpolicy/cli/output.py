@@ -186,7 +186,7 @@ def flush() -> None:
 
 
 def discard() -> None:
-    """Give up the output that is not written yet."""
+    """Discard the output that is not written yet."""
     _discard(sys.stdout)
 
 
@@ -217,7 +217,7 @@ def _write(text: str) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let a stream write to /dev/null: Python flushes it at its end, and would fail again."""
+    """Redirect a stream to /dev/null: Python flushes it at exit, and would fail again."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

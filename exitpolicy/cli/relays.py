@@ -170,7 +170,7 @@ def apply(
         bool,
         typer.Option(
             "--load-foreign",
-            help="Also load changes of Tor's files that are not of its exit policy.",
+            help="Also load changes of Tor's files outside of its exit policy.",
         ),
     ] = False,
     as_json: Json = False,

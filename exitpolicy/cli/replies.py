@@ -43,7 +43,8 @@ def reply(
         Kind | None, typer.Option(help="The kind of letter; that of the complaint if left out.")
     ] = None,
     to: Annotated[
-        Recipient | None, typer.Option(help="Whom it is written for; who wrote if left out.")
+        Recipient | None,
+        typer.Option(help="The reader it is written for; the complaint's sender if left out."),
     ] = None,
     recipient: Annotated[
         str | None,

@@ -1,7 +1,7 @@
-"""What an exit policy means: first match wins, for every address and port at once.
+"""Evaluate exit policies: the first matching rule decides, for all addresses and ports at once.
 
-A policy is a sequence of rules in order. `Decisions` works out, for each range of addresses
-that the rules tell apart, which rule decides which ports; all questions are answered from it.
+A policy is a sequence of rules in order. `Decisions` computes which rule decides which ports, for
+each range of addresses on which the same rules match. All questions are answered from it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,7 +19,7 @@ IMPLICIT_ACCEPT: Final = -1
 """Stands for the rule where none matches: Tor then accepts (compare_tor_addr_to_addr_policy)."""
 
 _KEPT: Final = 8
-"""Policies of one family that are kept: a command asks the same of a few long ones repeatedly."""
+"""Cached policies of one family: a command evaluates a few long ones again and again."""
 
 _BEYOND: Final = 1 << 40
 """Above every index of a rule."""
@@ -157,10 +157,10 @@ def _segments(rules: tuple[Rule, ...], family: Family) -> tuple[list[int], list[
 
 
 class _Layers:
-    """Decisions of the rules for every address, onto which those for fewer are laid.
+    """The decisions of the rules for all addresses, to which rules for fewer addresses are added.
 
-    Nearly every segment is one or two narrow rules above the same long tail of wide ones
-    (`accept *:80`, …), so each tail is worked out once.
+    Nearly every segment has one or two narrow rules above the same long tail of wide ones
+    (`accept *:80`, …). Each tail is therefore computed once.
     """
 
     def __init__(self, rules: Sequence[Rule], wide: list[int]) -> None:
@@ -197,6 +197,6 @@ def _lay(decided: PortDecisions, rule: Rule, index: int) -> None:
     end = bisect_left(decided, (rule.high + 1, IMPLICIT_ACCEPT))
     patch = [(low, index)]
     if rule.high < 65535 and (end == len(decided) or decided[end][0] != rule.high + 1):
-        # What decided the rule's last port before goes on behind it.
+        # Above the rule's last port, the former rule decides again.
         patch.append((rule.high + 1, decided[end - 1][1]))
     decided[begin:end] = patch

@@ -32,7 +32,7 @@ _AVERAGE_LINE: Final = len("reject 203.0.113.77:*\n")
 
 
 _KEPT: Final = 4
-"""Measurements that are kept: status and its health checks ask for the same one."""
+"""Cached measurements: status and its health checks need the same one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,27 @@
-"""The fewest `reject` rules for a union of destinations, and among the fewest the shortest text.
+"""Compute the fewest `reject` rules for a union of destinations, and the shortest text of these.
 
-Terms. U(a) is the set of blocked ports of address a; a component of U(a) is an interval of it
+Terms. U(a) is the set of blocked ports of address a. A component of U(a) is an interval of it
 that cannot be made longer. C(v), for a CIDR prefix v, is the set of ports that are blocked on
-every address of v. A rule (v, K), of a prefix and a port interval, is allowed if and only if
-K is part of C(v). A maximal rule is one whose K is a component of U(a) for some address a in v
-(a is then called exact for it), and whose v is the widest prefix around a with K in C(v).
+every address of v. A rule (v, K) rejects the port interval K on the prefix v. It is allowed if
+and only if K is a subset of C(v). A maximal rule is one whose K is a component of U(a) for some
+address a in v, and whose v is the widest prefix around a with K in C(v). Such an address a is
+called exact for the rule.
 
-Fewest. The maximal rules together reject the union. None can be spared: take, for each (v, K),
-an exact address a and a port q of K that is not in C(parent of v). A rule that rejects (a, q)
-lies within (v, K), and no rule can reject the chosen points of two maximal rules, for it would
-lie within both, and then each K would be part of the other. So the number of maximal rules is
-the least possible, and each rule of any other least set lies within a maximal one of its own.
+Fewest. The maximal rules together reject the union, and no smaller set of allowed rules does.
+Proof: for each maximal rule (v, K), choose an exact address a, and a port q in K that is not in
+C(parent of v). Every allowed rule that rejects (a, q) lies within (v, K). One rule cannot reject
+the chosen points of two maximal rules: it would lie within both, and then each K would be a
+subset of the other. So every solution has at least one rule for each maximal rule, and each rule
+of another smallest solution lies within a maximal rule of its own.
 
-Shortest. What is left to choose is how much smaller than its maximal rule each rule is made.
-Two maximal rules that meet cross each other: the one with the wider prefix has the narrower
-ports. A prefix gets a shorter text only where it becomes a single address (`10.0.0.0/31` to
-`10.0.0.0`), which asks for a single exact address; at every other address of the prefix other
-rules reject those ports. Ports get a shorter text where some of them are rejected by rules of
-wider prefixes that have not been made single addresses. Given which are made single addresses,
-the rules do not depend on each other any more; that choice is made by search, which falls apart
-into parts of one or two rules unless someone constructs it otherwise.
+Shortest. What remains to be chosen is how much smaller than its maximal rule each rule is. Two
+maximal rules that intersect cross each other: the one with the wider prefix has the narrower
+ports. A prefix has a shorter text only if it becomes a single address (`10.0.0.0/31` becomes
+`10.0.0.0`). That requires exactly one exact address, and other rules that reject those ports at
+every other address of the prefix. Ports have a shorter text if some of them are rejected by rules
+of wider prefixes that did not become single addresses. Once it is decided which rules become
+single addresses, the rules no longer depend on each other. A search makes that decision. It splits
+into parts of one or two rules, except for input that was constructed to prevent that.
 """
 
 from bisect import bisect_left
@@ -49,9 +51,10 @@ _KEPT: Final = 4
 """Results that are kept."""
 
 _SEARCH_LIMIT: Final = 1000
-"""Alternatives tried for rules that hang together, before the rest of them keep wide prefixes.
+"""Alternatives tried for rules that depend on each other; the rest keep wide prefixes.
 
-No ledger comes near it; beyond it the rules are still the fewest, and a few characters longer.
+Real ledgers stay far below it. Beyond it the rules are still the fewest, but a few characters
+longer.
 """
 
 
@@ -85,8 +88,8 @@ def _fewest_rules(destinations: tuple[Destination, ...]) -> tuple[Rule, ...]:
 def fewest_prefixes(ranges: Iterable[int], bits: int) -> list[tuple[int, int]]:
     """Return the fewest CIDR prefixes of a union of address ranges: (network, length), ascending.
 
-    A range is one number, `first << bits | last`: a list of numbers is sorted several times
-    faster than one of pairs, and this is all there is to do for a long list of whole addresses.
+    A range is one number, `first << bits | last`, because a list of numbers is sorted several times
+    faster than a list of pairs. A long list of addresses on all ports needs only this function.
     """
     mask = (1 << bits) - 1
     result: list[tuple[int, int]] = []
@@ -127,7 +130,7 @@ class _Maximal:
 
     network: int
     size: int
-    """How many addresses the prefix has."""
+    """The number of addresses of the prefix."""
     ports: Interval
     exact: int
     """The only exact address, or `_MANY`."""
@@ -135,14 +138,14 @@ class _Maximal:
 
 @dataclass(slots=True)
 class _Node:
-    """A prefix on every address of which something is blocked."""
+    """A prefix with blocked ports on every address."""
 
     network: int
     size: int
     common: Ports
     """C(v)."""
     live: dict[Interval, int]
-    """The intervals of `common` that are exact somewhere in it: the only exact address, or many."""
+    """For each interval of `common` with an exact address: the only one, or `_MANY`."""
 
 
 @dataclass(slots=True)
@@ -152,9 +155,9 @@ class _Open:
     network: int
     size: int
     ports: Ports
-    """What is blocked on all of it, by it and by those around it."""
+    """The ports blocked on all of it, by this prefix and by those around it."""
     inner: list[_Node] = field(default_factory=list)
-    """The nodes read so far, ascending; where two are the halves of a prefix they are joined."""
+    """The nodes read so far, ascending; two halves of a prefix are joined into one node."""
 
 
 def _maximal_rules(own: dict[tuple[int, int], list[Interval]], bits: int) -> list[_Maximal]:
@@ -176,7 +179,7 @@ def _maximal_rules(own: dict[tuple[int, int], list[Interval]], bits: int) -> lis
 
 
 def _settle(node: _Node, intervals: Iterable[Interval], found: list[_Maximal]) -> None:
-    """Note that no wider prefix has these intervals of the node."""
+    """Record the maximal rules for intervals of a node that no wider prefix has."""
     found.extend(_Maximal(node.network, node.size, K, node.live[K]) for K in intervals)
 
 
@@ -186,7 +189,7 @@ def _close(path: list[_Open], found: list[_Maximal]) -> None:
     if len(done.inner) == 1 and done.inner[0].size == done.size:
         node = done.inner[0]
     else:
-        # Somewhere between the inner nodes exactly `done.ports` are blocked, and more inside them.
+        # Between the inner nodes exactly `done.ports` are blocked, inside them more ports are.
         node = _Node(done.network, done.size, done.ports, dict.fromkeys(done.ports, _gap(done)))
         for inner in done.inner:
             _settle(inner, [K for K in inner.live if K not in node.live], found)
@@ -224,13 +227,13 @@ def _join(low: _Node, high: _Node, found: list[_Maximal]) -> _Node:
 
 
 def _shorten(family: Family, rules: list[_Maximal]) -> None:
-    """Make maximal rules smaller where that makes their text shorter, together least.
+    """Make maximal rules smaller, so that their texts together are shortest.
 
     `rules` are sorted by network, the wider prefix first.
     """
     gains = {i: gain for i, rule in enumerate(rules) if (gain := _single_gain(family, rule)) > 0}
     crossing = {i: above for i, above in _crossings(rules) if above}
-    # Which prefixes become a single address matters only to rules that would lean on them.
+    # Single addresses matter only to rules whose ports can no longer be narrowed by them.
     leaning = {
         i: above
         for i, above in crossing.items()
@@ -251,7 +254,7 @@ def _shorten(family: Family, rules: list[_Maximal]) -> None:
 
 
 def _single_gain(family: Family, rule: _Maximal) -> int:
-    """Return how many characters are saved by the one exact address instead of the prefix."""
+    """Return how many characters the only exact address saves, instead of the prefix."""
     if rule.exact == _MANY or rule.size in {1, 1 << BITS[family]}:
         return 0
     first, exact = rule.network, rule.exact
@@ -287,13 +290,13 @@ def _crossings(rules: Sequence[_Maximal]) -> Iterator[tuple[int, list[int]]]:
 def _narrowed(
     rules: Sequence[_Maximal], i: int, above: Iterable[int], single: Iterable[int]
 ) -> Interval:
-    """Return the ports of the shortest text that rule i may name, and of those the fewest ports.
+    """Return the ports with the shortest text that rule i may have; of equal texts, the fewest.
 
-    Tor's port summary counts twice what is rejected twice, so fewer ports are better.
+    Tor's port summary counts twice what two rules reject, so fewer ports are better.
     """
     low, high = rules[i].ports
     others = normal_ports(rules[j].ports for j in above if j not in single)
-    # What no other rule rejects begins here and ends there.
+    # The ports that no other rule rejects are within `begin` to `end`.
     begin = next((b + 1 for a, b in others if a == low), low)
     end = next((a - 1 for a, b in others if b == high), high)
     if begin == end:
@@ -306,7 +309,7 @@ def _length(interval: Interval) -> int:
 
 
 class _Search:
-    """Finds the prefixes that are best made single addresses."""
+    """Search for the prefixes to write as single addresses, for the shortest text."""
 
     def __init__(
         self, rules: Sequence[_Maximal], gains: dict[int, int], crossing: dict[int, list[int]]
@@ -317,7 +320,7 @@ class _Search:
         self._left = 0
 
     def best(self, undecided: set[int], leaning: list[int], single: frozenset[int]) -> set[int]:
-        """Return those of the undecided that are made single, when `single` are so already."""
+        """Return which of the undecided rules become single addresses, as those in `single` do."""
         result: set[int] = set()
         for candidates, rules in self._parts(undecided, leaning):
             self._left = _SEARCH_LIMIT
@@ -327,7 +330,7 @@ class _Search:
     def _parts(
         self, undecided: set[int], leaning: Iterable[int]
     ) -> list[tuple[set[int], list[int]]]:
-        """Divide into parts that do not matter to each other."""
+        """Divide the rules into parts that do not depend on each other."""
         parts: list[tuple[set[int], list[int]]] = []
         for i in leaning:
             candidates = undecided & set(self._crossing[i])
@@ -347,7 +350,7 @@ class _Search:
     def _branch(
         self, candidates: set[int], leaning: list[int], single: frozenset[int]
     ) -> tuple[int, set[int]]:
-        """Return the characters saved, less those spent, and what is made single."""
+        """Return the net number of characters saved, and the rules that become single addresses."""
         widest = min(candidates, key=lambda i: (-self._rules[i].size, i))
         results = []
         for chosen in frozenset({widest}), frozenset[int]():

@@ -23,7 +23,7 @@ PRIVATE: Final = (
 """What `private` stands for (tor: src/core/or/policies.c, private_nets)."""
 
 _KEPT: Final = 1 << 17
-"""Rules that are kept with their text."""
+"""Cached rules, by their text."""
 
 _ACTIONS: Final = frozenset({"accept", "accept6", "reject", "reject6"})
 _STARS: Final[dict[str, tuple[Family, ...]]] = {"*": (4, 6), "*4": (4,), "*6": (6,)}

@@ -1,7 +1,8 @@
 """One conversation with Tor over its control port, within a deadline and a budget of bytes.
 
-Stem speaks the protocol; it has no time-outs, and reads lines of any length. So it gets a socket
-that knows when to give up, and is used without its threads: a question, then its answer.
+stem implements the protocol, but it has no time-outs and reads lines of any length. It therefore
+gets a socket with a deadline and a maximum size of answers. It is used without its threads: one
+question, then its answer.
 """
 
 import hmac
@@ -30,21 +31,21 @@ from exitpolicy.tor.peer import Peer, PeerUnknownError
 from exitpolicy.tor.sockets import open_socket
 
 ANSWER_SECONDS: Final = 4.0
-"""How long a Tor that says nothing is waited for.
+"""The longest wait for all answers of one conversation.
 
-It answers in milliseconds; one that takes up 10,000 rules is busy for two seconds. A command looks
-twice, before and after it records something, and is to be over in ten.
+Tor answers in milliseconds; while it loads 10,000 rules it is busy for two seconds. A command talks
+to Tor twice, before and after it records something, and must end within ten seconds.
 """
 MAX_BYTES: Final = 6_000_000
-"""The most that is read of one answer; 100,000 rules have 2.5 MB.
+"""The maximum size of one answer; 100,000 rules have 2.5 MB.
 
-Stem makes many small objects of an answer, so that it costs a multiple of this in memory.
+stem needs a multiple of this in memory, because it makes many small objects of an answer.
 """
 
 _SERVER_KEY: Final = b"Tor safe cookie authentication server-to-controller hash"
 _CLIENT_KEY: Final = b"Tor safe cookie authentication controller-to-server hash"
 
-# Stem meets nonsense with whatever its parser stumbles over.
+# What the parser of stem raises for answers that are not in the protocol.
 _NONSENSE: Final = (
     stem.ControllerError,
     OSError,
@@ -56,7 +57,7 @@ _NONSENSE: Final = (
 
 
 class NotAnsweredError(Exception):
-    """Tor answered that it cannot say: `str()` is its reason."""
+    """Tor refused to answer a question; `str()` is its reason."""
 
 
 class Control:
@@ -96,9 +97,10 @@ class Control:
             )
 
     def _prove_cookie(self, relay: Relay, cookies: Sequence[Path]) -> None:
-        """Authenticate with SAFECOOKIE (control-spec 3.24): Tor proves first that it knows it.
+        """Authenticate with SAFECOOKIE (control-spec 3.24).
 
-        So the cookie is never sent, and whoever does not know it learns nothing.
+        Tor first proves that it knows the cookie. The cookie itself is never sent, and a process
+        that does not know it learns nothing about it.
         """
         try:
             known = cookie_file.read_all(cookies, {0, os.geteuid(), self.peer.uid})
@@ -133,13 +135,13 @@ class Control:
             raise _locked_out(relay, refused, hint)
 
     def get_info(self, key: str) -> str:
-        """Return what GETINFO says to one key. Raises NotAnsweredError, TorUnreachableError."""
+        """Return the answer to one GETINFO key. Raises NotAnsweredError, TorUnreachableError."""
         entries = self._ask(f"GETINFO {key}", "GETINFO").entries
         value = entries.get(key, b"")
         return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
     def get_conf(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return the values of options by name; () for what has no value.
+        """Return the values of options by name; () for an option without a value.
 
         Raises NotAnsweredError, TorUnreachableError.
         """
@@ -163,7 +165,7 @@ class Control:
         except stem.SocketClosed as error:
             if self._raw.gave_up:
                 raise self._unreachable(error) from error
-            # A configuration that Tor cannot take up ends it, without an answer.
+            # Tor exits without an answer if it cannot load its configuration.
             raise TorRefusesError(
                 f"Tor ({self._name}) closed the connection when it was told to reload;"
                 " it has probably exited",
@@ -175,9 +177,9 @@ class Control:
             raise TorRefusesError(f"Tor ({self._name}) does not reload: {answer}")
 
     def methods(self) -> tuple[str, ...]:
-        """Return how Tor authenticates: of NONE, PASSWORD, COOKIE, SAFECOOKIE, UNKNOWN.
+        """Return the authentication methods that Tor offers.
 
-        Raises TorUnreachableError.
+        They are NONE, PASSWORD, COOKIE, SAFECOOKIE and UNKNOWN. Raises TorUnreachableError.
         """
         try:
             answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
@@ -186,7 +188,7 @@ class Control:
         return tuple(str(method).upper() for method in answer.auth_methods)
 
     def within(self, seconds: float) -> None:
-        """Give what follows so many seconds in all."""
+        """Set a new deadline for the rest of the conversation, in seconds from now."""
         self._raw.deadline = time.monotonic() + seconds
 
     def _ask(self, question: str, kind: str) -> Any:  # noqa: ANN401 - stem has no types
@@ -209,8 +211,8 @@ class Control:
 def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
     """Connect to a relay's control port and authenticate.
 
-    Nothing is sent before the kernel says that root or Tor's user listens there. All that is asked
-    must be answered within so many seconds, unless `within` gives more. Raises TorUnreachableError,
+    Nothing is sent before the kernel confirms that root or Tor's user listens there. All answers
+    must arrive within `seconds`, unless `within` sets another deadline. Raises TorUnreachableError,
     InvalidFileError.
     """
     try:
@@ -231,7 +233,7 @@ def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
 
 
 def unreachable(name: str, why: str) -> TorUnreachableError:
-    """Return the error for a relay that cannot be talked to."""
+    """Return the error for a relay that cannot be reached."""
     return TorUnreachableError(
         f"Tor ({name}) cannot be reached: {why}", hint="what is wrong: exitpol doctor"
     )
@@ -250,7 +252,7 @@ def _known_peer(
         raise _stranger(relay, peer, files_say)
     user = process.user(peer.pid) if peer.pid else None
     if user is None or user.uid != peer.uid:
-        # The number belongs to another process by now, or the process is hidden from us.
+        # By now the process number may be that of another process, or the process is hidden.
         peer = replace(peer, pid=invocation.process_of(relay, peer.uid))
     if not peer.pid:
         return peer, files_say.cookies

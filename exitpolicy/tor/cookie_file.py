@@ -51,7 +51,7 @@ def read_all(paths: Sequence[Path], owners: Collection[int]) -> list[bytes]:
 def _read(path: Path, owners: Collection[int]) -> bytes | None:
     """Return the cookie at a path; None if there is no file. Raises CookieError."""
     try:
-        # A FIFO must not hold us up, and a link must not lead elsewhere.
+        # A FIFO must not block us, and no link is followed.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ MODE: Final = 0o644
 """Relays that run as different users all have to read it."""
 
 _KEPT: Final = 4
-"""Texts whose rules are kept: a plan asks for those of the installed and the new text often."""
+"""Cached texts: a plan needs the rules of the installed and of the new text several times."""
 
 _HEADER: Final = """\
 # Written by exitpol; what you change here will be overwritten.
@@ -52,7 +52,7 @@ def read(path: Path) -> str | None:
     except OSError as error:
         raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from None
     if stat.S_ISLNK(found.st_mode):
-        # Not resolve(), which has an error of its own for links that go round.
+        # Not resolve(), which raises another error for circular links.
         target = os.path.realpath(path)
         raise InvalidFileError(
             f"{path} is a symbolic link; exitpol replaces its fragment by rename",
@@ -68,8 +68,8 @@ def stage(path: Path, text: str) -> Path:
     Raises InvalidFileError; the fragment is unchanged then.
     """
     present = files.ownership_of(path)
-    # Relays of one host run as different users, and the text is what all the world can read in
-    # their descriptors. Whatever the mode was, Tor must be able to read this.
+    # Relays of one host run as different users, so every user must be able to read the file. It is
+    # no secret: the descriptors publish the same rules.
     owner = present or files.Ownership(MODE, os.geteuid(), os.getegid())
     mode = owner.mode & stat.S_IWGRP | MODE
     return files.stage(path, text.encode(), files.Ownership(mode, owner.uid, owner.gid))

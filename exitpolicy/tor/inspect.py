@@ -59,15 +59,15 @@ class _Files:
     include: Path
     """The file that includes the fragment."""
     own: tuple[OptionLine, ...]
-    """Without what equals the defaults-torrc."""
+    """The options of the torrc, without those equal to the defaults-torrc."""
     options: Mapping[str, Sequence[str]]
     """The exit options and Sandbox, with those of the defaults-torrc."""
     fingerprint: str
     """See View."""
     sources: dict[str, str]
-    """The files and folders that were read, with their fingerprints from before."""
+    """The files and folders that were read, with their fingerprints before that."""
     configured: Configured
-    """The exit options, and what of them is exitpol's."""
+    """The exit options, with exitpol's part of them."""
 
 
 def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = None) -> View:
@@ -117,7 +117,7 @@ def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = N
 def hidden_from_tor(relay: Relay, path: Path) -> TorRefusesError | None:
     """Return why a running Tor does not see a file that is, or will be, at a path; None if it does.
 
-    A Tor that cannot be reached is not asked.
+    None also if Tor cannot be reached.
     """
     try:
         with connect(relay) as control:
@@ -230,9 +230,9 @@ def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, s
 
 
 def other_fragments(torrc: Path, own: Path, folder: Path) -> Iterator[tuple[Entry, ...]]:
-    """Yield the rules of each fragment that a torrc includes, but its `own`.
+    """Yield the rules of each fragment that a torrc includes, except `own`.
 
-    Whatever they are there for, they make no relay an exit. Raises InvalidFileError.
+    Such rules must not make a relay an exit. Raises InvalidFileError.
     """
     for _, path in torrc_file.includes(torrc, folder):
         if os.path.realpath(path) != os.path.realpath(own) and path.is_file():
@@ -301,7 +301,7 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
 
 
 def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate) -> None:
-    """Let tor verify a candidate; blame it only for what is good without it."""
+    """Let tor verify a candidate; report an error that the torrc has without it as the torrc's."""
     try:
         warnings = verify.verify(invocation, text)
     except TorRefusesError as error:
@@ -315,7 +315,7 @@ def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate
         raise CandidateError(str(error)) from error
     ours = {value.partition(" ")[2] for value in torrc_values(candidate.rules)}
     for warning in warnings:
-        # Tor warns, and goes on without the rule, where it should refuse.
+        # Tor only warns of some invalid rules, and ignores them.
         if ours.intersection(_QUOTED.findall(warning)):
             raise CandidateError(f"Tor warns of a rule of ours: {warning}")
 
@@ -332,7 +332,7 @@ def _differences(loaded: Loaded, files: _Files) -> list[Difference]:
         except InvalidFileError:
             continue
     if hidden != loaded.asked.keys():
-        # The defaults-torrc is newer than the Tor: compare what stands there and not in the torrc.
+        # The defaults-torrc changed after the start of Tor: compare what only it sets.
         own = {name.lower() for name, _ in files.own}
         lines = [(name.lower(), value) for name, value in verify.defaults(invocation)]
         say.update(verify.values_of(lines, loaded.asked.keys() - hidden - own))

@@ -1,4 +1,4 @@
-"""How a relay's Tor is started: its program, its options, its user.
+"""Find out how a relay's Tor is started: its program, its options and its user.
 
 The program is never chosen by the process that answers at the control port. Its arguments are
 data: those of a known form are passed on, and the program runs as the relay's user.
@@ -74,9 +74,10 @@ def run_as(
     *,
     folder: Path = Path("/"),
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command as a user, as root if that is None, with nothing else of our environment.
+    """Run a command as a user, or as root if that is None, with an environment of its own.
 
-    Who is not root runs it as himself. Raises OSError, ValueError, subprocess.TimeoutExpired.
+    Without root's rights, the command runs as the current user. Raises OSError, ValueError,
+    subprocess.TimeoutExpired.
     """
     other = user if user is not None and os.geteuid() == 0 and user.uid != 0 else None
     home = users.home_of(os.geteuid() if other is None else other.uid)
@@ -93,7 +94,7 @@ def run_as(
         user=None if other is None else other.uid,
         group=None if other is None else other.gid,
         extra_groups=None if other is None else other.groups,
-        # Its user could write commands to our terminal otherwise.
+        # Otherwise its user could write commands to our terminal.
         start_new_session=True,
     )
 
@@ -105,7 +106,7 @@ def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
     """
     pid = 0 if peer is None else peer.pid
     running = process.user(pid) if pid else None
-    # A process can become another user's after it was the peer, by a program with setuid.
+    # After the check of the peer, a setuid program may have changed the process's user.
     if peer is None or running is None or running.uid != peer.uid or not is_tor(pid):
         defaults = discovery.defaults_torrc(relay)
         uid = declared(relay).uid
@@ -130,7 +131,7 @@ def _torrc_of(pid: int) -> str:
 
 
 def is_tor(pid: int) -> bool:
-    """Tell whether a process has the name of a Tor. Its user is to be trusted for that, not it."""
+    """Tell whether a process is named like Tor. That proves nothing unless its user is trusted."""
     seen = process.executable(pid)
     return (process.name(pid) if seen is None else seen.name).startswith("tor")
 
@@ -190,7 +191,7 @@ def _parts(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
                 if value is not None:
                     yield word, value
         else:
-            # No relay is started with this: what follows may be anything.
+            # No option of a relay: the meaning of the rest is unknown.
             return
 
 

@@ -71,7 +71,7 @@ _OFF_BY_DEFAULT: Final = frozenset(
 _LOG: Final = re.compile(r"(.*?)( (?:file|syslog|stdout|stderr|android)\b.*)?", re.IGNORECASE)
 _SERVICE: Final = "hiddenservice"
 _GRAIN: Final = 0.02
-"""Seconds. The kernel rounds the start of a process to 10 ms, and the time of a change as well."""
+"""Seconds. The kernel rounds the start of a process, and the time of a change, to 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A line that stands only in the files, or that only Tor runs."""
+    """A line that only the files have, or that only Tor runs."""
 
     name: str
     value: str
@@ -119,7 +119,7 @@ def asked_differences(
 ) -> list[Difference]:
     """Return the differences of options that Tor was asked for one by one.
 
-    The names are in lower case. Those that are missing on a side are not compared.
+    The names are in lower case. Options missing on one side are not compared.
     """
     found: list[Difference] = []
     for name, values in files.items():

@@ -1,7 +1,8 @@
-"""Whether a running Tor sees the same file at a path as we do.
+"""Tell whether a running Tor sees the same file at a path as exitpol does.
 
-systemd gives a service its own view of /tmp, /home and more. A file there is read outside and
-missing inside. The lists of mounts tell, and everybody may read them: proc_pid_mountinfo(5).
+systemd gives a service its own view of /tmp, /home and other folders: a file there exists outside
+the service and not inside. The lists of mounts show this, and every user may read them
+(proc_pid_mountinfo(5)).
 """
 
 import os
@@ -42,7 +43,7 @@ class Mounts:
             for number, mount in self._by_id.items()
             if mount.parent != number
         }
-        """The mount on a point of another mount."""
+        """The mount at a mount point, by the identifier of its parent and the point."""
 
     @classmethod
     def of_process(cls, pid: int | str) -> "Mounts | None":

@@ -1,7 +1,7 @@
-"""Who listens at a control port, as the kernel says it.
+"""Ask the kernel who listens at a control port.
 
-Anyone may listen at a free TCP port, and a socket may be replaced. What is sent to the wrong
-process, such as a password, is lost. So the user of the peer is known before anything is sent.
+Any user may listen at a free TCP port, and a socket may be replaced. A password that is sent to the
+wrong process is disclosed. So the user of the peer is determined before anything is sent.
 """
 
 import socket
@@ -18,13 +18,13 @@ from exitpolicy.tor import process
 _LOCAL_PEERCRED: Final = 1
 """FreeBSD: unix(4)."""
 _UNSEEN_SECONDS: Final = 0.2
-"""How long the tables may lack a connection: they have it once the kernels agree on it."""
+"""How long a new connection may be missing from the tables."""
 _POLL_SECONDS: Final = 0.01
 _TABLES: Final = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
 
 
 class PeerUnknownError(Exception):
-    """The kernel does not say who is at the other end: `str()` says why."""
+    """The kernel does not say who is at the other end; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ def _of_unix(connection: socket.socket) -> Peer:
 def _of_tcp(connection: socket.socket, seconds: float) -> Peer:
     """Find the other end of the connection in the kernel's tables.
 
-    The listening socket would tell as much, but another one may have taken its place by now. As
-    long as nobody has accepted the connection, its end belongs to no inode.
+    The listening socket is not looked up, because another one may have replaced it by now. Until
+    the connection is accepted, its other end has no inode.
     """
     try:
         ours, theirs = connection.getsockname()[:2], connection.getpeername()[:2]

@@ -1,4 +1,4 @@
-"""A running Tor as the kernel shows it: proc(5). Its arguments are data, never commands."""
+"""Read what the kernel reports about a running Tor: proc(5). Arguments are data, never commands."""
 
 import contextlib
 import os

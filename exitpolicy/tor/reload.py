@@ -60,7 +60,7 @@ def _changed(control: Control, running: Running, deadline: float) -> Running:
         time.sleep(_POLL_SECONDS)
         enforced, problem = enforced_policy(control)
         if enforced != before:
-            # The rules against which Tor's are compared depend on its addresses, which it may
-            # only now know: ask for them again.
+            # The expected policy depends on Tor's own addresses, which it may have learned only
+            # now: ask for them again.
             return replace(running, enforced=enforced, problem=problem, local=local_rules(control))
     return running

@@ -46,7 +46,7 @@ def enforced_policy(control: Control) -> tuple[tuple[Rule, ...] | None, str | No
 
 
 def _reduced(version: str) -> tuple[Rule, ...]:
-    """Return the reduced policy of a version of Tor; empty if it may be another than ours."""
+    """Return the reduced policy of a version of Tor; empty if it may differ from `reduced`."""
     if not version.startswith(_REDUCED_OF):
         return ()
     return base_policies.load("reduced").rules

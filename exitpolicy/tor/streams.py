@@ -1,7 +1,7 @@
-"""Connections that a Tor has open to destinations, seen and closed with ss(8) of iproute2.
+"""List and close the connections of a Tor to destinations, with ss(8) of iproute2.
 
-A Tor that has taken up a new exit policy leaves the streams alone that it already has, and its
-control port neither lists nor closes those of an exit. The kernel does both.
+A new exit policy does not close streams that are already open, and the control port of an exit can
+neither list nor close them. The kernel can do both.
 """
 
 import os
@@ -17,9 +17,9 @@ from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.tor import process
 
 _SECONDS: Final = 30.0
-"""How long ss is waited for; 50,000 connections take it a fraction of one."""
+"""The longest wait for ss; it lists 50,000 connections in a fraction of a second."""
 _BATCH: Final = 200
-"""Connections closed by one filter: the kernel takes 64 KiB of it (INET_DIAG_REQ_BYTECODE)."""
+"""Connections closed by one filter, which may have 64 KiB (INET_DIAG_REQ_BYTECODE)."""
 _STATES: Final = (
     "established",
     "syn-sent",
@@ -35,7 +35,7 @@ Address = tuple[Family, int, int]
 
 
 class StreamsUnknownError(ExitpolError):
-    """Which connections Tor has open cannot be seen, or they cannot be closed."""
+    """The connections of Tor cannot be listed, or they cannot be closed."""
 
     exit_code = ExitCode.ATTENTION
 
@@ -52,7 +52,7 @@ class Stream:
 def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> list[Stream]:
     """Return the connections that the processes have made to the destinations.
 
-    Those that they have accepted are none. Raises StreamsUnknownError.
+    Connections that they accepted are left out. Raises StreamsUnknownError.
     """
     owned: dict[str, int] = {}
     try:
@@ -113,7 +113,7 @@ def apart_from(streams: Iterable[Stream], relays: Collection[Address]) -> list[S
 def cut(streams: Sequence[Stream]) -> None:
     """Close connections from our side; both ends see them end. Raises StreamsUnknownError.
 
-    What the kernel leaves open it leaves without a word: look again.
+    The kernel does not report connections that it did not close: list them again.
     """
     for start in range(0, len(streams), _BATCH):
         wanted = "\nor ".join(

@@ -1,7 +1,7 @@
-"""The operator's torrc, read as Tor reads it: its includes, and where ours is among them.
+"""Read a torrc and its includes as Tor does, and find where it includes the fragment.
 
-Tor does the real reading; what is needed here is to find the one `%include` line, and to make a
-copy of the torrc in which it points elsewhere (tor: src/lib/fs/conffile.c,
+Tor itself interprets the options. This module finds the `%include` line of the fragment, and makes
+a copy of the torrc in which that line includes a candidate (tor: src/lib/fs/conffile.c,
 src/lib/encoding/confline.c).
 """
 
@@ -39,7 +39,7 @@ class Line(NamedTuple):
 
     number: int
     text: str
-    """As it stands there, with a line end."""
+    """As written, with its line end."""
     keyword: str
     """In lower case; empty for comments, blank lines and continuations."""
     value: str
@@ -65,8 +65,8 @@ class IncludeDepthError(InvalidFileError):
 def read_text(torrc: Path) -> str:
     """Return a torrc's text, bytes that are not UTF-8 kept. Raises InvalidFileError.
 
-    It may lie in a folder of Tor's user. That user can see what a Tor that runs as him is given to
-    verify: it must be nothing that he could not read himself.
+    The torrc may lie in a folder of Tor's user, and a process of that user is given the text for
+    verification. It must therefore be nothing that this user could not read.
     """
     try:
         content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
@@ -83,14 +83,14 @@ def lines(text: str) -> tuple[Line, ...]:
     """Return the lines of a torrc."""
     found: list[Line] = []
     continued = False
-    # Not splitlines(), which also splits at what Tor takes for no line end.
+    # Not splitlines(), which also splits at characters that end no line for Tor.
     for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
         raw = f"{part}\n"
         match = None if continued else _LINE.match(raw)
         keyword = "" if match is None else match["keyword"].lower()
         value = "" if match is None else match["value"].strip(_SPACE)
         if continued:
-            # A comment in the midst of a value hides its own line end.
+            # A comment inside a continued value does not end the value.
             goes_on = "#" in raw or raw.endswith("\\\n")
         else:
             goes_on = (
@@ -115,8 +115,8 @@ def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Plac
 def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path = Path("/")) -> str:
     """Return the torrc's text with a candidate in place of the fragment.
 
-    A Path is included where the fragment was, a str stands there itself. Other includes stay as
-    they are, except those that lead to the fragment: their text is taken in.
+    A Path is included in place of the fragment; a str is inserted there. Other includes do not
+    change, except those of files that include the fragment: their text is inserted.
     """
     return _redirected(torrc, fragment, candidate, folder, MAX_DEPTH)
 
@@ -124,8 +124,8 @@ def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path 
 def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     """Return the torrc's text with `%include FRAGMENT` above the first ExitPolicy line.
 
-    That is the first line which is one or which includes a file that has one; the end of the torrc
-    if there is none.
+    An include of a file that has an ExitPolicy line counts as one. Without any, `%include FRAGMENT`
+    becomes the last line.
     """
     text = read_text(torrc)
     result: list[str] = []
@@ -138,7 +138,7 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
             placed = True
         result.append(line.text)
     if not placed:
-        # The end of a file ends a value that was to go on.
+        # A blank line ends a continued value, as the end of the file did.
         result.append(f"\n{ours}" if goes_on else ours)
     return "".join(result)
 
@@ -178,8 +178,8 @@ def own_rules(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Iterator
 def values(torrc: Path, names: Collection[str], folder: Path = Path("/")) -> dict[str, list[str]]:
     """Return the values of options in a torrc and its includes, in the order of the lines.
 
-    `names` and the keys are in lower case. `+` adds and `/` clears, as Tor has it. An include that
-    cannot be read is left out: Tor refuses it with better words. Raises InvalidFileError.
+    `names` and the keys are in lower case. `+` adds and `/` clears, as in Tor. An include that
+    cannot be read is left out: Tor reports it better. Raises InvalidFileError.
     """
     found: dict[str, list[str]] = {}
     _collect(torrc, frozenset(names), folder, found, MAX_DEPTH)
@@ -203,7 +203,7 @@ def _collect(
                     try:
                         _collect(path, names, folder, found, depth - 1)
                     except IncludeDepthError:
-                        # Going on with the next include would take a time exponential in depth.
+                        # Continuing with the next include would take time exponential in the depth.
                         raise
                     except InvalidFileError:
                         continue
@@ -268,9 +268,9 @@ def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
 
 
 def sources(torrc: Path, folder: Path = Path("/")) -> list[Path]:
-    """Return what decides the content of a torrc: its files, and folders that can get new ones.
+    """Return the files of a torrc, and the folders in which a new file would become one of them.
 
-    A file that cannot be read is named, and what it includes is left out. Raises InvalidFileError
+    A file that cannot be read is listed without its includes. Raises InvalidFileError
     for includes that are too deep.
     """
     found: dict[Path, None] = {}
@@ -327,7 +327,7 @@ def _includes(torrc: Path, folder: Path, depth: int) -> Iterator[tuple[Place, Pa
 def _policy(
     torrc: Path, fragment: Path, folder: Path, depth: int
 ) -> Iterator[tuple[Place, str | None]]:
-    """Yield each rule of an ExitPolicy line as it stands there, and None for the fragment."""
+    """Yield each rule of an ExitPolicy line as written, and None in place of the fragment."""
     for line in lines(read_text(torrc)):
         place = Place(torrc, line.number)
         if line.keyword.lstrip("+") == "exitpolicy":
@@ -372,7 +372,7 @@ def _redirected(
                 )
             elif path in leading:
                 inner = _redirected(path, fragment, candidate, folder, depth - 1)
-                # The blank line ends a value that was to go on.
+                # The blank line ends a continued value.
                 result.append(f"{inner}\n")
             else:
                 result.append(f'%include "{path}"\n')
@@ -415,8 +415,8 @@ def _included(value: str, folder: Path) -> list[Path]:
     found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
     result: list[Path] = []
     for name in found:
-        # os.path, because a Path raises what is not "no" (a name that is too long, a folder that
-        # may not be entered).
+        # os.path answers False where Path raises: for a name that is too long, and in a folder
+        # that may not be entered.
         if os.path.isdir(name):  # noqa: PTH112
             try:
                 entries = sorted(os.listdir(name))  # noqa: PTH208

@@ -1,7 +1,7 @@
-"""What the tor program says of a configuration, before a running Tor reads it.
+"""Let the tor program verify a configuration before a running Tor reads it.
 
-It reads with the rights of the relay's user, so that a file which only root can read is refused
-here as it would be at a reload, which Tor does not survive.
+The program has the rights of the relay's user. A file that only root can read is therefore refused
+here; at a reload it would end the running Tor.
 """
 
 import re
@@ -51,7 +51,7 @@ def dump(invocation: Invocation, torrc: str) -> list[OptionLine]:
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
     if result.returncode != 0:
-        # Tor dumps without a word about what is wrong: verification names it.
+        # --dump-config does not name the error, --verify-config does.
         verify(invocation, torrc)
         raise TorRefusesError(_complaint(_messages(result.stdout), result))
     return list(option_lines(result.stdout))
@@ -159,7 +159,7 @@ def _messages(output: str) -> tuple[str, ...]:
 
 
 def _complaint(messages: Sequence[str], result: "subprocess.CompletedProcess[str]") -> str:
-    """Return the last complaints of tor, or the last lines of its output if it has none."""
+    """Return the last errors that tor logged, or else the last lines of its output."""
     telling = [message for message in messages if _TELLING.search(message)]
     said = telling or list(messages) or result.stderr.splitlines() or result.stdout.splitlines()
     last = " / ".join(said[-3:]) or f"exit code {result.returncode}"
