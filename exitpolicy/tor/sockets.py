@@ -1,4 +1,4 @@
-"""Connect to control ports. Imports no stem, so that `list` starts quickly."""
+"""Whether anything listens at a control port. Imports little, so that `list` can ask it."""
 
 import socket
 

@@ -98,7 +98,7 @@ def wait_until(
 class ControlPort:
     """A connection to a Tor's control port that never waits longer than it says.
 
-    Written without stem: what the tests observe must not depend on the library under test.
+    Not that of exitpol: what the tests observe must not depend on what they test.
     """
 
     def __init__(self, path: Path, cookie: Path | None, timeout: float = 10) -> None:
