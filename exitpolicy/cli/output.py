@@ -22,6 +22,9 @@ SCHEMA: Final = 1
 _NARROWEST: Final = 20
 """The fewest columns in which a text is broken between words."""
 
+MAX_NOTE: Final = 4_000
+"""Characters of a message."""
+
 _COLOURS: Final = {
     "live": "32",
     "pending": "33",
@@ -139,12 +142,22 @@ def error_json(error: ExitpolError) -> dict[str, Any]:
 
 def note(text: str) -> None:
     """Write a message to stderr; on a terminal it is broken between words."""
-    _note(_fitted(f"exitpol: {printable(text)}", sys.stderr, indent=4))
+    _note(_fitted(f"exitpol: {printable(_short(text))}", sys.stderr, indent=4))
 
 
 def hint(text: str) -> None:
     """Write what to do to stderr, in one line: it may hold a command to be copied."""
     _note(f"exitpol: hint: {printable(text)}")
+
+
+def _short(text: str) -> str:
+    """Return a message without its end if it is very long.
+
+    It may quote what a Tor says, and the tick writes it to the journal every minute.
+    """
+    if len(text) <= MAX_NOTE:
+        return text
+    return f"{text[:MAX_NOTE]}... ({len(text) - MAX_NOTE:,} more characters)"
 
 
 def _note(lines: str) -> None:

@@ -220,7 +220,7 @@ def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
 
     Nothing is sent before the kernel confirms that root or Tor's user listens there. All answers
     must arrive within `seconds`, unless `within` sets another deadline. Raises TorUnreachableError,
-    InvalidFileError.
+    also for an answer that Tor refuses within the block, and InvalidFileError.
     """
     try:
         with open_socket(relay, seconds) as raw_socket:
@@ -230,6 +230,8 @@ def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
             control = Control(relay.name, raw, peer)
             control.authenticate(relay, cookies)
             yield control
+    except NotAnsweredError as error:
+        raise unreachable(relay.name, f"it does not say: {_plain(error)}") from error
     except OSError as error:
         raise unreachable(relay.name, f"{relay.control}: {error.strerror or error}") from error
 

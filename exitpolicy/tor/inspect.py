@@ -77,6 +77,19 @@ def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = N
     reading is added to it. A problem of the relay is part of the result; only a problem of the
     candidate raises CandidateError.
     """
+    try:
+        return _inspect(relay, candidate, known)
+    except CandidateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a Tor says must not stop the work on others
+        problem = ExitpolError(
+            f"internal error: relay {relay.name!r}: {type(error).__name__}: {str(error)[:200]}",
+            hint="please report it; the other relays of this host are not affected",
+        )
+        return View(relay.name, None, None, broken=problem)
+
+
+def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View:
     running: Running | None = None
     loaded: Loaded | None = None
     peer: Peer | None = None
@@ -88,8 +101,6 @@ def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = N
             loaded = _loaded(control, relay)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
-    except NotAnsweredError as error:
-        unreachable = TorUnreachableError(f"Tor ({relay.name}) does not answer: {error}")
     try:
         files = _read(relay, running, peer, candidate, {} if known is None else known)
         found = [] if loaded is None else _differences(loaded, files)

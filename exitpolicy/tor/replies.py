@@ -75,6 +75,9 @@ def _line(stream: BinaryIO) -> bytes:
         raise ClosedError("it closed the connection")
     if not line.endswith(b"\r\n"):
         raise ReplyError("a line of its reply has no proper end")
+    if b"\0" in line:
+        # Tor never says it, and no path or name that is made of an answer can hold it.
+        raise ReplyError("a line of its reply has a NUL byte")
     return line[:-2]
 
 

@@ -8,6 +8,8 @@ from exitpolicy.policy.rule import Rule, RuleError, parse_descriptor, parse_poli
 from exitpolicy.storage import base_policies
 from exitpolicy.tor.control import Control, NotAnsweredError
 
+_MAX_LOCAL: Final = 4_000
+"""The most rules for addresses of a host, one for each of them."""
 _REDUCED_OF: Final = "0.4.9."
 """Prefix of the Tor versions whose ReducedExitPolicy equals the base policy `reduced`."""
 
@@ -60,9 +62,13 @@ def _default(control: Control) -> tuple[Rule, ...]:
 
 
 def local_rules(control: Control) -> tuple[Rule, ...]:
-    """Return the rules that Tor adds for its own addresses; empty if it reports none."""
+    """Return the rules that Tor adds for its own addresses; empty if it reports none.
+
+    Empty as well for more than any host has: they go into every plan, before a block is lifted.
+    """
+    text = info(control, "exit-policy/reject-private/relay")
     try:
-        return parse_descriptor(info(control, "exit-policy/reject-private/relay"))
+        return () if text.count("\n") > _MAX_LOCAL else parse_descriptor(text)
     except RuleError:
         return ()
 

@@ -1,0 +1,124 @@
+"""The Tor of one relay means harm: blocks on the other relays of the host end nevertheless."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.core.errors import TorUnreachableError
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import inspect
+from exitpolicy.tor.control import connect
+from tests.evidence import Thing, record
+from tests.harness import hostile_control
+from tests.harness.attack import exitpol
+from tests.harness.hostile_control import Conversation, HostileControl, polite
+
+THING = Thing.HOSTILE
+pytestmark = pytest.mark.tor
+
+SECONDS = 60
+Answer = Callable[[str], bytes | None]
+
+
+def says(key: str, value: str) -> Answer:
+    """Return a Tor that answers GETINFO of one key so."""
+    data = f"250+{key}=\r\n{value}\r\n.\r\n250 OK\r\n"
+    return lambda command: data.encode() if command == f"GETINFO {key}" else None
+
+
+_PORTS = "\r\n".join(
+    f"accept 0.0.0.0/0:{n % 65535 + 1}\r\nreject 0.0.0.0/1:{n * 13 % 60000 + 1}-65535"
+    for n in range(40_000)
+)
+ANSWERS: dict[str, Answer] = {
+    "a NUL byte in a path": says("config-file", "/x\0y"),
+    "a path of 5 MB": says("config-file", "/" + "x" * 5_000_000),
+    "many own addresses": says("exit-policy/reject-private/relay", _PORTS),
+}
+
+
+def behaviour(answer: Answer, torrc: str) -> hostile_control.Behaviour:
+    """Return what the server does from the beginning of a connection on."""
+
+    def behave(conversation: Conversation) -> None:
+        received = b""
+        while not conversation.ended.is_set():
+            chunk = conversation.connection.recv(4096)
+            if not chunk:
+                return
+            received += chunk
+            while b"\r\n" in received:
+                line, _, received = received.partition(b"\r\n")
+                command = line.decode()
+                conversation.send(answer(command) or polite(command, torrc).encode())
+
+    return behave
+
+
+@pytest.mark.parametrize("kind", list(ANSWERS))
+def test_blocks_end_beside_a_hostile_tor(tmp_path: Path, kind: str) -> None:
+    """The other relay's fragment loses the expired block; the message is short."""
+    (tmp_path / "f").mkdir()
+    (tmp_path / "var").mkdir()
+    relays = ""
+    for name in ("hostile", "other"):
+        (tmp_path / f"f/{name}.conf").write_text("ExitPolicy reject 203.0.113.7:*\n")
+        (tmp_path / f"{name}-data").mkdir(mode=0o700)
+        (tmp_path / name).write_text(
+            f"ExitRelay 1\nORPort 127.0.0.1:auto\nDataDirectory {tmp_path}/{name}-data\n"
+            f"%include {tmp_path}/f/{name}.conf\n"
+        )
+        relays += f"- {{name: {name}, torrc: {name}, control: {name}.socket}}\n"
+    config = tmp_path / "c.yaml"
+    config.write_text(f"ledger: var/blocks.yaml\nfragments: f\nrelays:\n{relays}")
+    (tmp_path / "var/blocks.yaml").write_text(
+        'version: 2\nblocks:\n- {destination: "203.0.113.7", since: "2026-01-01", until:'
+        ' "2026-01-02"}\n- {destination: "203.0.113.8", since: "2026-01-01", until: never}\n'
+    )
+    address, torrc = str(tmp_path / "hostile.socket"), str(tmp_path / "hostile")
+    begun = time.monotonic()
+    with HostileControl(behaviour(ANSWERS[kind], torrc), "", address, torrc):
+        done = exitpol(config, "expire", "--quiet")
+    assert done.fault is None, done
+    assert len(done.output) < 20_000
+    assert "203.0.113.7" not in (tmp_path / "f/other.conf").read_text(), done
+    assert time.monotonic() - begun < SECONDS
+    record(THING, 1)
+
+
+def test_an_internal_error_is_that_of_one_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody has thought of is a problem of the relay, with its name, and is not raised."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("unheard of" + os.linesep + "x" * 1000)
+
+    monkeypatch.setattr(inspect, "connect", fail)
+    relay = Relay("a", tmp_path / "torrc", str(tmp_path / "socket"))
+    view = inspect.inspect_relay(relay, inspect.Candidate(tmp_path / "f", "", ()))
+    assert view.running is None
+    assert view.configured is None
+    assert "relay 'a': ValueError: unheard of" in str(view.broken)
+    assert len(str(view.broken)) < 300
+
+
+def test_an_answer_that_is_refused_is_a_tor_that_cannot_be_reached(tmp_path: Path) -> None:
+    """Also during a reload, and not an error that ends the work on other relays."""
+    relay = Relay("a", tmp_path / "torrc", str(tmp_path / "socket"))
+    (tmp_path / "torrc").write_text("ExitRelay 1\n")
+
+    def answer(command: str) -> bytes | None:
+        return (
+            b'552 Unrecognized configuration key "x"\r\n' if command.startswith("GETCONF") else None
+        )
+
+    with (
+        HostileControl(behaviour(answer, ""), "", relay.control, ""),
+        pytest.raises(TorUnreachableError, match="does not say"),
+        connect(relay) as control,
+    ):
+        control.get_conf(["ExitPolicy"])
