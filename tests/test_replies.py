@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.tor.replies import ClosedError, Reply, ReplyError, ReplyLine, read_reply
 
-texts = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
+texts = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=20)
 data = st.none() | st.lists(texts, min_size=1, max_size=5).map("\n".join)
 
 
@@ -60,6 +60,7 @@ def test_anything_else_is_an_error(content: bytes) -> None:
         (b"250=OK\r\n", ReplyError),
         (b"\xb2\xb250 OK\r\n", ReplyError),
         (b"HTTP/1.1 400 Bad Request\r\n", ReplyError),
+        (b"250 O\0K\r\n", ReplyError),
     ],
 )
 def test_what_is_no_reply(content: bytes, error: type[Exception]) -> None:
