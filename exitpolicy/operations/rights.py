@@ -59,7 +59,7 @@ def needed(host: Host) -> Rights:
         _owner(found, path)
     for folder in found.writable:
         _reach(found, folder, _WRITE | _SEARCH)
-    for path in _read(host):
+    for path in read_files(host):
         _reach(found, path, _READ)
     return found
 
@@ -205,7 +205,8 @@ def _replaced(host: Host) -> Iterator[Path]:
     yield from _fragments(host)
 
 
-def _read(host: Host) -> Iterator[Path]:
+def read_files(host: Host) -> Iterator[Path]:
+    """Yield the files of the operator and of Tor that a tick reads, without the fragments."""
     yield host.config.ledger
     if host.config.source is not None:
         yield host.config.source

@@ -15,7 +15,7 @@ from exitpolicy.core.addresses import is_loopback, read_address
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations import unit_syntax
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.rights import Rights, needed
+from exitpolicy.operations.rights import Rights, needed, read_files
 from exitpolicy.storage import files
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
@@ -134,16 +134,10 @@ def _arguments(host: Host) -> list[str]:
 
 
 def _read(host: Host) -> Iterator[Path]:
-    """Yield what a tick reads, links followed."""
+    """Yield the files that a tick reads, the program included."""
     yield from (Path(sys.executable), Path(sys.base_prefix), Path(tick.__file__))
-    yield host.config.ledger
     yield from (relay.fragment for relay in host.relays)
-    if host.config.source is not None:
-        yield host.config.source
-    for relay in host.relays:
-        yield relay.torrc
-        if relay.password_file is not None:
-            yield relay.password_file
+    yield from read_files(host)
 
 
 def _in_a_home(path: Path) -> bool:
