@@ -1,4 +1,4 @@
-"""A rule that exitpol does not understand: named with its line, and nothing waits for it."""
+"""A rule that exitpol does not understand is named with its line and delays nothing."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""`options`: which policy Tor makes of its options, compared with the one that it enforces."""
+"""`options`: the computed policy of a Tor equals the policy that it enforces."""
 
 import time
 from collections.abc import Sequence
@@ -138,7 +138,7 @@ def test_the_policy_is_what_tor_enforces_for_all_combinations(tmp_path: Path) ->
 def test_what_is_not_said_has_tors_default(
     values: dict[str, Sequence[str]], expected: ExitOptions
 ) -> None:
-    """Options that are absent have their default; of several values the last one counts."""
+    """Absent options have their default; the last of several values counts."""
     assert ExitOptions.read(values) == expected
 
 
@@ -163,7 +163,7 @@ def test_what_is_not_said_has_tors_default(
 def test_one_exit_option_makes_an_exit_of_a_relay_on_auto(
     options: ExitOptions, exits: bool
 ) -> None:
-    """With ExitRelay auto any word about exiting makes an exit, even a reject."""
+    """With ExitRelay auto, any exit option makes the relay an exit, even a reject."""
     assert options.exits is exits
 
 
@@ -184,7 +184,7 @@ entries = st.lists(
 def test_the_operators_options_are_what_is_left_without_ours(
     above: list[Entry], ours: list[Entry], below: list[Entry]
 ) -> None:
-    """Taking our run of lines out leaves as many as the operator has, in their order."""
+    """Removing the fragment's rules leaves the operator's rules in their order."""
     options = ExitOptions(exit_policy=(*above, *ours, *below))
     own = options.without(ours)
     assert own.exit_policy == (*above, *below) or options.position(ours) != len(above)
@@ -196,7 +196,7 @@ def test_the_operators_options_are_what_is_left_without_ours(
 
 
 def test_what_is_not_there_is_not_taken_out() -> None:
-    """Lines that are not together in the options are none of ours."""
+    """Rules that are not adjacent in the options are not the fragment's."""
     options = ExitOptions(exit_policy=parse_entries(["reject *:1", "reject *:9", "reject *:2"]))
     for texts in (("reject *:1", "reject *:2"), ("reject *:3",)):
         absent = parse_entries(texts)
@@ -217,13 +217,13 @@ def test_what_is_not_there_is_not_taken_out() -> None:
     ],
 )
 def test_the_first_catch_all_is_found(values: tuple[str, ...], rule: str | None) -> None:
-    """The first rule that leaves nothing for later ones is found, whatever stands before it."""
+    """The first catch-all rule is found, whatever precedes it."""
     found = first_catch_all(parse_entries(values))
     assert (found and found.torrc_text) == rule
 
 
 def test_a_rule_that_is_not_understood_is_an_error_of_ours() -> None:
-    """A rule that only Tor understands is named, not guessed."""
+    """A rule that only Tor understands is named in an error."""
     options = ExitOptions(exit_policy=parse_entries(["reject *:0"]), exit_relay=True)
     assert [str(entry) for entry in options.unknown] == ["reject *:0"]
     with pytest.raises(RuleError, match=r"'reject \*:0' is not an exit policy rule"):

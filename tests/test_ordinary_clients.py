@@ -37,7 +37,7 @@ def network() -> Iterator[PrivateNetwork]:
 
 @contextmanager
 def asking(network: PrivateNetwork, host: str, port: int) -> Iterator[Future[list[StreamOutcome]]]:
-    """Fetch from a destination all the time; the outcomes are there when this ends."""
+    """Fetch from a destination again and again until the end; yield the outcomes."""
     ended = threading.Event()
 
     def ask() -> list[StreamOutcome]:
@@ -56,7 +56,7 @@ def asking(network: PrivateNetwork, host: str, port: int) -> Iterator[Future[lis
 def test_ordinary_client_is_refused_while_blocked_and_others_are_answered(
     network: PrivateNetwork,
 ) -> None:
-    """Blocked: each new stream fails by the exit's word; lifted: the next works; B never fails."""
+    """The exit refuses every stream to a blocked destination, and no other stream ever fails."""
     with destinations(A, B) as servers:
         port = servers[0].port
         for host in (A, B):

@@ -1,4 +1,4 @@
-"""`output`: what reaches a terminal or a program, whatever is in it."""
+"""`output`: text for terminals and programs is harmless, whatever it contains."""
 
 import fcntl
 import io
@@ -26,7 +26,7 @@ Capture = pytest.CaptureFixture[str]
 
 @given(st.text())
 def test_printable_text_does_nothing_to_a_terminal(text: str) -> None:
-    """No character of it moves a cursor or ends a line; what is harmless stays."""
+    """No printed character moves the cursor or ends a line; harmless characters are unchanged."""
     shown = output.printable(text)
     assert shown.isprintable()
     assert text != shown or text.isprintable()
@@ -44,7 +44,7 @@ def test_an_error_is_two_kinds_of_lines_on_stderr(capsys: Capture) -> None:
 
 
 def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
-    """Times are UTC ISO text, never is null, and words are as they were."""
+    """Times are ISO texts in UTC, `never` is null, and other texts are unchanged."""
     output.say_json(blocks=[render.block_json(BLOCK)], error=output.error_json(RefusedError("x")))
     read = json.loads(capsys.readouterr().out)
     assert read["schema"] == 1
@@ -64,7 +64,7 @@ def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
 def test_whatever_the_terminal_takes_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    """Bytes of a Latin-1 torrc and characters that a terminal has not are escaped, not an error."""
+    """Characters that the terminal cannot show are escaped; they are no error."""
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding=encoding))
     text = "caf\udce9 \u65e5\u672c \U0001f642"
@@ -88,7 +88,7 @@ def test_a_table_has_columns(capsys: Capture) -> None:
 
 
 def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """States are coloured on a terminal unless NO_COLOR says otherwise; the width stays."""
+    """States have colours on a terminal without NO_COLOR; the width does not change."""
     assert str(output.Coloured("live", 6)) == "live  "
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -100,7 +100,7 @@ def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_a_diff_shows_what_changes(capsys: Capture) -> None:
-    """Lines that come and go are marked; where nothing changes, a message says so."""
+    """Added and removed lines are marked; without a change, a message says so."""
     render.say_diff("a\nb\n", "a\nc\n", "fragment")
     assert capsys.readouterr().out == (
         "--- fragment\n+++ fragment (new)\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
@@ -110,7 +110,7 @@ def test_a_diff_shows_what_changes(capsys: Capture) -> None:
 
 
 def test_a_diff_of_a_file_without_a_last_line_end_stays_on_its_lines(capsys: Capture) -> None:
-    """A torrc that ends in the midst of a line does not swallow the line that is added."""
+    """An added line stays separate if the torrc has no final line end."""
     render.say_diff("a", "a\nb\n", "torrc")
     assert capsys.readouterr().out.splitlines()[3:] == [
         "-a", "\\ No newline at end of file", "+a", "+b"
@@ -126,12 +126,12 @@ def test_a_diff_of_a_file_without_a_last_line_end_stays_on_its_lines(capsys: Cap
     ],
 )
 def test_an_end_is_said_with_what_is_left(until: datetime | None, text: str) -> None:
-    """The time itself and how far off it is, or that it has passed."""
+    """The text has the end and the remaining time, or `ended`."""
     assert render.until_words(until, NOW) == text
 
 
 def test_why_is_reference_and_reason() -> None:
-    """What the operator wrote stands at the end of a line, harmless; nothing where nothing is."""
+    """Reference and reason end a line, with control characters escaped; both may be empty."""
     assert render.why(BLOCK) == "KZ#1  why\\n\\x1b[2J"
     assert render.why(Block(BLOCK.destination, NOW, None)) == ""
 

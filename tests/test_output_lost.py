@@ -1,4 +1,4 @@
-"""Output that cannot be written: the command is carried out, and says what is wrong, if it can."""
+"""Output that cannot be written: the command completes, and reports the error if possible."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def into_full(*arguments: str, errors: bool = False) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "JSON"])
 def test_output_to_a_full_disk_is_an_error_that_says_so(more: tuple[str, ...]) -> None:
-    """No traceback, and not an `OSError` that leaves open which file is meant."""
+    """The message says that the output failed; there is no traceback."""
     done = into_full("policy", "list", *more)
     assert done.returncode == 1
     assert done.stderr == (
@@ -34,7 +34,7 @@ def test_output_to_a_full_disk_is_an_error_that_says_so(more: tuple[str, ...]) -
 
 
 def test_another_error_is_said_although_its_json_cannot_be_written(tmp_path: Path) -> None:
-    """Its own code and its own words are worth more than the failed output's."""
+    """The command's own error and exit code are reported, not the failed output's."""
     done = into_full("--config", str(tmp_path / "none"), "list", "--json")
     assert done.returncode == 8
     assert done.stderr.startswith("exitpol: error: ")
@@ -43,7 +43,7 @@ def test_another_error_is_said_although_its_json_cannot_be_written(tmp_path: Pat
 
 
 def test_code_is_kept_where_there_is_nowhere_left_to_say_anything(tmp_path: Path) -> None:
-    """Cron's `>>log 2>&1` on a full disk: the code still says what was wrong."""
+    """With `>>log 2>&1` on a full disk, the exit code still tells the error."""
     for more in ((), ("--json",)):
         done = into_full("--config", str(tmp_path / "none"), "list", *more, errors=True)
         assert done.returncode == 8

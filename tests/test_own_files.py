@@ -9,7 +9,7 @@ from exitpolicy.storage import config
 
 
 def test_each_relay_has_its_own_fragment_checked(tmp_path: Path) -> None:
-    """With `fragments:` the file of each relay is checked, and not the single one of before."""
+    """With `fragments:`, the fragment of each relay is checked, not the former single one."""
     (tmp_path / "one.conf").write_text("ExitPolicy reject 203.0.113.7:*\n")
     text = (
         f"fragments: {tmp_path}\nrelays:\n"

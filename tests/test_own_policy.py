@@ -39,7 +39,7 @@ def causes(host: ExitHost) -> list[str]:
 
 
 def test_an_edited_policy_is_reported_until_it_is_accepted(make_host: HostMaker) -> None:
-    """By `status --check`, the tick and the history; `policy accept` ends that."""
+    """`status --check`, tick and history report it; `policy accept` ends the report."""
     host = make_host(WEB)
     assert host.run("block", "203.0.113.7", "--until", "1h").code == 0
     assert host.run("status", "--check").code == 0
@@ -62,7 +62,7 @@ def test_an_edited_policy_is_reported_until_it_is_accepted(make_host: HostMaker)
 
 
 def test_a_policy_that_is_put_back_is_no_change_any_more(make_host: HostMaker) -> None:
-    """The history says so once, and once more if it changes again."""
+    """The history records the return once, and each further change once."""
     host = make_host(WEB)
     line = "ExitPolicy accept *4:443"
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_a_policy_that_is_put_back_is_no_change_any_more(make_host: HostMaker) -
 
 
 def test_a_file_that_is_put_back_is_no_change_at_run_time(make_host: HostMaker) -> None:
-    """The tick reloads Tor with the corrected file, and says only that all is as accepted."""
+    """The tick reloads Tor with the corrected file and reports no change."""
     host = make_host(WEB)
     edit(host, "ExitPolicy accept *4:443", "#ExitPolicy accept *4:443")
     assert host.run("expire").code == 3
@@ -89,7 +89,7 @@ def test_a_file_that_is_put_back_is_no_change_at_run_time(make_host: HostMaker) 
 
 
 def test_blocks_are_no_change_of_the_own_policy(make_host: HostMaker) -> None:
-    """Not while they stand, and not when they are lifted."""
+    """Neither a block nor its lift is reported as a change."""
     host = make_host(WEB)
     for command in (
         ("block", "203.0.113.0/24:443", "--until", "1h"),
@@ -102,7 +102,7 @@ def test_blocks_are_no_change_of_the_own_policy(make_host: HostMaker) -> None:
 
 
 def test_init_and_policy_use_accept(make_host: HostMaker) -> None:
-    """What the operator does himself is not held against him."""
+    """A change by the operator with these commands is accepted at once."""
     host = make_host(WEB)
     assert host.run("policy", "use", "reduced", "--force").code == 0
     assert host.run("status", "--check").code == 0
@@ -115,7 +115,7 @@ def test_init_and_policy_use_accept(make_host: HostMaker) -> None:
 
 
 def test_an_upgraded_installation_records_at_its_first_tick(make_host: HostMaker) -> None:
-    """Without a record nothing is reported; after the tick everything is."""
+    """Without a record nothing is reported; the first tick makes one, and then changes are."""
     host = make_host(WEB)
     own_policies(host).unlink()
     assert host.run("status", "--check").code == 0
@@ -127,7 +127,7 @@ def test_an_upgraded_installation_records_at_its_first_tick(make_host: HostMaker
 
 
 def test_what_is_set_at_run_time_is_reported(make_host: HostMaker) -> None:
-    """SETCONF changes the policy without a file: it is repaired, and the history knows it."""
+    """A policy set with SETCONF is repaired and recorded in the history."""
     host = make_host(WEB)
     with host.tor.control() as control:
         control.ask('SETCONF ExitPolicy="accept *4:25,reject *:*"')
@@ -145,7 +145,7 @@ def test_what_is_set_at_run_time_is_reported(make_host: HostMaker) -> None:
 
 
 def test_a_damaged_record_is_reported_and_can_be_replaced(make_host: HostMaker) -> None:
-    """Not taken for an unknown policy, which would be recorded without a word."""
+    """It is not silently replaced by the present policy."""
     host = make_host(WEB)
     for text in (
         "",
@@ -164,7 +164,7 @@ def test_a_damaged_record_is_reported_and_can_be_replaced(make_host: HostMaker) 
 
 
 def test_accepting_needs_a_tor_that_answers(make_host: HostMaker) -> None:
-    """What was not observed is not accepted."""
+    """A policy that was not observed cannot be accepted."""
     host = make_host(WEB)
     host.tor.stop()
     done = host.run("policy", "accept", "--json")

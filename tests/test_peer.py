@@ -51,7 +51,7 @@ FAKE = textwrap.dedent("""\
 
 @contextmanager
 def fake(folder: Path, address: str, *more: str) -> Iterator[Path]:
-    """Run a fake Tor as the user nobody; give the file with all that it is sent."""
+    """Run a fake Tor as the user nobody; yield the file that records what it receives."""
     folder.chmod(0o777)
     for part in folder.parents:
         if not part.stat().st_mode & 0o001:
@@ -88,7 +88,7 @@ def free_port() -> int:
     ],
 )
 def test_stranger_is_sent_nothing(tmp_path: Path, kind: str, torrc: str, expected: str) -> None:
-    """Another user's process is named, and not a byte is sent to it."""
+    """The error names the other user, and the process receives no byte."""
     (tmp_path / "data").mkdir(mode=0o700)
     address = f"{tmp_path}/socket" if kind == "unix" else str(free_port())
     control = address if kind == "unix" else f"127.0.0.1:{address}"
@@ -130,7 +130,7 @@ def test_user_of_tor_is_talked_to(tmp_path: Path, kind: str, known_by: str) -> N
 
 
 def test_user_is_not_taken_from_the_arguments_of_the_listener(tmp_path: Path) -> None:
-    """A stranger who names a file of root's with `User nobody` is no Tor for that."""
+    """A process whose arguments name a torrc with `User nobody` is still a stranger."""
     (tmp_path / "other.conf").write_text("User nobody\n")
     relay = relay_of(tmp_path, f"{tmp_path}/socket", "ExitRelay 1\n")
     names = ("--defaults-torrc", f"{tmp_path}/other.conf")
@@ -141,7 +141,7 @@ def test_user_is_not_taken_from_the_arguments_of_the_listener(tmp_path: Path) ->
 
 
 def test_owner_of_a_tcp_connection_is_who_accepted_it() -> None:
-    """Before anyone accepts, the other end belongs to nobody: that is not root."""
+    """Until the connection is accepted, its other end has no owner; it is not taken for root."""
     server = socket.create_server(("127.0.0.1", 0))
     with server, socket.create_connection(server.getsockname()) as client:
         with pytest.raises(peer.PeerUnknownError, match="does not answer"):
@@ -152,7 +152,7 @@ def test_owner_of_a_tcp_connection_is_who_accepted_it() -> None:
 
 
 def test_listener_for_both_families_is_found() -> None:
-    """A connection to 127.0.0.1 that a listener at :: accepts stands in the table of IPv6."""
+    """A connection to 127.0.0.1, accepted by a listener at ::, is in the IPv6 table."""
     listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
     with listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as client:
         accepted, _ = listener.accept()
@@ -161,7 +161,7 @@ def test_listener_for_both_families_is_found() -> None:
 
 
 def test_path_of_the_cookie_is_never_the_peers(tmp_path: Path) -> None:
-    """A peer that names another file as its cookie is not sent it, nor a proof that we know it."""
+    """A peer that names another file as its cookie receives neither it nor a proof."""
     secret = tmp_path / "secret"
     secret.write_bytes(os.urandom(32))
     relay = relay_of(tmp_path, f"{tmp_path}/socket", f"CookieAuthFile {tmp_path}/cookie\n")

@@ -1,4 +1,4 @@
-"""`policy`: first match wins, against two other ways to work it out."""
+"""`policy`: the first matching rule decides, compared with two other evaluators."""
 
 from itertools import product
 
@@ -44,7 +44,7 @@ def meaning(rules: list[Rule]) -> list[bool]:
 
 @given(policies)
 def test_the_first_matching_rule_decides(rules: list[Rule]) -> None:
-    """Of every address and port the deciding rule is the first that matches."""
+    """For every address and port, the deciding rule is the first that matches."""
     decisions = Decisions(rules)
     for family, address, port in product(FAMILIES, ADDRESSES, PORTS):
         point = Destination(family, address, address, ((port, port),))
@@ -61,7 +61,7 @@ def test_the_first_matching_rule_decides(rules: list[Rule]) -> None:
 def test_the_rules_that_decide_a_destination_are_those_of_its_parts(
     rules: list[Rule], family: Family, one: int, other: int, ports: set[int]
 ) -> None:
-    """A range with several ports is decided by all rules that decide any part, and no others."""
+    """Exactly the rules that decide a part of a destination are returned."""
     destination = Destination(
         family, min(one, other), max(one, other), tuple((p, p) for p in sorted(ports))
     )
@@ -81,7 +81,7 @@ def test_the_rules_that_decide_a_destination_are_those_of_its_parts(
 
 @given(policies, policies)
 def test_meaning_is_equal_exactly_when_every_connection_is(a: list[Rule], b: list[Rule]) -> None:
-    """Two policies have one meaning if and only if they accept and reject the same."""
+    """Two policies have the same meaning if and only if they accept the same connections."""
     assert same_meaning(a, b) == (meaning(a) == meaning(b))
 
 
@@ -112,7 +112,7 @@ def test_stem_decides_the_same(rules: list[Rule]) -> None:
 
 
 def test_the_last_address_and_port_belong_to_it() -> None:
-    """Nothing is lost at the upper ends of both families."""
+    """The highest addresses and ports of both families are covered."""
     rules = parse_policy(["reject 255.255.255.255:65535", "reject [ffff::]/16:65535", "accept *:*"])
     decisions = Decisions(rules)
     assert decisions.deciding(parse_destination("255.255.255.255:65535")) == [0]

@@ -32,7 +32,7 @@ def test_a_few_addresses_are_named() -> None:
 
 
 def test_exceptions_of_a_star_are_mentioned() -> None:
-    """A port that is accepted for most addresses only is not said to be accepted for all."""
+    """A port that is accepted for most addresses is not reported as accepted for all."""
     mail = (WEB[0], "reject 203.0.113.0/24:25", "accept *4:25", *WEB[1:])
     assert sentences(WEB, mail) == ("now accepted: *:25 (not for all addresses)",)
 
@@ -69,7 +69,7 @@ policies = st.lists(strategies.small_rules(), max_size=8)
 def test_the_difference_is_what_only_one_policy_accepts(
     before: list[Rule], after: list[Rule], address: int, port: int
 ) -> None:
-    """Point by point, it agrees with both policies asked one after the other."""
+    """For every point, the difference agrees with both policies."""
     found = compare(before, after)
 
     def accepts(rules: list[Rule], family: int) -> bool:

@@ -57,14 +57,14 @@ def state(*views: View, block: Block = BLOCK) -> State:
 
 
 def test_a_relay_that_enforces_its_files_is_left_alone() -> None:
-    """It needs no reload, and nothing is reported of it."""
+    """It needs no reload, and nothing is reported about it."""
     assert not view().needs_reload
     assert view().in_sync
     assert view().drift == ()
 
 
 def test_only_relays_that_run_something_else_are_reloaded() -> None:
-    """Not those that cannot be reached, and never one whose files Tor rejects: it would exit."""
+    """Unreachable relays are not reloaded, nor any whose files Tor rejects: it would exit."""
     stale = view("stale", options("accept *:80"))
     broken = replace(BROKEN, name="broken", running=stale.running)
     assert stale.needs_reload
@@ -80,14 +80,14 @@ def test_a_block_that_is_held_back_is_never_live_or_shadowed() -> None:
 
 
 def test_the_order_of_the_rules_is_part_of_the_options() -> None:
-    """First match wins, so other order is other options."""
+    """Another order of the rules is a difference, because the first match wins."""
     assert not same_options(options("a", "b"), options("b", "a"))
     assert same_options(options("a"), options("a"))
     assert not same_options(options("a"), replace(options("a"), ipv6_exit=True))
 
 
 def test_a_block_that_our_rules_reject_is_live() -> None:
-    """Seen in the enforced policy, by a rule of ours: that is live."""
+    """`live` means that a rule of the fragment rejects it in the enforced policy."""
     assert state(view()) is State.LIVE
 
 
@@ -102,12 +102,12 @@ def test_a_block_that_our_rules_reject_is_live() -> None:
     ids=["not reloaded", "not settled", "no policy", "network disabled"],
 )
 def test_a_block_that_is_not_enforced_yet_is_pending(seen: View) -> None:
-    """Until Tor runs our rules, has settled, and is on the network, nothing is promised."""
+    """Until Tor has loaded and enforces the rules and is on the network, a block is pending."""
     assert state(seen) is State.PENDING
 
 
 def test_a_block_behind_an_accept_is_shadowed() -> None:
-    """Once Tor has settled, an accept that wins will go on winning."""
+    """A block is shadowed once Tor enforces its files and an earlier accept decides."""
     files = options("accept 203.0.113.0/24:80", *TEXTS)
     seen = View("a", running(files), Configured(files, RULES))
     assert seen.in_sync
@@ -119,7 +119,7 @@ def test_a_block_behind_an_accept_is_shadowed() -> None:
 
 @pytest.mark.parametrize("text", ["2001:db8::1", "10.0.0.1"])
 def test_a_block_where_the_relay_would_not_exit_is_moot(text: str) -> None:
-    """What Tor itself rejects before our rules needs none of them."""
+    """A destination that the relay rejects without the fragment makes its block moot."""
     block = Block(parse_destination(text), NOW, None)
     value = f"reject {'[2001:db8::1]' if ':' in text else text}:*"
     files, rules = options(value), parse_policy([value])
@@ -128,7 +128,7 @@ def test_a_block_where_the_relay_would_not_exit_is_moot(text: str) -> None:
 
 
 def test_without_a_tor_the_state_is_unknown() -> None:
-    """Nobody says anything about a block on a relay that cannot be reached, or without relays."""
+    """The state is unknown if the relay cannot be reached, or if there is none."""
     assert state(UNREACHABLE) is State.UNKNOWN
     assert state() is State.UNKNOWN
 
@@ -155,7 +155,7 @@ def test_of_several_relays_the_gravest_state_counts(states: list[State]) -> None
 
 
 def test_the_operators_own_options_are_without_ours() -> None:
-    """The fragment's run of lines is taken out, and another one put in its place."""
+    """The fragment's rules are removed, and another fragment takes their place."""
     files = options("reject *:1", *TEXTS, "accept *:80")
     configured = Configured(files, RULES)
     assert configured.own == options("reject *:1", "accept *:80")
@@ -166,7 +166,7 @@ def test_the_operators_own_options_are_without_ours() -> None:
 
 
 def test_no_copy_of_the_fragment_is_the_operators_own() -> None:
-    """Nor is another fragment, of which this one may be a part."""
+    """A second include of it, or another fragment, is no part of the operator's rules."""
     longer = parse_policy([*TEXTS, "reject *:9"])
     files = options("reject *:1", *TEXTS, *TEXTS, *TEXTS, "reject *:9", "accept *:80")
     configured = Configured(files, RULES, copies=2, other_fragments=(longer,))
@@ -176,12 +176,12 @@ def test_no_copy_of_the_fragment_is_the_operators_own() -> None:
 
 
 def drift(changed: Running) -> tuple[str, ...]:
-    """Return what is said of a relay whose Tor is not as its files say."""
+    """Return the reported differences between a Tor and its files."""
     return replace(view(), running=changed).drift
 
 
 def test_drift_is_said_in_sentences() -> None:
-    """Whatever differs between files, options and enforced policy is named."""
+    """Each difference between files, options and enforced policy is named."""
     good = view().running
     assert good is not None
     assert UNREACHABLE.drift == ()
@@ -214,7 +214,7 @@ def test_drift_is_said_in_sentences() -> None:
 
 
 def test_options_that_cannot_be_read_are_not_settled() -> None:
-    """A line that only Tor understands leaves open what it is to enforce; that is no crash."""
+    """With a rule that only Tor understands, the expected policy is unknown."""
     odd = Running("0.4.9.11", "", options("reject *:0"), DEFAULT, None, default=DEFAULT)
     assert odd.policy_of(odd.options) is None
     assert not odd.settled

@@ -157,7 +157,7 @@ def assert_tidy(letter: Letter) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_letter_is_complete_and_tidy(variant: str) -> None:
-    """Every kind, language and recipient renders, whichever facts are there, nothing unfilled."""
+    """Each kind renders in each language, to each recipient, with any facts, without a gap."""
     for kind, language, recipient in every_letter():
         letter = write(template(kind, language), replace(VARIANTS[variant], recipient=recipient))
         assert_tidy(letter)
@@ -175,7 +175,7 @@ def test_letters_are_short() -> None:
 
 
 def test_every_letter_names_the_relay() -> None:
-    """Whoever reads a letter about abuse sees which address is the Tor exit."""
+    """Each letter about abuse names the address of the exit."""
     for kind, language, recipient in every_letter():
         if kind not in {"lifted", "unblock"}:
             letter = write(template(kind, language), replace(FULL, recipient=recipient))
@@ -214,7 +214,7 @@ def test_letters_point_to_exonerator_on_the_day() -> None:
 
 
 def test_the_provider_is_asked_to_close_the_ticket() -> None:
-    """To the provider the tone is another: the same facts, and a request to close the ticket."""
+    """A letter to the provider has the same facts, and asks to close the ticket."""
     for kind, language, _ in every_letter():
         text = template(kind, language)
         reporter, isp = write(text, FULL), write(text, replace(FULL, recipient="isp"))
@@ -231,7 +231,7 @@ def test_united_states_law_is_only_in_the_english_copyright_letter() -> None:
 
 
 def test_the_deadline_is_named() -> None:
-    """The answer to a deadline says which one it answers."""
+    """The answer to a deadline names the deadline."""
     for language in LANGUAGES:
         letter = write(template("deadline", language), replace(FULL, recipient="isp"))
         assert "2026-11-24 12:00 UTC" in flat(letter)
@@ -252,14 +252,14 @@ def test_live_blocks_are_claimed_with_their_end() -> None:
 
 @pytest.mark.parametrize("blocks", [(), (PENDING,), (PENDING, ENDED)])
 def test_nothing_is_claimed_that_is_not_live(blocks: tuple[BlockFact, ...]) -> None:
-    """A block that is merely recorded is never said to be in force."""
+    """A block that is only recorded is never called active."""
     for kind, language, recipient in every_letter():
         facts = replace(FULL, recipient=recipient, blocks=blocks)
         assert BLOCKED_WORDS[language] not in flat(write(template(kind, language), facts))
 
 
 def test_a_pending_block_stands_apart_from_a_live_one() -> None:
-    """With both, the claim is followed by the live one only, the caveat by the pending one only."""
+    """The claim lists only the live block, the caveat only the pending one."""
     for language in LANGUAGES:
         text = template("brute-force", language)
         body = write(text, replace(FULL, blocks=(PENDING, LIVE))).body
@@ -272,7 +272,7 @@ def test_a_pending_block_stands_apart_from_a_live_one() -> None:
 
 
 def test_an_automatic_end_is_promised_only_if_every_block_has_one() -> None:
-    """A block without an end takes the sentence about the end away."""
+    """With a block without an end, the sentence about the end is left out."""
     for language in LANGUAGES:
         text = template("brute-force", language)
         ending = flat(write(text, FULL))
@@ -283,7 +283,7 @@ def test_an_automatic_end_is_promised_only_if_every_block_has_one() -> None:
 
 
 def test_a_lift_is_announced_only_if_tor_lets_through_again() -> None:
-    """What has ended in the ledger but is still rejected is not said to be lifted."""
+    """An ended block that Tor still rejects is not called lifted."""
     kinds: tuple[Kind, ...] = ("lifted", "unblock")
     for kind in kinds:
         for language in LANGUAGES:
@@ -325,7 +325,7 @@ def test_template_files_are_tidy() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_letter_renders_with_every_combination_of_facts(language: Language) -> None:
-    """No combination of missing facts leaves a hole: what load_letter proves for own letters."""
+    """Any facts may be missing, as load_letter also checks for operators' letters."""
     for kind in KINDS:
         check_letter(template(kind, language))
 
@@ -566,7 +566,7 @@ def test_a_dollar_and_an_at_sign_are_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_override_names_file_and_line(tmp_path: Path, case: str) -> None:
-    """What is wrong with a template is said with file and line, before a letter is written."""
+    """An error in a template is reported with file and line, before a letter is written."""
     text, line, message = BROKEN[case]
     path = _override(tmp_path, "en/spam.txt", text)
     if case == "item outside its list":
@@ -605,7 +605,7 @@ def test_includes_do_not_explode(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["en/portscan.txt", "english/spam.txt", "spam.txt"])
 def test_a_misnamed_override_is_an_error(tmp_path: Path, name: str) -> None:
-    """A file that would never be used is not passed over in silence."""
+    """A file that no letter uses is an error."""
     _override(tmp_path, name, "Subject: a\n")
     with pytest.raises(InvalidFileError, match=r":1: "):
         load("spam", "en", tmp_path)
@@ -710,7 +710,7 @@ def test_without_a_complaint_only_a_lift_has_a_letter_of_its_own() -> None:
      "CSIRT Italia", "csirt@uni.example", "Team <report@cert.example>", "DFN-CERT Services GmbH"],
 )  # fmt: skip
 def test_a_cert_is_recognized(name: str) -> None:
-    """The word stands alone, or it is the end of a team's name."""
+    """`CERT` is a word of its own, or the end of the name of a team."""
     assert is_cert(name)
 
 
@@ -721,7 +721,7 @@ def test_a_cert_is_recognized(name: str) -> None:
      "abuse@letsencrypt.example", "", None],
 )  # fmt: skip
 def test_what_only_contains_the_letters_is_no_cert(name: str | None) -> None:
-    """Four letters within a word say nothing."""
+    """A word that contains `cert`, such as concert, names no CERT."""
     assert not is_cert(name)
 
 
@@ -846,7 +846,7 @@ def test_an_eml_reads_back() -> None:
 
 
 def test_date_and_message_id_are_given_from_outside() -> None:
-    """There is no clock and no host name in here."""
+    """The module reads no clock and no host name."""
     letter = write(template("spam", "en"), FULL)
     message = message_from_bytes(
         as_eml(letter, date=NOON, message_id="<two@exit.example>"), policy=email.policy.default
@@ -885,7 +885,7 @@ def test_long_subjects_are_folded_without_loss(text: str) -> None:
 
 
 def test_many_references_are_cut_in_the_middle() -> None:
-    """Of an endless thread the first and the last ids remain."""
+    """Of a long thread, the first and the last ids are kept."""
     ids = tuple(f"<{n}@mail.example>" for n in range(1000))
     original = Original(message_id=ids[-1], references=(*ids, *ids))
     message = parse(write(template("spam", "en"), replace(FULL, original=original)))
@@ -908,7 +908,7 @@ def test_many_references_are_cut_in_the_middle() -> None:
     ],
 )
 def test_invalid_message_ids_are_left_out(bad: str) -> None:
-    """What is no message id is not written into a header."""
+    """A text that is no message id is not written into a header."""
     original = Original(message_id=bad, references=(bad, "<ok@b>"))
     message = parse(write(template("spam", "en"), replace(FULL, original=original)))
     assert message["In-Reply-To"] is None
@@ -1019,7 +1019,7 @@ ALLOWED_HEADERS = {
 @settings(max_examples=200, deadline=None)
 @given(reply_facts, st.sampled_from(KINDS), st.sampled_from(LANGUAGES))
 def test_hostile_facts_do_no_harm(facts: ReplyFacts, kind: Kind, language: Language) -> None:
-    """Whatever strangers' mails hold: a tidy letter, no new header, no hidden character."""
+    """Hostile mails lead to no new header and no hidden character."""
     letter = write(template(kind, language), facts)
     assert_tidy(letter)
     message = parse(letter)
@@ -1052,7 +1052,7 @@ def test_the_ticket_is_in_the_subject_exactly_once(original: str, reference: str
 
 @given(st.text(max_size=300))
 def test_clean_text_is_one_printable_line(text: str) -> None:
-    """What is left is one line that shows all it holds; cleaning it again changes nothing."""
+    """Cleaned text is one visible line; cleaning it again changes nothing."""
     line = clean(text)
     if line is not None:
         assert line.isprintable()

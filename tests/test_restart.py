@@ -21,7 +21,7 @@ def without_include(exit_: LoneExit) -> None:
 
 
 def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: Path) -> None:
-    """Tor lives on, the block is recorded, and all commands say that Tor must be restarted."""
+    """Tor keeps running, the block is recorded, and each command asks for a restart of Tor."""
     exit_ = LoneExit(tmp_path, f"{OPTIONS}Sandbox 1\n")
     without_include(exit_)
     with exit_:
@@ -41,7 +41,7 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: 
 
 
 def test_sandboxed_tor_that_knows_the_include_is_reloaded(tmp_path: Path) -> None:
-    """Sandbox 1 alone is no reason for a restart, nor is another change of the torrc later."""
+    """Neither Sandbox 1 nor a later change of the torrc alone requires a restart."""
     with LoneExit(tmp_path, f"{OPTIONS}Sandbox 1\n") as exit_:
         assert exit_.run("init").returncode == 0
         assert exit_.run("block", "203.0.113.7", "--until", "1d").returncode == 0
@@ -88,7 +88,7 @@ def with_defaults(exit_: LoneExit, *options: str) -> None:
 
 
 def test_options_that_stand_in_the_defaults_torrc_are_no_change(tmp_path: Path) -> None:
-    """On Debian DataDirectory, PidFile and User stand there: such a Tor is reloaded as any."""
+    """Debian sets DataDirectory, PidFile and User there: its Tor can be reloaded."""
     exit_ = LoneExit(tmp_path, OPTIONS)
     with_defaults(exit_, "DataDirectory", "ControlSocket", "PidFile")
     with exit_:
@@ -99,7 +99,7 @@ def test_options_that_stand_in_the_defaults_torrc_are_no_change(tmp_path: Path) 
 
 
 def test_option_that_overrides_the_defaults_torrc_is_a_change(tmp_path: Path) -> None:
-    """What the torrc says against the defaults-torrc since Tor was started ends it at a reload."""
+    """A torrc that now overrides the defaults-torrc would end Tor at a reload."""
     exit_ = LoneExit(tmp_path, OPTIONS)
     with_defaults(exit_, "DataDirectory", "ControlSocket", "PidFile")
     with exit_:

@@ -61,7 +61,7 @@ class Host:
 @settings(max_examples=200)
 @given(st.lists(st.tuples(STEPS, st.booleans()), min_size=1, max_size=5))
 def test_wrong_ticks_of_any_size_lose_nothing(wrong: list[tuple[timedelta, bool]]) -> None:
-    """However far and in which direction the clock was wrong, all is as before when it is right."""
+    """After a wrong clock of any offset is corrected, the blocks are as before."""
     host = Host()
     host.tick(NOW)
     for step, ahead in wrong:
@@ -73,7 +73,7 @@ def test_wrong_ticks_of_any_size_lose_nothing(wrong: list[tuple[timedelta, bool]
 
 @given(STEPS, st.integers(1, 30))
 def test_a_clock_that_stays_wrong_for_a_month_removes_nothing(step: timedelta, days: int) -> None:
-    """A wrong clock that is trusted after an hour ends blocks; their records outlive it."""
+    """A wrong clock, trusted after an hour, ends blocks; their records are kept."""
     host = Host()
     host.tick(NOW)
     for hour in range(days * 24):
@@ -104,7 +104,7 @@ def test_an_interval_counts_at_most_an_hour(interval: float) -> None:
 
 
 def test_a_new_record_starts_a_new_count() -> None:
-    """A destination that was blocked and lifted again keeps nothing of the old count."""
+    """A destination that is blocked and lifted again starts a new count."""
     seen = Retention(RETENTION_SECONDS, {record_of(BLOCKS.get(GONE)): 0.0})
     assert seen.is_over(BLOCKS.get(GONE))
     later = NOW + 2 * MINUTE

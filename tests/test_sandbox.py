@@ -92,7 +92,7 @@ def test_the_child_cannot_read_a_file_of_root(tmp_path: Path) -> None:
 
 @needs_root
 def test_the_child_reaches_neither_network_nor_files(tmp_path: Path) -> None:
-    """A listener of this host, by TCP or by a path, is out of reach; no file is to be seen."""
+    """It can connect to no listener of this host, by TCP or by a path, and sees no file."""
     tmp_path.chmod(0o755)
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -223,7 +223,7 @@ def test_the_child_inherits_neither_environment_nor_files(
 
 
 def test_a_complaint_survives_the_way_between_processes() -> None:
-    """What is encoded is decoded as it was, for mails of every form."""
+    """Decoding returns the encoded complaint, for mails of every form."""
     for path in sorted(CORPUS.glob("*.eml"))[::40]:
         complaint = read_complaint(path.read_bytes(), own=OWN)
         assert wire.decode(wire.encode(complaint)) == complaint
@@ -250,7 +250,7 @@ def test_a_complaint_survives_the_way_between_processes() -> None:
     ],
 )
 def test_a_false_answer_is_refused(change: Callable[[bytes], bytes]) -> None:
-    """Whatever is not exactly a complaint is an error, never another object."""
+    """An answer that is not exactly a complaint is an error."""
     right = wire.encode(read_complaint(MAIL, own=OWN))
     assert isinstance(wire.decode(right), Complaint)
     assert change(right) != right

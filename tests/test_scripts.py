@@ -37,7 +37,7 @@ def test_every_script_is_tested_here() -> None:
 
 @pytest.mark.parametrize("name", ["bench", "prove"])
 def test_an_unknown_part_is_a_usage_error(name: str) -> None:
-    """A typing error starts none of the other parts."""
+    """An unknown part is an error, and no other part runs."""
     done = run(name, "no-such-part")
     assert done.returncode == 2
     assert "no-such-part" in done.stderr

@@ -142,7 +142,7 @@ _NEARLY = st.lists(
 @given(content=st.binary(max_size=60) | _NEARLY)
 @example(content=b"version 1\napplied -62135596800.1\nnext never\nsettled 1\nreloaded 1\n")
 def test_any_bytes_are_an_observation_or_none(path: Path, content: bytes) -> None:
-    """Nothing that can stand there ends in an exception, now or when its times are used."""
+    """No content raises an exception, at reading or when its times are used."""
     path.write_bytes(content)
     found = observed.load(path)
     if found is not None:
@@ -152,7 +152,7 @@ def test_any_bytes_are_an_observation_or_none(path: Path, content: bytes) -> Non
 
 
 def test_a_change_of_a_watched_file_changes_its_fingerprint(tmp_path: Path) -> None:
-    """Content, replacement by rename and removal are all seen; a file that is not there too."""
+    """New content, replacement, removal and creation change the fingerprint."""
     file = tmp_path / "file"
     marks_seen = [observed.fingerprints([file])[str(file)]]
     assert marks_seen == ["0 0 0"]
@@ -176,7 +176,7 @@ def test_where_it_is(tmp_path: Path) -> None:
 
 
 def test_running_time_counts_from_the_start_of_the_host() -> None:
-    """Within a start the difference counts; after another one, what has passed since it."""
+    """In the same boot the difference counts; after another boot, the time since that."""
     assert Moment("a", 50.0).since(Moment("a", 20.0)) == 30.0
     assert Moment("b", 50.0).since(Moment("a", 20.0)) == 50.0
     assert Moment("a", 50.0).since(None) == 0.0

@@ -1,4 +1,4 @@
-"""What operators promise, shown with real streams through a real exit on a private network."""
+"""Real streams through a real exit on a private network are refused and answered as promised."""
 
 import json
 import time
@@ -71,7 +71,7 @@ def lift(network: PrivateNetwork, *destinations: str) -> None:
 def test_fragment_written_by_hand_is_enforced_a_second_after_a_reload(
     network: PrivateNetwork, port: int
 ) -> None:
-    """The network shows a refusal where there is one, without exitpol: it is fit to judge."""
+    """Without exitpol, the network shows the refusals of a fragment written by hand."""
     before = network.fragment.read_bytes()
     network.fragment.write_text(f"ExitPolicy reject {A}:*\n")
     network.exit.reload_and_wait()

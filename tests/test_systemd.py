@@ -1,4 +1,4 @@
-"""The timer: its units are sound and locked down, and in a real systemd it lifts a real block."""
+"""The units of the timer are valid and hardened, and a real systemd lifts a real block."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def test_every_placeholder_is_filled_in(units: dict[str, Path]) -> None:
 
 @pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is missing")
 def test_units_are_verified_by_systemd(units: dict[str, Path]) -> None:
-    """`systemd-analyze verify` finds nothing to say about service and timer."""
+    """`systemd-analyze verify` reports nothing about service and timer."""
     assert ANALYZE is not None
     done = subprocess.run(
         [ANALYZE, "verify", "--man=no", *units.values()],
@@ -130,7 +130,7 @@ def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path) -> Non
 
 
 def boot_and_see(root: Path, tmp_path: Path) -> None:
-    """Boot it, wait until it has ended by itself, and read what was observed in it."""
+    """Boot it, wait until it powers off, and return its observations."""
     command = [
         shutil.which("unshare") or "unshare", "--mount", "--propagation", "private",
         "sh", "-c", ENTER, "sh", str(root), f"{Path(exitpolicy.__file__).parents[1]}:/proof/source",
@@ -153,7 +153,7 @@ def boot_and_see(root: Path, tmp_path: Path) -> None:
 
 
 def check(seen: dict[str, Any], output: str) -> None:
-    """See in what was observed that the timer, and nobody else, lifted the block in time."""
+    """Check from the observations that only the timer lifted the block, in time."""
     what = json.dumps(seen, indent=1) + output
     bounding = re.findall(r"^CapabilityBoundingSet=(.*)$", seen["unit"]["stdout"], re.MULTILINE)
     assert bounding == ["CAP_SETGID CAP_SETUID"], what

@@ -1,4 +1,4 @@
-"""`tick`: when exitpol must run, and that nothing else is done."""
+"""`tick`: decides when exitpol must run, and does nothing else."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def test_tor_is_observed_every_15_minutes(path: Path) -> None:
 
 
 def test_a_head_without_an_end_is_not_believed(path: Path, watched: Path) -> None:
-    """A file that is watched may be named behind what is read of the state."""
+    """A watched file may be named beyond the part of the state that is read."""
     for count in (1, 10_000):
         name = f"{watched}{'x' * 100}"
         marks = {
@@ -165,7 +165,7 @@ def test_what_is_no_file_is_a_reason(
 def test_any_bytes_are_understood_or_a_reason(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    """Nothing that can stand there ends in an exception."""
+    """No content raises an exception."""
     path = tmp_path_factory.getbasetemp() / "any-state"
     path.write_bytes(content)
     reason = tick.due(str(path), NOW)
@@ -214,7 +214,7 @@ def test_with_nothing_to_do_nothing_is_written_locked_or_run(
 
 
 def test_with_nothing_to_do_nothing_is_imported(path: Path, watched: Path) -> None:
-    """The tick gets by with what lies in the interpreter itself: no module is read from a file."""
+    """The tick imports no module from a file: the interpreter has all of them."""
     write(path, watched, applied=time.time())
     script = (
         "import sys\nbefore = set(sys.modules)\n"
@@ -259,6 +259,6 @@ def test_a_command_that_cannot_be_run_is_an_error_with_a_hint(tmp_path: Path) ->
 def test_wrong_arguments_are_a_usage_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a state, the two dashes and a command there is only the usage, and exit code 2."""
+    """Without STATE, `--` and COMMAND, it prints the usage and exits with 2."""
     assert tick.main(arguments) == 2
     assert capsys.readouterr().err == "usage: tick.py STATE -- COMMAND [ARGUMENT...]\n"

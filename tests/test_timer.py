@@ -82,7 +82,7 @@ def test_only_the_folders_that_are_replaced_in_are_writable(tmp_path: Path) -> N
     ],
 )
 def test_a_path_is_one_word_of_a_command_line(word: str, quoted: str) -> None:
-    """Blanks, quotes, specifiers and variables of systemd are taken as they are."""
+    """Blanks, quotes, specifiers and variables of systemd are escaped."""
     assert unit_syntax.argument(word) == quoted
     assert unit_syntax.path_entry(word) == quoted.replace("$$", "$")
 
@@ -98,7 +98,7 @@ def test_a_path_adds_no_line_to_the_unit(tmp_path: Path, end: str, place: str) -
 
 
 def test_a_user_who_owns_the_ledger_adds_no_line_to_the_unit(tmp_path: Path) -> None:
-    """His link leads to a folder of his whose name would be a command that root runs."""
+    """The link leads to a folder whose name would become a command that root runs."""
     at = host(tmp_path)
     (tmp_path / "l").mkdir()
     evil = tmp_path / "l" / "a\rExecStartPre=+" / "bin" / "evil\rX="
@@ -120,7 +120,7 @@ def test_a_link_that_is_not_followed_opens_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_path_with_the_name_of_a_placeholder_stays_a_path(tmp_path: Path) -> None:
-    """Otherwise rights would be lost in the middle of another line."""
+    """Otherwise the rights would replace a part of the path."""
     folder = tmp_path / "@RIGHTS@" / "ProtectHome=yes" / "@NETWORK@"
     text = service(host(folder))
     assert line(text, "ReadWritePaths") == f"{folder}/l {folder}/t"
@@ -128,7 +128,7 @@ def test_a_path_with_the_name_of_a_placeholder_stays_a_path(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("at", ["/home/u", "/root", "/run/user/0"])
 def test_a_home_is_readable_where_something_lies_in_one(at: str) -> None:
-    """ProtectHome would hide it; nothing of a home becomes writable by that."""
+    """ProtectHome would hide the files; no home becomes writable."""
     text = service(host(Path("/srv"), source=Path(at) / "c.yaml"))
     assert line(text, "ProtectHome") == "read-only"
     password = service(host(Path("/srv"), password=Path(at) / "pw"))
@@ -210,7 +210,7 @@ def debian(folder: Path) -> Host:
 
 @pytest.mark.root
 def test_debians_tor_is_reached_by_its_group(tmp_path: Path) -> None:
-    """No right to ignore modes or owners: only to become Tor's user, who verifies."""
+    """The unit gets no right to ignore modes or owners, only to become Tor's user."""
     debian_host = debian(tmp_path)
     found = rights.needed(debian_host)
     assert list(found.groups) == ["4712"]
@@ -239,7 +239,7 @@ def test_debians_tor_is_reached_by_its_group(tmp_path: Path) -> None:
 def test_what_is_owned_by_others_needs_more(
     tmp_path: Path, name: str, owner: tuple[int, int], mode: int, capabilities: set[str]
 ) -> None:
-    """Each file that root may not simply use is named as the reason."""
+    """Each further right names the file that requires it."""
     at = debian(tmp_path)
     os.chown(tmp_path / name, *owner)
     (tmp_path / name).chmod(mode)
@@ -268,14 +268,14 @@ def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
 
 
 def test_a_reason_is_one_comment() -> None:
-    """A path with a line end or a backslash ends no comment, and no comment goes on."""
+    """A line end or backslash in a path neither ends nor continues the comment."""
     assert unit_syntax.comment("a\r\nCapabilityBoundingSet=CAP_SYS_ADMIN\\") == (
         "a??CapabilityBoundingSet=CAP_SYS_ADMIN"
     )
 
 
 def test_units_that_do_not_fit_any_more_are_outdated(tmp_path: Path) -> None:
-    """What the host needs now and the installed unit lacks is told; comments do not count."""
+    """Lines that the installed unit lacks are reported; comments do not count."""
     at = host(tmp_path)
     assert timer.outdated(at, tmp_path) == []
     for name, text in timer.units(at).items():

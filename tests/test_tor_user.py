@@ -1,4 +1,4 @@
-"""Files are read with the rights and the mounts of the relay's Tor: root sees more than it does."""
+"""Files are checked with the rights and the mounts of the relay's Tor, not with root's."""
 
 import os
 import pwd
@@ -116,7 +116,7 @@ def close_folder_of_torrc(tor: UserTor, _relay: Relay) -> Path:
 def test_what_only_root_can_read_is_refused(
     relay: tuple[UserTor, Relay], change: Change, *, staged: bool
 ) -> None:
-    """It is named, and the same files are good again when Tor's user can read them."""
+    """The file is named; once Tor's user can read it, the files are accepted."""
     tor, known = relay
     assert seen(known, staged=staged).broken is None
     closed = change(tor, known)
@@ -130,7 +130,7 @@ def test_what_only_root_can_read_is_refused(
 
 
 def test_defaults_that_only_root_can_read_are_refused(tmp_path: Path) -> None:
-    """Tor would go on without them at a reload, and lose the options that stand there."""
+    """At a reload Tor would continue without these options."""
     tor = UserTor.alone(tmp_path / "tor", ["ExitRelay 1", f"User {USER}"], "default")
     tor.defaults = tmp_path / "tor" / "defaults"
     tor.prepare()
@@ -150,7 +150,7 @@ def test_defaults_that_only_root_can_read_are_refused(tmp_path: Path) -> None:
 
 
 def test_reload_of_what_only_root_can_read_ends_tor(relay: tuple[UserTor, Relay]) -> None:
-    """This is what is prevented: verification as root would have accepted it."""
+    """Tor does exit in the case that is refused, and verification as root accepts it."""
     tor, known = relay
     (tor.folder / "more").write_text("ExitPolicy reject *:25\n")
     close_include(tor, known)
@@ -162,7 +162,7 @@ def test_reload_of_what_only_root_can_read_ends_tor(relay: tuple[UserTor, Relay]
 
 
 def test_fragment_that_only_root_can_read_is_staged_for_all(relay: tuple[UserTor, Relay]) -> None:
-    """Its mode does not stand in the way of the next one."""
+    """The candidate is readable by all, whatever the mode of the fragment."""
     tor, known = relay
     assert fragment.is_public(known.fragment)
     known.fragment.chmod(0o600)
@@ -174,7 +174,7 @@ def test_fragment_that_only_root_can_read_is_staged_for_all(relay: tuple[UserTor
 
 
 def test_tor_without_a_user_line_is_known_by_its_data(tmp_path: Path) -> None:
-    """A unit's `User=` starts Tor as its user: neither the torrc nor a `User` line says who."""
+    """With `User=` in a unit, the owner of the data directory is Tor's user."""
     tor = UserTor.alone(tmp_path / "tor", ["ExitRelay 1"], "default")
     tor.prepare()
     owner = users.by_name(USER)
@@ -194,7 +194,7 @@ def test_tor_without_a_user_line_is_known_by_its_data(tmp_path: Path) -> None:
 
 
 def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]) -> None:
-    """Of a running Tor by its process, of one that is down by its files."""
+    """A running Tor's user is known from its process, otherwise from its files."""
     tor, known = relay
     assert tor.process is not None
     uid = pwd.getpwnam(USER).pw_uid
@@ -209,7 +209,7 @@ def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]
 
 @pytest.mark.skipif(not UNSHARE, reason="util-linux is missing")
 def test_file_behind_a_mount_of_the_service_is_refused(tmp_path: Path) -> None:
-    """PrivateTmp and ProtectHome: what we verify there is not what Tor reads."""
+    """With PrivateTmp or ProtectHome, Tor does not read the file that was verified."""
     masked = tmp_path / "masked"
     masked.mkdir()
     path = masked / "exitpol.conf"
@@ -263,7 +263,7 @@ def test_mounts_are_read_as_the_kernel_follows_them(path: str, where: tuple[str,
 
 
 def test_closed_fragment_is_reported_and_opened_again(make_host: HostMaker) -> None:
-    """A hardening script took the right to read away: the next apply gives it back."""
+    """If a script closes the fragment, the next apply opens it again."""
     host = make_host()
     assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
     host.fragment.chmod(0o600)

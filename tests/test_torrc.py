@@ -156,7 +156,7 @@ def lay_out(host: Host, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_the_candidate_is_read_as_the_fragment_will_be(host: Host, layout: str) -> None:
-    """Tor makes of the copy exactly what it makes of the torrc once the candidate is installed.
+    """Tor reads the copy exactly as it reads the torrc once the candidate is installed.
 
     That holds for a candidate that is included and for one that stands there itself.
     """
@@ -174,7 +174,7 @@ def test_the_candidate_is_read_as_the_fragment_will_be(host: Host, layout: str) 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_the_place_of_the_include_is_one(host: Host, layout: str) -> None:
-    """At the place that is named there stands an include, and without it Tor reads another."""
+    """The named line is an include; without it, Tor reads another policy."""
     lay_out(host, layout)
     place = torrc.include_place(host.torrc, host.fragment, host.folder)
     assert place is not None
@@ -204,7 +204,7 @@ def test_the_place_of_the_include_is_one(host: Host, layout: str) -> None:
     ],
 )
 def test_without_an_include_there_is_no_place(host: Host, text: str) -> None:
-    """Comments, values and other files, however odd, are no include of ours."""
+    """Comments, values and other files are not taken for the include."""
     host.write("other.conf", "Nickname b\n")
     (host.folder / "loop").symlink_to("loop")
     host.write("torrc", text)
@@ -221,7 +221,7 @@ def test_a_link_to_the_fragment_is_the_fragment(host: Host) -> None:
 
 @pytest.mark.parametrize("text", ["%include @/torrc\n" * 2, "%include @/one\n" * 2])
 def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) -> None:
-    """Tor refuses more than 30 levels; we do so too, and do not try every way down."""
+    """More than 30 levels are refused, as Tor does, without trying every path."""
     host.write("torrc", text)
     host.write("one", "%include @/torrc\n%include @/one\n")
     start = time.monotonic()
@@ -277,7 +277,7 @@ def test_a_chain_of_includes_is_followed_as_deep_as_tor_does(host: Host, levels:
 def test_our_include_goes_above_the_first_exit_policy(
     host: Host, files: dict[str, str], line: int
 ) -> None:
-    """That is where Tor reads our rules first, and all that was there before stays the same."""
+    """Tor then reads the fragment first; the rest of the torrc is unchanged."""
     for name, text in files.items():
         host.write(name, text)
     before = host.read(host.original())
@@ -314,7 +314,7 @@ def test_bytes_that_are_no_text_stay_as_they_are(host: Host) -> None:
 def test_a_rule_is_found_where_it_stands(
     host: Host, files: dict[str, str], place: str | None
 ) -> None:
-    """The first line that holds the rule is named, in whichever file."""
+    """The first line with the rule is named, in whichever file it is."""
     for name, text in files.items():
         host.write(name, text)
     found = torrc.first_exit_policy(host.torrc, host.fragment, ACCEPT_ALL, host.folder)
@@ -351,7 +351,7 @@ _parts = st.sampled_from(_PARTS.split("|"))
     text=st.lists(_parts, max_size=12).map("".join), inner=st.lists(_parts, max_size=4).map("".join)
 )
 def test_whatever_tor_takes_the_copy_means_the_same(host: Host, text: str, inner: str) -> None:
-    """However lines, comments, quotes and continuations follow each other, Tor reads them alike."""
+    """Tor reads the copy like the torrc, for any lines, comments, quotes and continuations."""
     host.write("one", inner.replace("@/*", "@/d").replace("@/one", "@/d"))
     host.write("d/x", "ExitPolicy accept *:9\n")
     host.write("torrc", text.replace("@/*", "@/exitpol*"))
@@ -370,7 +370,7 @@ def test_whatever_tor_takes_the_copy_means_the_same(host: Host, text: str, inner
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=80))
 def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
-    """Nothing that can stand in a torrc ends in another exception, and every byte is kept."""
+    """No content raises an unexpected exception, and every byte is kept."""
     host.torrc.write_bytes(content)
     copy = host.redirected("").encode("utf-8", "surrogateescape")
     assert copy.removesuffix(b"\n") == content.removesuffix(b"\n") or b"%include" in content

@@ -72,7 +72,7 @@ def test_patterns_match_what_they_say_and_nothing_else(
 
 
 def test_a_line_that_belongs_to_no_command_is_an_error() -> None:
-    """Expected output that nothing would be compared with does not go unnoticed."""
+    """Expected output that belongs to no command is an error."""
     with pytest.raises(ValueError, match="line 3"):
         parse("$ true\n# comment\nlost output\n")
 

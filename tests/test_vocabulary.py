@@ -1,4 +1,4 @@
-"""The words of complaints, a file a language: what they may hold, and what ours do."""
+"""The words of complaints: the format of the files, and the content of ours."""
 
 import json
 import re
@@ -169,7 +169,7 @@ def test_formats_have_no_frequent_words() -> None:
     ],
 )
 def test_what_an_entry_must_not_be(text: str, line: int, problem: str) -> None:
-    """An entry that matches never, or everywhere, is an error with the line number."""
+    """An entry that never matches, or matches everywhere, is an error with its line."""
     read = parse("xx", text)
     with pytest.raises(InvalidFileError, match=re.escape(f"words/xx.txt:{line}: {problem}")):
         check(read)

@@ -108,7 +108,7 @@ def test_a_month_later_is_the_same_day_or_the_months_last(start: str, text: str,
     ],
 )
 def test_what_is_no_end_is_refused_with_advice(text: str, message: str, hint: str) -> None:
-    """Nonsense, times without a zone and ends that have passed are usage errors with a hint."""
+    """Invalid texts, times without a zone and past ends are usage errors with a hint."""
     with pytest.raises(UsageError) as caught:
         parse_until(text, NOW)
     assert message in str(caught.value)
@@ -116,7 +116,7 @@ def test_what_is_no_end_is_refused_with_advice(text: str, message: str, hint: st
 
 
 def test_an_end_is_after_now_or_refused_to_the_second() -> None:
-    """An end is good from the first moment after now on."""
+    """An end is accepted if it is after now, to the second."""
     now = NOW.replace(microsecond=0)
     later = now + timedelta(seconds=1)
     assert parse_until(utc_text(later), now) == later
@@ -129,7 +129,7 @@ def test_an_end_is_after_now_or_refused_to_the_second() -> None:
     moments.filter(lambda moment: moment.year < 9990),
 )
 def test_any_text_is_an_end_after_now_or_a_usage_error(text: str, now: datetime) -> None:
-    """Nothing that can be typed ends in another exception."""
+    """No text raises another exception."""
     try:
         until = parse_until(text, now)
     except UsageError:
@@ -174,7 +174,7 @@ def test_a_date_begins_and_ends_on_its_day() -> None:
     ],
 )
 def test_what_is_left_is_shown_in_two_units(left: timedelta | None, text: str) -> None:
-    """The two largest units are shown, and `ended` from the very moment of the end, not before."""
+    """The two largest units are shown; from the end on, `ended`."""
     assert remaining_text(None if left is None else NOW + left, NOW) == text
 
 
@@ -202,5 +202,5 @@ def test_what_is_left_is_right_to_its_smaller_unit(seconds: int) -> None:
     ],
 )
 def test_a_text_of_twenty_characters_is_read_as_strictly_as_others(text: str) -> None:
-    """The quick way for times of the ledger takes nothing that the pattern refuses."""
+    """The fast check for times of the ledger accepts only what the pattern accepts."""
     assert parse_time(text) is None

@@ -1,4 +1,4 @@
-"""What the attacks of tests/safety share: another user, commands of root, what was harmed."""
+"""Shared by the attacks in tests/safety: another user, commands of root, checks for harm."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ class Done:
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with any command, whatever it was asked: a hang, a traceback, a crash."""
+        """Return a fault that no command may have: a hang, a traceback, a crash."""
         if self.code is None:
             return f"hangs: {self.output[-200:]}"
         if "Traceback" in self.output or "Exception ignored" in self.output:

@@ -1,4 +1,4 @@
-"""A control port that means harm, or is broken: what a peer can do to whoever asks it something.
+"""A control port that attacks its clients, or is broken.
 
 The server speaks the control protocol well enough to be believed, until it gets a certain command;
 then it behaves as it was told to.

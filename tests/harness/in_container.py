@@ -54,7 +54,7 @@ def wait_for_tor() -> None:
 
 
 def main(seen: dict[str, Any]) -> None:
-    """Go through it and note what was seen."""
+    """Run the steps and write the observations."""
     RESULT.write_text('{"started": true}')
     wait_for_tor()
     seen["tor"] = run("systemctl", "is-active", "tor@default")

@@ -124,7 +124,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class StreamOutcome:
-    """What became of one stream."""
+    """The outcome of one stream."""
 
     kind: Literal["answered", "refused", "other"]
     """`refused` means that the exit itself said EXITPOLICY."""
@@ -332,7 +332,7 @@ class PrivateNetwork(Operated):
         return False
 
     def stream(self, host: str, port: int, *, seconds: float = 10) -> StreamOutcome:
-        """Open one new stream through the exit, ask for a page, and tell what came of it."""
+        """Open one new stream through the exit, fetch a page, and return the outcome."""
         self.streams += 1
         control = self.client_control
         deadline = time.monotonic() + seconds
