@@ -1,4 +1,4 @@
-"""The authority as judge: what exitpol's limits predict is what a real directory authority does."""
+"""A real directory authority as judge: it does what exitpol's limits predict."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ pytestmark = [
 THING = Thing.LIMITS
 REFUSED = 4
 CONSENSUS_SECONDS = 40
-"""Three times the interval of the private network's consensuses, and some."""
+"""A little more than three intervals between consensuses of the private network."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def network() -> Iterator[PrivateNetwork]:
 
 
 def scattered(count: int) -> list[str]:
-    """Return addresses that never join, each in a /24 of its own, and leave many /8s alone."""
+    """Return addresses that cannot be merged, each in its own /24, in few /8s."""
     numbers = (number * 40_503 % 2**16 for number in range(count))
     return [f"198.{number >> 8}.{number & 255}.77" for number in numbers]
 
@@ -51,7 +51,7 @@ def by_hand(network: PrivateNetwork, rules: Sequence[str]) -> None:
 
 
 def test_largest_ledger_is_accepted_and_one_block_more_refused(network: PrivateNetwork) -> None:
-    """What fits, fits: the authority takes it. One more: exitpol says no, and rightly so."""
+    """The authority takes the longest ledger that exitpol allows, and refuses a longer one."""
     addresses = scattered(1000)
     fits, too_many = 1, len(addresses)
     while too_many - fits > 1:
@@ -89,7 +89,7 @@ def test_largest_ledger_is_accepted_and_one_block_more_refused(network: PrivateN
 
 
 def slash_eights(count: int) -> list[str]:
-    """Return whole /8s that are nobody's own."""
+    """Return whole /8s without private addresses."""
     return [f"reject {number}.0.0.0/8:*" for number in range(11, 11 + count)]
 
 
@@ -109,7 +109,8 @@ POLICIES = {
     "each /8 touched": one_in_each(range(256)),
     "mail": ["reject *:25", "reject *:465"],
     "a /15 of IPv6": ["reject6 [2000::]/15:*", "reject 8.8.4.4:*"],
-    # An authority takes a change of IPv6 alone for cosmetic and keeps what it has, for hours.
+    # For an authority, a change of IPv6 alone is cosmetic: it keeps the former descriptor for
+    # hours.
     "a /16 of IPv6": ["reject6 [2002::]/16:*", "reject 8.8.8.8:*"],
 }
 
@@ -118,7 +119,7 @@ POLICIES = {
 def test_port_summary_and_exit_flag_are_those_of_the_consensus(
     network: PrivateNetwork, what: str
 ) -> None:
-    """On either side of each limit, the prediction is what the authority publishes."""
+    """On both sides of each limit, the authority publishes what exitpol predicts."""
     by_hand(network, POLICIES[what])
     rules = parse_policy(network.exit.policy())
     expected = (

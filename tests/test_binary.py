@@ -1,4 +1,4 @@
-"""Verification: which Tor program runs, as whom, and what it says of a configuration."""
+"""Verification: which Tor program runs, as which user, and what it says about a configuration."""
 
 import os
 import shutil
@@ -24,12 +24,12 @@ HERE = Invocation((TOR, "--defaults-torrc", "/dev/null"), Path("/"))
 
 @pytest.fixture
 def base(tmp_path: Path) -> str:
-    """Return the lines that any torrc of ours has."""
+    """Return the lines that each torrc of these tests has."""
     return f"SocksPort 0\nDataDirectory {tmp_path}/data\nExitRelay 1\n"
 
 
 def test_a_good_torrc_is_verified(base: str, tmp_path: Path) -> None:
-    """It passes, what tor warns of is returned, and no data of a relay is made up."""
+    """A good torrc passes, tor's warnings are returned, and no data of a relay is created."""
     assert not [w for w in verify.verify(HERE, f"{base}ExitPolicy reject *:25\n") if "25" in w]
     warnings = verify.verify(HERE, f"{base}ExitPolicy reject6 203.0.113.7:25\n")
     assert any("IPv4 address '203.0.113.7:25'" in warning for warning in warnings)
@@ -49,7 +49,7 @@ def test_a_good_torrc_is_verified(base: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_torrc_is_refused_in_tors_words(base: str, line: str, words: str) -> None:
-    """The error says what tor complains of, with exit code 5, when verifying and when reading."""
+    """The error quotes tor's complaint, with exit code 5, both for verifying and for reading."""
     for look in (
         lambda: verify.verify(HERE, f"{base}{line}\n"),
         lambda: verify.options(HERE, f"{base}{line}\n", ("ExitPolicy",)),
@@ -73,7 +73,7 @@ def test_what_would_end_tor_in_an_assertion_is_refused(base: str) -> None:
 
 
 def test_options_are_read_as_tor_reads_them(base: str) -> None:
-    """Only the named ones are returned, only where they are not at their default, in order."""
+    """Only the named options are returned, in order, and only if they differ from the default."""
     text = f'{base}exitpolicy reject *:25 # x\nContactInfo "a \\" b"\nExitPolicy accept *:80\n'
     found = verify.options(HERE, text, ("ExitPolicy", "IPv6Exit"))
     assert found == {"ExitPolicy": ["reject *:25", "accept *:80"]}
@@ -94,7 +94,7 @@ def test_a_program_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_program_that_says_yes_without_reading_is_not_believed(tmp_path: Path) -> None:
-    """Exit code 0 alone is no verification: tor says in words that it was valid."""
+    """Exit code 0 alone is not enough: tor must also say that the configuration was valid."""
     with pytest.raises(TorRefusesError):
         verify.verify(Invocation(("/bin/true",), Path("/")), "")
     (tmp_path / "tor").write_text("#!/bin/sh\necho broken >&2\nexit 9\n")
@@ -104,7 +104,7 @@ def test_a_program_that_says_yes_without_reading_is_not_believed(tmp_path: Path)
 
 
 def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tor gets its time, and no more."""
+    """A tor program that takes too long is stopped."""
     monkeypatch.setattr(verify, "SECONDS", 0.2)
     (tmp_path / "tor").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "tor").chmod(0o755)
@@ -123,7 +123,7 @@ RELAY = Relay("r", Path("/nonexistent/torrc"), "/nonexistent/control")
 
 
 def test_options_of_a_running_tor_are_used(tmp_path: Path) -> None:
-    """Its own options are kept, without the torrc and what silences it; so is its folder."""
+    """Its options are kept, except the torrc and the options that silence it; so is its folder."""
     torrc = tmp_path / "torrc"
     torrc.write_text(f"SocksPort 0\nDisableNetwork 1\nDataDirectory {tmp_path}/data\n")
     command = [TOR, "--quiet", "-f", str(torrc), "--defaults-torrc", "/dev/null", "--Nickname", "x"]
@@ -146,13 +146,13 @@ def test_options_of_a_running_tor_are_used(tmp_path: Path) -> None:
 
 
 def test_what_is_no_tor_is_not_taken_for_one() -> None:
-    """A process number that was used again is no tor, and neither is none."""
+    """A process number that another program uses now is no tor; nor is a missing one."""
     assert not invocation.is_tor(os.getpid())
     assert not invocation.is_tor(0)
 
 
 def test_name_and_place_of_a_process_choose_no_program(tmp_path: Path) -> None:
-    """A process that calls itself tor, from a folder of its own, is not run by us."""
+    """A program that calls itself tor, in a folder of another user, is not run."""
     (tmp_path / "tor").symlink_to("/bin/sleep")
     fake = tmp_path / "bin" / "tor"
     fake.parent.mkdir(mode=0o777)
@@ -188,7 +188,7 @@ def test_only_options_of_a_known_form_are_passed_on(arguments: list[str], kept: 
 
 
 def test_program_is_the_one_of_the_config_or_of_root(tmp_path: Path) -> None:
-    """The config's word is taken; what others can change is not."""
+    """A program named in the config is used; one that others can change is not."""
     named = replace(RELAY, tor=tmp_path / "tor")
     assert invocation.program(named) == tmp_path / "tor"
     assert invocation.program(RELAY).samefile(TOR)
@@ -207,7 +207,7 @@ def test_program_is_the_one_of_the_config_or_of_root(tmp_path: Path) -> None:
 
 
 def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path) -> None:
-    """They hold where the torrc says nothing, give way where it does, and are added to by `+`."""
+    """The torrc overrides its options, or adds to them with `+`; the others apply."""
     defaults = tmp_path / "defaults"
     defaults.write_text("ExitRelay 1\nExitPolicy reject *:25\n")
     started = Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
@@ -222,7 +222,7 @@ def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path
 
 
 def test_arguments_of_a_process_name_no_file_that_holds_us_up(tmp_path: Path) -> None:
-    """A defaults-torrc that is a FIFO or a device is none; neither is one that root alone reads."""
+    """A FIFO, a device, or a file that only root can read is not used as defaults-torrc."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path in (fifo, Path("/dev/zero"), tmp_path, tmp_path / "missing"):
@@ -239,7 +239,7 @@ def test_arguments_of_a_process_name_no_file_that_holds_us_up(tmp_path: Path) ->
 
 
 def test_tor_runs_without_our_terminal() -> None:
-    """Its user could write commands there: it has a session of its own."""
+    """Its user could write commands to the terminal, so the program gets its own session."""
     done = invocation.run_as(None, ["/bin/sh", "-c", "ps -o sid= -p $$; echo $$"], "", 10)
     session, process = done.stdout.split()
     assert session == process

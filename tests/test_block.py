@@ -1,4 +1,4 @@
-"""`block`: when a block is in force, and what block, renew and lift make of a set of blocks."""
+"""`block`: when a block is in force, and how block, renew and lift change a set of blocks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +30,7 @@ def block(
 
 @given(blocks(), moments)
 def test_a_block_is_in_force_from_its_start_until_before_its_end(b: Block, now: datetime) -> None:
-    """In force is half-open: the first moment belongs to it, the last does not."""
+    """A block is in force from its first moment, and not at its last one."""
     assert b.in_force(b.since)
     assert b.since == datetime.min.replace(tzinfo=UTC) or not b.in_force(b.since - INSTANT)
     if b.until is not None:
@@ -44,7 +44,7 @@ def test_a_block_is_in_force_from_its_start_until_before_its_end(b: Block, now: 
 
 @given(blocks(), moments, moments)
 def test_a_block_that_was_lifted_never_comes_back(b: Block, ended: datetime, now: datetime) -> None:
-    """Ended before its time it is over at every time; ended after it, the clock decides."""
+    """A block that was lifted early never is in force; for an expired one the clock decides."""
     again = b._replace(ended=ended)
     assert again.was_lifted == (b.until is None or ended < b.until)
     assert again.in_force(now) == (not again.was_lifted and b.in_force(now))
@@ -52,7 +52,7 @@ def test_a_block_that_was_lifted_never_comes_back(b: Block, ended: datetime, now
 
 
 def test_a_lifted_block_changes_nothing_any_more() -> None:
-    """What was lifted is no moment at which anything begins or ends."""
+    """A lifted block has no moment at which it begins or ends."""
     ledger = Blocks.of([block(since=NOW + DAY, until=NOW + 2 * DAY)._replace(ended=NOW)])
     assert ledger.next_change(NOW) is None
     assert not ledger.in_force(NOW + DAY)
@@ -61,7 +61,7 @@ def test_a_lifted_block_changes_nothing_any_more() -> None:
 
 @given(st.lists(blocks(), max_size=6), moments)
 def test_nothing_begins_or_ends_before_the_next_change(many: list[Block], now: datetime) -> None:
-    """Up to the next change the same blocks are in force; at it, something begins or ends."""
+    """The blocks in force stay the same until the next change, at which one begins or ends."""
     ledger = Blocks.of(many)
     change = ledger.next_change(now)
     moments_of = {moment for b in ledger for moment in (b.since, b.until) if moment is not None}
@@ -80,7 +80,7 @@ ends = st.none() | st.integers(1, 4).map(lambda days: NOW + days * DAY)
 def test_blocking_again_keeps_the_later_end(
     first: datetime | None, second: datetime | None, old: str, new: str
 ) -> None:
-    """Of two ends the later one counts; never is the latest; words of the new one win."""
+    """The later of two ends counts, `never` is the latest; the new reason and reference win."""
     ledger = Blocks.of([block(until=first, reason=old, reference=new)])
     again = block(since=NOW + DAY / 2, until=second, reason=new, reference=old)
     result = ledger.blocked([again]).get(ONE)
@@ -90,7 +90,7 @@ def test_blocking_again_keeps_the_later_end(
 
 
 def test_a_block_that_was_over_is_replaced() -> None:
-    """Blocking what had been blocked until a moment ago begins anew, without the old words."""
+    """A block of a destination whose block has just ended is new, without the old reason."""
     ledger = Blocks.of([block(until=NOW, since=NOW - DAY, reason="old", reference="old")])
     new = block()
     assert list(ledger.blocked([new])) == [new]
@@ -104,7 +104,7 @@ def test_blocking_a_scheduled_destination_brings_it_forward() -> None:
 
 
 def test_overlapping_destinations_are_blocks_of_their_own() -> None:
-    """A network and an address in it do not touch each other's ends."""
+    """The ends of a network and of an address in it are independent."""
     ledger = Blocks.of([block(ONE)]).blocked([block(TWO, until=None)])
     assert [(b.destination, b.until) for b in ledger] == [(ONE, NOW + DAY), (TWO, None)]
     assert [b.destination for b in ledger.lifted([ONE], NOW).in_force(NOW)] == [TWO]
@@ -192,7 +192,7 @@ def test_lifting_is_for_good(b: Block, now: datetime, later: datetime) -> None:
 
 @given(blocks().filter(lambda b: b.until is not None), moments)
 def test_an_expired_block_goes_on_if_the_clock_was_wrong(b: Block, later: datetime) -> None:
-    """What a clock ended that was ahead is in force again by a clock before its end."""
+    """A block that a fast clock ended is in force again once the clock is right."""
     assert b.until is not None
     ledger = Blocks.of([b]).expired([b.destination], b.until)
     assert bool(ledger.in_force(later)) == b.in_force(later)
@@ -200,7 +200,7 @@ def test_an_expired_block_goes_on_if_the_clock_was_wrong(b: Block, later: dateti
 
 
 def test_an_ended_block_is_neither_renewed_nor_found_by_its_reference() -> None:
-    """It is history: the error says what became of it and how to block again."""
+    """An ended block cannot be changed: the error says how it ended and how to block again."""
     ledger = Blocks.of([block(reference="A#1")]).expired([ONE], NOW + DAY)
     with pytest.raises(NoSuchBlockError, match="it expired at 2026-11-23T10:00:00Z") as caught:
         ledger.renewed([ONE], None, NOW + DAY)
@@ -214,7 +214,7 @@ def test_an_ended_block_is_neither_renewed_nor_found_by_its_reference() -> None:
 
 
 def test_merged_blocks_keep_both_promises() -> None:
-    """Relays add up, none of the references is lost, and the operator's block is no list's."""
+    """Merging keeps all relays and references, and an operator's block stays the operator's."""
     first = block(reference="A#1")._replace(relays=("a",), source="list", name="x.example")
     second = block(reference="B#2")._replace(relays=("b", "a"), references=("C#3",))
     merged = Blocks.of([first]).blocked([second]).get(ONE)

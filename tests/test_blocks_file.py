@@ -1,4 +1,4 @@
-"""`ledger_file`: the ledger is written so that it reads back the same, and read strictly."""
+"""`ledger_file`: a written ledger reads back equal, and reading is strict."""
 
 import os
 import stat
@@ -49,7 +49,7 @@ ODD = Block(
 @given(ledgers)
 @example(Ledger(Blocks.of([ODD]), "web"))
 def test_what_is_written_is_read_back_as_the_same(ledger: Ledger) -> None:
-    """Any ledger survives, whatever characters its words hold."""
+    """Any ledger reads back equal, whatever characters its texts have."""
     content = ledger_file.render(ledger)
     read = ledger_file.parse("f", content)
     assert read == ledger
@@ -59,7 +59,7 @@ def test_what_is_written_is_read_back_as_the_same(ledger: Ledger) -> None:
 
 @given(ledgers)
 def test_one_block_is_one_line_that_a_terminal_can_show(ledger: Ledger) -> None:
-    """Neither a reason with newlines nor one with control characters makes another line."""
+    """A reason with newlines or control characters stays on its line."""
     text = ledger_file.render(ledger).decode()
     lines = text.removesuffix("\n").split("\n")
     assert len(lines) == 3 + len(ledger.blocks) + (ledger.policy is not None)
@@ -78,7 +78,7 @@ def test_other_programs_read_the_same(ledger: Ledger) -> None:
 
 
 def test_a_ledger_may_be_written_by_hand() -> None:
-    """Block style, plain words, dates without a time, CRLF, a BOM and comments are all taken."""
+    """Block style, plain words, dates without a time, CRLF, a BOM and comments are accepted."""
     text = (
         "# mine\r\nblocks:\r\n- destination: 2001:db8::1\r\n  since: 2026-11-22\r\n"
         "  until: 2026-11-30\r\n  reason: SSH brute force\r\nversion: 1\r\n"
@@ -94,12 +94,12 @@ def test_a_ledger_may_be_written_by_hand() -> None:
     "text", ["version: 1\n", "version: 1\nblocks:\n", "version: 1\nblocks: []\npolicy:\n"]
 )
 def test_a_ledger_may_be_empty(text: str) -> None:
-    """No key `blocks`, nothing behind it, or an empty list: nothing is blocked."""
+    """Without the key `blocks`, with an empty one, or an empty list, nothing is blocked."""
     assert ledger_file.parse("f", text.encode()) == Ledger(Blocks.of(), None)
 
 
 def one(**changes: str) -> str:
-    """Return a ledger with one block, some of whose fields are other or none."""
+    """Return a ledger with one block, with some fields changed or left out."""
     fields = {"destination": "203.0.113.7", "since": "2026-11-22", "until": "never"} | changes
     inner = ", ".join(f'{key}: "{value}"' for key, value in fields.items() if value != "-")
     return f"version: 1\nblocks:\n- {{{inner}}}\n"
@@ -178,7 +178,7 @@ def two(**changes: str) -> str:
 def test_an_error_names_file_and_line_and_says_how_to_fix_it(
     text: str, message: str, hint: str | None
 ) -> None:
-    """A hand edit that means nothing is an error that says where, and what to write."""
+    """An invalid hand edit is an error that says where it is and what to write."""
     with pytest.raises(InvalidFileError) as caught:
         ledger_file.parse("f", text.encode())
     assert str(caught.value).startswith(message)
@@ -227,7 +227,7 @@ def test_lines_of_exitpol_are_read_as_yaml_reads_them(
     ],
 )
 def test_a_line_in_an_odd_place_is_what_yaml_makes_of_it(text: str) -> None:
-    """Inside another value or below another key it is no block of its own."""
+    """A written line inside another value, or below another key, is not a block."""
     content = f"version: 2\n{text}".encode()
 
     def outcome(read: Callable[[str, bytes], ledger_text.Source]) -> Ledger | str:
@@ -248,7 +248,7 @@ _parts = st.sampled_from(
 @settings(max_examples=150)
 @given(st.binary(max_size=60) | st.lists(_parts, max_size=9).map(lambda p: "".join(p).encode()))
 def test_any_bytes_are_a_ledger_or_an_error(content: bytes) -> None:
-    """Nothing that can stand in the file ends in another exception."""
+    """No content of the file causes another exception."""
     try:
         ledger = ledger_file.parse("f", content)
     except InvalidFileError as error:
@@ -283,7 +283,7 @@ def test_what_is_no_file_is_an_error_at_once(
 
 
 def test_saving_keeps_mode_and_link(tmp_path: Path) -> None:
-    """A ledger that is a link into a checkout stays one; its file keeps its mode."""
+    """A ledger that is a link into a checkout stays a link; the target keeps its mode."""
     real, link = tmp_path / "git" / "blocks.yaml", tmp_path / "blocks.yaml"
     real.parent.mkdir()
     real.write_text("version: 1\n")

@@ -1,4 +1,4 @@
-"""The command line itself: what holds for every command, without any Tor."""
+"""The command line itself, without any Tor: rules for every command."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_json_of_every_command_that_needs_no_tor_has_the_schema(
 def test_list_says_unknown_where_no_tor_listens(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is said to be live that nobody can have seen."""
+    """No block is called live if no Tor could be observed."""
     run(["--config", str(config), "list", "--json"])
     (block,) = json.loads(capsys.readouterr().out)["blocks"]
     assert block["state"] == "unknown"
@@ -122,7 +122,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(
 
 @pytest.mark.parametrize("arguments", [["list"], ["history"], ["policy", "list"], ["--help"]])
 def test_what_does_not_talk_to_tor_loads_little(config: Path, arguments: list[str]) -> None:
-    """What talks to Tor and what writes letters costs more than all that these commands do."""
+    """Loading what talks to Tor and what writes letters would take longer than their work."""
     code = (
         "import sys; from exitpolicy.cli.app import run; "
         f"run(['--config', {str(config)!r}, *{arguments!r}]); "
@@ -136,7 +136,7 @@ def test_what_does_not_talk_to_tor_loads_little(config: Path, arguments: list[st
 
 @pytest.mark.parametrize("name", ["EXITPOL_CONFIG"])
 def test_the_config_may_be_named_by_the_environment(config: Path, name: str) -> None:
-    """EXITPOL_CONFIG serves as --config does."""
+    """EXITPOL_CONFIG does the same as --config."""
     done = subprocess.run(
         [sys.executable, "-m", "exitpolicy", "list", "--json"],
         capture_output=True,

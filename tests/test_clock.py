@@ -1,4 +1,4 @@
-"""Clocks that jump by days and by years: no mass expiry, no block lost, and it is said."""
+"""Clocks that jump by days or years: no mass expiry, no block lost, and a warning."""
 
 import json
 import re
@@ -25,7 +25,7 @@ ALL = {f"{destination}:*" for destination in (SHORT, LONG, FOREVER)}
 
 @pytest.fixture(scope="module")
 def exit_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
-    """Set up an exit for exitpol, and build the shim that sets clocks wrong."""
+    """Set up an exit for exitpol, and build the library that makes clocks wrong."""
     folder = tmp_path_factory.mktemp("clock")
     build_shim(folder)
     with LoneExit(folder) as host:
@@ -35,7 +35,7 @@ def exit_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
 
 @pytest.fixture
 def host(exit_host: LoneExit) -> LoneExit:
-    """Block one for 12 hours, one for 20 days and one for ever, by a clock that is right."""
+    """With a correct clock, block for 12 hours, for 20 days and for ever."""
     (exit_host.ledger.parent / "state").unlink(missing_ok=True)
     exit_host.ledger.write_text("version: 2\nblocks: []\n")
     for destination, until in ((SHORT, "12h"), (LONG, "20d"), (FOREVER, "never")):
@@ -65,7 +65,7 @@ def in_ledger(host: LoneExit) -> set[str]:
 def test_jump_forward_by_more_than_a_month_lifts_nothing_and_is_said(
     host: LoneExit, offset: str
 ) -> None:
-    """A tick that finds itself months later doubts the clock: all stays blocked, with a warning."""
+    """A tick months later doubts the clock: all blocks stay, with a warning."""
     _, said = at(host, offset, "expire")
     assert "clock" in said
     assert host.rejected() == ALL
@@ -77,7 +77,7 @@ def test_jump_forward_by_more_than_a_month_lifts_nothing_and_is_said(
 
 @pytest.mark.parametrize("offset", ["-10y", pytest.param("-2d", marks=pytest.mark.slow)])
 def test_jump_back_lifts_nothing(host: LoneExit, offset: str) -> None:
-    """A tick before the blocks began keeps them, though they are not in force by that clock."""
+    """A tick with a time before the blocks began keeps them."""
     at(host, offset, "expire")
     assert host.rejected() == ALL
     assert in_ledger(host) == {SHORT, LONG, FOREVER}
@@ -86,7 +86,7 @@ def test_jump_back_lifts_nothing(host: LoneExit, offset: str) -> None:
 
 
 def test_days_that_do_pass_lift_what_has_ended(host: LoneExit) -> None:
-    """A day and three weeks later, in steps that a clock may take, blocks end as promised."""
+    """A day and three weeks later, which a clock may jump, blocks end as promised."""
     code, said = at(host, "+1d", "expire")
     assert code == 0, said
     assert host.rejected() == ALL - {f"{SHORT}:*"}
@@ -97,7 +97,7 @@ def test_days_that_do_pass_lift_what_has_ended(host: LoneExit) -> None:
 
 @pytest.mark.parametrize("offset", ["+1d", "+22d", pytest.param("+30d", marks=pytest.mark.slow)])
 def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) -> None:
-    """After a tick by a clock that is ahead a right tick enforces all again, and says so."""
+    """After a tick with a fast clock, a tick with a correct one enforces all blocks again."""
     at(host, offset, "expire")
     assert f"{SHORT}:*" not in host.rejected()
     assert host.run("expire").returncode == 0
@@ -108,7 +108,7 @@ def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) 
 
 
 def test_block_that_was_lifted_by_a_wrong_clock_stays_lifted(host: LoneExit) -> None:
-    """A lift counts whatever the clock says at that moment and later."""
+    """A lift is final, whatever the clock says then and later."""
     at(host, "+19d", "lift", LONG)
     for offset in ("+0d", "-5d", "+3d"):
         at(host, offset, "expire")
@@ -118,7 +118,7 @@ def test_block_that_was_lifted_by_a_wrong_clock_stays_lifted(host: LoneExit) -> 
 
 
 def test_what_was_observed_in_the_future_is_not_believed(host: LoneExit) -> None:
-    """After an apply by a clock that was ahead, drift is seen and repaired at the next command."""
+    """After an apply with a fast clock, the next command finds and repairs drift."""
     at(host, "+2h", "apply")
     with host.exit.control() as control:
         control.ask('SETCONF ExitPolicy="accept *:*"')
@@ -132,7 +132,7 @@ def test_what_was_observed_in_the_future_is_not_believed(host: LoneExit) -> None
 
 
 def test_clock_that_stays_leapt_is_believed_after_an_hour(host: LoneExit) -> None:
-    """A machine that was off for a year: held for an hour, then lifted."""
+    """On a machine that was off for a year, blocks are held for an hour and then lifted."""
     at(host, "+365d", "expire")
     assert host.rejected() == ALL
     at(host, "+365d", "expire")
@@ -143,7 +143,7 @@ def test_clock_that_stays_leapt_is_believed_after_an_hour(host: LoneExit) -> Non
 
 
 def test_clock_that_swings_to_and_fro_loses_nothing(host: LoneExit) -> None:
-    """Ticks by a clock that is now years ahead, now years behind: all blocks live to the end."""
+    """With ticks of a clock that is years ahead and years behind in turn, all blocks stay live."""
     offsets = ["+50d", "-50d", "+2y", "-1d", "+90d", "-3y"]
     for offset in offsets:
         at(host, offset, "expire", "--quiet")

@@ -1,6 +1,6 @@
 # ruff: noqa: S311
 # Randomness that is the same each time, and no secret.
-"""Hostile reports: bounded time and memory, and never another exception than ours."""
+"""Hostile reports cost bounded time and memory, and cause no exception but exitpol's own."""
 
 import base64
 import io
@@ -69,7 +69,7 @@ def html(text: bytes) -> bytes:
 
 
 SIZE = 300_000
-"""Of most of these; `scripts/benches/complaint.py` has them large."""
+"""The size of most of these mails; `scripts/benches/complaint.py` has large ones."""
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "nested multiparts": lambda: nested(10_000),
@@ -107,7 +107,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 def test_time_and_memory_are_bounded(name: str) -> None:
     """No hostile mail of this size takes half a minute.
 
-    How long it takes is measured by scripts/bench.
+    scripts/bench measures the exact time.
     """
     data = HOSTILE[name]()
     started = time.process_time()
@@ -261,7 +261,7 @@ def test_odd_values_can_be_sent_to_another_process(data: bytes) -> None:
 
 
 def test_of_a_long_log_a_bounded_number_of_lines_is_read() -> None:
-    """Each line costs more time than its length says, also one with the relay's own address."""
+    """Very many short lines take bounded time, also with the relay's own address in each."""
     own = "185.220.101.4"
     reader = lines.LineReader([own])
     reader.read(f"{own} attacked 93.184.216.34\n" * 100_000)
@@ -271,7 +271,7 @@ def test_of_a_long_log_a_bounded_number_of_lines_is_read() -> None:
 
 
 def test_own_address_after_a_long_list_is_found() -> None:
-    """Others may be listed first, in any number, also in one line without an end."""
+    """The relay's line is found after any number of others, also in one endless line."""
     own = "185.220.101.4"
     for long in ("1.2.3.4\n" * 100_000, "1.2.3.4 " * 100_000 + "\n"):
         reader = lines.LineReader([own])

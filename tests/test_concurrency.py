@@ -1,4 +1,4 @@
-"""Many exitpols at once, with ticks and other people's reloads between them: no update is lost."""
+"""Many exitpols at once, with ticks and foreign reloads between them: no update is lost."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tor
 THING = Thing.CROWD
 LOCK_TIMEOUT = 7
 TICK_SECONDS = 150
-"""No tick may take longer, whatever goes on: exitpol waits 120 s for another one."""
+"""The longest that a tick may take: exitpol waits 120 s for another one."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def host(tmp_path: Path) -> Iterator[LoneExit]:
 
 
 def destination(number: int) -> str:
-    """Return one of many addresses that never join; half are IPv6, whose rules cost nothing."""
+    """Return one of many addresses that cannot be merged; half are IPv6, which cost nothing."""
     if number % 2:
         return f"2001:db8::{2 * number + 1:x}"
     return f"198.18.{number // 200}.{number % 200 + 1}"
@@ -50,10 +50,10 @@ class Worker:
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
     late: int = 0
-    """How many commands were recorded but not seen to be enforced."""
+    """The number of commands that were recorded but not observed to be enforced."""
 
     def work(self) -> None:
-        """Do it all, a few destinations at a time."""
+        """Run all commands, each with a few destinations."""
         for start in range(0, len(self.mine), 8):
             some = self.mine[start : start + 8]
             if self._run("block", *some, "--until", "2099-01-01"):
@@ -82,7 +82,7 @@ class Worker:
 
 
 def disturb(host: LoneExit, ended: threading.Event, ticks: list[float]) -> None:
-    """Run ticks, and reload Tor as logrotate and other tools do, until it is over."""
+    """Run ticks, and reload Tor as logrotate and other tools do, until the operators are done."""
     while not ended.is_set():
         host.exit.reload()
         begun = time.monotonic()
@@ -93,7 +93,7 @@ def disturb(host: LoneExit, ended: threading.Event, ticks: list[float]) -> None:
 
 
 def all_at_once(host: LoneExit, processes: int, destinations: int) -> None:
-    """Have so many processes at a time; see that what each was told is so."""
+    """Run many processes at a time; check that what each one was told is true."""
     each = destinations // processes + (destinations % processes > 0)
     workers = [
         Worker(host, [destination(n) for n in range(destinations)][number * each :][:each])

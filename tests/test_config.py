@@ -1,4 +1,4 @@
-"""`config`: where things are, and what is wrong with a config that says nonsense."""
+"""`config`: paths, relays and limits, and the error for each invalid config."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,12 @@ operator: {name: A B, contact: abuse@example.org, relay_name: r, address: 192.0.
 
 
 def parse(text: str) -> Config:
-    """Read a config that lies at the usual place."""
+    """Read a config at the default path."""
     return config.parse(PATH, text.encode())
 
 
 def test_everything_it_says_is_read() -> None:
-    """Relative paths are relative to the config file; what it does not say has its default."""
+    """Relative paths are relative to the config file; missing keys have their defaults."""
     read = config.parse(PATH, FULL)
     base = PATH.parent
     single = base / "../tor/exitpol.conf"
@@ -208,7 +208,7 @@ def test_any_bytes_are_a_config_or_an_error(content: bytes) -> None:
     st.integers(0, 128),
 )
 def test_what_is_written_is_read_back_as_the_same(names: list[str], four: int, six: int) -> None:
-    """A config that names relays and limits is read as it says."""
+    """Relays and limits of a config are read."""
     lines = [f'- {{name: "{n}", torrc: "/{n}", control: "/run/{n}"}}\n' for n in names]
     text = "relays:" + ("\n" if names else " []\n") + "".join(lines)
     read = parse(f"{text}max_prefix: {{ipv4: {four}, ipv6: {six}}}\n")
@@ -252,7 +252,7 @@ def configs(draw: st.DrawFn) -> Config:
 @given(configs())
 @example(Config(ledger=Path('/a"b: #c\\'), source=PATH))
 def test_a_rendered_config_is_read_back_as_the_same(written: Config) -> None:
-    """Any path survives, whatever characters it holds."""
+    """Any path reads back equal, whatever characters it has."""
     assert config.parse(PATH, config.render(written)) == written
 
 

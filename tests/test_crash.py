@@ -1,8 +1,8 @@
-"""exitpol is killed at every call that changes or tells anything; nothing is lost, Tor lives.
+"""exitpol is killed at every call that writes or sends; nothing is lost, and Tor keeps running.
 
 crash.c counts the calls of the process and sends SIGKILL at the k-th, before it is made or, for
 writes, when half of it is written. The steps are enumerated, not sampled: all of them with the
-marker `slow`, and without it those that put something in place.
+marker `slow`; without it, those that rename, sync or send.
 """
 
 import re
@@ -33,14 +33,14 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DECISIVE = re.compile(r"rename|fsync|send|ftruncate|unlink")
 THING = Thing.KILLS
 PARTS = 2
-"""In how many tests each command's steps are divided, so that two workers end together."""
+"""The number of tests that share the steps of a command, so that two workers end together."""
 
 BLOCKS = 130
-"""How many blocks stand before the first crash: each lift and renew takes another one."""
+"""The number of blocks before the first crash: each lift and renew uses another one."""
 
 
 def address(number: int) -> str:
-    """Return an address that never joins with another one into a shorter rule."""
+    """Return an address that cannot be merged with another one into one rule."""
     return f"203.{number // 10_000}.{number // 100 % 100}.{number % 100 * 2 + 1}"
 
 
@@ -74,7 +74,7 @@ class Victim:
         return log.read_text().splitlines()
 
     def crash_at(self, step: int, *, half: bool) -> None:
-        """Kill the command at its k-th call, and see that nothing is lost and all heals."""
+        """Kill the command at its k-th call; check that nothing is lost and a tick repairs all."""
         what = f"call {step}{' by half' if half else ''}"
         command = self._next()
         environment = {"CRASH_AT": str(step)} | ({"CRASH_HALF": "1"} if half else {})
@@ -94,7 +94,7 @@ class Victim:
         self.wanted = self.in_ledger()
         assert self.wanted - named == ledger - named
         self.check_all_equal(what)
-        # In this process: one more command would be a tenth of the time of it all.
+        # In this process, because another command would add a tenth to the time.
         assert list(history.read(self.host.ledger.with_name("history.jsonl"))), what
 
     def in_ledger(self) -> set[str]:
@@ -105,7 +105,7 @@ class Victim:
         return {b["destination"] for b in blocks if b["until"] > now and "ended" not in b}
 
     def check_all_equal(self, what: str = "") -> None:
-        """See that what was just read from the ledger is installed and enforced, and no more."""
+        """Check that exactly the blocks of the ledger are installed and enforced."""
         wanted = {f"{destination}:*" for destination in self.wanted}
         lines = self.host.fragment.read_text().splitlines()
         installed = {line.split()[2] for line in lines if line.startswith("ExitPolicy reject")}
@@ -161,7 +161,7 @@ COMMANDS = {"block": _block, "lift": _lift, "renew": _renew, "expire": _expire, 
 
 
 def build_shim(folder: Path) -> Path:
-    """Build the library that kills, or lets calls fail."""
+    """Build the library that kills the process, or makes its calls fail."""
     library = folder / "crash.so"
     source = Path(__file__).with_name("crash.c")
     assert CC is not None
@@ -189,9 +189,9 @@ def victim(request: pytest.FixtureRequest, tmp_path: Path, shim: Path) -> Iterat
 def test_command_killed_where_it_puts_things_in_place_loses_nothing(
     victim: Victim,
 ) -> None:
-    """Killed at a rename, sync or sending: ledger and Tor are whole, one tick mends the rest.
+    """Killed at a rename, sync or send: ledger and Tor are intact, and one tick repairs the rest.
 
-    As many of these steps as 6 s allow, every n-th; the rest is in the slow test.
+    Every n-th of these steps, as many as fit into 6 s; the slow test has the rest.
     """
     decisive = [n for n, call in enumerate(victim.steps(), 1) if DECISIVE.search(call)]
     assert len(decisive) >= 4
@@ -210,7 +210,7 @@ def test_command_killed_where_it_puts_things_in_place_loses_nothing(
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("victim", COMMANDS, indirect=True)
 def test_command_killed_at_every_step_loses_nothing(victim: Victim, part: int) -> None:
-    """Killed before each call, and in the middle of each write: nothing lost, Tor alive, healed."""
+    """Killed before each call and within each write: nothing is lost, Tor runs, a tick repairs."""
     calls = victim.steps()
     steps = [(number, False) for number in range(1, len(calls) + 1)]
     steps += [(n, True) for n, call in enumerate(calls, 1) if re.search(r" (p?write|send)", call)]

@@ -1,4 +1,4 @@
-"""`destination`: what is read, what is refused and with which advice, and the canonical text."""
+"""`destination`: accepted forms, refused forms with their hints, and the canonical text."""
 
 from ipaddress import ip_address, summarize_address_range
 from itertools import pairwise
@@ -48,7 +48,7 @@ def test_what_is_printed_is_read_back_as_the_same(destination: Destination) -> N
     ],
 )
 def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str) -> None:
-    """Different ways to write one destination end in the same text."""
+    """Different forms of one destination give the same text."""
     assert str(parse_destination(text)) == canonical
 
 
@@ -151,7 +151,7 @@ _MASHED = st.lists(
 @given(st.text(max_size=50) | _NEARLY | _MASHED)
 @example("1111111111.1111111111.1111111111.1111111111")
 def test_any_text_is_a_destination_or_a_usage_error(text: str) -> None:
-    """Nothing that can be typed ends in another exception; what is read prints canonically."""
+    """No input causes another exception; each accepted one has a canonical text."""
     try:
         destination = parse_destination(text)
     except UsageError:
@@ -180,7 +180,7 @@ def _members(destination: Destination) -> set[tuple[int, int, int]]:
 
 @given(_near(), _near())
 def test_overlapping_is_that_of_the_sets(a: Destination, b: Destination) -> None:
-    """`overlaps` says of two destinations what is true of their members."""
+    """`overlaps` is true exactly if two destinations have a common member."""
     assert a.overlaps(b) == bool(_members(a) & _members(b))
 
 
@@ -198,7 +198,7 @@ def test_prefixes_are_the_standard_librarys(destination: Destination) -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=8))
 def test_normal_ports_are_the_union_in_one_form(pairs: list[tuple[int, int]]) -> None:
-    """Intervals of ports become their union, ascending, none touching another."""
+    """Intervals of ports become their union, ascending and separate."""
     intervals = [(low, low + more) for low, more in pairs]
     normal = normal_ports(intervals)
     union = {port for low, high in intervals for port in range(low, high + 1)}
@@ -218,7 +218,7 @@ octets = st.integers(0, 300).map(str) | st.sampled_from(["00", "01", "256", "٣"
 
 @given(st.lists(octets, min_size=4, max_size=4), st.none() | st.integers(0, 70000).map(str))
 def test_the_short_way_gives_what_the_general_way_gives(parts: list[str], port: str | None) -> None:
-    """A blank before the address, which only the general way takes, changes nothing."""
+    """A blank before the address, which only the slow parser takes, changes nothing."""
     text = ".".join(parts) + ("" if port is None else f":{port}")
 
     def outcome(text: str) -> Destination | str:

@@ -70,7 +70,7 @@ def test_a_folder_in_place_of_a_torrc_is_no_relay(tmp_path: Path) -> None:
 
 
 def test_each_relay_has_the_defaults_of_its_unit(tmp_path: Path) -> None:
-    """As Debian's units start them: an instance has its own, the default one the package's."""
+    """As in Debian's units: an instance has its own file, the default relay the package's."""
     usual, own = "usr/share/tor/tor-service-defaults-torrc", "run/tor-instances/b.defaults"
     host(tmp_path, DEBIAN, "etc/tor/instances/b/torrc", "etc/tor/instances/c/torrc")
     relays = discovery.relays(tmp_path)

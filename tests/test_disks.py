@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or broken, and permissions taken away: no file is truncated."""
+"""Disks that are full, read-only or broken, and missing permissions: no file is truncated."""
 
 import errno
 import fcntl
@@ -36,7 +36,7 @@ def host(tmp_path: Path) -> Iterator[LoneExit]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 256 kB; skip where this may not be done."""
+    """Mount a file system of 256 kB; skip without the right to mount."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount") or "/bin/mount"
@@ -53,7 +53,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, pages: int) -> None:
-    """Leave so many pages of 4 kB on a disk free."""
+    """Fill a disk, except for this many pages of 4 kB."""
     filler = disk / "filler"
     filler.unlink(missing_ok=True)
     with filler.open("wb", buffering=0) as file:
@@ -72,7 +72,7 @@ def destinations(ledger: Path) -> set[str]:
 
 
 def see_whole(host: LoneExit) -> None:
-    """See that ledger and fragment are whole, and Tor alive and willing to read them."""
+    """Check that ledger and fragment are complete, and that Tor runs and can read them."""
     assert FIRST in destinations(host.ledger)
     assert f"ExitPolicy reject {FIRST}:*" in host.fragment.read_text().splitlines()
     assert host.exit.alive
@@ -80,7 +80,7 @@ def see_whole(host: LoneExit) -> None:
 
 
 def see_healed(host: LoneExit) -> None:
-    """See that one tick makes wanted, installed and enforced equal."""
+    """Check that one tick makes the desired, installed and enforced state equal."""
     tick = host.run("expire")
     assert tick.returncode == 0, tick.stderr
     wanted = {f"{destination}:*" for destination in destinations(host.ledger)}
@@ -89,7 +89,7 @@ def see_healed(host: LoneExit) -> None:
 
 
 def see_failed(done: subprocess.CompletedProcess[str], code: int = INVALID_FILE) -> None:
-    """See that an error was said as one."""
+    """Check that the output is an error for people."""
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == code, done.stderr
     assert "exitpol: error:" in done.stderr
@@ -124,7 +124,7 @@ def test_full_disk_under_the_ledger_leaves_it_as_it_was(tmp_path: Path, small_di
 def test_full_disk_under_the_fragment_leaves_tor_with_the_old_one(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    """ENOSPC beside the torrc: the block is recorded, the old fragment stays, a tick mends it."""
+    """ENOSPC beside the torrc: the block is recorded, the old fragment stays, a tick repairs it."""
     with LoneExit(tmp_path) as host:
         real = small_disk / host.fragment.name
         real.write_text("")
@@ -163,9 +163,9 @@ def test_read_only_disk_is_named_and_changes_nothing(tmp_path: Path, small_disk:
 
 
 class BreakableDisk:
-    """An ext4 on a loop device whose storage, a memory file, fails for ever once it is told to.
+    """An ext4 on a loop device. Its storage is a memory file, which can be made to fail for good.
 
-    A sealed file refuses what the device wants of it, and the device says EIO for that.
+    A sealed file refuses writes, and the device reports that as EIO.
     """
 
     def __init__(self, folder: Path, options: str) -> None:
@@ -195,7 +195,7 @@ class BreakableDisk:
         fcntl.fcntl(self._storage, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
 
     def break_reading(self, *paths: Path) -> None:
-        """Lose the blocks in which these files are, and all that follow."""
+        """Lose the disk blocks of these files, and all later ones."""
         first = 8 << 20
         for path in paths:
             with path.open("rb") as file:
@@ -213,13 +213,13 @@ class BreakableDisk:
                 path.read_bytes()
 
     def replace_with(self, backup: dict[str, bytes]) -> None:
-        """Take the disk away and put files of its backup where it was."""
+        """Remove the disk, and put the files of its backup in its place."""
         self.remove()
         for name, content in backup.items():
             (self.folder / name).write_bytes(content)
 
     def remove(self) -> None:
-        """Take the disk away; a second time does nothing."""
+        """Remove the disk; a second call does nothing."""
         if self._loop >= 0:
             umount = shutil.which("umount") or "/bin/umount"
             subprocess.run([umount, "-l", self.folder], check=True)
@@ -234,7 +234,7 @@ class BreakableDisk:
 
 @pytest.fixture
 def breakable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BreakableDisk]:
-    """Mount a disk that can be broken; skip where this may not be done."""
+    """Mount a disk that can be broken; skip without the right to do so."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
@@ -300,7 +300,7 @@ def test_ledger_that_cannot_be_read_is_not_an_empty_one(
 def test_disk_that_breaks_under_the_fragment_does_not_harm_tor(
     tmp_path: Path, breakable: BreakableDisk, fault: str
 ) -> None:
-    """EIO beside the torrc: code 8, Tor lives on with the old rules, a new disk mends it."""
+    """EIO beside the torrc: code 8, Tor keeps the old rules, a new disk repairs it."""
     with LoneExit(tmp_path) as host:
         real = breakable.folder / host.fragment.name
         real.write_text("")
@@ -351,7 +351,7 @@ def test_missing_permissions_are_named_and_change_nothing(host: LoneExit, what: 
 
 
 def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: LoneExit) -> None:
-    """No right to write beside the fragment: code 8; the tick of one who has it mends it."""
+    """Without the right to write beside the fragment: code 8; a tick with that right repairs it."""
     host.folder.chmod(0o500)
     try:
         done = as_anybody(host, "block", SECOND, "--until", "1d")
@@ -364,7 +364,7 @@ def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: Lon
 
 
 def as_anybody(host: LoneExit, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run exitpol bound by permissions, also where the tests run as root."""
+    """Run exitpol subject to permissions, even if the tests run as root."""
     command = [*EXITPOL, *arguments]
     if os.geteuid() == 0:
         setpriv = shutil.which("setpriv")
@@ -380,7 +380,7 @@ def as_anybody(host: LoneExit, *arguments: str) -> subprocess.CompletedProcess[s
 @pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with")
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
 def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, error: int) -> None:
-    """Every call of `block`, in turn, fails with EIO, ENOSPC or EDQUOT: nothing is lost."""
+    """Each call of `block` in turn fails with EIO, ENOSPC or EDQUOT: nothing is lost."""
     environment = {"LD_PRELOAD": str(build_shim(tmp_path)), "PYTHONDONTWRITEBYTECODE": "1"}
     log = tmp_path / "calls"
     done = host.run(
@@ -395,7 +395,7 @@ def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, 
         done = host.run("block", new, "--until", "30d", environment=environment | fault)
         what = (step, log.read_text().splitlines()[step - 1], done)
         assert "Traceback" not in done.stderr, what
-        # The last call of all writes the output: what there was to do is done then.
+        # The last call writes the output: all work is done by then.
         silenced = done.returncode == 1 and "the output cannot be written" in done.stderr
         assert silenced or done.returncode in (0, 3, 5, 6, 7, 8), what
         assert before <= destinations(host.ledger) <= before | {new}, what
@@ -408,7 +408,7 @@ def test_each_call_may_fail_and_nothing_is_lost(host: LoneExit, tmp_path: Path, 
 
 @pytest.mark.skipif(not CC, reason="no C compiler to build crash.c with")
 def test_failed_replacement_says_rightly_whether_the_file_is_the_old_one(tmp_path: Path) -> None:
-    """EIO at each call of a replacement: old and said to be unchanged, or new and said to be so."""
+    """EIO at each call of a replacement: the file is old or new, and the message says which."""
     path, log = tmp_path / "file", tmp_path / "calls"
     code = (
         "import pathlib, sys\n"

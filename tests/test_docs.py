@@ -42,7 +42,7 @@ def test_the_exit_codes_in_the_reference_are_those_of_the_program() -> None:
 
 
 def test_the_config_in_the_reference_is_valid() -> None:
-    """It is read without an error."""
+    """The program reads it without an error."""
     text = REFERENCE.split("## Config")[1]
     (example,) = re.findall(r"```yaml\n(.*?)```", text.split("## Ledger")[0], re.DOTALL)
     read = config.parse(Path("/etc/exitpol/config.yaml"), example.encode())
@@ -50,7 +50,7 @@ def test_the_config_in_the_reference_is_valid() -> None:
 
 
 def test_every_state_is_explained() -> None:
-    """A state that `list` can show stands in the table once."""
+    """Each state that `list` can show is in the table once."""
     table = REFERENCE.split("## States of a block")[1].split("##")[0]
     for state in State:
         assert table.count(f"| `{state}` |") == 1, state

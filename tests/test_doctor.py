@@ -1,4 +1,4 @@
-"""`doctor` reports each fault of a set-up, why it matters and how to fix it; with real faults."""
+"""`doctor` reports each real fault of a set-up, why it matters and how to fix it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ Findings = Mapping[str, Mapping[str, str]]
 
 
 def examine(exit_: LoneExit, code: int, **environment: str) -> Findings:
-    """Run doctor, see its exit code, and return the gravest finding of each point."""
+    """Run doctor, check its exit code, and return the gravest finding of each check."""
     done = exit_.run("doctor", "--json", environment=environment)
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stderr == ""
@@ -50,7 +50,7 @@ def examine(exit_: LoneExit, code: int, **environment: str) -> Findings:
 
 
 def bad(found: Findings, check: str, severity: str = "fail") -> Mapping[str, str]:
-    """Return a finding that is to be a fault, once it says what it must."""
+    """Return a finding, after checking that it is a fault and complete."""
     finding = found[check]
     assert finding["severity"] == severity, finding
     assert finding["why"]
@@ -59,13 +59,13 @@ def bad(found: Findings, check: str, severity: str = "fail") -> Mapping[str, str
 
 
 def set_up(folder: Path, options: str = OPTIONS) -> LoneExit:
-    """Return an exit whose torrc has no fault of its own; it does not run yet."""
+    """Return an exit whose torrc has no fault; it does not run yet."""
     return LoneExit(folder, f"{options}ExitPolicyRejectPrivate 1\n")
 
 
 @pytest.fixture(scope="module")
 def exit_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
-    """One exit that is well; each test makes a fault and takes it back."""
+    """One healthy exit; each test makes a fault and undoes it."""
     with set_up(tmp_path_factory.mktemp("doctor")) as running:
         assert running.run("init").returncode == 0
         yield running
@@ -73,7 +73,7 @@ def exit_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Give a folder into which everybody may look."""
+    """Return a folder that everybody can read."""
     with tempfile.TemporaryDirectory(prefix="exitpol-doctor-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -81,7 +81,7 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def edited(path: Path, change: Callable[[str], str]) -> Iterator[None]:
-    """Change a file, and put it back as it was, in place."""
+    """Change a file in place, and restore it."""
     before = path.read_text()
     path.write_text(change(before))
     try:
@@ -109,7 +109,7 @@ def test_nothing_is_found_where_all_is_well(exit_: LoneExit, tmp_path: Path) -> 
 
 
 def test_people_are_told_why_and_what_to_type(exit_: LoneExit) -> None:
-    """Under each fault stand two things; under what is well, nothing."""
+    """Each fault has two further lines, a passed check none."""
     exit_.ledger.chmod(0o666)
     done = exit_.run("doctor")
     exit_.ledger.chmod(0o640)
@@ -137,7 +137,7 @@ def test_files_that_others_can_change_are_found(exit_: LoneExit) -> None:
 
 
 def test_config_and_ledger_that_mean_nothing_are_found(exit_: LoneExit) -> None:
-    """With file and line, and exit code 8; what else can be looked at is."""
+    """An invalid ledger is reported with file and line, exit code 8; the other checks still run."""
     with edited(exit_.folder / "config.yaml", lambda text: f"{text}nonsense: 1\n"):
         found = examine(exit_, 8)
         assert "unknown key 'nonsense'" in found["config"]["observed"]
@@ -164,7 +164,7 @@ def test_missing_files_are_found(exit_: LoneExit) -> None:
 
 
 def test_fragment_by_hand_is_found(exit_: LoneExit) -> None:
-    """It is not what the ledger wants, and the next apply will undo it."""
+    """It differs from the ledger, and the next apply will undo that."""
     with edited(exit_.fragment, lambda text: f"{text}ExitPolicy reject 192.0.2.1:*\n"):
         assert bad(examine(exit_, 3), "fragment", "warn")["fix"] == "exitpol apply"
 
@@ -198,7 +198,7 @@ def test_torrc_that_tor_does_not_take_is_found(exit_: LoneExit) -> None:
 
 
 def test_relay_that_is_no_exit_is_found(exit_: LoneExit) -> None:
-    """ExitRelay auto is a trap, ExitRelay 0 makes blocks useless."""
+    """With ExitRelay auto a block is dangerous, with ExitRelay 0 useless."""
 
     def options(text: str, relay: str) -> str:
         for line in (*OPTIONS.splitlines(keepends=True), "ExitPolicy accept *:*\n"):
@@ -212,7 +212,7 @@ def test_relay_that_is_no_exit_is_found(exit_: LoneExit) -> None:
 
 
 def test_header_of_another_tool_is_found(exit_: LoneExit) -> None:
-    """What writes the torrc anew will remove the include."""
+    """A tool that writes the torrc again removes the include."""
     for header in (
         "# ansible-relayor managed torrc",
         "# Ansible managed: do not edit",
@@ -224,7 +224,7 @@ def test_header_of_another_tool_is_found(exit_: LoneExit) -> None:
 
 
 def test_header_of_the_package_is_no_other_tool() -> None:
-    """Debian's own torrc says nothing of the kind."""
+    """Debian's own torrc has no such comment."""
     texts = [path.read_text("utf-8", "replace") for path in Path("/etc/tor").glob("torrc*")]
     assert texts
     assert not any(MANAGED.search(text) for text in texts)
@@ -251,7 +251,7 @@ def test_options_that_make_blocks_useless_or_harm_are_found(exit_: LoneExit) -> 
 
 
 def test_blocks_of_ipv6_without_ipv6_exit_are_found(exit_: LoneExit) -> None:
-    """They are moot; without such blocks IPv6Exit 0 is no fault."""
+    """IPv6 blocks are moot then; without such blocks IPv6Exit 0 is no fault."""
     with exit_.exit.control() as control:
         control.ask("SETCONF IPv6Exit=0")
         assert examine(exit_, 3)["exit: IPv6"]["severity"] == "ok"
@@ -272,7 +272,7 @@ def test_fragment_outside_of_apparmors_folder_is_found(exit_: LoneExit) -> None:
 
 
 def test_host_without_a_timer_is_found(exit_: LoneExit) -> None:
-    """What to put into cron stands there, ready to be pasted."""
+    """The fix is a line for cron, ready to be pasted."""
     if Path("/run/systemd/system").exists():
         pytest.skip("systemd runs this host")
     assert "tick.py" in bad(examine(exit_, 3), "timer")["fix"]
@@ -315,7 +315,7 @@ def test_unit_that_may_not_write_a_linked_ledger_is_found(
 
 
 def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit) -> None:
-    """Told by the state file: its last look is too old, or in the future, or never was."""
+    """By the state file: the last observation is too old, in the future, or missing."""
     state = exit_.ledger.with_name("state")
 
     def applied(text: str, moment: float) -> str:
@@ -337,7 +337,7 @@ def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit)
 
 
 def test_control_port_that_is_not_there_or_elsewhere_is_found(exit_: LoneExit) -> None:
-    """Exit code 6; where the torrc says another place, that is named."""
+    """Exit code 6; another control port in the torrc is named."""
     config = exit_.folder / "config.yaml"
     socket_ = exit_.exit.control_socket
     with edited(config, lambda text: text.replace(f"control: {socket_}", "control: /nowhere")):
@@ -348,7 +348,7 @@ def test_control_port_that_is_not_there_or_elsewhere_is_found(exit_: LoneExit) -
 
 
 def test_other_torrc_than_the_one_that_tor_reads_is_found(exit_: LoneExit) -> None:
-    """The include would be in a file that nobody reads."""
+    """The include would be in a file that this Tor does not read."""
     config = exit_.folder / "config.yaml"
     other = exit_.folder / "other-torrc"
     shutil.copy(exit_.exit.torrc, other)
@@ -370,7 +370,7 @@ def test_tor_that_does_not_answer_is_found_in_time(exit_: LoneExit) -> None:
 
 
 def test_doctor_without_root_says_what_it_could_not_see(exit_: LoneExit, open_folder: Path) -> None:
-    """It neither crashes nor hangs; what may not be read is a finding."""
+    """It neither crashes nor hangs; each file that it cannot read is a finding."""
     config = open_folder / "config.yaml"
     shutil.copy(exit_.folder / "config.yaml", config)
     config.chmod(0o644)
@@ -388,7 +388,7 @@ def test_doctor_without_root_says_what_it_could_not_see(exit_: LoneExit, open_fo
 
 
 def test_fragment_that_tors_user_cannot_read_is_found(open_folder: Path) -> None:
-    """It is tried as that user, who is not root on Debian."""
+    """The check reads it as that user, who is not root on Debian."""
     exit_ = set_up(open_folder, f"{OPTIONS}User nobody\n")
     exit_.exit.prepare()
     os.chown(exit_.exit.folder, NOBODY, 0)
@@ -408,7 +408,7 @@ def test_fragment_that_tors_user_cannot_read_is_found(open_folder: Path) -> None
 
 
 def test_sandboxed_tor_that_does_not_know_the_include_is_found(tmp_path: Path) -> None:
-    """The next reload of anybody would end it."""
+    """The next reload, by any program, would end Tor."""
     exit_ = set_up(tmp_path, f"{OPTIONS}Sandbox 1\n")
     include = f"%include {exit_.fragment}\n"
     exit_.exit.torrc_text = exit_.exit.torrc_text.replace(include, "")
@@ -420,7 +420,7 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_found(tmp_path: Path) -
 
 
 def test_password_of_the_control_port_is_judged(tmp_path: Path) -> None:
-    """Right, wrong, and in a file that everybody can read."""
+    """A right password, a wrong one, and one in a file that everybody can read."""
     hashed = subprocess.run(
         [TOR, "--hash-password", "secret"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[-1]
@@ -429,7 +429,7 @@ def test_password_of_the_control_port_is_judged(tmp_path: Path) -> None:
     password.write_text("secret\n")
     password.chmod(0o600)
     with exit_:
-        # Only now: the exit's own helpers come in by cookie.
+        # Set only now, because the helpers of this exit authenticate with the cookie.
         with exit_.exit.control() as control:
             control.ask("SETCONF CookieAuthentication=0")
         with edited(exit_.exit.torrc, lambda t: t.replace("CookieAuthentication 1\n", "")):
@@ -450,7 +450,7 @@ def test_password_of_the_control_port_is_judged(tmp_path: Path) -> None:
 
 
 def test_control_port_that_lets_in_everybody_is_found(tmp_path: Path) -> None:
-    """On a TCP port without authentication, any program on the host is Tor's master."""
+    """On a TCP port without authentication, any program on the host can control Tor."""
     port = free_port()
     exit_ = set_up(tmp_path, f"{OPTIONS}ControlPort 127.0.0.1:{port}\n")
     with exit_, exit_.exit.control() as control:
@@ -465,7 +465,7 @@ def test_control_port_that_lets_in_everybody_is_found(tmp_path: Path) -> None:
 
 
 def as_fifo(path: Path) -> None:
-    """Put something in place of a file that is never read to its end."""
+    """Replace a file by something endless."""
     os.mkfifo(path)
 
 
@@ -494,7 +494,7 @@ def as_link(path: Path) -> None:
 def test_doctor_survives_whatever_stands_in_place_of_a_file(
     tmp_path: Path, what: str, make: Callable[[Path], None]
 ) -> None:
-    """It ends soon, with findings and no traceback. No Tor runs here."""
+    """It ends soon, with findings and without a traceback. No Tor runs here."""
     places = {
         name: tmp_path / name for name in ("config", "blocks.yaml", "fragment", "torrc", "state")
     }

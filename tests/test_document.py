@@ -1,4 +1,4 @@
-"""`document`: the subset of YAML that is taken, and the line of all that is not."""
+"""`document`: the subset of YAML that is accepted, and the line of everything else in errors."""
 
 import time
 
@@ -14,7 +14,7 @@ from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, Text
 
 @pytest.fixture(params=["CLoader", "Loader"], autouse=True)
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Read with the parser in C and with the one in Python: they are to agree."""
+    """Read with the parser in C and with the one in Python, which must agree."""
     monkeypatch.setattr(yaml_document, "LOADER", getattr(yaml, request.param))
     return str(request.param)
 
@@ -82,7 +82,7 @@ def test_every_scalar_is_text(content: bytes, tree: object) -> None:
 def test_what_is_not_taken_is_named_with_its_line(
     content: bytes, line: int, message: str, loader: str
 ) -> None:
-    """Broken YAML and what has no meaning here is an error with file, line and reason."""
+    """Broken YAML, and YAML outside the subset, is an error with file, line and reason."""
     with pytest.raises(InvalidFileError) as caught:
         Document("blocks.yaml", content)
     assert str(caught.value).startswith(f"blocks.yaml:{line}: {message}"), loader
@@ -110,7 +110,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", list(BOMBS))
 def test_no_content_keeps_us_long(bomb: str, loader: str) -> None:
-    """What is meant to burst a parser is a value or an error in bounded time."""
+    """Input that attacks a parser gives a value or an error in bounded time."""
     if loader == "Loader" and bomb in (
         "a long word",
         "a long key",
@@ -163,7 +163,7 @@ _nearly = st.lists(st.sampled_from(_PARTS), max_size=25).map(b"".join)
 @settings(max_examples=120)
 @given(content=st.binary(max_size=80) | _nearly)
 def test_any_bytes_are_a_tree_or_an_error(content: bytes) -> None:
-    """Nothing that a file can hold ends in another exception; all that is read is clean text."""
+    """No content of a file causes another exception; every value is text that can be encoded."""
     for parser in (yaml.CLoader, yaml.Loader):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(yaml_document, "LOADER", parser)
@@ -190,7 +190,7 @@ def test_values_have_the_kind_that_their_reader_wants() -> None:
 
 
 def test_errors_of_a_value_get_its_line_and_keep_their_hint() -> None:
-    """What a reader says of a value is said with the place where the value stands."""
+    """An error of a value's reader gets the file and line of the value."""
 
     def refuse(text: str) -> None:
         raise UsageError(f"{text} is wrong", hint="write 1")

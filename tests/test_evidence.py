@@ -1,4 +1,4 @@
-"""The table of the proof says what was tried, what was lost and what was not tried at all."""
+"""The table of the proof says what was tried, what was lost, and what was not tried."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def row(file: Path, thing: Thing) -> str:
-    """Return what the table says of a thing."""
+    """Return the row of the table for a thing."""
     lines = table(file.read_text().splitlines()).splitlines()
     assert len(lines) == 2 + len(Thing)
     return next(line for line in lines if thing.value in line)
 
 
 def test_tries_are_summed_and_of_measures_the_largest_is_said(file: Path) -> None:
-    """Each thing has one row, however many tests it takes."""
+    """Each thing has one row, even if several tests record it."""
     record(Thing.KILLS, 700)
     record(Thing.KILLS, 1300)
     record(Thing.CROWD, 1, {"the longest {:.0f} s": 24.4})
@@ -33,7 +33,7 @@ def test_tries_are_summed_and_of_measures_the_largest_is_said(file: Path) -> Non
 
 
 def test_failed_and_missing_tests_are_seen_in_the_table(file: Path) -> None:
-    """A proof that did not happen says so, and one that failed does not say that nothing is lost.
+    """A skipped part says so, and a failed part does not say that nothing was lost.
 
     Otherwise a skipped test would look like a passed one.
     """

@@ -1,4 +1,4 @@
-"""Blocks on a real Tor exit: recorded, enforced, seen to be, renewed, lifted, expired."""
+"""Blocks on a real Tor exit: recorded, enforced, observed, renewed, lifted, expired."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def test_a_lifted_block_is_no_longer_enforced(make_host: HostMaker) -> None:
 
 
 def test_ports_networks_ranges_and_ipv6_reject_exactly_themselves(make_host: HostMaker) -> None:
-    """Each form of a destination is enforced as it is written, no address or port more."""
+    """Each form of a destination rejects exactly its addresses and ports."""
     host = make_host(("ExitRelay 1", "IPv6Exit 1"))
     done = host.run(
         "block", "203.0.113.7:22,80", "198.51.100.0/24", "192.0.2.5-192.0.2.6",
@@ -53,7 +53,7 @@ def test_ports_networks_ranges_and_ipv6_reject_exactly_themselves(make_host: Hos
 
 
 def test_the_timer_lifts_a_block_on_its_day(make_host: HostMaker) -> None:
-    """The tick that comes first after the end takes the block out of ledger and Tor."""
+    """The first tick after the end removes the block from ledger and Tor."""
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "4s")
     assert host.tick().out == ""
@@ -78,7 +78,7 @@ def test_a_hand_edit_of_the_ledger_is_taken_up_by_the_tick(make_host: HostMaker)
 
 
 def test_a_changed_fragment_is_put_right_by_the_tick(make_host: HostMaker) -> None:
-    """What someone writes into the fragment is overwritten, and Tor never keeps it."""
+    """A foreign edit of the fragment is overwritten, and Tor does not keep it."""
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "1d")
     good = host.fragment.read_text()
@@ -131,7 +131,7 @@ def test_blocking_again_keeps_the_later_end(make_host: HostMaker) -> None:
 
 
 def test_renew_gives_a_sooner_end_and_a_later_one(make_host: HostMaker) -> None:
-    """`renew` sets the end as asked, whichever way."""
+    """`renew` sets the new end, whether it is earlier or later."""
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "30d")
     for until in ("2030-01-31", "2031-01-31"):
@@ -153,7 +153,7 @@ def test_overlapping_blocks_are_independent(make_host: HostMaker) -> None:
 
 
 def test_all_blocks_of_a_reference_are_lifted_together(make_host: HostMaker) -> None:
-    """`lift --reference` ends what one complaint brought, and nothing else."""
+    """`lift --reference` ends the blocks of one complaint and no others."""
     host = make_host()
     host.run("block", "203.0.113.7", "203.0.113.8", "--until", "1d", "--reference", "T#1")
     host.run("block", "203.0.113.9", "--until", "1d", "--reference", "T#2")
@@ -219,7 +219,7 @@ def test_destinations_are_read_from_stdin(make_host: HostMaker) -> None:
 def test_a_reason_is_kept_to_the_letter_and_never_reaches_the_torrc(
     make_host: HostMaker, reason: str
 ) -> None:
-    """Whatever stands in a reason comes back from `list`; the fragment holds rules alone."""
+    """`list` returns any reason unchanged; the fragment holds only rules."""
     host = make_host()
     assert host.run("block", "203.0.113.7", "--until", "1d", "--reason", reason).code == 0
     assert host.run("list", "--json").json["blocks"][0]["reason"] == reason

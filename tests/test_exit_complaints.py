@@ -44,7 +44,7 @@ def test_a_complaint_is_read_into_the_keys_of_the_contract(blocked: ExitHost) ->
 def test_the_evidence_shows_the_address_however_long_its_sentence_is(
     blocked: ExitHost, tmp_path: Path
 ) -> None:
-    """Of a long sentence the part around the destination is shown, marked where it was cut."""
+    """A long sentence is cut around the destination, with marks where it was cut."""
     mail = tmp_path / "long.eml"
     mail.write_text(
         "From: a@victim.example\nSubject: scan\n\n"
@@ -59,7 +59,7 @@ def test_the_evidence_shows_the_address_however_long_its_sentence_is(
 
 
 def test_the_block_keeps_the_reference_and_nothing_else_of_the_mail(blocked: ExitHost) -> None:
-    """Ledger and history hold the ticket; no name or address of a person, and the torrc nothing."""
+    """Ledger and history hold the ticket, but no name or address of a person; the torrc neither."""
     assert blocked.tor.rejects("91.201.214.77")
     (block,) = blocked.run("list", "--json").json["blocks"]
     assert (block["reference"], block["reason"]) == ("KZ-CERT#90211", "")
@@ -112,7 +112,7 @@ def test_what_tor_does_not_enforce_is_not_said_to_be_blocked(make_host: HostMake
 def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
     blocked: ExitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`reply --template` prints what an operator's own file may begin with, and then changes."""
+    """The output of `reply --template` is a valid file for the operator to change."""
     monkeypatch.setattr("exitpolicy.storage.reply_templates.FOLDER", tmp_path)
     answer = blocked.run("reply", str(MAIL)).out
     printed = blocked.run("reply", "--template", "greeting", "--lang", "it")
@@ -284,7 +284,7 @@ def test_the_hosts_own_address_is_never_blocked(blocked: ExitHost) -> None:
 
 
 def test_a_report_that_may_be_spoofed_needs_a_yes(blocked: ExitHost, tmp_path: Path) -> None:
-    """A SYN scan by an automatic sender is not blocked on its word alone (4)."""
+    """A SYN scan reported by an automatic sender is not blocked without --yes (4)."""
     report = tmp_path / "scan.txt"
     report.write_text(
         "This is an automated report. Your IP 185.220.101.4 sent SYN packets, a port scan.\n"
@@ -320,14 +320,14 @@ def _on_a_terminal(host: ExitHost, arguments: list[str], question: str, typed: s
 
 
 def test_on_a_terminal_it_asks_which_to_block(make_host: HostMaker) -> None:
-    """The candidates are numbered, and the number that is typed is blocked."""
+    """The candidates are numbered, and the one with the typed number is blocked."""
     host = make_host(extra=OPERATOR)
     _on_a_terminal(host, ["complaint", str(MAIL), "--block", "--until", "1d"], "Block which?", "1")
     assert host.tor.rejects("91.201.214.77")
 
 
 def test_on_a_terminal_it_asks_who_gets_the_answer(blocked: ExitHost, tmp_path: Path) -> None:
-    """Both addresses are shown with their numbers, and the one that is typed is answered."""
+    """Both addresses are shown with numbers, and the one with the typed number gets the answer."""
     headers = "From: abuse@isp.example\nReply-To: noc@xn--80ak6aa92e.com\nSubject: x"
     shown = _on_a_terminal(
         blocked, ["reply", _mail(tmp_path, headers, ATTACK), "--eml"], "Answer to which?", "2"

@@ -1,4 +1,4 @@
-"""Promises that the state of a relay, a hand edit or another block must not break."""
+"""Promises that hold whatever the state of a relay, a hand edit or another block."""
 
 import json
 import time
@@ -26,7 +26,7 @@ def add_by_hand(host: ExitHost, *destinations: str) -> None:
 
 
 def test_a_hand_edit_beyond_the_descriptor_stops_no_end(make_host: HostMaker) -> None:
-    """What fits is installed, the rest is named; lifting and expiry go on, and history is true."""
+    """What fits is installed, the rest is named; lifting and expiry work; the history is true."""
     host = make_host()
     host.run("block", "203.0.113.7", "203.0.113.9", "--until", "1d")
     add_by_hand(host, *(f"11.{n // 250}.{n % 250}.77" for n in range(1000)))
@@ -131,7 +131,7 @@ def test_a_broken_relay_with_its_own_fragment_stops_nothing_on_the_others(
 
 
 def test_live_is_not_taken_from_an_observation_of_the_future(make_host: HostMaker) -> None:
-    """A state that a fast clock wrote does not let `block` say live without observing Tor."""
+    """After a state written with a fast clock, `block` says live only after observing Tor."""
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "30d")
     text = host.state.read_text().splitlines()
@@ -165,7 +165,7 @@ def test_a_tick_sees_an_exit_that_stops_being_one_in_an_included_file(
 
 
 def test_a_tick_sees_a_new_file_in_an_included_folder(make_host: HostMaker, tmp_path: Path) -> None:
-    """A file that the torrc takes in from now on changes what a block means."""
+    """A file that the torrc includes from now on changes the meaning of a block."""
     folder = tmp_path / "own"
     folder.mkdir()
     host = make_host(("ExitRelay 1", f"%include {folder}/*.conf"))

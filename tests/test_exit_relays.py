@@ -17,7 +17,7 @@ def test_all_relays_of_a_host_enforce_the_same_blocks(make_host: HostMaker) -> N
     assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
     took = time.monotonic() - began
     assert all(tor.rejects("203.0.113.7") for tor in host.relays)
-    # Each takes its second to enforce, and they do so at the same time.
+    # Each relay enforces after one second, all at the same time.
     assert took < 10
     reloads = [tor.log().count("Received reload signal") for tor in host.relays]
     assert reloads == [1, 1, 1]
@@ -122,7 +122,7 @@ def test_an_exit_that_is_one_by_our_lines_alone_stops_being_one(make_host: HostM
 
 
 def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker) -> None:
-    """Where the operator said no, a block does nothing and is said to be moot."""
+    """With ExitRelay 0 a block has no effect and is called moot."""
     host = make_host(("ExitRelay 0",))
     done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
     assert (done.code, done.json["blocks"][0]["state"]) == (0, "moot")
@@ -130,7 +130,7 @@ def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker)
 
 
 def test_a_torrc_broken_by_the_operator_is_never_reloaded(make_host: HostMaker) -> None:
-    """Tor's own words are shown (5), nothing is changed, Tor lives; mended, the block goes out."""
+    """Tor's error is shown (5), nothing changes, Tor runs. Once fixed, the block is enforced."""
     host = make_host()
     good = host.tor.torrc.read_text()
     host.tor.add("ExitPolicy reject 1.2.3.999:*")
@@ -159,9 +159,9 @@ def test_one_broken_torrc_does_not_stop_the_other_relay(make_host: HostMaker) ->
 
 
 def test_a_tor_that_dies_in_the_reload_gets_the_former_fragment_back(make_host: HostMaker) -> None:
-    """Foreign lines wait. Loaded on demand, they end Tor: the former fragment is put back (5).
+    """Foreign lines wait. Loaded on demand, they end Tor: the former fragment is restored (5).
 
-    The files are not loaded a second time by themselves, not even by a Tor that runs again.
+    exitpol does not load these files again by itself, not even if Tor runs again.
     """
     host = make_host()
     host.run("block", "203.0.113.7", "--until", "1d")
@@ -199,7 +199,7 @@ def test_a_tor_that_reads_nothing_at_a_reload_is_not_said_to_block(make_host: Ho
 
 
 def test_a_tor_off_the_network_is_pending(make_host: HostMaker) -> None:
-    """With DisableNetwork Tor has no policy, and nobody is told that the block is live."""
+    """With DisableNetwork Tor has no policy, and no block is called live."""
     host = make_host(("ExitRelay 1", "DisableNetwork 1"), start=False, init=False)
     host.tor.start(with_policy=False)
     host.run("init")
@@ -223,7 +223,7 @@ def test_many_at_once_go_out_together(make_host: HostMaker) -> None:
 
 
 def test_a_shadowed_block_names_the_accept_that_wins(make_host: HostMaker) -> None:
-    """An accept of the operator's above the include is named, and nothing is said to be live."""
+    """An accept rule above the include is named, and no block is called live."""
     host = make_host(("ExitRelay 1", "ExitPolicy accept 203.0.113.0/24:80"), init=False)
     host.tor.add(f"%include {host.fragment}")
     assert host.run("init").code == 0

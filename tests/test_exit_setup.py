@@ -1,4 +1,4 @@
-"""init, base policies, and what bad input gets, on a real Tor exit."""
+"""init, base policies, and errors for bad input, on a real Tor exit."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.harness.tor import TOR
 
 
 def test_init_puts_the_include_above_the_first_exit_policy(make_host: HostMaker) -> None:
-    """All other lines of the torrc stay to the letter, and a second init changes nothing."""
+    """All other lines of the torrc stay exactly as they were; a second init changes nothing."""
     host = make_host(("ExitRelay 1", "ExitPolicy reject *:25", "ExitPolicy accept *:*"), init=False)
     before = host.tor.torrc.read_text().splitlines()
     mode = host.tor.torrc.stat().st_mode
@@ -123,7 +123,7 @@ def _include_below(host: ExitHost) -> None:
 def test_files_that_are_not_as_they_should_be_change_nothing(
     make_host: HostMaker, spoil: Spoil, code: int, said: str
 ) -> None:
-    """Each gets its error with file and mend, and its code; Tor and all files are untouched."""
+    """Each has an error with file, fix and exit code; Tor and all files are unchanged."""
     host = make_host()
     spoil(host)
     before = host.snapshot()
@@ -205,7 +205,7 @@ def test_a_wrong_password_is_said_to_be_one(make_host: HostMaker) -> None:
 
 @pytest.mark.root
 def test_someone_who_may_not_gets_a_sentence_and_no_traceback(make_host: HostMaker) -> None:
-    """Without rights on ledger, fragment or cookie the error says to be root; nothing changes."""
+    """Without rights on ledger, fragment or cookie the hint is to run as root; nothing changes."""
     host = make_host()
     before = host.snapshot()
     for folder in host.folder, *host.folder.parents:
@@ -223,7 +223,7 @@ def test_someone_who_may_not_gets_a_sentence_and_no_traceback(make_host: HostMak
 
 
 def test_init_makes_the_folder_of_the_fragments(make_host: HostMaker) -> None:
-    """A config that names one fragment for each relay needs nothing else beforehand."""
+    """With one fragment for each relay in the config, init needs no other preparation."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False)
     text = host.config.read_text().replace("fragment: exitpol.conf", "fragments: deep/frag")
     host.config.write_text(text)

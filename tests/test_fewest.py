@@ -1,8 +1,8 @@
-"""`fewest_rules`: exactly the union, with no rule and no character that could be spared.
+"""`fewest_rules`: exactly the union, with the fewest rules and the fewest characters.
 
-Minimality is judged by two programs that know nothing of the theorem in policy/minimize.py: a
-search over all covers, on every union of a small universe, and an integer programme, on larger
-ones. Both choose freely among all rules that reject nothing outside of the union.
+Two oracles check minimality without the theorem in policy/minimize.py: a search over all covers,
+for every union of a small universe, and an integer program, for larger ones. Both choose among all
+rules that reject nothing outside the union.
 """
 
 import random
@@ -29,11 +29,11 @@ Point = tuple[int, int]
 """An address, counted from the base of its universe, and a port."""
 
 RULE = 10_000
-"""What a rule costs in the oracles, in characters: more than all text of any instance."""
+"""The cost of a rule in the oracles, in characters: more than the text of any instance."""
 
 
 def seeded(seed: object) -> random.Random:
-    """Return dice that always fall alike."""
+    """Return a random generator with a fixed seed."""
     return random.Random(repr(seed))  # noqa: S311 - nothing here is secret
 
 
@@ -236,7 +236,7 @@ def test_whole_addresses_are_joined_to_prefixes() -> None:
 
 
 def test_everything_is_one_rule() -> None:
-    """The two halves of a family are everything, and the last address ends it."""
+    """Two halves of a family become the whole family; ranges up to the last address work."""
     assert texts("0.0.0.0/1", "128.0.0.0/1") == ["reject *:*"]
     assert texts("::/1", "8000::/1") == ["reject6 *:*"]
     assert texts("0.0.0.0/0:22") == ["reject *:22"]
@@ -255,7 +255,7 @@ def test_families_and_ports_do_not_mix() -> None:
 
 
 def test_ports_that_touch_become_one_rule() -> None:
-    """Ports of several destinations of one address are joined, to `*` where they are all."""
+    """Ports of several destinations of one address are merged; all ports become `*`."""
     assert texts("10.0.0.1:1-79", "10.0.0.1:80", "10.0.0.1:81-65535") == ["reject 10.0.0.1:*"]
 
 
@@ -268,7 +268,7 @@ def test_a_port_of_the_network_is_not_said_again_for_an_address_in_it() -> None:
 
 
 def test_of_equal_texts_the_one_with_fewer_ports_is_taken() -> None:
-    """Tor's port summary counts what is rejected twice as two: so nothing is without need."""
+    """Tor's port summary counts an overlap of rules twice: no rule rejects more than needed."""
     assert texts("10.0.0.0/24:80-85", "10.0.0.5:80-90", "10.0.0.6:75-85") == [
         "reject 10.0.0.0/24:80-85",
         "reject 10.0.0.5:86-90",
@@ -285,7 +285,7 @@ def test_a_prefix_whose_other_half_rejects_more_shrinks_to_an_address() -> None:
 
 
 def test_the_range_that_saves_more_wins_where_both_cannot_shrink() -> None:
-    """The prefix stays wide where two addresses lean on it and save more together."""
+    """The prefix stays wide where that shortens the rules of two addresses."""
     assert texts("10.0.0.0/30:8080-8090", "10.0.0.1:8080-8091", "10.0.0.2-10.0.0.3:8079-8090") == [
         "reject 10.0.0.0/30:8080-8090",
         "reject 10.0.0.1:8091",
@@ -355,7 +355,7 @@ def test_any_destinations_are_rejected_exactly_and_always_alike(
 
 
 def test_prefixes_of_many_addresses_are_those_of_the_set() -> None:
-    """5,000 addresses in 8,192: the prefixes hold each once, and no two are halves of one."""
+    """5,000 of 8,192 addresses: each is in one prefix, and no two prefixes are halves of one."""
     dice = seeded(5)
     wanted = set(dice.sample(range(8192), 5000))
     found = fewest_prefixes([a << 32 | a for a in wanted], 32)
@@ -367,7 +367,7 @@ def test_prefixes_of_many_addresses_are_those_of_the_set() -> None:
 
 @pytest.mark.tor
 def test_a_real_tor_keeps_each_of_the_rules_as_it_is_written(tmp_path: Path) -> None:
-    """None is redundant to Tor, none is written otherwise, and no other rule comes before them."""
+    """Tor keeps all of them as they are written, and in front of its other rules."""
     dice = seeded("tor")
     destinations = [
         *nested_destinations(dice, 4, v4("203.0.113.0"), range(70, 90), 60),

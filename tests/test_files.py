@@ -18,7 +18,7 @@ SETFACL = shutil.which("setfacl") or ""
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a file that stands there already."""
+    """Return a file that exists already."""
     path = tmp_path / "blocks.yaml"
     path.write_bytes(b"old")
     path.chmod(0o604)
@@ -31,7 +31,7 @@ def mode(path: Path) -> int:
 
 
 def test_content_is_replaced_whole_and_mode_kept(path: Path) -> None:
-    """The new content is there, the mode is as it was, and nothing else is left behind."""
+    """The file has the new content and its former mode, and no other file is left."""
     os.chown(path, 12345, 54321)
     inode = path.stat().st_ino
     files.replace(path, b"new")
@@ -48,7 +48,7 @@ def test_content_is_replaced_whole_and_mode_kept(path: Path) -> None:
 def test_a_new_file_is_no_more_open_than_it_should(
     tmp_path: Path, ownership: Ownership | None, expected: int
 ) -> None:
-    """Where there was none the mode is 0640, or the one that is asked for; no umask changes it."""
+    """A new file has mode 0640, or the one that is given; the umask does not change it."""
     before = os.umask(0)
     try:
         files.replace(tmp_path / "new", b"x", ownership)
@@ -58,7 +58,7 @@ def test_a_new_file_is_no_more_open_than_it_should(
 
 
 def test_what_is_staged_is_not_yet_there(path: Path) -> None:
-    """Until it is committed the file is unchanged; Tor passes over the candidate's name."""
+    """The file is unchanged until the commit; Tor ignores the name of the candidate."""
     staged = files.stage(path, b"new")
     assert staged == path.with_name(".blocks.yaml.new") == files.staged_path(path)
     assert (path.read_bytes(), staged.read_bytes()) == (b"old", b"new")
@@ -88,7 +88,7 @@ def test_what_is_discarded_is_gone(path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    """The error says what state the file is in."""
+    """The error says in which state the file is."""
     with pytest.raises(
         InvalidFileError, match="cannot be written: No such file or directory; it is"
     ):
@@ -155,7 +155,7 @@ def test_ownership_of_nothing_is_none(path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(not SETFACL, reason="there is no setfacl")
 def test_a_link_in_a_folder_that_an_acl_opens_is_not_followed(tmp_path: Path) -> None:
-    """The folder is root's, and another user may write in it: the link may be his."""
+    """The folder belongs to root, but another user can write in it and may have made the link."""
     folder = tmp_path / "shared"
     folder.mkdir(mode=0o755)
     (folder / "blocks.yaml").symlink_to(tmp_path / "other.yaml")

@@ -21,7 +21,7 @@ def exit_relay() -> list[Gauge]:
 
 
 def scattered(count: int) -> list[Block]:
-    """Return blocks that no two of which can share a rule."""
+    """Return blocks of which no two can share a rule."""
     return [
         Block(parse_destination(f"11.{n // 250}.{n % 250}.{n % 251}:{n % 65000 + 1}"), NOW, None)
         for n in range(count)
@@ -29,7 +29,7 @@ def scattered(count: int) -> list[Block]:
 
 
 def test_the_first_blocks_get_the_room_and_the_rest_is_named() -> None:
-    """In order, as many as the descriptor takes; each of the others would exceed it."""
+    """In order, as many as fit the descriptor; each of the others would exceed it."""
     blocks = scattered(1500)
     gauge = exit_relay()
     found = fit([], blocks, base=(), baseline=(), on=gauge)
@@ -58,7 +58,7 @@ def test_blocks_that_together_become_few_rules_fit() -> None:
 
 
 def test_forced_and_installed_blocks_come_first() -> None:
-    """What is installed keeps its place before what a hand edit adds above it."""
+    """Installed blocks keep their space; a hand edit above them does not take it."""
     installed = Block(parse_destination("203.0.113.7"), NOW, None)
     forced = installed._replace(destination=parse_destination("203.0.113.99"), forced=True)
     found = fit([installed], [*scattered(1500), forced], base=(), baseline=(), on=exit_relay())
@@ -70,5 +70,5 @@ def test_a_ledger_of_20000_scattered_blocks_is_fitted_in_two_seconds() -> None:
     blocks = scattered(20_000)
     begun = time.process_time()
     found = fit([], blocks, base=(), baseline=(), on=exit_relay())
-    assert time.process_time() - begun < 4  # half of it for other work on the machine
+    assert time.process_time() - begun < 4  # a margin of two for other work on the machine
     assert len(found.held) > 19_000

@@ -1,4 +1,4 @@
-"""Root in another user's folder: what that user plants there reaches only that user's files."""
+"""Root works in another user's folder: a planted link reaches only files of that user."""
 
 import contextlib
 import ctypes
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has s
 
 USER, OTHER = 12345, 23456
 PRECIOUS = b"version: 2\nblocks: []\n"
-"""Root's own file. It is a ledger, so that nothing is refused for its content."""
+"""Root's own file. It is a valid ledger, so that its content is no reason to refuse it."""
 BLOCK = Block(parse_destination("203.0.113.7"), datetime(2026, 11, 22, tzinfo=UTC), None, "$(id)")
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """Return a folder of root's that every user may enter."""
+    """Return a folder of root that every user can enter."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     return tmp_path
@@ -63,7 +63,7 @@ def victim(base: Path) -> Path:
 
 
 def use(ledger: Path) -> list[str]:
-    """Do all that exitpol does in the ledger's folder; return what it said."""
+    """Run everything that exitpol does in the ledger's folder; return the messages."""
     said = []
 
     def attempt(do: Callable[[], object]) -> None:
@@ -126,7 +126,7 @@ PLANTS: dict[str, Callable[[Path, Path], None]] = {
 def test_nothing_planted_reaches_a_file_of_root(
     ledger: Path, victim: Path, name: str, plant: str
 ) -> None:
-    """Content, mode and names outside the folder stay; nothing hangs; errors name the file."""
+    """Nothing changes outside the folder, nothing hangs, and errors name the file."""
     path = ledger.with_name(name)
     path.unlink(missing_ok=True)
     PLANTS[plant](path, victim)
@@ -186,7 +186,7 @@ def test_a_ledger_may_be_a_link_as_far_as_its_author_reaches(base: Path, ledger:
 
 
 def test_in_a_shared_folder_no_link_is_followed(base: Path, victim: Path) -> None:
-    """Where many may write nobody's link is root's word; with the sticky bit it is its owner's."""
+    """In a folder that all can write, a link counts only with the sticky bit, as its owner's."""
     shared = base / "shared"
     shared.mkdir()
     link = shared / "blocks.yaml"
@@ -204,7 +204,7 @@ def test_in_a_shared_folder_no_link_is_followed(base: Path, victim: Path) -> Non
 
 
 def test_a_new_file_belongs_to_the_user_of_the_folder(ledger: Path) -> None:
-    """The user may read and remove what root makes there, and it is not for others to read."""
+    """The user can read and remove the files that root makes there; others cannot read them."""
     assert use(ledger) == []
     for made in ledger.parent.iterdir():
         found = made.stat()
@@ -253,7 +253,7 @@ def test_no_moment_between_check_and_use(swapped: Path, victim: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 def test_deep_folders_are_writable_by_their_owner_only(base: Path, umask: int) -> None:
-    """No umask of the caller's opens a folder to others."""
+    """No umask of the caller makes a new folder writable by others."""
     before = os.umask(umask)
     try:
         lock_folder(base / "a" / "b" / "c" / "blocks.yaml")

@@ -1,4 +1,4 @@
-"""`fragment`: the text that Tor includes, and the file that it stands in."""
+"""`fragment`: the text that Tor includes, and its file."""
 
 import os
 import stat
@@ -27,12 +27,12 @@ def test_the_rules_are_read_back_in_their_order(written: list[Rule]) -> None:
 
 @given(st.text())
 def test_any_text_has_rules_or_none(text: str) -> None:
-    """Whatever somebody wrote into the fragment, only its ExitPolicy lines count."""
+    """Of a fragment that somebody has edited, only the ExitPolicy lines count."""
     assert len(fragment.rules_of(text)) <= text.count("ExitPolicy ")
 
 
 def test_a_fragment_is_read_as_it_is(tmp_path: Path) -> None:
-    """None where there is none; bytes that are no text are kept."""
+    """A missing fragment is None; bytes that are not UTF-8 are kept."""
     path = tmp_path / "exitpol.conf"
     assert fragment.read(path) is None
     path.write_bytes(b"# caf\xe9\n")
@@ -40,7 +40,7 @@ def test_a_fragment_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:
-    """A rename would replace the link; the hint makes a file of it, also where it goes round."""
+    """A rename would replace the link; the hint turns it into a file, even a link to itself."""
     path = tmp_path / "exitpol.conf"
     for target in ("other", "exitpol.conf"):
         path.symlink_to(target)

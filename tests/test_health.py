@@ -1,4 +1,4 @@
-"""`status --check`, the tick and `doctor` share health checks; each cause is made for real."""
+"""`status --check`, the tick and `doctor` share health checks; each cause here is real."""
 
 import os
 import time
@@ -18,7 +18,7 @@ def status(host: ExitHost) -> tuple[int, dict[str, str]]:
 
 
 def assert_reported(host: ExitHost, cause: str, fix: str) -> None:
-    """See that all three commands report a cause and how to fix it, and end with 3."""
+    """Check that all three commands report a cause and a fix, and end with 3."""
     code, found = status(host)
     assert code == 3
     assert fix in found[cause]
@@ -45,7 +45,7 @@ def exit_(make_host: HostMaker) -> ExitHost:
 
 
 def own_lines(count: int) -> Iterable[str]:
-    """Return own reject lines that no network joins."""
+    """Return own reject lines that cannot be merged into networks."""
     return (f"ExitPolicy reject 198.{18 + n // 256}.{n % 256}.77:*" for n in range(count))
 
 
@@ -56,7 +56,7 @@ def test_own_lines_make_the_descriptor_too_long(make_host: HostMaker) -> None:
 
 
 def test_a_family_makes_the_descriptor_too_long(exit_: ExitHost) -> None:
-    """Blocks that fitted do not fit any more when MyFamily grows."""
+    """Blocks no longer fit after MyFamily has grown."""
     lines = [f"11.{n // 250}.{n % 250}.77" for n in range(400)]
     assert exit_.run("block", *lines, "--until", "30d").code == 0
     exit_.tor.add("MyFamily " + ",".join(f"${n:040X}" for n in range(1, 260)))
@@ -82,7 +82,7 @@ def test_a_summary_that_rejects_everything_is_reported(make_host: HostMaker) -> 
 
 
 def test_the_port_summary_is_always_shown(exit_: ExitHost) -> None:
-    """Also where nothing is wrong with it."""
+    """It is shown even if nothing is wrong with it."""
     assert "    ports IPv4         accept 1-65535\n" in exit_.run("status").out
     relay = exit_.run("status", "--json").json["relays"][0]
     assert relay["port_summary"] == {"ipv4": "accept 1-65535", "ipv6": "reject 1-65535"}
@@ -115,7 +115,7 @@ def test_an_exit_without_port_80_may_be_meant(make_host: HostMaker) -> None:
 
 
 def test_a_tick_that_does_not_run_is_reported_by_cause(exit_: ExitHost) -> None:
-    """After five minutes, and when its state is gone; each run of the tick counts."""
+    """It is reported after five minutes, or without its state; each run of the tick counts."""
     late = time.time() - 301
     os.utime(exit_.state, (late, late))
     assert status(exit_)[0] == 3
@@ -129,7 +129,7 @@ def test_a_tick_that_does_not_run_is_reported_by_cause(exit_: ExitHost) -> None:
 
 
 def test_reasons_do_not_reach_the_journal(exit_: ExitHost) -> None:
-    """The tick names destinations only: journals and mails of cron have other readers."""
+    """The tick names only destinations: other people read the journal and cron's mails."""
     for number in (7, 9):
         done = exit_.run(
             "block", f"203.0.113.{number}", "--until", "2s",

@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_appended_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, many: list[Block]
 ) -> None:
-    """Each block is a change of its own, in order, with its words as they were."""
+    """Each block is one change, in order, with its reason and reference unchanged."""
     path = tmp_path_factory.mktemp("history") / "history.jsonl"
     history.append(path, "renew", many, NOW, "timer")
     assert [(c.destination, c.until, c.reason, c.reference) for c in history.read(path)] == [
@@ -99,7 +99,7 @@ def test_a_line_that_is_none_is_passed_over(path: Path, line: bytes) -> None:
 
 
 def test_every_value_can_be_written_to_a_terminal(path: Path) -> None:
-    """A login name of undecodable bytes, or an odd value, is read as text that has an encoding."""
+    """A login name of undecodable bytes, or an odd value, is read as text that can be encoded."""
     history.append(path, "block", [BLOCK], NOW, "caf\udce9")
     path.write_text(path.read_text() + GOOD.replace('"KZ#1"', '{"\\ud800": [1, null]}') + "\n")
     one, other = history.read(path)
@@ -115,7 +115,7 @@ def test_every_value_can_be_written_to_a_terminal(path: Path) -> None:
 def test_any_bytes_are_changes_or_nothing(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
-    """Nothing that can stand in the file ends in an exception."""
+    """No content of the file causes an exception."""
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_bytes(content)
     assert all(isinstance(change, Change) for change in history.read(path))
@@ -123,7 +123,7 @@ def test_any_bytes_are_changes_or_nothing(
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_is_an_error(path: Path, make: Callable[[Path], None]) -> None:
-    """A folder or FIFO in its place is named at once; the error says what stands where."""
+    """A folder or FIFO in its place is an error at once, which says what it is."""
     make(path)
     with pytest.raises(InvalidFileError, match="the history"):
         list(history.read(path))
@@ -172,7 +172,7 @@ def test_of_a_huge_file_the_end_is_read_in_little_memory(path: Path) -> None:
 
 
 def test_a_file_with_a_second_name_is_not_written(path: Path, tmp_path: Path) -> None:
-    """A hard link may be to anybody's file: nothing is appended, and the error says why."""
+    """A hard link may lead to any user's file: nothing is appended, and the error says why."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path.hardlink_to(victim)

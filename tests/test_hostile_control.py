@@ -1,4 +1,4 @@
-"""A control port that is broken or means harm costs bounded time and memory, and is called so."""
+"""A broken or hostile control port costs bounded time and memory, and is reported."""
 
 import os
 import signal
@@ -30,8 +30,8 @@ DESTINATION = "203.0.113.7"
 STAGES = ("", "PROTOCOLINFO", "AUTHENTICATE", "GETINFO", "GETCONF", "SIGNAL")
 
 
-# The most memory of a process counts from its fork, when it still is the one that forked. So it is
-# not forked from the tests, which may have a lot, but from a little one that writes it last.
+# The peak memory of a process counts from its fork, and so includes that of its parent. Therefore a
+# small process forks it, and not the tests, which may be large.
 _MEASURE = """
 import os, sys
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
@@ -44,17 +44,17 @@ MEASURED = (sys.executable, "-I", "-S", "-c", _MEASURE)
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of exitpol came to."""
+    """The result of one run of exitpol."""
 
     code: int
     output: str
     seconds: float
     megabytes: float
-    """The most memory that it, or the tor that it let verify, had at a time."""
+    """The peak memory of exitpol, or of the tor that it ran to verify."""
 
 
 class Bystander:
-    """A host whose Tor is whatever listens at `control`."""
+    """A host with a hostile program at `control` in the place of Tor."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700)
@@ -97,9 +97,9 @@ class Bystander:
 def check(
     result: Result, host: Bystander, codes: Iterable[int] = (5, 6), seconds: float = SECONDS
 ) -> None:
-    """See that time and memory were bounded, the error plain, and the block recorded."""
+    """Check bounded time and memory, an error for people, and that the block is recorded."""
     assert "Traceback" not in result.output, result
-    # Answers that make sense but say nothing of a policy leave the block pending, and it is said.
+    # After valid answers without a policy the block is pending, and exitpol says so.
     pending = result.code in (0, 3) and "pending" in result.output and "live" not in result.output
     if not pending:
         assert result.code in codes, result
@@ -119,7 +119,7 @@ def misbehave(folder: Path, behaviour: Behaviour, at: str) -> tuple[Result, Byst
 
 
 def try_all(tmp_path: Path, cases: list[tuple[str, str]]) -> list[Result]:
-    """Run many cases at a time, most of which only wait; check each."""
+    """Run many cases at a time, because most of them only wait; check each."""
 
     def one(number: int) -> Result | str:
         name, at = cases[number]
@@ -145,7 +145,7 @@ def note(results: list[Result]) -> None:
 
 
 def test_hostile_answers_to_queries_are_survived(tmp_path: Path) -> None:
-    """Whatever comes instead of the first answer: exit 5 or 6, in time, the block recorded."""
+    """For any first answer: exit code 5 or 6, in time, and the block is recorded."""
     note(try_all(tmp_path, [(name, "GETINFO") for name in BEHAVIOURS]))
 
 
@@ -157,7 +157,7 @@ def test_hostile_answers_at_any_stage_are_survived(tmp_path: Path, at: str) -> N
 
 
 def test_silence_is_known_within_ten_seconds(tmp_path: Path) -> None:
-    """A control port that accepts and never answers is called unreachable within 10 s: exit 6."""
+    """A control port that never answers is called unreachable within 10 s: exit code 6."""
     result, host = misbehave(tmp_path / "host", BEHAVIOURS["never answers"], "")
     check(result, host, {6})
     assert result.seconds < 10
@@ -193,7 +193,7 @@ NO_SOCKETS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("what", NO_SOCKETS)
 def test_what_is_no_socket_is_called_unreachable(tmp_path: Path, what: str) -> None:
-    """Anything at the socket's path that is none: exit 6, at once."""
+    """Something else than a socket at the socket's path: exit code 6, at once."""
     host = Bystander(tmp_path / "host")
     NO_SOCKETS[what](Path(host.control))
     result = host.run("block", DESTINATION, "--until", "1d")
@@ -202,7 +202,7 @@ def test_what_is_no_socket_is_called_unreachable(tmp_path: Path, what: str) -> N
 
 
 def test_socket_behind_a_link_is_as_bounded_as_any(tmp_path: Path) -> None:
-    """A socket path that is a symbolic link leads to no other treatment."""
+    """A socket path that is a symbolic link is treated like any other."""
     host = Bystander(tmp_path / "host")
     target = str(tmp_path / "target")
     with HostileControl(BEHAVIOURS["endless lines"], "", target, str(host.torrc)):
@@ -231,7 +231,7 @@ COOKIES: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("what", COOKIES)
 @pytest.mark.parametrize("method", ["COOKIE", "SAFECOOKIE"])
 def test_cookie_that_is_none_is_called_so(tmp_path: Path, what: str, method: str) -> None:
-    """A cookie file of the wrong size or kind: exit 6 or 5, no reading without end."""
+    """A cookie file of the wrong size or kind: exit code 6 or 5, and no endless reading."""
     host = Bystander(tmp_path / "host")
     cookie = host.folder / "cookie"
     COOKIES[what](cookie)

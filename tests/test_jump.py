@@ -38,7 +38,7 @@ def test_a_step_of_up_to_31_days_is_trusted(passed: timedelta) -> None:
 
 @pytest.mark.parametrize("jump", [MAX_STEP + INSTANT, 365 * DAY, 3650 * DAY])
 def test_a_jump_forward_is_not_trusted_for_an_hour(jump: timedelta) -> None:
-    """A clock that jumped is trusted once it has run on for an hour."""
+    """A clock that jumped is trusted after it has run for another hour."""
     now = NOW + jump
     first = judge_clock(now, NOW, None)
     assert first == Time(now, NOW, now)

@@ -1,4 +1,4 @@
-"""`limits`: each limit from both sides, and the numbers of a real Tor to the byte."""
+"""`limits`: both sides of each limit, and exactly the numbers of a real Tor."""
 
 import random
 import time
@@ -39,7 +39,7 @@ def summary(family: Family, *rules: str) -> str:
 
 
 def limits(*rules: str) -> Limits:
-    """Return where a relay with no readable descriptor stands."""
+    """Return the limits of a relay without a readable descriptor."""
     return measure(policy(*rules), None)
 
 
@@ -58,7 +58,7 @@ def descriptor_of(size: int, *rules: str) -> bytes:
 
 
 def test_only_policy_lines_are_replaced_in_a_descriptor() -> None:
-    """What stays is all but accept, reject and ipv6-policy; empty lines at the end do not count."""
+    """All lines but accept, reject and ipv6-policy count; empty lines at the end do not."""
     assert other_bytes(DESCRIPTOR) == len(b"router x 192.0.2.1 9001 0 0\nuptime 5\nend\n")
     assert other_bytes(DESCRIPTOR.replace(b"\n", b"\r\n")) == other_bytes(DESCRIPTOR)
     assert other_bytes(b"contact reject this\nonion-key\n") == 30
@@ -82,12 +82,12 @@ def test_a_closed_ipv6_policy_has_no_line() -> None:
 
 
 def test_a_policy_that_accepts_nothing_is_one_line() -> None:
-    """Behind `reject *:*` for both families nothing is published, whatever came before."""
+    """Rules after `reject *:*` for both families are not published."""
     assert limits("reject 203.0.113.7:*", "reject *:*").policy_lines == 1
 
 
 def test_an_unknown_descriptor_is_assumed_to_be_long() -> None:
-    """Without a descriptor 4,000 bytes are assumed, and it is said that they are."""
+    """Without a descriptor 4,000 bytes are assumed, and that is said."""
     unknown, known = limits(EVERYTHING), measure(policy(EVERYTHING), DESCRIPTOR)
     assert not unknown.descriptor_known
     assert known.descriptor_known
@@ -96,7 +96,7 @@ def test_an_unknown_descriptor_is_assumed_to_be_long() -> None:
 
 @pytest.mark.parametrize(("bytes_after", "fits"), [(19_500, True), (19_501, False)])
 def test_the_descriptor_keeps_500_bytes_spare(bytes_after: int, fits: bool) -> None:
-    """19,500 bytes are taken, one more is not, and force does not help."""
+    """19,500 bytes are accepted, one more is not, also with --force."""
     text = descriptor_of(bytes_after - 21, EVERYTHING, "ipv6-policy accept 1-65535")
     before = measure(policy(EVERYTHING), text)
     after = measure(policy("reject 203.0.113.7:*", EVERYTHING), text)
@@ -105,7 +105,7 @@ def test_the_descriptor_keeps_500_bytes_spare(bytes_after: int, fits: bool) -> N
 
 
 def test_a_descriptor_problem_says_how_much_too_much_and_how_much_fits() -> None:
-    """1,000 addresses at 21 bytes where there is room for a part of them."""
+    """1,000 addresses of 21 bytes each, of which only a part fits."""
     text = descriptor_of(2_000, EVERYTHING, "ipv6-policy accept 1-65535")
     before = measure(policy(EVERYTHING), text)
     rules = [f"reject 203.0.{100 + i // 100}.{100 + i % 100}:*" for i in range(1000)]
@@ -118,7 +118,7 @@ def test_a_descriptor_problem_says_how_much_too_much_and_how_much_fits() -> None
 
 
 def test_lifting_is_allowed_where_the_descriptor_is_too_long_already() -> None:
-    """A change that makes a broken limit no worse is no problem; a byte more is."""
+    """A change that does not make a broken limit worse is allowed; a byte more is not."""
     text = descriptor_of(25_000, EVERYTHING, "reject 203.0.113.7:*")
     more = measure(policy("reject 203.0.113.7:*", EVERYTHING), text)
     less = measure(policy(EVERYTHING), text)
@@ -165,14 +165,14 @@ def test_exactly_the_private_networks_do_not_count(network: str) -> None:
 
 
 def test_only_rules_for_all_addresses_accept() -> None:
-    """`accept` of a network opens nothing in the summary, and of all addresses its ports."""
+    """In the summary, `accept` of a network opens no port, and `accept` of all addresses does."""
     assert summary(4, "accept 20.0.0.0/8:*", "reject *:*") == "reject 1-65535"
     assert summary(4, "accept *:80", "accept *:443", "reject *:*") == "accept 80,443"
     assert summary(4) == "reject 1-65535"
 
 
 def test_the_count_that_matters_is_that_before_the_accept() -> None:
-    """What is rejected behind the accept rule neither closes a port nor counts."""
+    """Reject rules after the accept rule neither close a port nor count."""
     counted = port_summary(
         policy("reject 20.0.0.0/24:80", "accept *:80", "reject 30.0.0.0/5:80", "reject *:*"), 4
     )
@@ -182,14 +182,14 @@ def test_the_count_that_matters_is_that_before_the_accept() -> None:
 
 
 def test_counters_do_not_overflow() -> None:
-    """`::/0` is as much as can be counted, however often."""
+    """`::/0` counts as the maximum, also if it occurs several times."""
     counted = port_summary(policy("reject *6:22", "reject *6:20-30", "reject [2001::]/16:22"), 6)
     assert counted.rejected(22) == 2**64 - 1
     assert counted.rejected(1) == 0
 
 
 def test_a_long_summary_is_cut_before_the_comma() -> None:
-    """Where neither form fits into 1,000 characters, the last accepted ports are lost."""
+    """If neither form fits into 1,000 characters, the last accepted ports are lost."""
     counted = port_summary(policy(*SEPARATE_PORTS, EVERYTHING), 4)
     assert counted.text.startswith("accept 1-10000,10002,10004,")
     assert counted.is_cut
@@ -227,7 +227,7 @@ rule_lists = st.lists(any_rule(), max_size=14)
 @given(rule_lists)
 @settings(deadline=None)
 def test_counts_are_those_of_each_port_alone(rules: list[Rule]) -> None:
-    """For every port: what one gets by walking the rules for this port only."""
+    """For each port, the result is that of a walk over the rules of this port only."""
     private = {str(rule.destination) for n in PRIVATE for rule in policy(f"reject {n}:*")}
     families: tuple[Family, ...] = (4, 6)
     for family in families:
@@ -277,7 +277,7 @@ def test_a_list_is_cut_behind_993_characters_where_a_comma_follows() -> None:
 
 
 def test_a_port_that_would_be_closed_is_the_operators_choice() -> None:
-    """Three /8s close all ports: it says by how much, how much would fit, and may be forced."""
+    """Three /8s close all ports: the error says by how much and what would fit; --force works."""
     before = limits("reject 20.0.0.0/8:*", EVERYTHING)
     after = limits("reject 20.0.0.0/8:*", "reject 30.0.0.0/7:*", EVERYTHING)
     (problem,) = assess(before, after)
@@ -300,14 +300,14 @@ def test_each_family_has_its_own_ports() -> None:
 
 
 def test_ports_that_were_closed_before_are_not_held_against_a_change() -> None:
-    """More blocks on a port that no client could use anyway cost nothing."""
+    """More blocks on a port that no client can use anyway are allowed."""
     before = limits("reject *:25", EVERYTHING)
     after = limits("reject 30.0.0.0/6:25", "reject *:25", EVERYTHING)
     assert kinds(before, after) == []
 
 
 def test_a_summary_that_would_be_cut_is_a_problem() -> None:
-    """So many separate ports that the line does not hold the accepted ones any more."""
+    """With very many separate ports, the line has no room for all accepted ones."""
     before, after = limits(*SEPARATE_PORTS[:150], EVERYTHING), limits(*SEPARATE_PORTS, EVERYTHING)
     assert not before.ipv4.is_cut
     assert after.ipv4.is_cut
@@ -325,7 +325,7 @@ def touch(*networks: int, port: str = "*") -> list[str]:
 
 
 def test_the_exit_flag_needs_one_slash_8_without_any_block() -> None:
-    """One address touches its whole /8; the last one untouched keeps the flag."""
+    """One address uses up its whole /8; the last unused /8 keeps the flag."""
     public = [network for network in range(256) if network not in {0, 10, 127}]
     assert limits(*touch(*public[:-1]), EVERYTHING).free_networks == (1, 1)
     assert limits(*touch(*public[:-1]), EVERYTHING).exit_flag
@@ -336,7 +336,7 @@ def test_the_exit_flag_needs_one_slash_8_without_any_block() -> None:
 
 @pytest.mark.parametrize("port", ["80", "443"])
 def test_the_exit_flag_needs_both_ports(port: str) -> None:
-    """Losing 80 or 443 alone loses the flag, which is the operator's choice."""
+    """Losing port 80 or 443 alone costs the flag, which --force allows."""
     before = limits(*touch(*range(1, 255)), EVERYTHING)
     after = limits(*touch(*range(1, 255)), *touch(255, port=port), EVERYTHING)
     assert before.exit_flag
@@ -417,7 +417,7 @@ def test_redundant_rules_are_those_of_the_quadratic_loops(rules: list[Rule]) -> 
 
 
 def random_policy(seed: int) -> list[str]:
-    """Return an odd policy as one might find it in a torrc."""
+    """Return an unusual policy, as a torrc could have it."""
     dice = random.Random(seed)  # noqa: S311 - nothing here is secret
     rules = []
     for _ in range(60):
@@ -498,7 +498,7 @@ def _observed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[list[str],
 def test_a_real_tor_keeps_the_rules_that_are_predicted(
     observed: list[tuple[list[str], bytes]], i: int
 ) -> None:
-    """The rules of torrc, with Tor's default behind an open end, reduce to exit-policy/full."""
+    """The rules of the torrc, followed by Tor's default policy, reduce to exit-policy/full."""
     configured = policy(*POLICIES[i])
     live = enforced(observed[i][0])
     if not any(rule.is_catch_all for rule in configured):
@@ -515,7 +515,7 @@ def test_a_real_tor_keeps_the_rules_that_are_predicted(
 def test_a_real_tors_descriptor_has_the_bytes_that_are_predicted(
     observed: list[tuple[list[str], bytes]], i: int
 ) -> None:
-    """To the byte, from its own descriptor and from one with another policy."""
+    """The exact bytes, from its own descriptor and from one with another policy."""
     rules, descriptor = observed[i]
     for known in descriptor, observed[i - 1][1]:
         predicted = measure(enforced(rules), fixed(known))

@@ -1,4 +1,4 @@
-"""A reload loads nothing but the exit policy: whatever else differs is named first."""
+"""A reload loads nothing but the exit policy; all other differences are named first."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,7 +97,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("line", FOREIGN)
 def test_line_that_tor_has_not_loaded_is_named(files: Files, line: str) -> None:
-    """It stands in the view until Tor runs it; Tor lives on."""
+    """The difference is in the view until Tor runs it; Tor keeps running."""
     view = files.with_torrc(f"{files.text}{line.format(port=free_port())}\n")
     assert view.broken is None or "Tor refuses" in str(view.broken)
     assert view.unreachable is None
@@ -111,7 +111,7 @@ def test_line_that_tor_has_not_loaded_is_named(files: Files, line: str) -> None:
     "option", ["ContactInfo", "PidFile", "MyFamily", "DisableDebuggerAttachment", "ShutdownWait"]
 )
 def test_line_that_was_removed_is_named(files: Files, option: str) -> None:
-    """Tor runs it still, and a reload would take it away."""
+    """Tor still runs it, and a reload would remove it."""
     kept = [line for line in files.text.splitlines() if not line.startswith(option)]
     view = files.with_torrc("\n".join(kept) + "\n")
     assert view.foreign, view
@@ -144,14 +144,14 @@ def test_exit_policy_and_other_forms_are_no_difference(files: Files, old: str, n
 
 @pytest.mark.parametrize("line", ["HardwareAccel 1", "NoExec 1", "KeepBindCapabilities 1"])
 def test_change_that_always_ends_tor_needs_a_restart(files: Files, line: str) -> None:
-    """Not even on demand is it loaded."""
+    """It is not loaded even on demand."""
     view = files.with_torrc(f"{files.text}{line}\n")
     assert view.foreign
     assert f"{line.split(maxsplit=1)[0].lower()} was changed" in str(view.must_restart).lower()
 
 
 def test_options_set_at_run_time_are_named(files: Files) -> None:
-    """A reload would take them back: that is for the operator to say. Exit options are ours."""
+    """A reload would undo them, which the operator must allow. Exit options are exitpol's."""
     with files.tor.control() as control:
         control.ask(
             "SETCONF RelayBandwidthRate=200000 RelayBandwidthBurst=300000 ReducedExitPolicy=1"
@@ -166,7 +166,7 @@ def test_options_set_at_run_time_are_named(files: Files) -> None:
 
 
 def test_changed_defaults_torrc_is_named(files: Files) -> None:
-    """What equals the defaults-torrc stands neither in config-text nor in a dump."""
+    """Values equal to the defaults-torrc are neither in config-text nor in a dump."""
     before = files.tor.defaults.read_text()
     try:
         files.tor.defaults.write_text(f"{before}\n")
@@ -192,7 +192,7 @@ def test_policy_of_the_defaults_torrc_is_told(files: Files) -> None:
 
 
 def test_fingerprint_tells_the_same_files_again(files: Files) -> None:
-    """It changes with a file's content and its mode, and comes back with them."""
+    """It changes with the content or the mode of a file, and changes back with them."""
     first = files.view().fingerprint
     assert first
     assert files.with_torrc(f"{files.text}# x\n").fingerprint != first
@@ -203,7 +203,7 @@ def test_fingerprint_tells_the_same_files_again(files: Files) -> None:
 
 
 def test_onion_services_are_compared_as_a_whole() -> None:
-    """Their order does not matter; a port that moves from one to the other does."""
+    """Their order does not matter; a port that moves between them does."""
     one = "HiddenServiceDir /a\nHiddenServicePort 80 x:1\nHiddenServiceVersion 3\n"
     two = "HiddenServiceDir /b\nHiddenServicePort 22 x:2\n"
     moved = "HiddenServiceDir /a\nHiddenServiceVersion 3\n" + two + "HiddenServicePort 80 x:1\n"

@@ -80,7 +80,7 @@ def test_what_cannot_be_locked_is_an_error(
 
 
 def test_without_its_folder_the_hint_is_init(tmp_path: Path) -> None:
-    """A folder that is not there yet is made by init."""
+    """`init` makes a missing folder."""
     ledger = tmp_path / "a" / "b" / "blocks.yaml"
     path = ledger_lock_path(ledger)
     with pytest.raises(InvalidFileError) as caught, lock(path, seconds=1, doing="x"):
@@ -94,7 +94,7 @@ def test_without_its_folder_the_hint_is_init(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """A file in the way is named."""
+    """A file in the place of the folder is named."""
     (tmp_path / "a").write_text("")
     with pytest.raises(InvalidFileError, match="b cannot be made: Not a directory"):
         lock_folder(tmp_path / "a" / "b" / "blocks.yaml")

@@ -15,7 +15,7 @@ ENTRIES = re.findall(
 
 
 def test_every_dependency_is_locked_to_a_version_that_it_allows() -> None:
-    """After a change of pyproject.toml the lock file is written anew."""
+    """The lock file is up to date with pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = {canonicalize_name(name): version for name, version, _ in ENTRIES}
     for requirement in map(Requirement, project["dependencies"]):
@@ -25,7 +25,7 @@ def test_every_dependency_is_locked_to_a_version_that_it_allows() -> None:
 
 
 def test_every_entry_has_hashes_and_nothing_else_is_in_the_file() -> None:
-    """Pip refuses a file with hashes for some packages only; an index belongs to the user."""
+    """Each package has a hash, because pip refuses a partial file; no index is named."""
     rest = LOCK
     for name, version, hashes in ENTRIES:
         rest = rest.replace(f"{name}=={version} \\\n{hashes}", "")

@@ -44,7 +44,7 @@ def test_addresses_are_parsed_before_decoding(field: str, expected: tuple[str, .
 
 
 def test_several_fields_give_all_addresses_and_too_many_none() -> None:
-    """A second From cannot hide, neither behind the first one nor behind many others."""
+    """A second From is found, behind the first one and behind many others."""
     assert mail_addresses(["a@b.example", "c@d.example", "a@b.example"]) == (
         "a@b.example",
         "c@d.example",
@@ -66,7 +66,7 @@ def test_every_address_stands_in_the_field_as_it_is(field: str) -> None:
 
 @pytest.mark.parametrize("text", ['"', "(", "<", "\\", "a@", "(a)", "=?utf-8?q?a?= ", "[a]", ","])
 def test_hostile_fields_are_parsed_in_time(text: str) -> None:
-    """The parser is quadratic in places, and the field's length is bounded."""
+    """The parser is quadratic in places, so the field's length is bounded."""
     begun = time.process_time()
     mail_addresses([text * (MAX_FIELD // len(text))] * 4)
     assert time.process_time() - begun < 5
@@ -81,7 +81,7 @@ def test_hostile_fields_are_parsed_in_time(text: str) -> None:
     ],
 )
 def test_punycode_domains_are_shown_as_mail_programs_do(address: str, expected: str | None) -> None:
-    """A domain that only looks like another one is shown in the letters that it looks like."""
+    """A punycode domain is shown in its letters, so that a look-alike shows."""
     assert shown_domain(address) == expected
 
 

@@ -35,7 +35,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_broken_torrc_is_never_loaded(host: LoneExit, what: str) -> None:
-    """A torrc that the operator broke: Tor is not reloaded and lives, the block waits, exit 5."""
+    """With a broken torrc, Tor is not reloaded and runs on, the block is pending: exit code 5."""
     good = host.exit.torrc.read_text()
     host.exit.torrc.write_text(BROKEN[what] + good)
     try:
