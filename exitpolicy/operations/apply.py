@@ -6,7 +6,7 @@ edit left undone.
 
 import contextlib
 import time as system_time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -113,10 +113,23 @@ class Applied:
                         found.setdefault(destination, rule)
         return found
 
+    def with_problems(self, more: Sequence[ExitpolError]) -> "Applied":
+        """Return the result with more problems."""
+        return replace(self, problems=_gravest_first([*self.problems, *more])) if more else self
+
     @property
     def settled(self) -> bool:
         """Whether every relay was observed to enforce exactly what is desired."""
         return not self.problems and all(view.in_sync for view in self.views)
+
+
+def attempted(action: Callable[[], object]) -> list[ExitpolError]:
+    """Do what must not stop the rest; return why it failed, if it did."""
+    try:
+        action()
+    except ExitpolError as error:
+        return [error]
+    return []
 
 
 def preview(host: Host, ledger: Ledger) -> Applied:
@@ -196,7 +209,7 @@ class _Apply:
         finally:
             for path in self.staged:
                 files.discard(files.staged_path(path))
-        self.removed = _removed(self.last, removals.record(self.host, plans))
+        self.removed = _removed(self.last, removals.announced(self.host))
         result = self._result(plans, _views(self.host, plans))
         reloading = [
             relay
@@ -212,12 +225,14 @@ class _Apply:
             result = replace(result, reloaded=tuple(relay.name for relay in reloading))
         elif self.watch is not Watch.NOT:
             result = self._result(plans, self._settle(result.views))
+        # Last, because it waits for who changes the ledger, and a failure must stop no removal.
+        failed = attempted(lambda: removals.record(self.host, plans))
+        result = result.with_problems(failed)
         for plan in plans:
             self.watched |= observed.fingerprints([plan.path])
         for view in result.views:
             self.watched = {**view.sources, **self.watched}
-        self._save(result)
-        return result
+        return result.with_problems(self._save(result))
 
     def _stage(self, path: Path, text: str) -> Path:
         self.staged[path] = text
@@ -289,25 +304,24 @@ class _Apply:
             system_time.sleep(RELOAD_INTERVAL - since)
         self.reloaded = self.host.clock().timestamp()
 
-    def _save(self, result: Applied) -> None:
+    def _save(self, result: Applied) -> list[ExitpolError]:
+        """Save what was observed; return why that failed, if it did."""
         time = result.time
         change = self.ledger.blocks.next_change(time.now)
-        observed.save(
-            self.host.state_path,
-            Observation(
-                applied=time.now.timestamp(),
-                next_change=None if change is None else change.timestamp(),
-                settled=result.settled,
-                watched=self.watched,
-                reloaded=self.reloaded,
-                trusted=time.trusted.timestamp(),
-                jumped_to=None if time.jumped_to is None else time.jumped_to.timestamp(),
-                begun=self.begun,
-                fatal=self.fatal,
-                retention=self.retention,
-                states={str(destination): str(seen) for destination, seen in result.states.items()},
-            ),
+        observation = Observation(
+            applied=time.now.timestamp(),
+            next_change=None if change is None else change.timestamp(),
+            settled=result.settled,
+            watched=self.watched,
+            reloaded=self.reloaded,
+            trusted=time.trusted.timestamp(),
+            jumped_to=None if time.jumped_to is None else time.jumped_to.timestamp(),
+            begun=self.begun,
+            fatal=self.fatal,
+            retention=self.retention,
+            states={str(destination): str(seen) for destination, seen in result.states.items()},
         )
+        return attempted(lambda: observed.save(self.host.state_path, observation))
 
 
 def _put_back(

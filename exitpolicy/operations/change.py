@@ -16,7 +16,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
 from exitpolicy.core.retention import Retention
 from exitpolicy.operations import apply, own_policy, refusals, removals
-from exitpolicy.operations.apply import Applied, Watch
+from exitpolicy.operations.apply import Applied, Watch, attempted
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.planning import FragmentPlan
@@ -26,8 +26,8 @@ from exitpolicy.storage.locks import ledger_lock_path, lock
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor.inspect import CandidateError
 
-LOCK_SECONDS: Final = 10.0
-"""How long to wait for another change of the ledger; each takes milliseconds."""
+LOCK_SECONDS: Final = 120.0
+"""How long to wait for another change of the ledger, which may let Tor verify its files first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +129,10 @@ def lift(
     with _ledger_lock(host):
         ledger = host.ledger()
         ended = chosen(ledger.blocks)
-        removals.announce(host, "lift", ended)
+        failed = attempted(lambda: removals.announce(host, "lift", ended))
         ledger_file.save(host.config.ledger, replace(ledger, blocks=altered(ledger.blocks)))
         recorded = Moment.now()
-    return _apply(host, tuple(ended), options.watch, recorded)
+    return _apply(host, tuple(ended), options.watch, recorded, failed)
 
 
 def expire(host: Host, options: Options) -> Changed:
@@ -142,6 +142,7 @@ def expire(host: Host, options: Options) -> Changed:
     """
     time = host.time()
     ends = _ends(host.ledger(), host, time)
+    failed: list[ExitpolError] = []
     if options.dry_run:
         return Changed(tuple(ends.expired), apply.preview(host, host.ledger()))
     if any((ends.expired, ends.resumed, ends.removed)):
@@ -149,14 +150,18 @@ def expire(host: Host, options: Options) -> Changed:
             ledger = host.ledger()
             # Again, because another exitpol may have renewed one in between.
             ends = _ends(ledger, host, time)
-            removals.announce(host, "expire", ends.expired)
+            failed += attempted(lambda: removals.announce(host, "expire", ends.expired))
             blocks = ledger.blocks.resumed(time.now)
             blocks = blocks.expired((block.destination for block in ends.expired), time.now)
             blocks = blocks.without(block.destination for block in ends.removed)
             if blocks != ledger.blocks:
                 ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
-            history.append(host.history_path, "resume", ends.resumed, time.now, host.who)
-    return Changed(tuple(ends.expired), apply.apply(host))
+            failed += attempted(
+                lambda: history.append(
+                    host.history_path, "resume", ends.resumed, time.now, host.who
+                )
+            )
+    return Changed(tuple(ends.expired), apply.apply(host).with_problems(failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +205,33 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
     """
     if name is not None:
         base_policies.load(name)
-    ledger = host.ledger()
-    previewed = apply.preview(host, replace(ledger, policy=name))
-    if not options.dry_run and name is not None:
-        _refuse_harm(previewed.plans, [])
-    shadowed = tuple(
+    if options.dry_run:
+        previewed = apply.preview(host, replace(host.ledger(), policy=name))
+        return PolicyUsed(previewed, _shadowed(previewed))
+    with _ledger_lock(host):
+        ledger = host.ledger()
+        with interrupted_state("nothing was changed"):
+            previewed = apply.preview(host, replace(ledger, policy=name))
+            shadowed = _shadowed(previewed)
+            if name is not None:
+                _refuse_harm(previewed.plans, [])
+                _refuse_shadows(name, shadowed, options)
+        ledger_file.save(host.config.ledger, replace(ledger, policy=name))
+        text = "no base policy" if name is None else f"base policy {name}"
+        failed = attempted(
+            lambda: history.append_policy(
+                host.history_path, "policy-used", text, host.clock(), host.who
+            )
+        )
+    with interrupted_state("the change is recorded in the ledger"):
+        applied = apply.apply(host).with_problems(failed)
+    own_policy.accept(host, applied.views)
+    return PolicyUsed(applied, shadowed)
+
+
+def _shadowed(previewed: Applied) -> tuple[str, ...]:
+    """Return the rules of the operator's own that lose their effect."""
+    return tuple(
         dict.fromkeys(
             rule
             for view in previewed.views
@@ -212,21 +239,16 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
             for rule in view.configured.shadowed
         )
     )
-    if shadowed and not (options.force or options.dry_run):
+
+
+def _refuse_shadows(name: str, shadowed: Sequence[str], options: Options) -> None:
+    """Refuse a base policy that takes the effect of own rules, unless it is forced."""
+    if shadowed and not options.force:
         raise RefusedError(
             f"these rules of your own torrc would have no effect below {name}:"
             f" {', '.join(shadowed)}",
             hint="take them out of the torrc, or add --force to keep them there without effect",
         )
-    if options.dry_run:
-        return PolicyUsed(previewed, shadowed)
-    with _ledger_lock(host):
-        ledger_file.save(host.config.ledger, replace(host.ledger(), policy=name))
-        text = "no base policy" if name is None else f"base policy {name}"
-        history.append_policy(host.history_path, "policy-used", text, host.clock(), host.who)
-    applied = apply.apply(host)
-    own_policy.accept(host, applied.views)
-    return PolicyUsed(applied, shadowed)
 
 
 def _add(
@@ -236,29 +258,51 @@ def _add(
     destinations: Sequence[Destination],
     options: Options,
 ) -> Result:
-    """Make a change that may add rules, unless it would harm a relay."""
-    ledger = host.ledger()
-    altered = alter(ledger.blocks)
-    with interrupted_state("nothing was changed"):
-        previewed = apply.preview(host, replace(ledger, blocks=altered))
-        _refuse_harm(previewed.plans, destinations)
+    """Make a change that may add rules, unless it would harm a relay.
+
+    It is planned with the ledger that it is written to: two changes that fit one by one, but not
+    together, are not both accepted.
+    """
     if options.dry_run:
+        ledger = host.ledger()
+        altered = alter(ledger.blocks)
+        previewed = _harmless(host, replace(ledger, blocks=altered), destinations)
         return Changed(tuple(_chosen(altered, destinations)), previewed)
+    failed: list[ExitpolError] = []
     with _ledger_lock(host):
         ledger = host.ledger()
         altered = alter(ledger.blocks)
+        with interrupted_state("nothing was changed"):
+            _harmless(host, replace(ledger, blocks=altered), destinations)
         changed = _chosen(altered, destinations)
         if altered != ledger.blocks:
             ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
-            history.append(host.history_path, action, changed, host.clock(), host.who)
+            failed = attempted(
+                lambda: history.append(host.history_path, action, changed, host.clock(), host.who)
+            )
         recorded = Moment.now()
-    return _apply(host, tuple(changed), options.watch, recorded)
+    return _apply(host, tuple(changed), options.watch, recorded, failed)
 
 
-def _apply(host: Host, changed: tuple[Block, ...], watch: Watch, recorded: Moment) -> Result:
+def _harmless(host: Host, ledger: Ledger, destinations: Iterable[Destination]) -> Applied:
+    """Return what applying a ledger would do, unless it is to be refused."""
+    previewed = apply.preview(host, ledger)
+    _refuse_harm(previewed.plans, destinations)
+    return previewed
+
+
+def _apply(
+    host: Host,
+    changed: tuple[Block, ...],
+    watch: Watch,
+    recorded: Moment,
+    failed: Sequence[ExitpolError],
+) -> Result:
+    """Apply a recorded change. `failed` are the problems so far, which stop nothing."""
     try:
         with interrupted_state("the change is recorded in the ledger"):
-            return Changed(changed, apply.apply(host, watch=watch, since=recorded))
+            applied = apply.apply(host, watch=watch, since=recorded)
+        return Changed(changed, applied.with_problems(failed))
     except ExitpolError as error:
         # The change is on record: a later apply completes it, whatever fails now.
         return RecordedOnly(changed, error)

@@ -47,29 +47,34 @@ def announced(host: Host) -> list[Destination]:
     return [removal.block.destination for removal in _load(host)]
 
 
-def record(host: Host, plans: Sequence[FragmentPlan]) -> list[Destination]:
+def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
     """Write the announced removals that have left every fragment into the history.
 
-    Returns all that were announced. The caller holds the lock of the apply.
+    Those that cannot be written wait. The caller holds the lock of the apply. Raises
+    InvalidFileError, LockTimeoutError.
     """
     if not _path(host).exists():
-        return []
-    with lock(ledger_lock_path(host.config.ledger), seconds=10, doing="changing the ledger"):
+        return
+    with lock(ledger_lock_path(host.config.ledger), seconds=60, doing="changing the ledger"):
         blocks = host.ledger().blocks.by_destination
         now = host.clock()
-        removed: list[Destination] = []
         waiting: list[Removal] = []
+        failure: InvalidFileError | None = None
         for removal in _load(host):
             destination = removal.block.destination
             if destination in blocks and not blocks[destination].has_ended(now):
                 continue  # the command died before it changed the ledger, or the block is back
-            removed.append(destination)
-            if any(_is_installed(removal.block, plan) for plan in plans):
+            if failure is not None or any(_is_installed(removal.block, plan) for plan in plans):
                 waiting.append(removal)
-            else:
+                continue
+            try:
                 history.append(host.history_path, removal.action, [removal.block], now, removal.who)
+            except InvalidFileError as error:
+                failure = error
+                waiting.append(removal)
         _save(host, waiting)
-    return removed
+        if failure is not None:
+            raise failure
 
 
 def _is_installed(block: Block, plan: FragmentPlan) -> bool:

@@ -1,0 +1,103 @@
+"""What is recorded, by whom first, and what goes on where it cannot be recorded."""
+
+import fcntl
+import json
+import time
+
+import pytest
+
+from exitpolicy.storage.locks import ledger_lock_path
+from tests.harness.host import ExitHost, HostMaker
+
+pytestmark = pytest.mark.tor
+
+
+@pytest.fixture
+def host(make_host: HostMaker) -> ExitHost:
+    """Give an exit that exitpol is set up for."""
+    return make_host()
+
+
+def scattered(first: int) -> list[str]:
+    """Return 450 destinations that need a rule each: half of what a descriptor has room for."""
+    return [f"{first}.{n >> 8}.{n & 255}.77" for n in range(450)]
+
+
+def test_two_blocks_that_fit_only_one_by_one_are_not_both_accepted(host: ExitHost) -> None:
+    """Begun at once, one is recorded, and the other refused (4) with nothing recorded."""
+    with ledger_lock_path(host.ledger).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        both = [host.spawn("block", *scattered(n), "--until", "1d") for n in (11, 12)]
+        # Time in which a command that reads before it has the lock would have planned.
+        time.sleep(3)
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 4], errors
+    assert host.ledger.read_text().count("destination:") == 450
+    assert host.run("status", "--check").code in (0, 3)
+    assert "pending" not in host.run("list").out
+
+
+def test_a_base_policy_keeps_what_was_recorded_while_it_waited(host: ExitHost) -> None:
+    """A block that another command records first is still there after `policy use`."""
+    with ledger_lock_path(host.ledger).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        using = host.spawn("policy", "use", "web", "--force")
+        time.sleep(2)
+        text = host.ledger.read_text()
+        block = '- {destination: "203.0.113.7", since: "2026-01-01T00:00:00Z", until: never}'
+        host.ledger.write_text(text.replace("blocks: []", f"blocks:\n{block}"))
+    using.communicate(timeout=60)
+    assert "203.0.113.7" in host.ledger.read_text()
+    assert host.tor.rejects("203.0.113.7")
+
+
+@pytest.fixture
+def immutable_history(host: ExitHost) -> ExitHost:
+    """Make a history that nobody can write: a folder stands in its place."""
+    history = host.ledger.with_name("history.jsonl")
+    history.unlink(missing_ok=True)
+    history.mkdir()
+    return host
+
+
+def test_a_block_is_enforced_where_the_history_cannot_be_written(
+    immutable_history: ExitHost,
+) -> None:
+    """The ledger is the promise: the block is live, and the message and code 8 say the rest."""
+    host = immutable_history
+    blocked = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert host.tor.rejects("203.0.113.7")
+    assert blocked.json["blocks"][0]["state"] == "live"
+    assert blocked.code == 8
+    assert "history.jsonl cannot be written" in blocked.err
+    assert "Traceback" not in blocked.err
+
+
+def test_a_lift_is_enforced_and_recorded_later_where_the_history_cannot_be_written(
+    host: ExitHost,
+) -> None:
+    """Tor loses the rule at once; the history gets its line, once, when it can be written."""
+    host.run("block", "203.0.113.7", "203.0.113.8", "--until", "1d")
+    history = host.ledger.with_name("history.jsonl")
+    kept = history.read_bytes()
+    history.unlink()
+    history.mkdir()
+    lifted = host.run("lift", "203.0.113.7", "203.0.113.8")
+    assert not host.tor.rejects("203.0.113.7"), lifted
+    assert lifted.code == 8
+    assert "history.jsonl cannot be written" in lifted.err
+    history.rmdir()
+    history.write_bytes(kept)
+    assert host.tick().code == 0
+    actions = [json.loads(line)["action"] for line in history.read_text().splitlines()]
+    assert actions == ["block", "block", "lift", "lift"]
+
+
+def test_a_state_that_cannot_be_written_stops_no_block(host: ExitHost) -> None:
+    """The state is only what was observed: without it, the block is live and the code is 8."""
+    host.state.unlink()
+    host.state.mkdir()
+    blocked = host.run("block", "203.0.113.7", "--until", "1d")
+    assert host.tor.rejects("203.0.113.7"), blocked
+    assert "203.0.113.7  live" in blocked.out
+    assert blocked.code == 8
