@@ -20,12 +20,13 @@ from typing import Any, Final
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
 from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import cookie_file, invocation, process, torrc, users
+from exitpolicy.tor import cookie_file, invocation, process, users
 from exitpolicy.tor import peer as peers
 from exitpolicy.tor.declared import Declared, declared
 from exitpolicy.tor.peer import Peer, PeerUnknownError
 from exitpolicy.tor.replies import ClosedError, Reply, ReplyError, read_reply
 from exitpolicy.tor.sockets import open_socket
+from exitpolicy.tor.torrc_lines import plain_value
 
 ANSWER_SECONDS: Final = 4.0
 """The longest wait for all answers of one conversation.
@@ -146,7 +147,7 @@ class Control:
         for line in self._ask(f"GETCONF {' '.join(names)}").lines:
             name, _, value = line.text.partition("=")
             if value:
-                found.setdefault(name.lower(), []).append(torrc.plain_value(value))
+                found.setdefault(name.lower(), []).append(plain_value(value))
         return {name: tuple(found.get(name.lower(), ())) for name in names}
 
     def reload(self, seconds: float) -> None:

@@ -1,50 +1,24 @@
 """Read a torrc and its includes as Tor does, and find where it includes the fragment.
 
 Tor itself interprets the options. This module finds the `%include` line of the fragment, and makes
-a copy of the torrc in which that line includes a candidate (tor: src/lib/fs/conffile.c,
-src/lib/encoding/confline.c).
+a copy of the torrc in which that line includes a candidate (tor: src/lib/fs/conffile.c).
 """
 
 import glob
 import os
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.policy.rule import Rule, parse_entries
 from exitpolicy.storage import files
+from exitpolicy.tor.torrc_lines import SPACE, Line, lines, unquoted
 
 MAX_BYTES: Final = 16_000_000
 MAX_DEPTH: Final = 30
 """How deep Tor follows includes: MAX_INCLUDE_RECURSION_LEVEL, less one for the torrc itself."""
-
-_KEPT: Final = 64
-"""Texts whose lines are kept."""
-
-_SPACE: Final = " \t\n\v\f\r"
-# ASCII: to Tor, no other character is a space.
-_LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
-_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
-
-
-# A named tuple, because a torrc may have 20,000 lines and a named tuple is made fastest.
-class Line(NamedTuple):
-    """One line of a torrc; those that continue another have no keyword."""
-
-    number: int
-    text: str
-    """As written, with its line end."""
-    keyword: str
-    """In lower case; empty for comments, blank lines and continuations."""
-    value: str
-    goes_on: bool = False
-    """Whether the next line continues it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +49,6 @@ def read_text(torrc: Path) -> str:
         raise InvalidFileError(
             f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
         ) from None
-
-
-# A command asks a torrc many questions: where the fragment is, what is included, what is hidden.
-@lru_cache(maxsize=_KEPT)
-def lines(text: str) -> tuple[Line, ...]:
-    """Return the lines of a torrc."""
-    found: list[Line] = []
-    continued = False
-    # Not splitlines(), which also splits at characters that end no line for Tor.
-    for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        raw = f"{part}\n"
-        match = None if continued else _LINE.match(raw)
-        keyword = "" if match is None else match["keyword"].lower()
-        value = "" if match is None else match["value"].strip(_SPACE)
-        if continued:
-            # A comment inside a continued value does not end the value.
-            goes_on = "#" in raw or raw.endswith("\\\n")
-        else:
-            goes_on = (
-                match is not None
-                and raw.endswith("\\\n")
-                and "#" not in raw
-                and not value.startswith('"')
-            )
-        found.append(Line(number, raw, keyword, value, goes_on))
-        continued = goes_on
-    return tuple(found)
 
 
 def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:
@@ -244,21 +191,6 @@ def replaces_policy(torrc: Path, fragment: Path, folder: Path = Path("/")) -> bo
     )
 
 
-def unquoted(value: str) -> str:
-    """Return the value of a line without its quotes or its comment."""
-    quoted = _QUOTED.match(value)
-    return _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(_SPACE)
-
-
-def plain_value(value: str) -> str:
-    """Return an option's value as GETCONF or --dump-config print it, without quotes and escapes.
-
-    Tor quotes a value that holds a tab, for example.
-    """
-    quoted = _QUOTED.fullmatch(value)
-    return _unescaped(quoted[1]) if quoted else value
-
-
 def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
     """Return each file that a torrc includes, also by other includes, with its place.
 
@@ -332,7 +264,7 @@ def _policy(
         place = Place(torrc, line.number)
         if line.keyword.lstrip("+") == "exitpolicy":
             for rule in unquoted(line.value).split(","):
-                yield place, rule.strip(_SPACE)
+                yield place, rule.strip(SPACE)
         elif line.keyword == "%include":
             _check_depth(torrc, line, depth)
             for path in _included(line.value, folder):
@@ -430,20 +362,6 @@ def _included(value: str, folder: Path) -> list[Path]:
         else:
             result.append(Path(name))
     return result
-
-
-def _unescaped(text: str) -> str:
-    """Return what stands in quotes without its escapes (tor: unescape_string)."""
-
-    def character(match: re.Match[bytes]) -> bytes:
-        code: bytes = match[1]
-        if len(code) > 1 and code[:1] == b"x":
-            return bytes([int(code[1:], 16)])
-        if code[:1].isdigit():
-            return bytes([int(code, 8) & 0xFF])
-        return _LETTERS.get(code, code)
-
-    return os.fsdecode(_ESCAPE.sub(character, text.encode("utf-8", "surrogateescape")))
 
 
 def _same(path: Path, fragment: Path) -> bool:

@@ -14,6 +14,7 @@ from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.invocation import Invocation, run_as
+from exitpolicy.tor.torrc_lines import plain_value
 from exitpolicy.tor.users import User
 
 SECONDS: Final = 120.0
@@ -62,7 +63,7 @@ def option_lines(text: str) -> Iterator[OptionLine]:
     for line in text.splitlines():
         name, _, value = line.partition(" ")
         if name:
-            yield name, torrc_file.plain_value(value)
+            yield name, plain_value(value)
 
 
 def values_of(lines: Collection[OptionLine], names: Collection[str]) -> dict[str, list[str]]:

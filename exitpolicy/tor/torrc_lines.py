@@ -1,0 +1,89 @@
+"""The lines of a torrc as Tor reads them: keyword, value, quotes, comments and continuations.
+
+Follows src/lib/encoding/confline.c of Tor.
+"""
+
+import os
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+_KEPT: Final = 64
+"""Cached texts."""
+
+SPACE: Final = " \t\n\v\f\r"
+"""What Tor takes for space: TOR_ISSPACE, ASCII only."""
+_LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+
+
+# A named tuple, because a torrc may have 20,000 lines and a named tuple is made fastest.
+class Line(NamedTuple):
+    """One line of a torrc; those that continue another have no keyword."""
+
+    number: int
+    text: str
+    """As written, with its line end."""
+    keyword: str
+    """In lower case; empty for comments, blank lines and continuations."""
+    value: str
+    goes_on: bool = False
+    """Whether the next line continues it."""
+
+
+# A command asks a torrc many questions: where the fragment is, what is included, what is hidden.
+@lru_cache(maxsize=_KEPT)
+def lines(text: str) -> tuple[Line, ...]:
+    """Return the lines of a torrc."""
+    found: list[Line] = []
+    continued = False
+    # Not splitlines(), which also splits at characters that end no line for Tor.
+    for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        raw = f"{part}\n"
+        match = None if continued else _LINE.match(raw)
+        keyword = "" if match is None else match["keyword"].lower()
+        value = "" if match is None else match["value"].strip(SPACE)
+        if continued:
+            # A comment inside a continued value does not end the value.
+            goes_on = "#" in raw or raw.endswith("\\\n")
+        else:
+            goes_on = (
+                match is not None
+                and raw.endswith("\\\n")
+                and "#" not in raw
+                and not value.startswith('"')
+            )
+        found.append(Line(number, raw, keyword, value, goes_on))
+        continued = goes_on
+    return tuple(found)
+
+
+def unquoted(value: str) -> str:
+    """Return the value of a line without its quotes or its comment."""
+    quoted = _QUOTED.match(value)
+    return _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(SPACE)
+
+
+def plain_value(value: str) -> str:
+    """Return an option's value as GETCONF or --dump-config print it, without quotes and escapes.
+
+    Tor quotes a value that holds a tab, for example.
+    """
+    quoted = _QUOTED.fullmatch(value)
+    return _unescaped(quoted[1]) if quoted else value
+
+
+def _unescaped(text: str) -> str:
+    """Return the text in quotes without its escapes (tor: unescape_string)."""
+
+    def character(match: re.Match[bytes]) -> bytes:
+        code: bytes = match[1]
+        if len(code) > 1 and code[:1] == b"x":
+            return bytes([int(code[1:], 16)])
+        if code[:1].isdigit():
+            return bytes([int(code, 8) & 0xFF])
+        return _LETTERS.get(code, code)
+
+    return os.fsdecode(_ESCAPE.sub(character, text.encode("utf-8", "surrogateescape")))
