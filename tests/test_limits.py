@@ -416,6 +416,39 @@ def test_redundant_rules_are_those_of_the_quadratic_loops(rules: list[Rule]) -> 
     assert list(remove_redundancies(rules)) == reduced_slowly(rules)
 
 
+@given(
+    st.lists(
+        st.builds(
+            lambda accept, prefix, host, low, span: Rule(
+                accept, 4, host >> 32 - prefix << 32 - prefix, prefix, low, low + span
+            ),
+            st.booleans(),
+            st.sampled_from([0, 30, 31, 32]),
+            st.integers(0, 3),
+            st.integers(1, 12),
+            st.sampled_from([0, 0, 0, 1, 3]),
+        ),
+        min_size=30,
+        max_size=80,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_redundant_rules_of_few_networks_with_many_ports(rules: list[Rule]) -> None:
+    """The same where many rules share a network, and accept and reject alternate."""
+    assert list(remove_redundancies(rules)) == reduced_slowly(rules)
+
+
+def test_very_many_alternating_rules_take_no_quadratic_time() -> None:
+    """20,000 rules that alternate by port: no rule is compared with all that follow it."""
+    rules = [Rule(port % 2 == 0, 4, 0, 0, port, port) for port in range(1, 20_001)]
+    rules += [Rule(accept, 4, host << 8, 24) for accept in (True, False) for host in range(5_000)]
+    began = time.process_time()
+    left = remove_redundancies([*rules, *parse_policy(["accept *:*"])])
+    assert time.process_time() - began < 10  # quadratic: more than a minute
+    # The last rule covers the accepting ones: no reject in between has their port.
+    assert [rule.prefix for rule in left if rule.accept] == [0, 0]
+
+
 def random_policy(seed: int) -> list[str]:
     """Return an unusual policy, as a torrc could have it."""
     dice = random.Random(seed)  # noqa: S311 - nothing here is secret

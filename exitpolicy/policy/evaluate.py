@@ -70,8 +70,13 @@ class Decisions:
         index = bisect_right(starts, destination.first) - 1
         found: set[int] = set()
         while index < len(starts) and starts[index] <= destination.last:
+            decided = decisions[index]
             for low, high in destination.ports:
-                found.update(rule for _, _, rule in _between(decisions[index], low, high))
+                # As in `_between`, written out: a command asks this for thousands of blocks.
+                at = bisect_right(decided, (low, _BEYOND)) - 1
+                while at < len(decided) and decided[at][0] <= high:
+                    found.add(decided[at][1])
+                    at += 1
             index += 1
         return sorted(found)
 

@@ -5,11 +5,18 @@ Follows exit_policy_remove_redundancies in src/core/or/policies.c of Tor 0.4.9.1
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from exitpolicy.core.addresses import Family
 from exitpolicy.policy.rule import Rule
+
+_NONE: Final = 1 << 62
+"""Stands for no rule; above every index."""
+
+_FEW: Final = 8
+"""Rules of a network that are searched one by one."""
 
 
 def remove_redundancies(rules: Iterable[Rule]) -> tuple[Rule, ...]:
@@ -17,8 +24,8 @@ def remove_redundancies(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
     Tor drops every rule after a catch-all of its family; every rule that one earlier rule covers;
     and every rule that one later rule of the same action covers, if no rule of the other action
-    between them overlaps it. Tor needs quadratic time. This needs it only in the last step, and
-    only where very many accept and reject rules alternate.
+    between them overlaps it. Tor needs quadratic time. This needs it only for very many ranges of
+    ports in one network.
     """
     return tuple(_without_covered_later(_without_covered_earlier(_without_unreachable(rules))))
 
@@ -70,51 +77,121 @@ def _without_covered_earlier(rules: Iterable[Rule]) -> Iterator[Rule]:
             yield rule
 
 
+class _Network:
+    """The rules of one network and action, or of the networks within it, with their ports.
+
+    Rules are added from the last to the first, so that of two that match a port, the one that was
+    added later comes earlier in the policy.
+    """
+
+    __slots__ = ("_first", "_rules")
+
+    def __init__(self) -> None:
+        self._rules: list[tuple[int, int, int]] = []
+        """Lowest port, highest port and index of each rule."""
+        self._first: list[tuple[int, int, int]] | None = None
+        """Disjoint ascending intervals, each with the first rule there; None for few rules."""
+
+    def add(self, low: int, high: int, index: int) -> None:
+        """Add a rule that comes before all others."""
+        self._rules.append((low, high, index))
+        if self._first is not None:
+            self._lay(low, high, index)
+        elif len(self._rules) > _FEW:
+            self._first = []
+            for rule in self._rules:
+                self._lay(*rule)
+
+    def containing(self, low: int, high: int) -> int:
+        """Return the first rule that contains all the ports; `_NONE` if there is none."""
+        if self._first is not None:
+            at = self._place(low)
+            if at == len(self._first) or self._first[at][0] > low:
+                return _NONE
+            if low == high:
+                return self._first[at][2]
+        # Only a range of ports in a network with many rules takes long.
+        return next((i for a, b, i in reversed(self._rules) if a <= low and high <= b), _NONE)
+
+    def meeting(self, low: int, high: int) -> int:
+        """Return the first rule that has one of the ports; `_NONE` if there is none."""
+        if self._first is None:
+            return next((i for a, b, i in reversed(self._rules) if a <= high and low <= b), _NONE)
+        found, at = _NONE, self._place(low)
+        while at < len(self._first) and self._first[at][0] <= high:
+            found = min(found, self._first[at][2])
+            at += 1
+        return found
+
+    def _place(self, port: int) -> int:
+        """Return the place of the first interval that ends at a port or above."""
+        assert self._first is not None  # noqa: S101 - the callers have seen to it
+        return bisect_left(self._first, port, key=lambda interval: interval[1])
+
+    def _lay(self, low: int, high: int, index: int) -> None:
+        """Let a rule be the first at its ports."""
+        assert self._first is not None  # noqa: S101 - see _place
+        begin = end = self._place(low)
+        laid = [(low, high, index)]
+        while end < len(self._first) and self._first[end][0] <= high:
+            a, b, other = self._first[end]
+            if a < low:
+                laid.insert(0, (a, low - 1, other))
+            if b > high:
+                laid.append((high + 1, b, other))
+            end += 1
+        self._first[begin:end] = laid
+
+
+_Networks = dict[int, dict[int, _Network]]
+"""By prefix length, then by network."""
+
+
 def _without_covered_later(rules: Iterable[Rule]) -> Iterator[Rule]:
     rules = list(rules)
-    kinds: dict[bool, list[int]] = {True: [], False: []}
-    places: defaultdict[tuple[bool, Family], dict[int, dict[int, list[int]]]] = defaultdict(dict)
-    for i, rule in enumerate(rules):
-        kinds[rule.accept].append(i)
-        lengths = places[rule.accept, rule.family]
-        lengths.setdefault(rule.prefix, {}).setdefault(rule.network, []).append(i)
-    for i, rule in enumerate(rules):
-        covering = len(rules)
-        for length, networks in places[rule.accept, rule.family].items():
-            if length <= rule.prefix:
-                same = networks.get(_cut(rule, length))
-                # Most rules are the only one, or the last one, of their network.
-                if same is None or same[-1] <= i:
-                    continue
-                for j in _after(same, i):
-                    if j >= covering:
-                        break
-                    if rules[j].low <= rule.low and rule.high <= rules[j].high:
-                        covering = j
-        others = kinds[not rule.accept]
-        between = range(bisect_right(others, i), bisect_left(others, covering))
-        if covering == len(rules) or any(_meet(rule, rules[others[at]]) for at in between):
-            yield rule
+    own: defaultdict[tuple[bool, Family], _Networks] = defaultdict(dict)
+    # The rules within each network of the other action.
+    inner: defaultdict[tuple[bool, Family], _Networks] = defaultdict(dict)
+    networks: defaultdict[tuple[bool, Family], dict[int, set[int]]] = defaultdict(dict)
+    for rule in rules:
+        networks[rule.accept, rule.family].setdefault(rule.prefix, set()).add(rule.network)
+    kept: list[Rule] = []
+    for i in range(len(rules) - 1, -1, -1):
+        rule = rules[i]
+        same, other = (rule.accept, rule.family), (not rule.accept, rule.family)
+        around = _around(own[same], rule)
+        covering = min((one.containing(rule.low, rule.high) for one in around), default=_NONE)
+        if covering == _NONE or _meeting(own[other], inner[other], rule) < covering:
+            kept.append(rule)
+        _add(own[same], rule.prefix, rule.network, rule, i)
+        for length, found in networks[other].items():
+            if length <= rule.prefix and (network := _cut(rule, length)) in found:
+                _add(inner[same], length, network, rule, i)
+    yield from reversed(kept)
+
+
+def _add(networks: _Networks, length: int, network: int, rule: Rule, index: int) -> None:
+    found = networks.setdefault(length, {})
+    if network not in found:
+        found[network] = _Network()
+    found[network].add(rule.low, rule.high, index)
+
+
+def _meeting(own: _Networks, inner: _Networks, rule: Rule) -> int:
+    """Return the first of some rules that has an address and port of a rule."""
+    found = (network.meeting(rule.low, rule.high) for network in _around(own, rule))
+    within = inner.get(rule.prefix, {}).get(rule.network)
+    return min(*found, _NONE, _NONE if within is None else within.meeting(rule.low, rule.high))
+
+
+def _around(networks: _Networks, rule: Rule) -> Iterator[_Network]:
+    """Yield the network of a rule and those around it."""
+    for length, found in networks.items():
+        if length <= rule.prefix and (network := found.get(_cut(rule, length))) is not None:
+            yield network
 
 
 def _cut(rule: Rule, length: int) -> int:
     """Return the network of a rule, widened to a shorter prefix."""
     bits = 32 if rule.family == 4 else 128
     return rule.network >> bits - length << bits - length
-
-
-def _after(places: Sequence[int], i: int) -> Iterator[int]:
-    """Yield the places after i."""
-    for at in range(bisect_right(places, i), len(places)):
-        yield places[at]
-
-
-def _meet(rule: Rule, other: Rule) -> bool:
-    """Tell whether some address and port belongs to both."""
-    return (
-        rule.family == other.family
-        and rule.low <= other.high
-        and other.low <= rule.high
-        and rule.network <= other.last
-        and other.network <= rule.last
-    )

@@ -16,7 +16,7 @@ MODE: Final = 0o644
 """Relays that run as different users all have to read it."""
 
 _KEPT: Final = 4
-"""Cached texts: a plan needs the rules of the installed and of the new text several times."""
+"""Cached texts and rules: a plan needs those of the installed and of the new text several times."""
 
 _HEADER: Final = """\
 # Written by exitpol; what you change here will be overwritten.
@@ -32,6 +32,11 @@ def is_fragment(text: str) -> bool:
 
 def render(rules: Iterable[Entry]) -> str:
     """Return the text of the fragment with these rules in this order."""
+    return _render(tuple(rules))
+
+
+@lru_cache(maxsize=_KEPT)
+def _render(rules: tuple[Entry, ...]) -> str:
     return _HEADER + "".join(f"{_KEYWORD}{value}\n" for value in torrc_values(rules))
 
 
