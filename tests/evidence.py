@@ -26,13 +26,22 @@ class Thing(Enum):
     FOREIGN_FOLDER = (
         "commands of root in a ledger folder of another user, with something planted for each file"
     )
+    SWAPS = "commands of root while another user swaps names in the ledger's folder with links"
     FAKE_CONTROL = "commands that meet a control port of another user, with each authentication"
     CLOSED = "commands with standard streams closed, full or broken, in each combination"
     STEPS = "commands at a clock that is wrong by a minute to ten years, both ways"
     HAND_EDITS = "hand edits of the ledger that exceed each limit"
     MIDDLE = "relays that stop being an exit while blocks stand, and middle relays"
     UNREADABLE = "files that Tor's own user cannot read, before each command"
+    ATTRIBUTES = (
+        "commands that replace a file with an owner, a mode or an ACL of its own; then a reload"
+    )
+    NAMESPACES = (
+        "commands for a Tor with each way to say its user and each mount over its files; then a"
+        " reload"
+    )
     UNLOADED = "commands while the torrc holds a line that would end the running Tor"
+    MAILS = "hostile mails of half a megabyte, read in the child process"
     FUZZ = "inputs from fuzzers, random and guided by coverage, to every reader"
     SYSTEMD = "a booted Debian whose own timer lifts a block; its units verified and scored"
 

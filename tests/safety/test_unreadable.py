@@ -1,7 +1,6 @@
 """Files that root can read and Tor's own user cannot: a reload would end Tor."""
 
 import os
-import pwd
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,11 @@ import pytest
 
 from tests.evidence import Thing, record
 from tests.harness.host import ExitHost
-from tests.harness.tor import Tor
+from tests.safety.relays import unprivileged_host
 
 THING = Thing.UNREADABLE
 pytestmark = [pytest.mark.root, pytest.mark.tor]
 
-USER = "nobody"
 COMMANDS: list[tuple[str, ...]] = [
     ("block", "203.0.113.9", "--until", "1d"),
     ("lift", "203.0.113.7"),
@@ -78,20 +76,6 @@ CLOSINGS: list[Callable[[ExitHost], None]] = [
     folder_0700, umask_077, umask_000,
 ]  # fmt: skip
 QUICK = (torrc_0600, fragment_0600)
-
-
-def unprivileged_host(base: Path) -> ExitHost:
-    """Start a Tor that gives up root's rights, with exitpol set up for it."""
-    tor = Tor.alone(base / "tor", ["ExitRelay 1", f"User {USER}", "ExitPolicyRejectPrivate 1"], "a")
-    tor.prepare()
-    tor.folder.chmod(0o755)
-    account = pwd.getpwnam(USER)
-    for path in (tor.folder, tor.folder / "data", tor.control_socket.parent):
-        os.chown(path, account.pw_uid, account.pw_gid)
-    tor.torrc.chmod(0o644)
-    host = ExitHost(base, [tor])
-    tor.start()
-    return host
 
 
 @pytest.mark.parametrize(
