@@ -31,9 +31,9 @@ from exitpolicy.operations.host import Host
 if TYPE_CHECKING:
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
-    from exitpolicy.operations.leftovers import Cause
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
+    from exitpolicy.operations.rejection_causes import Cause
 
 _MANY: Final = 25
 """The most blocks that are listed one by one after a change."""
@@ -277,8 +277,8 @@ def say_changed(
 ) -> int:
     """Write the result of a change that adds or keeps blocks, and return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
-    from exitpolicy.operations.leftovers import moot_causes
     from exitpolicy.operations.outcome import exit_code
+    from exitpolicy.operations.rejection_causes import moot_causes
 
     more = {} if streams is None else _streams_json(streams)
     if isinstance(changed, RecordedOnly):
@@ -307,8 +307,8 @@ def say_changed(
 def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
     """Write the result of a lift, name what still rejects a destination; return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
-    from exitpolicy.operations.leftovers import still_rejected
     from exitpolicy.operations.outcome import lifted_state, removal_code
+    from exitpolicy.operations.rejection_causes import still_rejected
 
     if isinstance(changed, RecordedOnly):
         return _say_recorded(changed, as_json=as_json, more={})

@@ -1,4 +1,4 @@
-"""IP addresses and ranges of them: parsing, canonical text, CIDR prefixes, defanged forms.
+"""IP addresses and ranges of them: parsing, canonical text, CIDR prefixes.
 
 An address is a family (4 or 6) and a number. `parse_addresses` reads what a person typed and
 explains each mistake. `read_address` returns None for any text that is no address.
@@ -6,7 +6,6 @@ explains each mistake. `read_address` returns None for any text that is no addre
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Final, Literal, NamedTuple
 
 from exitpolicy.core.errors import UsageError
@@ -22,11 +21,6 @@ _IPV4: Final = rf"{OCTET}(?:\.{OCTET}){{3}}"
 # Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
-_ESCAPED_DOT: Final = r"(?<=\d)\\\.(?=\d)"
-_DEFANGED_SCHEME: Final = r"(?i)\bh(?:xx|\*\*|__)p(s?)(?=\W)|\bmeow(s?)(?=:)"
-_OPENED_COLON: Final = r"(?<=\w)\[:"
-_FULL_WIDTH: Final = str.maketrans("０１２３４５６７８９．：／", "0123456789.:/")  # noqa: RUF001
-
 _MAPPED_FIRST: Final = 0xFFFF << 32
 _MAPPED_LAST: Final = _MAPPED_FIRST | 0xFFFFFFFF
 
@@ -142,37 +136,6 @@ def is_loopback(family: Family, number: int) -> bool:
     if family == 6 and _MAPPED_FIRST <= number <= _MAPPED_LAST:
         family, number = 4, number - _MAPPED_FIRST
     return number >> 24 == 127 if family == 4 else number == 1
-
-
-def refang(text: str, dots: tuple[str, ...] = ("dot",)) -> str:
-    """Return text with defanged addresses and URLs as they were: `1[.]2[dot]3[.]4`, `hxxp`.
-
-    `dots` are the words that stand for a dot, in lower case.
-    """
-    if not text.isascii():
-        text = text.translate(_FULL_WIDTH)
-    lower = text.lower()
-    if "xx" in lower or "**" in lower or "__" in lower or "meow" in lower:
-        text = re.sub(_DEFANGED_SCHEME, _plain_scheme, text)
-    if not {"[", "(", "{", "<"}.isdisjoint(text):
-        text = re.sub(_bracketed_dot(dots), ".", text)
-        text = text.replace("[:]", ":").replace("[://]", "://")
-        text = re.sub(_OPENED_COLON, ":", text)
-    for dot in dots:
-        if f" {dot} " in lower:
-            text = re.sub(rf"(?i)(?<=\d)\s{dot}\s(?=\d)", ".", text)
-    if "\\" in text:
-        text = re.sub(_ESCAPED_DOT, ".", text)
-    return text
-
-
-@cache
-def _bracketed_dot(dots: tuple[str, ...]) -> str:
-    return rf"(?i)\s?[\[({{<]\s?(?:\.|{'|'.join(dots)})\s?[\])}}>]\s?|\s?\[\.|\.\]"
-
-
-def _plain_scheme(found: re.Match[str]) -> str:
-    return f"http{found[1] or found[2] or ''}"
 
 
 def parse_addresses(text: str) -> AddressRange:

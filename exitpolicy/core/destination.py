@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from exitpolicy.core.addresses import BITS, OCTET, AddressRange, Family, parse_addresses, refang
+from exitpolicy.core.addresses import BITS, OCTET, AddressRange, Family, parse_addresses
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
 
@@ -97,6 +97,9 @@ def parse_destination(text: str) -> Destination:
             *parse_addresses(addresses), ALL_PORTS if ports is None else parse_ports(ports)
         )
     except UsageError as error:
+        # Imported here, because few texts are defanged.
+        from exitpolicy.core.defang import refang  # noqa: PLC0415
+
         if (plain := refang(text)) != text:
             raise UsageError(f"{text!r} is a defanged address", hint=f"write {plain}") from error
         raise

@@ -6,7 +6,7 @@ from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.apply import Applied, Watch
-from exitpolicy.operations.leftovers import Cause
+from exitpolicy.operations.rejection_causes import Cause
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
 

@@ -15,8 +15,8 @@ from exitpolicy.core.addresses import (
     network,
     parse_addresses,
     read_address,
-    refang,
 )
+from exitpolicy.core.defang import refang
 from exitpolicy.core.ports import read_interval
 
 MAX_IN_LINE: Final = 32
@@ -108,7 +108,7 @@ def _dots() -> tuple[str, ...]:
 
 
 def refanged(line: str) -> str:
-    """Return a line with defanged addresses as they were; see `core.addresses.refang`."""
+    """Return a line with defanged addresses as they were; see `core.defang.refang`."""
     return refang(line, _dots())
 
 
