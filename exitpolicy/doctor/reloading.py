@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,12 +9,11 @@ from typing import Final
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.tor import invocation, process, torrc, users
+from exitpolicy.tor import invocation, process, torrc, verify
 
 APPARMOR: Final = Path("/etc/apparmor.d/system_tor")
 """Debian's profile for Tor; abstractions/tor lets Tor read the files below /etc/tor."""
 _TOR_FOLDER: Final = Path("/etc/tor")
-_SECONDS: Final = 10.0
 
 
 def verified(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -39,7 +37,7 @@ def readable(subject: Inspected, check: str) -> Iterator[Finding]:
     if user is None or not path.exists():
         return
     if os.geteuid() == 0:
-        can_read = _can_read(user, path)
+        can_read = not verify.unreadable(user, [str(path)])
     elif os.geteuid() == user.uid:
         can_read = os.access(path, os.R_OK)
     else:
@@ -62,22 +60,6 @@ def readable(subject: Inspected, check: str) -> Iterator[Finding]:
         fix=f"chmod a+r {path}" if closed is None else f"chmod a+x {closed}",
         code=ExitCode.TOR_REFUSES,
     )
-
-
-def _can_read(user: users.User, path: Path) -> bool:
-    """Try to read a file with the rights of a user, as Tor will at its next reload."""
-    result = subprocess.run(
-        ["/usr/bin/head", "-c", "1", str(path)],
-        user=user.uid,
-        group=user.gid,
-        extra_groups=user.groups,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        cwd="/",
-        timeout=_SECONDS,
-    )
-    return result.returncode == 0
 
 
 def apparmor(subject: Inspected, check: str) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ _OPTION: Final = re.compile(r"(?:--?)?[+/]?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 """An option of tor(1) on the command line; options that are commands have a dash inside."""
 _COMMANDS: Final = frozenset({"service", "keygen", "help", "h", "version", "digests", "library"})
 _SECONDS: Final = 10.0
+_NOBODY: Final = User(65534, 65534, ())
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -196,9 +197,12 @@ def _parts(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def version(path: Path | str) -> str:
-    """Return the version of a tor program. Raises TorRefusesError."""
+    """Return the version of a tor program, which needs no rights for that. Raises TorRefusesError.
+
+    The program may be one that a running Tor has chosen.
+    """
     try:
-        result = run_as(None, [str(path), "--version"], "", _SECONDS)
+        result = run_as(_NOBODY, [str(path), "--version"], "", _SECONDS)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise TorRefusesError(f"{path} cannot be run: {error}") from error
     match = re.search(r"Tor version (\S+?)\.?(?:\s|$)", result.stdout)

@@ -70,6 +70,10 @@ _OFF_BY_DEFAULT: Final = frozenset(
 )  # fmt: skip
 _LOG: Final = re.compile(r"(.*?)( (?:file|syslog|stdout|stderr|android)\b.*)?", re.IGNORECASE)
 _SERVICE: Final = "hiddenservice"
+_SECRET: Final = re.compile(
+    "password|authenticator|authorizeclient|transportoptions|bridge$", re.IGNORECASE
+)
+"""Options with values that nobody else may know: passwords, keys of clients, bridges."""
 _GRAIN: Final = 0.02
 """Seconds. The kernel rounds the start of a process, and the time of a change, to 10 ms."""
 
@@ -97,7 +101,9 @@ class Difference:
     in_files: bool
 
     def __str__(self) -> str:
-        line = f"{self.name} {self.value}".strip()
+        # It is printed, also to the journal.
+        value = "(not shown)" if self.value and _SECRET.search(self.name) else self.value
+        line = f"{self.name} {value}".strip()
         if self.in_files:
             return f"{line} is in the files, Tor does not run it"
         return f"Tor runs {line}, the files do not say it"
