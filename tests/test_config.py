@@ -60,7 +60,7 @@ def test_everything_it_says_is_read() -> None:
 
 def test_each_relay_has_a_fragment_in_the_folder() -> None:
     """With `fragments` the relay's name is the file's; without it all relays share one file."""
-    relays = "relays:\n- {name: a, torrc: t, control: c}\n- {name: b.2, torrc: t, control: c}\n"
+    relays = "relays:\n- {name: a, torrc: t, control: c}\n- {name: b.2, torrc: u, control: d}\n"
     read = parse(f"fragments: /etc/tor/exitpol\n{relays}")
     assert [str(relay.fragment) for relay in read.relays] == [
         "/etc/tor/exitpol/a.conf",
@@ -70,11 +70,19 @@ def test_each_relay_has_a_fragment_in_the_folder() -> None:
     assert {relay.fragment for relay in parse(relays).relays} == {config.SINGLE_FRAGMENT}
 
 
+def test_the_former_fragment_may_stand_beside_the_folder() -> None:
+    """`init` writes both keys while some torrcs still include the single file of before."""
+    read = parse("fragments: /etc/tor/exitpol\nfragment: /etc/tor/exitpol.conf\n")
+    assert read.former == Path("/etc/tor/exitpol.conf")
+    assert read.fragment_of("a") == Path("/etc/tor/exitpol/a.conf")
+    assert config.parse(PATH, config.render(read)) == read
+
+
 def test_a_relay_says_how_it_is_run() -> None:
     """The program, the defaults-torrc and the user are read."""
     read = parse(
         "relays:\n- {name: a, torrc: t, control: c, tor: /opt/tor, defaults_torrc: d, user: tor}\n"
-        "- {name: b, torrc: t, control: c}\n"
+        "- {name: b, torrc: u, control: e}\n"
     )
     one, two = read.relays
     assert (one.tor, one.user) == (Path("/opt/tor"), "tor")
@@ -125,7 +133,6 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         ("fragment: 'a\"b'\n", ":1: fragment: ", "choose a plain name"),
         ("fragment: a#b\n", ":1: fragment: ", "choose a plain name"),
         ("fragments: /etc/tor/*\n", ":1: fragments: /etc/tor/* has characters", "plain"),
-        ("fragments: f\n\nfragment: g\n", ":3: fragment and fragments exclude", "keep fragments"),
         (
             "fragments: f\nrelays:\n- {name: ../x, torrc: t, control: c}\n",
             ":3: name: the relay's name '../x' cannot name a file",
@@ -135,15 +142,48 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         (RELAY.format("c, user: --root"), ":2: user: '--root' is no user name", None),
         ("relays:\n", ":1: relays must be a list", None),
         ("relays:\n- a\n", ":2: a relay must be a mapping", None),
-        ("relays:\n- {name: a, torrc: t}\n", ":2: a relay without 'control'", None),
-        ("relays:\n- {name: a, control: c}\n", ":2: a relay without 'torrc'", None),
-        ("relays:\n- {name: '', torrc: t, control: c}\n", ":2: a relay without 'name'", None),
+        (
+            "relays:\n- {name: a, torrc: /etc/tor/instances/i/torrc}\n",
+            ":2: a relay without 'control'",
+            (
+                'write: - {name: "a", torrc: "/etc/tor/instances/i/torrc",'
+                ' control: "/run/tor-instances/i/control"}'
+            ),
+        ),
+        (
+            "relays:\n- {name: a, control: c}\n",
+            ":2: a relay without 'torrc'",
+            'write: - {name: "a", torrc: "/etc/tor/torrc", control: "c"}',
+        ),
+        (
+            "relays:\n- {name: '', torrc: /etc/tor/torrc}\n",
+            ":2: a relay without 'name'",
+            'write: - {name: "default", torrc: "/etc/tor/torrc", control: "/run/tor/control"}',
+        ),
         ("relays:\n- {port: 9051}\n", ":2: unknown key 'port' in a relay", "known are: name"),
         (
             "relays:\n- {name: a, torrc: t, control: c}\n- {name: a, torrc: t, control: c}\n",
             ":3: a second relay named 'a'",
-            None,
+            "a name of its own, such as: - {name: ",
         ),
+        (
+            "relays:\n- {name: a, torrc: /t, control: c}\n- {name: b, torrc: /./t, control: d}\n",
+            ":3: the relays 'a' and 'b' have the same torrc, /t",
+            'keep one of the two entries: - {name: "a", torrc: "/t", control: ',
+        ),
+        (
+            (
+                "relays:\n- {name: a, torrc: /t, control: /run/tor/control}\n"
+                "- {name: b, torrc: /etc/tor/instances/b/torrc, control: /run/tor/control}\n"
+            ),
+            ":3: the relays 'a' and 'b' have the same control port, /run/tor/control",
+            (
+                "write ControlSocket /run/tor-instances/b/control into /etc/tor/instances/b/torrc,"
+                ' restart that Tor, and write: - {name: "b", torrc: "/etc/tor/instances/b/torrc",'
+                ' control: "/run/tor-instances/b/control"}'
+            ),
+        ),
+        ("unmanaged: /etc/tor/torrc\n", ":1: unmanaged must be a list", None),
         (RELAY.format("9051:x"), ":2: control: '9051:x' is no control port", "127.0.0.1:9051"),
         (RELAY.format('":9051"'), ":2: control: ':9051' is no control port", "127.0.0.1:9051"),
         (RELAY.format('"h:0"'), ":2: control: 'h:0' is no control port", "127.0.0.1:9051"),
@@ -224,7 +264,7 @@ relays_ = st.builds(
     Relay,
     name=file_names,
     torrc=paths,
-    control=paths.map(str) | st.just("[::1]:9051"),
+    control=paths.map(str) | st.integers(1, 65535).map("[::1]:{}".format),
     password_file=st.none() | paths,
     fragment=st.just(Path()),
     tor=st.none() | paths,
@@ -237,15 +277,19 @@ lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """Any config that can be read from a file at PATH."""
+    folder = draw(st.none() | st.just(Path("/etc/tor/exitpol")))
     made = Config(
         ledger=draw(paths),
-        fragments=draw(st.none() | st.just(Path("/etc/tor/exitpol"))),
+        fragments=folder,
+        former=None if folder is None else draw(st.none() | st.just(Path("/etc/tor/former.conf"))),
+        unmanaged=tuple(draw(st.lists(paths, max_size=2))),
         protected=tuple(draw(st.lists(destinations(), max_size=2))),
         max_prefix={4: draw(st.integers(0, 32)), 6: draw(st.integers(0, 128))},
         operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
         source=PATH,
     )
-    found = draw(st.lists(relays_, unique_by=lambda relay: relay.name, max_size=3))
+    apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)
+    found = draw(st.lists(relays_, unique_by=apart, max_size=3))
     return replace(made, relays=tuple(replace(r, fragment=made.fragment_of(r.name)) for r in found))
 
 

@@ -2,16 +2,17 @@
 
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.core.ports import read_port
 from exitpolicy.storage import files
-from exitpolicy.storage.yaml_document import Document, Node, quoted
+from exitpolicy.storage.yaml_document import Document, Node, Text, quoted
 
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
@@ -24,18 +25,10 @@ _KEYS: Final = (
     "fragments",
     "fragment",
     "relays",
+    "unmanaged",
     "protected",
     "max_prefix",
     "operator",
-)
-_RELAY_KEYS: Final = (
-    "name",
-    "torrc",
-    "control",
-    "password_file",
-    "tor",
-    "defaults_torrc",
-    "user",
 )
 _OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
@@ -92,8 +85,12 @@ class Config:
     """The folder that holds one NAME.conf for each relay; None: all relays include `fragment`."""
     fragment: Path = SINGLE_FRAGMENT
     """The single fragment of former versions; not used where `fragments` is set."""
+    former: Path | None = None
+    """The former single fragment, beside `fragments`: some relays may still include it."""
     relays: tuple[Relay, ...] = ()
     """If empty, relays are discovered on this host."""
+    unmanaged: tuple[Path, ...] = ()
+    """The torrcs of relays that exitpol leaves alone."""
     protected: tuple[Destination, ...] = ()
     """Never blocked, not even in part."""
     max_prefix: dict[Family, int] = field(default_factory=lambda: {4: 16, 6: 32})
@@ -134,23 +131,10 @@ def render(config: Config) -> bytes:
     """
     lines = ["# exitpol's config; every key may be left out.\n"]
     lines.append(f"ledger: {_quoted(config.ledger)}\n")
-    if config.fragments is None:
-        lines.append(f"fragment: {_quoted(config.fragment)}\n")
-    else:
-        lines.append(f"fragments: {_quoted(config.fragments)}\n")
-    lines += ["relays:\n"] if config.relays else []
-    for relay in config.relays:
-        fields = {
-            "name": relay.name,
-            "torrc": relay.torrc,
-            "control": relay.control,
-            "password_file": relay.password_file,
-            "tor": relay.tor,
-            "defaults_torrc": relay.defaults_torrc,
-            "user": relay.user,
-        }
-        words = (f"{key}: {_quoted(value)}" for key, value in fields.items() if value is not None)
-        lines.append(f"- {{{', '.join(words)}}}\n")
+    lines += _fragment_lines(config)
+    lines += relays_lines(config.relays)
+    if config.unmanaged:
+        lines.append(unmanaged_line(config.unmanaged))
     if config.protected:
         lines.append(f"protected: [{', '.join(map(_quoted, config.protected))}]\n")
     if config.max_prefix != Config().max_prefix:
@@ -161,6 +145,30 @@ def render(config: Config) -> bytes:
         words = (f"{key}: {quoted(value)}" for key, value in operator.items() if value)
         lines.append(f"operator: {{{', '.join(words)}}}\n")
     return "".join(lines).encode()
+
+
+def _fragment_lines(config: Config) -> list[str]:
+    if config.fragments is None:
+        return [f"fragment: {_quoted(config.fragment)}\n"]
+    former = [] if config.former is None else [f"fragment: {_quoted(config.former)}\n"]
+    return [f"fragments: {_quoted(config.fragments)}\n", *former]
+
+
+def relays_lines(relays: Sequence[Relay]) -> list[str]:
+    """Return the lines of `relays:`, one for each relay; none for none. Raises UsageError."""
+    return [*(["relays:\n"] if relays else []), *(f"- {entry(relay)}\n" for relay in relays)]
+
+
+def entry(relay: Relay) -> str:
+    """Return the complete entry of a relay, as it stands in the config. Raises UsageError."""
+    values = {key: getattr(relay, key) for key in _RELAY_KEYS}
+    words = (f"{key}: {_quoted(value)}" for key, value in values.items() if value is not None)
+    return f"{{{', '.join(words)}}}"
+
+
+def unmanaged_line(torrcs: Sequence[Path]) -> str:
+    """Return the line of `unmanaged:`. Raises UsageError."""
+    return f"unmanaged: [{', '.join(map(_quoted, torrcs))}]\n"
 
 
 def _quoted(value: object) -> str:
@@ -184,26 +192,18 @@ def parse(path: Path, content: bytes) -> Config:
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100
 
     default = Config()
-    paths = Config(
-        ledger=_file(document, top["ledger"], "ledger", base)
-        if "ledger" in top
-        else default.ledger,
-        fragments=_fragment(document, top["fragments"], "fragments", base)
-        if "fragments" in top
-        else None,
-        fragment=_fragment(document, top["fragment"], "fragment", base)
-        if "fragment" in top
-        else default.fragment,
-    )
-    if "fragments" in top and "fragment" in top:
-        raise document.error(
-            top["fragment"].line,
-            "fragment and fragments exclude each other",
-            "keep fragments, the folder with one NAME.conf for each relay",
-        )
+    paths = _fragments(document, top, base)
+    if "ledger" in top:
+        paths = replace(paths, ledger=_file(document, top["ledger"], "ledger", base))
     return replace(
         paths,
         relays=_relays(document, top["relays"], base, paths) if "relays" in top else (),
+        unmanaged=tuple(
+            _file(document, node, "unmanaged", base)
+            for node in document.items(top["unmanaged"], "unmanaged")
+        )
+        if "unmanaged" in top
+        else (),
         protected=tuple(
             document.parsed(node, "protected", parse_destination)
             for node in document.items(top["protected"], "protected")
@@ -244,45 +244,124 @@ def _fragment(document: Document, node: Node, what: str, base: Path) -> Path:
     return path
 
 
+def _fragments(document: Document, top: Mapping[str, Node], base: Path) -> Config:
+    """Read where the fragments are."""
+    single, folder = (
+        _fragment(document, top[key], key, base) if key in top else None
+        for key in ("fragment", "fragments")
+    )
+    if folder is None:
+        return Config(fragment=single or SINGLE_FRAGMENT)
+    # `init` writes both while some torrcs still include the former single fragment.
+    return Config(fragments=folder, former=single)
+
+
 def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[Relay, ...]:
     """Read the list of relays; `paths` says where their fragments are."""
     relays: list[Relay] = []
     for item in document.items(node, "relays"):
-        fields = document.fields(item, "a relay", _RELAY_KEYS)
+        fields = document.fields(item, "a relay", tuple(_RELAY_KEYS))
         for key in ("name", "torrc", "control"):
             if not (key in fields and document.text(fields[key], key)):
-                raise document.error(item.line, f"a relay without {key!r}")
-        name = document.text(fields["name"], "name")
-        if any(relay.name == name for relay in relays):
-            raise document.error(item.line, f"a second relay named {name!r}")
-        files: dict[str, Path | None] = {
-            key: _file(document, fields[key], key, base) if key in fields else None
-            for key in ("password_file", "tor", "defaults_torrc")
+                raise document.error(
+                    item.line, f"a relay without {key!r}", f"write: - {_completed(fields)}"
+                )
+        values = {
+            key: _RELAY_KEYS[key](document, value, key, base) for key, value in fields.items()
         }
-        control = document.parsed(fields["control"], "control", lambda text: _control(text, base))
-        relays.append(
-            Relay(
-                name,
-                _file(document, fields["torrc"], "torrc", base),
-                control,
-                files["password_file"],
-                document.parsed(fields["name"], "name", paths.fragment_of),
-                files["tor"],
-                files["defaults_torrc"],
-                document.parsed(fields["user"], "user", _user) if "user" in fields else None,
-            )
-        )
+        fragment = document.parsed(fields["name"], "name", paths.fragment_of)
+        relay = Relay(**values, fragment=fragment)
+        _check_distinct(document, item.line, relay, relays)
+        relays.append(relay)
     return tuple(relays)
 
 
-def _user(text: str) -> str:
+def _completed(fields: Mapping[str, Node]) -> str:
+    """Return a complete entry with what is known of a relay, and Debian's values for the rest."""
+    known = {key: node.value for key, node in fields.items() if isinstance(node, Text)}
+    torrc = known.get("torrc") or "/etc/tor/torrc"
+    usual = usual_name(Path(torrc))
+    values = {
+        "name": usual,
+        "torrc": torrc,
+        "control": usual_control(Path(torrc)),
+        **{key: text for key, text in known.items() if text},
+    }
+    return f"{{{', '.join(f'{key}: {quoted(value)}' for key, value in values.items())}}}"
+
+
+def usual_name(torrc: Path) -> str:
+    """Return the name of the relay of a torrc: `default`, or that of the instance's folder."""
+    if torrc == Path("/etc/tor/torrc") or torrc.parent == Path("/"):
+        return "default"
+    return torrc.parent.name if torrc.name == "torrc" else torrc.stem
+
+
+def usual_control(torrc: Path) -> str:
+    """Return the control socket that Debian's units give to the relay of a torrc."""
+    if torrc.parent.parent == Path("/etc/tor/instances"):
+        return f"/run/tor-instances/{torrc.parent.name}/control"
+    return "/run/tor/control"
+
+
+def _check_distinct(document: Document, line: int, relay: Relay, others: Sequence[Relay]) -> None:
+    """Refuse a relay with the name, the torrc or the control port of another one."""
+    for other in others:
+        if other.name == relay.name:
+            raise document.error(
+                line,
+                f"a second relay named {relay.name!r}",
+                f"give each relay a name of its own, such as:"
+                f" - {entry(replace(relay, name=_other_name(relay)))}",
+            )
+        if os.path.normpath(other.torrc) == os.path.normpath(relay.torrc):
+            raise document.error(
+                line,
+                f"the relays {other.name!r} and {relay.name!r} have the same torrc, {relay.torrc}",
+                "one relay is one Tor process with a torrc of its own; keep one of the two entries:"
+                f" - {entry(other)}",
+            )
+        if other.control == relay.control:
+            raise document.error(
+                line,
+                f"the relays {other.name!r} and {relay.name!r} have the same control port,"
+                f" {relay.control}: only one Tor answers there",
+                f"write ControlSocket {_other_control(relay)} into {relay.torrc}, restart that Tor,"
+                f" and write: - {entry(replace(relay, control=_other_control(relay)))}",
+            )
+
+
+def _other_name(relay: Relay) -> str:
+    usual = usual_name(relay.torrc)
+    return usual if usual != relay.name else f"{relay.name}-2"
+
+
+def _other_control(relay: Relay) -> str:
+    """Return a control socket that no other relay has."""
+    usual = usual_control(relay.torrc)
+    return usual if usual != relay.control else f"/run/tor-instances/{relay.name}/control"
+
+
+def _name(document: Document, node: Node, what: str, _base: Path) -> str:
+    return document.text(node, what)
+
+
+def _user(document: Document, node: Node, what: str, _base: Path) -> str:
+    return document.parsed(node, what, _user_name)
+
+
+def _user_name(text: str) -> str:
     """Return a user name that no program can mistake for an option. Raises UsageError."""
     if not re.fullmatch(_USER, text):
         raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
     return text
 
 
-def _control(text: str, base: Path) -> str:
+def _control(document: Document, node: Node, what: str, base: Path) -> str:
+    return document.parsed(node, what, lambda text: _address(text, base))
+
+
+def _address(text: str, base: Path) -> str:
     """Return a control address in full: a path, or HOST:PORT."""
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
@@ -310,3 +389,15 @@ def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
 def _operator(document: Document, node: Node) -> Operator:
     fields = document.fields(node, "operator", _OPERATOR_KEYS)
     return Operator(**{key: document.text(value, key) for key, value in fields.items()})
+
+
+_RELAY_KEYS: Final[dict[str, Callable[[Document, Node, str, Path], Any]]] = {
+    "name": _name,
+    "torrc": _file,
+    "control": _control,
+    "password_file": _file,
+    "tor": _file,
+    "defaults_torrc": _file,
+    "user": _user,
+}
+"""The keys of a relay, each with its reader: fields of `Relay` by the same names."""
