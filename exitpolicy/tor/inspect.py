@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from exitpolicy.tor.loaded import Difference, Loaded
 from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.readings import Reading, Readings
 from exitpolicy.tor.running import info, running_of
+from exitpolicy.tor.users import User
 from exitpolicy.tor.verify import OptionLine
 
 _QUOTED: Final = re.compile(r"'([^']*)'")
@@ -285,19 +287,26 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
         raise TorRefusesError(
             f"Tor's user {users.name_of(invocation.user.uid)} cannot read {path}; Tor would {harm}"
             " at a reload",
-            hint=_how_to_open(path),
+            hint=_how_to_open(path, invocation.user),
         )
 
 
-def _how_to_open(path: Path) -> str:
-    """Return the command that lets everybody read a file, by the first obstacle."""
-    for folder in reversed(Path(os.path.realpath(path)).parents):
-        try:
-            if not stat.S_IMODE(folder.stat().st_mode) & stat.S_IXOTH:
-                return f"chmod a+x {folder}"
-        except OSError:
-            break
-    return f"chmod a+x {path}" if path.is_dir() else f"chmod a+r {path}"
+def _how_to_open(path: Path, user: User) -> str:
+    """Return the command that opens the first obstacle on a path to one user, not to everybody.
+
+    Raises TorRefusesError.
+    """
+    real = Path(os.path.realpath(path))
+    names = [f"{folder}/" for folder in reversed(real.parents)]
+    closed = verify.unreadable(user, [*names, f"{real}/" if real.is_dir() else str(real)])
+    name = closed[0] if closed else str(real)
+    letter = "x" if name.endswith("/") else "r"
+    obstacle = Path(name)
+    quoted = shlex.quote(str(obstacle))
+    if obstacle.stat().st_gid in {0, user.gid}:
+        return f"chgrp {users.group_name(user.gid)} {quoted} && chmod g+{letter} {quoted}"
+    # Its group is another, which must not lose its right.
+    return f"setfacl -m u:{users.name_of(user.uid)}:{letter} {quoted}"
 
 
 def _torrc_of(relay: Relay, running: Running | None) -> Path:

@@ -1,5 +1,6 @@
 """Users as whom Tor runs, and files that only trusted users can change."""
 
+import grp
 import os
 import pwd
 import stat
@@ -38,6 +39,14 @@ def name_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OSError):
         return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """Return the name of a group, or its number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except (KeyError, OSError):
+        return str(gid)
 
 
 def home_of(uid: int) -> Path | None:

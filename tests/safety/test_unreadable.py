@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,3 +114,29 @@ def test_what_tor_cannot_read_is_never_loaded(
     finally:
         os.umask(umask)
     record(THING, tries)
+
+
+@pytest.mark.parametrize(
+    "closing", [torrc_0600, include_in_0700], ids=lambda closing: closing.__name__
+)
+def test_the_hint_opens_what_tor_needs_to_tor_alone(
+    open_folder: Path, closing: Callable[[ExitHost], None]
+) -> None:
+    """The command in the hint lets Tor's user read the file, and nobody else."""
+    base = open_folder / "hint"
+    base.mkdir(mode=0o755)
+    host = unprivileged_host(base)
+    try:
+        assert host.run("init").code == 0
+        closing(host)
+        refused = host.run("block", "203.0.113.9", "--until", "1d")
+        assert refused.code == 5, refused
+        hint = refused.err.partition("hint: ")[2].splitlines()[0]
+        closed = Path(hint.split()[-1])
+        subprocess.run(["/bin/sh", "-c", hint], check=True)
+        assert closed.stat().st_mode & 0o007 == 0, hint
+        # The include is a change of the operator's own, which waits for him.
+        assert host.run("block", "203.0.113.9", "--until", "1d").code in (0, 3)
+        assert host.tor.alive
+    finally:
+        host.tor.stop()
