@@ -5,7 +5,7 @@ Follows exit_policy_remove_redundancies in src/core/or/policies.c of Tor 0.4.9.1
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -77,6 +77,10 @@ def _without_covered_earlier(rules: Iterable[Rule]) -> Iterator[Rule]:
             yield rule
 
 
+_Decided = tuple[int, int, int]
+"""Lowest port, highest port and index of a rule."""
+
+
 class _Network:
     """The rules of one network and action, or of the networks within it, with their ports.
 
@@ -87,25 +91,24 @@ class _Network:
     __slots__ = ("_first", "_rules")
 
     def __init__(self) -> None:
-        self._rules: list[tuple[int, int, int]] = []
-        """Lowest port, highest port and index of each rule."""
-        self._first: list[tuple[int, int, int]] | None = None
+        self._rules: list[_Decided] = []
+        self._first: list[_Decided] | None = None
         """Disjoint ascending intervals, each with the first rule there; None for few rules."""
 
     def add(self, low: int, high: int, index: int) -> None:
         """Add a rule that comes before all others."""
         self._rules.append((low, high, index))
         if self._first is not None:
-            self._lay(low, high, index)
+            _lay(self._first, low, high, index)
         elif len(self._rules) > _FEW:
             self._first = []
             for rule in self._rules:
-                self._lay(*rule)
+                _lay(self._first, *rule)
 
     def containing(self, low: int, high: int) -> int:
         """Return the first rule that contains all the ports; `_NONE` if there is none."""
         if self._first is not None:
-            at = self._place(low)
+            at = _place(self._first, low)
             if at == len(self._first) or self._first[at][0] > low:
                 return _NONE
             if low == high:
@@ -117,30 +120,30 @@ class _Network:
         """Return the first rule that has one of the ports; `_NONE` if there is none."""
         if self._first is None:
             return next((i for a, b, i in reversed(self._rules) if a <= high and low <= b), _NONE)
-        found, at = _NONE, self._place(low)
+        found, at = _NONE, _place(self._first, low)
         while at < len(self._first) and self._first[at][0] <= high:
             found = min(found, self._first[at][2])
             at += 1
         return found
 
-    def _place(self, port: int) -> int:
-        """Return the place of the first interval that ends at a port or above."""
-        assert self._first is not None  # noqa: S101 - the callers have seen to it
-        return bisect_left(self._first, port, key=lambda interval: interval[1])
 
-    def _lay(self, low: int, high: int, index: int) -> None:
-        """Let a rule be the first at its ports."""
-        assert self._first is not None  # noqa: S101 - see _place
-        begin = end = self._place(low)
-        laid = [(low, high, index)]
-        while end < len(self._first) and self._first[end][0] <= high:
-            a, b, other = self._first[end]
-            if a < low:
-                laid.insert(0, (a, low - 1, other))
-            if b > high:
-                laid.append((high + 1, b, other))
-            end += 1
-        self._first[begin:end] = laid
+def _place(intervals: Sequence[_Decided], port: int) -> int:
+    """Return the place of the first interval that ends at a port or above."""
+    return bisect_left(intervals, port, key=lambda interval: interval[1])
+
+
+def _lay(intervals: list[_Decided], low: int, high: int, index: int) -> None:
+    """Let a rule be the first at its ports, in place."""
+    begin = end = _place(intervals, low)
+    laid = [(low, high, index)]
+    while end < len(intervals) and intervals[end][0] <= high:
+        a, b, other = intervals[end]
+        if a < low:
+            laid.insert(0, (a, low - 1, other))
+        if b > high:
+            laid.append((high + 1, b, other))
+        end += 1
+    intervals[begin:end] = laid
 
 
 _Networks = dict[int, dict[int, _Network]]
