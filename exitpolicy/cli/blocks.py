@@ -26,8 +26,8 @@ from exitpolicy.core.durations import parse_until, remaining_text, until_text
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.operations.host import Host
 
-# What talks to Tor takes longer to import than `list` to run; so each command imports the
-# operations that it needs.
+# What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
+# the operations it needs.
 if TYPE_CHECKING:
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result

@@ -1,1 +1,1 @@
-"""Tor: asked, told and verified."""
+"""Tor: asked, told and verified. The only part of exitpol that imports stem."""

@@ -1,13 +1,13 @@
 """One conversation with Tor over its control port, within a deadline and a budget of bytes.
 
-A question, then its answer; Tor is never asked for events. Written without stem, which has no
-time-outs, reads lines of any length, and takes longer to import than most commands take to run.
+stem implements the protocol, but it has no time-outs and reads lines of any length. It therefore
+gets a socket with a deadline and a maximum size of answers. It is used without its threads: one
+question, then its answer.
 """
 
 import hmac
 import io
 import os
-import re
 import socket
 import stat
 import time
@@ -17,6 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import stem
+import stem.response
+import stem.socket
+
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
 from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
@@ -24,7 +28,6 @@ from exitpolicy.tor import cookie_file, invocation, process, users
 from exitpolicy.tor import peer as peers
 from exitpolicy.tor.declared import Declared, declared
 from exitpolicy.tor.peer import Peer, PeerUnknownError
-from exitpolicy.tor.replies import ClosedError, Reply, ReplyError, read_reply
 from exitpolicy.tor.sockets import open_socket
 from exitpolicy.tor.torrc_lines import plain_value
 
@@ -36,21 +39,22 @@ to Tor twice, before and after it records something, and must end within ten sec
 """
 MAX_BYTES: Final = 6_000_000
 """The maximum size of one answer; 100,000 rules have 2.5 MB.
-"""
 
-_BUFFER: Final = 1 << 16
+stem needs a multiple of this in memory, because it makes many small objects of an answer.
+"""
 
 _SERVER_KEY: Final = b"Tor safe cookie authentication server-to-controller hash"
 _CLIENT_KEY: Final = b"Tor safe cookie authentication controller-to-server hash"
 
-_CHALLENGE: Final = r"AUTHCHALLENGE SERVERHASH=([0-9A-Fa-f]{64}) SERVERNONCE=([0-9A-Fa-f]{64})"
-_METHODS: Final = "AUTH METHODS="
-_METHOD_NAMES: Final = {
-    "NULL": "NONE",
-    "HASHEDPASSWORD": "PASSWORD",
-    "COOKIE": "COOKIE",
-    "SAFECOOKIE": "SAFECOOKIE",
-}
+# What the parser of stem raises for answers that are not in the protocol.
+_NONSENSE: Final = (
+    stem.ControllerError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
 
 
 class NotAnsweredError(Exception):
@@ -60,10 +64,12 @@ class NotAnsweredError(Exception):
 class Control:
     """An authenticated control connection. Made by `connect`."""
 
-    def __init__(self, name: str, raw: "_Raw", peer: Peer) -> None:
+    def __init__(
+        self, name: str, connection: stem.socket.ControlSocket, raw: "_Raw", peer: Peer
+    ) -> None:
         self._name = name
+        self._connection = connection
         self._raw = raw
-        self._stream = io.BufferedReader(raw, _BUFFER)
         self.peer = peer
         """The process that answers, as the kernel says."""
 
@@ -103,14 +109,11 @@ class Control:
             raise _locked_out(relay, str(error), error.hint) from error
         nonce = os.urandom(32)
         try:
-            answer = self._ask(f"AUTHCHALLENGE SAFECOOKIE {nonce.hex()}")
+            answer = self._ask(f"AUTHCHALLENGE SAFECOOKIE {nonce.hex()}", "AUTHCHALLENGE")
         except NotAnsweredError as error:
             raise unreachable(self._name, str(error)) from error
-        match = re.fullmatch(_CHALLENGE, answer.reason)
-        if match is None:
-            raise unreachable(self._name, "it does not answer AUTHCHALLENGE")
-        proof, server_nonce = bytes.fromhex(match[1]), bytes.fromhex(match[2])
-        for message in (cookie + nonce + server_nonce for cookie in known):
+        proof = answer.server_hash or b""
+        for message in (cookie + nonce + (answer.server_nonce or b"") for cookie in known):
             if hmac.compare_digest(_hmac(_SERVER_KEY, message), proof):
                 command = f"AUTHENTICATE {_hmac(_CLIENT_KEY, message).hex()}"
                 self._login(relay, command, "its cookie is another", "restart Tor")
@@ -125,17 +128,18 @@ class Control:
         self, relay: Relay, command: str, refused: str, hint: str = "exitpol doctor"
     ) -> None:
         try:
-            self._ask(command)
-        except NotAnsweredError as error:
-            raise _locked_out(relay, refused, hint) from error
+            self._connection.send(command)
+            answer = self._connection.recv()
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+        if not answer.is_ok():
+            raise _locked_out(relay, refused, hint)
 
     def get_info(self, key: str) -> str:
         """Return the answer to one GETINFO key. Raises NotAnsweredError, TorUnreachableError."""
-        for line in self._ask(f"GETINFO {key}").lines:
-            name, _, value = line.text.partition("=")
-            if name == key:
-                return value if line.data is None else line.data
-        return ""
+        entries = self._ask(f"GETINFO {key}", "GETINFO").entries
+        value = entries.get(key, b"")
+        return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
     def get_conf(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return the values of options by name; () for an option without a value.
@@ -143,12 +147,12 @@ class Control:
         Raises NotAnsweredError, TorUnreachableError.
         """
         names = tuple(names)
-        found: dict[str, list[str]] = {}
-        for line in self._ask(f"GETCONF {' '.join(names)}").lines:
-            name, _, value = line.text.partition("=")
-            if value:
-                found.setdefault(name.lower(), []).append(plain_value(value))
-        return {name: tuple(found.get(name.lower(), ())) for name in names}
+        found = self._ask(f"GETCONF {' '.join(names)}", "GETCONF").entries
+        by_name = {key.lower(): value for key, value in found.items()}
+        return {
+            name: tuple(plain_value(value) for value in by_name.get(name.lower()) or ())
+            for name in names
+        }
 
     def reload(self, seconds: float) -> None:
         """Make Tor read its torrc again, and return when it has.
@@ -157,18 +161,21 @@ class Control:
         """
         self._raw.deadline = time.monotonic() + seconds
         try:
-            self._exchange("SIGNAL RELOAD")
-        except NotAnsweredError as error:
-            raise TorRefusesError(f"Tor ({self._name}) does not reload: {error}") from error
-        except (ClosedError, ConnectionError) as error:
+            self._connection.send("SIGNAL RELOAD")
+            answer = self._connection.recv()
+        except stem.SocketClosed as error:
+            if self._raw.gave_up:
+                raise self._unreachable(error) from error
             # Tor exits without an answer if it cannot load its configuration.
             raise TorRefusesError(
                 f"Tor ({self._name}) closed the connection when it was told to reload;"
                 " it has probably exited",
                 hint="see why: journalctl -u 'tor@*' -n 20; then start it again",
             ) from error
-        except (ReplyError, OSError) as error:
+        except _NONSENSE as error:
             raise self._unreachable(error) from error
+        if not answer.is_ok():
+            raise TorRefusesError(f"Tor ({self._name}) does not reload: {answer}")
 
     def methods(self) -> tuple[str, ...]:
         """Return the authentication methods that Tor offers.
@@ -176,40 +183,29 @@ class Control:
         They are NONE, PASSWORD, COOKIE, SAFECOOKIE and UNKNOWN. Raises TorUnreachableError.
         """
         try:
-            answer = self._ask("PROTOCOLINFO 1")
+            answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
         except NotAnsweredError as error:
             raise unreachable(self._name, str(error)) from error
-        for line in answer.lines:
-            if line.text.startswith(_METHODS):
-                names = line.text.removeprefix(_METHODS).partition(" ")[0].split(",")
-                return tuple(_METHOD_NAMES.get(name, "UNKNOWN") for name in names)
-        raise unreachable(self._name, "it does not say how it authenticates")
+        return tuple(str(method).upper() for method in answer.auth_methods)
 
     def within(self, seconds: float) -> None:
         """Set a new deadline for the rest of the conversation, in seconds from now."""
         self._raw.deadline = time.monotonic() + seconds
 
-    def _ask(self, question: str) -> Reply:
-        """Return a reply that is no failure. Raises NotAnsweredError, TorUnreachableError."""
-        try:
-            return self._exchange(question)
-        except (ReplyError, ClosedError, OSError) as error:
-            raise self._unreachable(error) from error
-
-    def _exchange(self, question: str) -> Reply:
-        """Send one line, return the reply to it.
-
-        Raises NotAnsweredError, ReplyError, ClosedError, OSError.
-        """
+    def _ask(self, question: str, kind: str) -> Any:  # noqa: ANN401 - stem has no types
         if not question.isprintable():
             # A second line would be a second command.
             raise NotAnsweredError("what is asked does not fit on one line")
         self._raw.left = MAX_BYTES
-        self._raw.send_all(question.encode() + b"\r\n")
-        reply = read_reply(self._stream)
-        if not reply.is_ok:
-            raise NotAnsweredError(reply.reason)
-        return reply
+        try:
+            self._connection.send(question)
+            answer = self._connection.recv()
+            stem.response.convert(kind, answer)
+        except (stem.InvalidRequest, stem.OperationFailed) as error:
+            raise NotAnsweredError(str(error.message or error)) from error
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+        return answer
 
     def _unreachable(self, error: BaseException) -> TorUnreachableError:
         return unreachable(self._name, self._raw.gave_up or _plain(error))
@@ -228,9 +224,14 @@ def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
             deadline = time.monotonic() + seconds
             peer, cookies = _known_peer(relay, raw_socket, seconds)
             raw = _Raw(raw_socket, deadline)
-            control = Control(relay.name, raw, peer)
-            control.authenticate(relay, cookies)
-            yield control
+            connection = _Connection(raw)
+            try:
+                connection.connect()
+                control = Control(relay.name, connection, raw, peer)
+                control.authenticate(relay, cookies)
+                yield control
+            finally:
+                connection.close()
     except NotAnsweredError as error:
         raise unreachable(relay.name, f"it does not say: {_plain(error)}") from error
     except OSError as error:
@@ -330,6 +331,9 @@ class _Raw(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def writable(self) -> bool:
+        return True
+
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         count = self._in_time(self._connection.recv_into, buffer)
         self.left -= count
@@ -338,10 +342,8 @@ class _Raw(io.RawIOBase):
             raise OSError(self.gave_up)
         return count
 
-    def send_all(self, data: bytes) -> None:
-        """Send bytes. Raises OSError."""
-        while data:
-            data = data[self._in_time(self._connection.send, data) :]
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+        return self._in_time(self._connection.send, data)
 
     def _in_time(self, action: Any, data: Any) -> int:  # noqa: ANN401
         try:
@@ -351,3 +353,38 @@ class _Raw(io.RawIOBase):
         except TimeoutError:
             self.gave_up = "it does not answer"
             raise
+
+
+class _File(io.BufferedRWPair):
+    """What stem takes for the socket's file: no line of it is longer than the budget."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = bytes(super().readline(MAX_BYTES if size is None or size < 0 else size))
+        if b"\0" in line:
+            # Tor never says it, and no path or name that is made of an answer can hold it.
+            raise ValueError("a line of its reply has a NUL byte")
+        return line
+
+
+class _Connection(stem.socket.ControlSocket):  # type: ignore[misc]
+    """Stem's control socket over ours."""
+
+    def __init__(self, raw: _Raw) -> None:
+        super().__init__()
+        self._raw = raw
+
+    def _make_socket(self) -> "_Connection._Socket":
+        return self._Socket(self._raw)
+
+    class _Socket:
+        def __init__(self, raw: _Raw) -> None:
+            self._raw = raw
+
+        def makefile(self, mode: str) -> _File:  # noqa: ARG002 - stem says rwb
+            return _File(self._raw, self._raw)
+
+        def shutdown(self, how: int) -> None:
+            """Leave it to close(): the socket is connect()'s."""
+
+        def close(self) -> None:
+            """Leave it to connect(), which made the socket."""

@@ -1,4 +1,4 @@
-"""Whether anything listens at a control port. Imports little, so that `list` can ask it."""
+"""Connect to control ports. Imports no stem, so that `list` starts quickly."""
 
 import socket
 
