@@ -19,11 +19,18 @@ from exitpolicy.complaint import Kind
 from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.language.detect import language_of
 from exitpolicy.complaint.language.kinds import kind_of
-from exitpolicy.complaint.language.vocabulary import FORMATS, Vocabulary, check, parse
+from exitpolicy.complaint.language.word_files import (
+    FORMATS,
+    MAX_COLUMNS,
+    Vocabulary,
+    check,
+    parse,
+    vocabularies,
+)
 from exitpolicy.core.errors import InvalidFileError
 
 FOLDER = files("exitpolicy.complaint.language") / "words"
-OURS = vocabulary.vocabularies()
+OURS = vocabularies()
 ARGUMENTS = ("kind ", "month ", "number ", "spelling ", "type ", "zone ")
 """Sections whose name has an argument."""
 LANGUAGES = [ours.language for ours in OURS if "frequent" in ours.sections]
@@ -52,7 +59,7 @@ def test_no_file_is_left_unread() -> None:
 def test_each_section_is_described() -> None:
     """README.txt describes each section that a file may have, and no other."""
     text = (FOLDER / "README.txt").read_text(encoding="utf-8")
-    assert max(map(len, text.splitlines())) <= vocabulary.MAX_COLUMNS
+    assert max(map(len, text.splitlines())) <= MAX_COLUMNS
     described = re.findall(r"^([a-z][a-z ]*?)(?: [A-Z]+)*  ", text, re.MULTILINE)
     used = {name for ours in OURS for name in ours.sections}
     families = {re.sub(r" .*", "", n) if n.startswith(ARGUMENTS) else n for n in used}

@@ -128,7 +128,7 @@ def _run(stdin: int, patience: int) -> tuple[bytes, int]:
 def serve() -> None:
     """Be the child: read a request and a complaint from stdin, write the answer to stdout."""
     from exitpolicy.complaint import pipeline  # noqa: PLC0415 - only the child needs it
-    from exitpolicy.complaint.language.vocabulary import vocabularies  # noqa: PLC0415
+    from exitpolicy.complaint.language.word_files import vocabularies  # noqa: PLC0415
 
     vocabularies()
     _load_all()

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
+from exitpolicy.complaint.language.word_files import vocabularies
 
 MIN_SCORE: Final = 2
 """The score of about two frequent words; with a lower score the language is unknown."""
@@ -82,7 +83,7 @@ def _frequent() -> dict[str, tuple[str, ...]]:
 def _scripts(section: str) -> list[tuple[str, re.Pattern[str], re.Pattern[str] | None]]:
     """Return the languages that have this section: code, pattern, pattern of own letters."""
     found = []
-    for words in vocabulary.vocabularies():
+    for words in vocabularies():
         own = words.sections.get("own letters")
         if script := words.sections.get(section):
             pattern = re.compile("|".join(script))

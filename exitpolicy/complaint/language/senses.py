@@ -9,6 +9,7 @@ from typing import Final
 
 from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.language.vocabulary import pattern, words
+from exitpolicy.complaint.language.word_files import vocabularies
 from exitpolicy.complaint.roles.scores import Role, Score, Sense
 
 MIN_ENTRIES: Final = 30
@@ -169,7 +170,7 @@ def is_known(language: str) -> bool:
     """
     return any(
         language == one.language and sum(map(len, one.sections.values())) >= MIN_ENTRIES
-        for one in vocabulary.vocabularies()
+        for one in vocabularies()
     )
 
 

@@ -1,102 +1,25 @@
-"""Load the words of all languages and build regular expressions from them.
-
-`words/LANG.txt` holds the words of one language; `words/README.txt` explains the sections. The
-files are part of the program. They are read once; the user's files are never read.
-"""
+"""Look up words of all languages, and build regular expressions from them."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Final, NoReturn, cast
+from typing import Final, cast
 
-from exitpolicy.complaint.model import Kind
-from exitpolicy.core.errors import InvalidFileError
-
-_BEGINNING: Final = "the beginning of a word (`word*`)"
-_PART: Final = "a part of a word (`*word*`)"
-_WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
-    "our": frozenset({_PART}),
-    "your": frozenset({_PART}),
-    "from": frozenset({_PART}),
-    "to": frozenset({_PART}),
-    "directly to": frozenset(),
-    "source": frozenset({_BEGINNING, _PART}),
-    "destination": frozenset({_BEGINNING, _PART}),
-    "weak source": frozenset({_BEGINNING}),
-    "weak destination": frozenset({_BEGINNING}),
-    "bystander": frozenset({_BEGINNING}),
-    "standby": frozenset({_BEGINNING}),
-    "breaks": frozenset({_BEGINNING}),
-    "filler": frozenset(),
-    "frequent": frozenset(),
-    "address": frozenset({_BEGINNING, _PART}),
-    "column": frozenset({_BEGINNING}),
-    "other column": frozenset(),
-    "month": frozenset(),
-    "number": frozenset(),
-    "zone": frozenset(),
-    "ticket prefix": frozenset(),
-    "no ticket": frozenset(),
-    "dot": frozenset(),
-}
-"""Sections of words, and the forms that they allow besides whole words."""
-_PHRASE_SECTIONS: Final = frozenset(
-    [
-        *("acting", "host", "exonerating", "after source", "after destination", "kind", "type"),
-        *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
-        *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
-        *("port", "port after number", "port is", "before port", "on", "each", "counted"),
-        *("and", "and unspaced", "range", "spelling"),
-        *("within", "within filler", "within after", "until", "hours", "days", "weeks"),
-        *("reported activity", "answer", "time at", "time zone", "date of", "ordinal"),
-        *("ticket", "ticket spaced", "ticket in subject", "ticket labelled", "ticket number"),
-        *("from header", "subject header", "date header", "wrote", "automatic sender"),
-        *("handshake", "script", "own letters", "fallback script"),
-    ]
+from exitpolicy.complaint.language.word_files import (
+    ARGUMENTS,
+    ESCAPE,
+    WORD_SECTIONS,
+    check,
+    family_of,
+    vocabularies,
 )
-"""Sections of regular expressions."""
-_KIND: Final = f"(?:{'|'.join(kind for kind in Kind if kind is not Kind.UNKNOWN)})"
-_ARGUMENTS: Final[Mapping[str, str]] = {
-    "kind": f"{_KIND} [1-9]",
-    "type": _KIND,
-    "month": "(?:1[0-2]|[1-9])",
-    "number": "[1-9][0-9]{0,2}",
-    "zone": "-?(?:0[0-9]|1[0-4])[0-5][0-9]",
-    "spelling": "[a-z0-9]{1,20}",
-}
-"""The argument after the name of a section that can occur several times in a file."""
+from exitpolicy.complaint.model import Kind
 
-_HEADER: Final = re.compile(r"\[([a-z0-9 -]+)\]")
-_STARRED: Final = r"\*?[^*]+\*"
-_ESCAPE: Final = r"\\."
-_ENDLESS: Final = r"(?<!\\)[*+]|,\}"
 _PLACEHOLDER: Final = r"<<([a-z ]+|[A-Z ]+)>>"
 _NOTHING: Final = "(?!)"
 """A pattern that never matches."""
 _BOUNDARY: Final = r"\b"
-_FILE: Final = r"(formats|[a-z]{2})\.txt"
-MAX_COLUMNS: Final = 100
-FORMATS: Final = "formats"
-"""The name of the file with the words that belong to no language."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The words of one language."""
-
-    language: str
-    """ISO 639-1, or `FORMATS`."""
-    sections: Mapping[str, Mapping[str, int]]
-    """For each section, the entries as written and their line numbers."""
-
-    def refuse(self, number: int, problem: str) -> NoReturn:
-        """Raise InvalidFileError for a line."""
-        raise InvalidFileError(
-            f"words/{self.language}.txt:{number}: {problem}",
-            hint="exitpolicy/complaint/language/words/README.txt explains the format",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,66 +35,6 @@ class Words:
     def __contains__(self, word: str) -> bool:
         """Tell whether this is one of the words, or begins with one of the beginnings."""
         return word in self.whole or word.startswith(self.beginnings.get(word[:1], ()))
-
-
-def parse(language: str, text: str) -> Vocabulary:
-    """Parse the text of a language's file.
-
-    Raises InvalidFileError with the line number. `check` makes the tests that take too long for
-    every run.
-    """
-    sections: dict[str, dict[str, int]] = {}
-    vocabulary = Vocabulary(language, sections)
-    section = ""
-    for number, line in _lines(vocabulary, text):
-        if header := _HEADER.fullmatch(line):
-            section = header[1]
-            _check_section(vocabulary, number, section)
-            sections[section] = {}
-            continue
-        if not section:
-            vocabulary.refuse(number, f"{line!r} is before the first section")
-        entries = line.split() if _family(section) in _WORD_SECTIONS else line.split(", ")
-        for entry in entries:
-            _check_entry(vocabulary, number, section, entry)
-            sections[section][entry] = number
-    return vocabulary
-
-
-def check(vocabulary: Vocabulary) -> None:
-    """Test each entry on its own: it must match something, and must not match everywhere.
-
-    Raises InvalidFileError with the line number.
-    """
-    for section, entries in vocabulary.sections.items():
-        for entry, number in entries.items():
-            if _family(section) in _WORD_SECTIONS:
-                strange = [c for c in entry.strip("*") if not (c.isalnum() or _is_mark(c))]
-                if strange:
-                    vocabulary.refuse(number, f"{entry!r}: no word contains {strange[0]!r}")
-                continue
-            try:
-                pattern = re.compile(entry)
-            except re.error as error:
-                vocabulary.refuse(number, f"{entry!r} is not a regular expression: {error}")
-            if re.search(_ENDLESS, entry):
-                vocabulary.refuse(number, f"{entry!r}: * and + have no limit, write {{0,20}}")
-            if pattern.search(""):
-                vocabulary.refuse(number, f"{entry!r} matches everywhere, even in an empty text")
-            if pattern.groups:
-                vocabulary.refuse(number, f"{entry!r}: write (?:…) for (…)")
-
-
-@cache
-def vocabularies() -> tuple[Vocabulary, ...]:
-    """Return the words of all languages, sorted by file name. Raises InvalidFileError."""
-    from importlib.resources import files  # noqa: PLC0415 - slow to import, used once
-
-    folder = files("exitpolicy.complaint.language") / "words"
-    named = sorted((file.name, file) for file in folder.iterdir() if re.fullmatch(_FILE, file.name))
-    return tuple(
-        parse(name.removesuffix(".txt"), file.read_text(encoding="utf-8")) for name, file in named
-    )
 
 
 @cache
@@ -211,7 +74,7 @@ def spellings() -> Iterator[tuple[str, re.Pattern[str]]]:
     """Yield each word of `[spelling WORD]`, and a pattern that finds its other spellings."""
     names = {
         name for vocabulary in vocabularies() for name in vocabulary.sections
-        if _family(name) == "spelling"
+        if family_of(name) == "spelling"
     }  # fmt: skip
     for name in sorted(names):
         yield name.partition(" ")[2], re.compile(_alternatives(name))
@@ -233,7 +96,7 @@ def types() -> Iterator[tuple[Kind, re.Pattern[str]]]:
     """
     for vocabulary in vocabularies():
         for name, entries in vocabulary.sections.items():
-            if _family(name) == "type":
+            if family_of(name) == "type":
                 yield Kind(name.partition(" ")[2]), re.compile("|".join(entries))
 
 
@@ -305,7 +168,7 @@ def _alternatives(section: str) -> str:
     place.
     """
     entries = _entries(section)
-    if _family(section) in _WORD_SECTIONS:
+    if family_of(section) in WORD_SECTIONS:
         entries = map(_word_expression, entries)
     entries = sorted(entries, key=len, reverse=True)
     begun = [entry.removeprefix(_BOUNDARY) for entry in entries if _begins_a_word(entry)]
@@ -343,7 +206,7 @@ def _by_first_letter(entries: Iterable[str]) -> list[str]:
 def _has_bare_bar(entry: str) -> bool:
     """Tell whether a regular expression has a `|` outside of brackets."""
     depth = 0
-    for character in re.sub(_ESCAPE, "", entry):
+    for character in re.sub(ESCAPE, "", entry):
         depth += (character in "([") - (character in ")]")
         if character == "|" and depth == 0:
             return True
@@ -361,71 +224,11 @@ def _entries(section: str) -> Iterable[str]:
 
     `month` stands for all of `month 1` to `month 12`.
     """
-    family = section in _ARGUMENTS
+    is_family = section in ARGUMENTS
     return dict.fromkeys(
         entry
         for vocabulary in vocabularies()
         for name, entries in vocabulary.sections.items()
-        if name == section or (family and name.startswith(section + " "))
+        if name == section or (is_family and name.startswith(section + " "))
         for entry in entries
     )
-
-
-def _family(section: str) -> str:
-    """Return the name of a section without its argument: `month` for `month 1`."""
-    name = section.partition(" ")[0]
-    return name if name in _ARGUMENTS else section
-
-
-def _lines(vocabulary: Vocabulary, text: str) -> list[tuple[int, str]]:
-    """Return the lines with their numbers, without comments and with continuations joined."""
-    lines: list[tuple[int, str]] = []
-    of_words = True
-    phrase = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > MAX_COLUMNS:
-            vocabulary.refuse(number, f"more than {MAX_COLUMNS} columns")
-        if not line.strip() or line.startswith("#"):
-            continue
-        if line != line.rstrip():
-            vocabulary.refuse(number, "an invisible blank at the end: write [ ]")
-        if not line[0].isspace():
-            if found := _HEADER.fullmatch(line):
-                of_words = _family(found[1]) in _WORD_SECTIONS
-            phrase = not (found or of_words)
-            lines.append((number, line))
-        elif not phrase:
-            vocabulary.refuse(number, "begins with a blank, but there is no phrase to continue")
-        else:
-            lines[-1] = (lines[-1][0], lines[-1][1] + line.lstrip())
-    return lines
-
-
-def _check_section(vocabulary: Vocabulary, number: int, section: str) -> None:
-    family = _family(section)
-    known = family in _WORD_SECTIONS or family in _PHRASE_SECTIONS
-    argument = section.removeprefix(family).lstrip()
-    if not known or not re.fullmatch(_ARGUMENTS.get(family, ""), argument):
-        vocabulary.refuse(number, f"unknown section [{section}]")
-    if section in vocabulary.sections:
-        vocabulary.refuse(number, f"a second section [{section}]")
-    if section == "frequent" and vocabulary.language == FORMATS:
-        vocabulary.refuse(number, "[frequent] is only for languages")
-
-
-def _check_entry(vocabulary: Vocabulary, number: int, section: str, entry: str) -> None:
-    if entry in vocabulary.sections[section]:
-        vocabulary.refuse(number, f"{entry!r} is in [{section}] already")
-    if not entry or entry.endswith(","):
-        vocabulary.refuse(number, "nothing after a comma")
-    if entry != entry.lower() and (bare := re.sub(_ESCAPE, "", entry)) != bare.lower():
-        vocabulary.refuse(number, f"{entry!r} is not in lower case")
-    if "*" in entry and section in _WORD_SECTIONS:
-        form = _PART if entry.startswith("*") else _BEGINNING
-        if form not in _WORD_SECTIONS[section] or not re.fullmatch(_STARRED, entry):
-            vocabulary.refuse(number, f"{entry!r}: [{section}] does not allow {form}")
-
-
-def _is_mark(character: str) -> bool:
-    """Tell whether this is a vowel or tone mark above or below a letter, as in Thai."""
-    return unicodedata.category(character).startswith("M")
