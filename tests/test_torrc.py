@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.policy.rule import parse_rule
-from exitpolicy.tor import torrc, verify
+from exitpolicy.tor import torrc, torrc_lines, verify
 from exitpolicy.tor.invocation import Invocation
 from tests.harness.tor import TOR
 
@@ -387,3 +387,21 @@ def test_sources_name_files_and_the_folders_that_can_get_new_ones(tmp_path: Path
     path.write_text(f"%include {own}/*.conf\n%include {tmp_path}/absent\n%include {own}\n")
     names = {own, own / "a.conf", own / "note", tmp_path / "deep", tmp_path / "absent", path}
     assert set(torrc.sources(path)) == names
+
+
+@pytest.mark.parametrize(
+    "name", ['a"\nExitRelay 1\n#', "a\\", "a\tb", 'a"b', "\udcff\u00e9", "a#b"]
+)
+def test_the_name_of_an_included_file_is_no_line(tmp_path: Path, name: str) -> None:
+    """Whoever may put a file into an included folder chooses its name, not what Tor verifies."""
+    folder, fragment = tmp_path / "d", tmp_path / "exitpol.conf"
+    folder.mkdir()
+    fragment.touch()
+    (folder / name).write_text("ContactInfo x\n")
+    (folder / "z.conf").write_text(f"%include {fragment}\n")
+    path = tmp_path / "torrc"
+    path.write_text(f"%include {folder}\n")
+    text = torrc.redirected(path, fragment, "")
+    assert [line.keyword for line in torrc_lines.lines(text) if line.keyword] == ["%include"]
+    path.write_text(text, "utf-8", "surrogateescape")
+    assert [found for _, found in torrc.includes(path)] == [folder / name]

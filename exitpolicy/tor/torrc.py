@@ -14,7 +14,7 @@ from typing import Final
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.policy.rule import Rule, parse_entries
 from exitpolicy.storage import files
-from exitpolicy.tor.torrc_lines import SPACE, Line, lines, unquoted
+from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines, unquoted
 
 MAX_BYTES: Final = 16_000_000
 MAX_DEPTH: Final = 30
@@ -307,7 +307,7 @@ def _redirected(
                 # The blank line ends a continued value.
                 result.append(f"{inner}\n")
             else:
-                result.append(f'%include "{path}"\n')
+                result.append(f"%include {in_quotes(str(path))}\n")
     return "".join(result)
 
 

@@ -66,6 +66,15 @@ def unquoted(value: str) -> str:
     return _unescaped(quoted[1]) if quoted else value.partition("#")[0].strip(SPACE)
 
 
+def in_quotes(text: str) -> str:
+    """Return a value in quotes, on one line: another user may have chosen the name of a file."""
+    content = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f'"{content}"'
+
+
 def plain_value(value: str) -> str:
     """Return an option's value as GETCONF or --dump-config print it, without quotes and escapes.
 
