@@ -41,7 +41,10 @@ def unsafe(relay: Relay, view: View) -> RefusedError | None:
     Rules in its fragment would open such a relay, now or after a change of its own options.
     """
     if view.configured is None:
-        return None
+        # Its files are broken. Once they are correct, it may be what it is now.
+        running = None if view.running is None else view.running.options
+        is_middle = running is not None and not running.exits and running.exit_relay is None
+        return no_exit(relay) if is_middle else None
     if not view.configured.own.exits:
         return no_exit(relay) if view.configured.own.exit_relay is None else _never_exit(relay)
     if view.defaults_policy:

@@ -126,6 +126,29 @@ def test_a_second_fragment_makes_no_exit(
     record(THING, 1)
 
 
+def test_a_middle_relay_with_broken_files_keeps_a_shared_fragment_empty(
+    make_host: HostMaker,
+) -> None:
+    """Once they are correct again, its next reload would open it."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    assert host.run("block", "203.0.113.7", "--until", "30d").code == 0
+    middle = host.relays[1]
+    good = middle.torrc.read_text().replace("ExitRelay 1\n", "")
+    middle.torrc.write_text(good)
+    middle.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    host.tick()
+    assert "ExitPolicy" not in host.fragment.read_text()
+    middle.torrc.write_text(f"{good}NoSuchOption 1\n")
+    done = host.tick()
+    assert "ExitPolicy" not in host.fragment.read_text(), done
+    middle.torrc.write_text(good)
+    middle.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    assert middle.policy() == CLOSED
+    record(THING, 1)
+
+
 INCLUDES = {
     "file": "own.conf",
     "folder": "own.d",
