@@ -287,3 +287,32 @@ def test_units_that_do_not_fit_any_more_are_outdated(tmp_path: Path) -> None:
     assert timer.outdated(at, tmp_path) == [
         f"ReadWritePaths={tmp_path}/git {tmp_path}/l {tmp_path}/t"
     ]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("fault", ["owner of a file", "owner of a folder", "open to all"])
+def test_no_timer_runs_what_another_user_can_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """It would be root's once a minute; that user would be root a minute later."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "module.py").touch()
+    monkeypatch.setattr(timer, "_program", lambda: iter([tmp_path / "lib" / "module.py"]))
+    assert timer.changed_by_others() is None
+    if fault == "owner of a file":
+        os.chown(tmp_path / "lib" / "module.py", 65534, 65534)
+    elif fault == "owner of a folder":
+        os.chown(tmp_path / "lib", 65534, 65534)
+    else:
+        (tmp_path / "lib").chmod(0o777)
+    with pytest.raises(InvalidFileError, match="the timer was not installed"):
+        timer.install(host(tmp_path), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lib"]
+
+
+def test_the_program_is_all_that_is_imported() -> None:
+    """Interpreter, modules, and the folders in which Python searches."""
+    assert {Path(sys.executable), Path(tick.__file__), Path(timer.__file__)} <= set(
+        timer._program()
+    )
+    assert set(map(Path, filter(None, sys.path))) <= set(timer._program())

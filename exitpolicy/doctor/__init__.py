@@ -23,6 +23,7 @@ from exitpolicy.storage.config import Relay
 def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:
     """Check the set-up that a config describes (None: the default config)."""
     found = attempt("rights", host_checks.rights)
+    found += attempt("program", host_checks.program)
     found += attempt("clock", lambda: host_checks.clock(clock()))
     found += attempt("tor program", host_checks.tor_program)
     try:

@@ -7,6 +7,7 @@ from typing import Final
 
 from exitpolicy.core.durations import utc_text
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
+from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 from exitpolicy.tor import invocation
@@ -25,6 +26,20 @@ def rights() -> Iterator[Finding]:
             f"this is user {os.geteuid()}",
             why="only root can inspect everything; findings below may come from that",
             fix="sudo exitpol doctor",
+        )
+
+
+def program() -> Iterator[Finding]:
+    """Check that nobody but root can change the program that root runs."""
+    place = timer.changed_by_others()
+    if place is None:
+        yield ok("program", "only root can change it")
+    else:
+        yield fail(
+            "program",
+            f"{place} belongs to another user than root, or everybody can change it",
+            why="the timer runs as root what that user puts there",
+            fix="install exitpol for root, such as in /opt/exitpol; then: exitpol init --timer",
         )
 
 

@@ -1,9 +1,11 @@
 """The systemd timer that runs the tick every minute."""
 
 import importlib.resources
+import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,8 +31,10 @@ RUNNING: Final = Path("/run/systemd/system")
 def install(host: Host, folder: Path = FOLDER) -> list[Path]:
     """Write the units, enable the timer and start it; return where they are.
 
-    Raises InvalidFileError if the host has no systemd: the hint says what to put into cron.
+    Raises InvalidFileError if another user could change what the timer runs as root, or if the host
+    has no systemd: the hint says what to put into cron.
     """
+    _check_program()
     if not booted():
         raise InvalidFileError(
             "this host is not run by systemd; the timer was not installed",
@@ -48,6 +52,43 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         if result.returncode != 0:
             raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
     return written
+
+
+def changed_by_others() -> Path | None:
+    """Return a file of this program, or a folder above one, that another user can change."""
+    trusted = {0, os.geteuid()}
+    for place in dict.fromkeys(
+        place
+        for file in _program()
+        for path in (file.absolute(), file.resolve())
+        for place in (path, *path.parents)
+    ):
+        try:
+            found = place.lstat()
+        except OSError:
+            continue
+        # In a sticky folder nobody can replace the file of another; a link has no mode.
+        is_open = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        if found.st_uid not in trusted or (is_open and not stat.S_ISLNK(found.st_mode)):
+            return place
+    return None
+
+
+def _program() -> Iterator[Path]:
+    """Yield the interpreter, the files of exitpol, and the folders of what it imports."""
+    yield Path(sys.executable)
+    yield from (Path(folder) for folder in sys.path if folder)
+    yield from Path(tick.__file__).parent.rglob("*.py")
+
+
+def _check_program() -> None:
+    place = changed_by_others()
+    if place is not None:
+        raise InvalidFileError(
+            f"{place} belongs to another user than root, or everybody can change it: the timer was"
+            " not installed, because it would run as root what that user puts there",
+            hint="install exitpol for root, such as in /opt/exitpol, and run: exitpol init --timer",
+        )
 
 
 def booted() -> bool:
