@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.host import ExitHost, HostMaker, Outcome
+from tests.harness.hostile_control import HostileControl
 from tests.harness.tor import wait_until
 
 OLD = 'since: "2026-01-01T00:00:00Z", until: "never"'
@@ -217,3 +218,31 @@ def test_list_shows_what_a_relay_enforces_after_its_end(make_host: HostMaker) ->
     host.relays[1].torrc.write_text(good)
     assert host.tick().code == 0
     assert host.run("list", "--json").json["blocks"] == []
+
+
+def test_a_data_directory_that_is_not_loaded_is_named_as_the_cause(make_host: HostMaker) -> None:
+    """The cookie is sought in the new folder: the message says why, and what to do (6)."""
+    host = make_host()
+    good = host.tor.torrc.read_text()
+    other = host.folder / "other-data"
+    other.mkdir(mode=0o700)
+    host.tor.torrc.write_text(good.replace(f"{host.tor.folder}/data", str(other)))
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 6, done
+    assert f"{host.tor.torrc} was changed after Tor was started" in done.err
+    assert "if DataDirectory or CookieAuthFile was changed, take that back, or restart" in done.err
+    host.tor.torrc.write_text(good)
+    assert host.run("apply").code == 0
+    assert host.tor.rejects("203.0.113.7")
+
+
+def test_who_does_not_say_what_it_runs_is_no_changed_data_directory(make_host: HostMaker) -> None:
+    """A fake that answers nothing to config-text is named; no restart of Tor is advised."""
+    host = make_host()
+    host.tor.stop()
+    address = str(host.tor.control_socket)
+    with HostileControl(lambda _: None, "NEVER", address, str(host.tor.torrc)):
+        done = host.run("apply")
+    assert done.code == 6, done
+    assert "does not say what it runs" in done.err
+    assert "restart Tor" not in done.err

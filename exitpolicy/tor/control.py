@@ -106,7 +106,7 @@ class Control:
         try:
             known = cookie_file.read_all(cookies, {0, os.geteuid(), self.peer.uid})
         except cookie_file.CookieError as error:
-            raise _locked_out(relay, str(error), error.hint) from error
+            raise self._no_cookie(relay, str(error), error.hint) from error
         nonce = os.urandom(32)
         try:
             answer = self._ask(f"AUTHCHALLENGE SAFECOOKIE {nonce.hex()}", "AUTHCHALLENGE")
@@ -118,10 +118,23 @@ class Control:
                 command = f"AUTHENTICATE {_hmac(_CLIENT_KEY, message).hex()}"
                 self._login(relay, command, "its cookie is another", "restart Tor")
                 return
-        raise _locked_out(
+        raise self._no_cookie(
             relay,
             f"it does not know the cookie in {' or '.join(str(path) for path in cookies)}",
             "restart Tor, which writes it anew; or name its defaults_torrc in the config",
+        )
+
+    def _no_cookie(self, relay: Relay, why: str, hint: str) -> TorUnreachableError:
+        """Return the error for a cookie that cannot be used, with its cause where that is known."""
+        started = process.started(self.peer.pid) if self.peer.pid else None
+        changed = relay.torrc.stat().st_mtime if relay.torrc.exists() else 0.0
+        if started is None or changed <= started:
+            return _locked_out(relay, why, hint)
+        return _locked_out(
+            relay,
+            f"{why}; {relay.torrc} was changed after Tor was started, and may name another place",
+            "if DataDirectory or CookieAuthFile was changed, take that back, or restart Tor:"
+            f" systemctl restart {process.unit(self.peer.pid) or 'tor'}",
         )
 
     def _login(

@@ -106,6 +106,14 @@ def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View
     try:
         files = _read(relay, running, peer, candidate, {} if known is None else known)
         found = [] if loaded is None else _differences(loaded, files)
+        if loaded and not loaded.lines and comparison.fatal(relay.name, found, None):
+            # Its silence would be taken for a change of every line in the files.
+            running, loaded, found = None, None, []
+            unreachable = TorUnreachableError(
+                f"Tor ({relay.name}) does not say what it runs: the answer at {relay.control} to"
+                " GETINFO config-text is empty, and it is perhaps no Tor",
+                hint="exitpol doctor",
+            )
         return View(
             relay.name,
             running,
