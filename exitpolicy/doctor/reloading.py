@@ -4,16 +4,11 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.tor import invocation, process, torrc, verify
-
-APPARMOR: Final = Path("/etc/apparmor.d/system_tor")
-"""Debian's profile for Tor; abstractions/tor lets Tor read the files below /etc/tor."""
-_TOR_FOLDER: Final = Path("/etc/tor")
+from exitpolicy.tor import apparmor, invocation, process, torrc, verify
 
 
 def verified(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -62,25 +57,25 @@ def readable(subject: Inspected, check: str) -> Iterator[Finding]:
     )
 
 
-def apparmor(subject: Inspected, check: str) -> Iterator[Finding]:
-    """Report a fragment that Debian's AppArmor profile hides from Tor."""
-    if not APPARMOR.exists():
+def confined(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report files that Debian's AppArmor profile hides from Tor."""
+    if not apparmor.exists():
         return
-    path, running = subject.fragment, subject.view.running
+    running = subject.view.running
     label = None if running is None or not running.pid else process.confinement(running.pid)
-    local = APPARMOR.with_name("local") / APPARMOR.name
-    allowed = local.is_file() and str(path) in local.read_text("utf-8", "replace")
-    if path.is_relative_to(_TOR_FOLDER) or allowed:
-        yield ok(check, f"{APPARMOR} lets Tor read {path}")
-    elif label == "unconfined":
+    if label == "unconfined":
         yield ok(check, "AppArmor does not confine Tor")
+        return
+    sources = torrc.sources(subject.relay.torrc, subject.folder)
+    forbidden = apparmor.forbidden(dict.fromkeys((subject.fragment, *sources)))
+    if not forbidden:
+        yield ok(check, f"the AppArmor profile {apparmor.PROFILE} lets Tor read its files")
     else:
         yield warn(
             check,
-            f"{path} is not below {_TOR_FOLDER}",
-            why=f"where {APPARMOR} is in force, Tor may not read it and exits at its next reload",
-            fix=f"choose a fragment below {_TOR_FOLDER} in the config; or\n"
-            f"echo '{path} r,' >> {local}; apparmor_parser -r {APPARMOR}",
+            f"the AppArmor profile {apparmor.PROFILE} does not let Tor read {forbidden[0]}",
+            why="where the profile is in force, Tor exits at its next reload",
+            fix=f"keep it below /etc/tor, or:\n{apparmor.how_to_allow(forbidden[0])}",
         )
 
 

@@ -22,7 +22,7 @@ from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, mounts, process, users, verify
+from exitpolicy.tor import apparmor, fragment, mounts, process, users, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
 from exitpolicy.tor import torrc as torrc_file
@@ -285,6 +285,12 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
     folder = candidate.fragment.parent
     if pid and (hidden := mounts.hidden(pid, [*existing, candidate.fragment])):
         raise _hidden(hidden[0])
+    if pid and apparmor.is_enforced(pid):
+        for path in apparmor.forbidden([*existing, candidate.fragment]):
+            raise TorRefusesError(
+                f"AppArmor does not let Tor read {path}; Tor would exit at a reload",
+                hint=f"keep Tor's files below /etc/tor, or:\n{apparmor.how_to_allow(path)}",
+            )
     if not (invocation.drops_user and invocation.user):
         return
     names = [*map(str, existing), *([] if ours is None else [str(ours)]), f"{folder}/"]
