@@ -88,6 +88,9 @@ def running(base: Path, who: Who, name: str, place: str) -> Iterator[ExitHost]:
     tor = unprivileged_tor(base / "tor", [*who.torrc, f"%include {include}"])
     moved = Moved(tor.name, tor.folder, tor.torrc_text)
     shutil.move(tor.torrc, moved.torrc)
+    if who == USERS["root"]:
+        for path in (tor.folder, *tor.folder.iterdir()):
+            shutil.chown(path, 0, 0)
     moved.defaults = base / "defaults"
     moved.defaults.write_text("".join(f"{line}\n" for line in who.defaults))
     host = ExitHost(base, [moved])
