@@ -136,9 +136,13 @@ def two(**changes: str) -> str:
         (one(expires="never"), "f:3: unknown key 'expires' in a block", "known are: destination"),
         (one(destination="1.2.3.4/24"), "f:3: destination: '1.2.3.4/24' has host", "write 1.2.3.0"),
         (one(destination="example.com"), "f:3: destination: 'example.com' is no", "not names"),
-        (one(since="yesterday"), "f:3: since: 'yesterday' is no time", "write it as 2027-01-31T18"),
-        (one(since="never"), "f:3: since: 'never' is no time", "write it as 2027-01-31T18"),
-        (one(until="30d"), "f:3: until: '30d' is no time", "2027-01-31, or never"),
+        (
+            one(since="yesterday"),
+            "f:3: since: 'yesterday' is not a time",
+            "write it as 2027-01-31T18",
+        ),
+        (one(since="never"), "f:3: since: 'never' is not a time", "write it as 2027-01-31T18"),
+        (one(until="30d"), "f:3: until: '30d' is not a time", "2027-01-31, or never"),
         (
             one(until="2026-12-01T10:00:00"),
             "f:3: until: '2026-12-01T10:00:00' has no time zone",
@@ -157,7 +161,7 @@ def two(**changes: str) -> str:
             "keep the one with the later end",
         ),
         (one(ended="2026-11-23T00:00:00Z"), "f:3: unknown key 'ended' in a block", None),
-        (two(ended="2026-11-23"), "f:3: ended: '2026-11-23' is no time", "T18:00:00Z"),
+        (two(ended="2026-11-23"), "f:3: ended: '2026-11-23' is not a time", "T18:00:00Z"),
         (two(relays="a"), "f:3: relays must be a list", None),
         (
             f"version: 2\nblocks:\n{LINE}{LINE}",

@@ -125,10 +125,10 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
     [
         ("- 1\n", ":1: the config must be a mapping", None),
         ("\nlegder: x\n", ":2: unknown key 'legder' in the config", "known are: ledger"),
-        ("ledger:\n", ":1: ledger: '' is no path", None),
+        ("ledger:\n", ":1: ledger: '' is not a path", None),
         ("ledger: [a]\n", ":1: ledger must be a single value", None),
-        ('ledger: "a\\0b"\n', ":1: ledger: 'a\\x00b' is no path", None),
-        ('fragment: "a\\nb"\n', ":1: fragment: 'a\\nb' is no path", None),
+        ('ledger: "a\\0b"\n', ":1: ledger: 'a\\x00b' is not a path", None),
+        ('fragment: "a\\nb"\n', ":1: fragment: 'a\\nb' is not a path", None),
         ("fragment: /etc/tor/*.conf\n", ":1: fragment: /etc/tor/*.conf has characters", "plain"),
         ("fragment: 'a\"b'\n", ":1: fragment: ", "choose a plain name"),
         ("fragment: a#b\n", ":1: fragment: ", "choose a plain name"),
@@ -139,7 +139,7 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
             "letters, digits",
         ),
         (RELAY.format("c, reload: control"), ":2: ", None),
-        (RELAY.format("c, user: --root"), ":2: user: '--root' is no user name", None),
+        (RELAY.format("c, user: --root"), ":2: user: '--root' is not a user name", None),
         ("relays:\n", ":1: relays must be a list", None),
         ("relays:\n- a\n", ":2: a relay must be a mapping", None),
         (
@@ -184,18 +184,18 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
             ),
         ),
         ("unmanaged: /etc/tor/torrc\n", ":1: unmanaged must be a list", None),
-        (RELAY.format("9051:x"), ":2: control: '9051:x' is no control port", "127.0.0.1:9051"),
-        (RELAY.format('":9051"'), ":2: control: ':9051' is no control port", "127.0.0.1:9051"),
-        (RELAY.format('"h:0"'), ":2: control: 'h:0' is no control port", "127.0.0.1:9051"),
-        (RELAY.format('"h:65536"'), ":2: control: 'h:65536' is no control port", None),
-        (RELAY.format('"h:0000019051"'), ":2: control: 'h:0000019051' is no control port", None),
+        (RELAY.format("9051:x"), ":2: control: '9051:x' is not a control port", "127.0.0.1:9051"),
+        (RELAY.format('":9051"'), ":2: control: ':9051' is not a control port", "127.0.0.1:9051"),
+        (RELAY.format('"h:0"'), ":2: control: 'h:0' is not a control port", "127.0.0.1:9051"),
+        (RELAY.format('"h:65536"'), ":2: control: 'h:65536' is not a control port", None),
+        (RELAY.format('"h:0000019051"'), ":2: control: 'h:0000019051' is not a control port", None),
         (RELAY.format('"h:00000170000"'), ":2: control: ", "127.0.0.1:9051"),
-        (RELAY.format('"a\\0b"'), ":2: control: 'a\\x00b' is no path", None),
-        (RELAY.format('"a\\0b:9051"'), ":2: control: 'a\\x00b:9051' is no path", None),
+        (RELAY.format('"a\\0b"'), ":2: control: 'a\\x00b' is not a path", None),
+        (RELAY.format('"a\\0b:9051"'), ":2: control: 'a\\x00b:9051' is not a path", None),
         ('relays:\n- {name: a, torrc: "a\\0b", control: c}\n', ":2: torrc: 'a\\x00b' is", None),
         (
             'relays:\n- {name: a, torrc: t, control: c, password_file: "a\\0b"}\n',
-            ":2: password_file: 'a\\x00b' is no path",
+            ":2: password_file: 'a\\x00b' is not a path",
             None,
         ),
         ("protected: 1.2.3.4\n", ":1: protected must be a list", None),
@@ -302,5 +302,5 @@ def test_a_rendered_config_is_read_back_as_the_same(written: Config) -> None:
 
 def test_a_path_that_is_not_text_is_refused() -> None:
     """A name of undecodable bytes is an error before anything is written."""
-    with pytest.raises(UsageError, match="is not UTF-8 and cannot stand in the config"):
+    with pytest.raises(UsageError, match="is not UTF-8 and cannot be stored in the config"):
         config.render(Config(ledger=Path("/caf\udce9")))

@@ -182,7 +182,7 @@ def test_include_in_the_wrong_place_is_found(exit_: LoneExit) -> None:
         assert f"{torrc}:{number}, {torrc}:{number + 1}" in seen
     with edited(torrc, lambda text: text.replace(include + last, last + include)):
         found = bad(examine(exit_, 3), "exit: order")
-        assert found["observed"] == f"{torrc}:{number}: 'accept *:*' stands above the include"
+        assert found["observed"] == f"{torrc}:{number}: 'accept *:*' is above the include"
     other = exit_.folder / "other.conf"
     other.write_text("# first\nExitPolicy reject 192.0.2.0/24:*, accept 203.0.113.7:443\n")
     with edited(torrc, lambda text: text.replace(include, f"%include {other}\n{include}")):

@@ -63,7 +63,7 @@ def test_every_scalar_is_text(content: bytes, tree: object) -> None:
         (b"\xff\xfea\0:\0 \0001\0", 1, "this is not UTF-8 text"),
         (b"a: 1\nb: \xed\xa0\x80\n", 2, "this is not UTF-8 text"),
         (b'a: 1\nb: "\\ud800"\n', 2, ""),
-        (b"a: 1\na: 2\n", 2, "the key 'a' stands here twice"),
+        (b"a: 1\na: 2\n", 2, "the key 'a' is here twice"),
         (b"a: 1\n---\nb: 2\n", 2, "a second document; one file holds one"),
         (b"a: &x 1\nb: *x\n", 1, "anchors and tags have no meaning here"),
         (b"a: 1\nb: *x\n", 2, "aliases have no meaning here; write the value out"),

@@ -114,7 +114,7 @@ def test_an_exit_that_is_one_by_our_lines_alone_stops_being_one(make_host: HostM
     assert host.run("status", "--check").code == 3
     done = host.run("lift", "203.0.113.7")
     assert done.code == 3
-    assert "is no exit" in done.err
+    assert "is not an exit" in done.err
     assert "taken out" in done.err
     assert "ExitPolicy" not in host.fragment.read_text()
     assert host.tor.policy() == ["reject *:*"]
@@ -258,5 +258,5 @@ def test_an_include_that_is_gone_or_moved_is_told_to_monitoring(make_host: HostM
     assert (gone.code, "does not include" in gone.err) == (8, True)
     host.tor.torrc.write_text(f"{text.replace(include, '')}ExitPolicy accept *:*\n{include}")
     moved = host.run("status", "--check")
-    assert (moved.code, "'accept *:*' stands above the include" in moved.err) == (8, True)
+    assert (moved.code, "'accept *:*' is above the include" in moved.err) == (8, True)
     assert host.tor.rejects("203.0.113.7")

@@ -117,7 +117,7 @@ def _include_below(host: ExitHost) -> None:
         (lambda h: h.config.write_text("{"), 8, "config.yaml:"),
         (_symlink, 8, "symbolic link"),
         (_no_include, 8, "exitpol init --torrc"),
-        (_include_below, 8, "'accept *:*' stands above the include"),
+        (_include_below, 8, "'accept *:*' is above the include"),
     ],
 )
 def test_files_that_are_not_as_they_should_be_change_nothing(

@@ -78,12 +78,12 @@ def test_a_summary_that_rejects_everything_is_reported(make_host: HostMaker) -> 
     wide = ("ExitPolicy reject 224.0.0.0/4:*", "ExitPolicy reject 240.0.0.0/4:*")
     host = make_host((OPEN[0], *wide, OPEN[1]))
     assert_reported(host, "ports_closed", "reject 224.0.0.0/4:*")
-    assert "    ports IPv4         reject 1-65535\n" in host.run("status").out
+    assert "    ports IPv4     reject 1-65535\n" in host.run("status").out
 
 
 def test_the_port_summary_is_always_shown(exit_: ExitHost) -> None:
     """It is shown even if nothing is wrong with it."""
-    assert "    ports IPv4         accept 1-65535\n" in exit_.run("status").out
+    assert "    ports IPv4     accept 1-65535\n" in exit_.run("status").out
     relay = exit_.run("status", "--json").json["relays"][0]
     assert relay["port_summary"] == {"ipv4": "accept 1-65535", "ipv6": "reject 1-65535"}
 

@@ -940,7 +940,7 @@ def test_invalid_message_ids_are_left_out(bad: str) -> None:
     ],
 )
 def test_only_a_plain_mail_address_becomes_a_header(text: str | None, expected: str | None) -> None:
-    """A contact that is no mail address stays in the letter and out of the headers."""
+    """A contact that is not a mail address stays in the letter and out of the headers."""
     assert mailbox(text) == expected
 
 

@@ -279,7 +279,7 @@ def test_without_ss_the_block_stands_and_the_number_is_not_known(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["open_streams"] is None
-    assert "there is no ss program" in done.stderr
+    assert "the program ss" in done.stderr
     assert "apt install iproute2" in done.stderr
     assert held[0].alive()
 

@@ -121,7 +121,7 @@ def _addressee(read: "Complaint | None", named: str | None, *, needed: bool) -> 
 
     if named is not None and not is_mail_address(named):
         raise UsageError(
-            f"{named} is no mail address", hint="write it bare: --recipient a@b.example"
+            f"{named} is not a mail address", hint="write it bare: --recipient a@b.example"
         )
     found = named
     if named is None and read is not None:

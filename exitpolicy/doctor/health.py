@@ -91,7 +91,7 @@ def _own_policy(host: Host, relay: Relay, view: View) -> Iterator[Finding]:
         yield warn(
             check,
             f"it was changed: {'; '.join(change.difference.sentences)}",
-            why="what the exit accepts without the blocks is not what you accepted",
+            why="the exit policy without the blocks is not the one that you accepted",
             fix=f"correct {relay.torrc} and reload Tor; or, if it is right: exitpol policy accept",
             cause="own_policy_changed",
         )

@@ -72,7 +72,7 @@ def steady_clock(host: Host) -> Iterator[Finding]:
         yield warn(
             "clock",
             f"it jumped from {trusted} to {utc_text(time.now)}; {held} blocks are held",
-            why="blocks that end by the leap are kept for an hour, in case the clock is wrong",
+            why="blocks that the jump would end are kept for an hour, in case the clock is wrong",
             fix="timedatectl set-ntp true",
         )
 

@@ -67,10 +67,10 @@ def _shorten(relay: Relay, view: View, limits: Limits) -> str:
         (
             limits.policy_bytes - ours,
             "the torrc's own ExitPolicy lines",
-            f"remove ExitPolicy lines from {relay.torrc}, or join them to networks",
+            f"remove ExitPolicy lines from {relay.torrc}, or merge them into networks",
         ),
         (ours, "the blocks", "exitpol list, and lift some, or block whole networks"),
-        (family, "MyFamily", f"remove relays that are gone from MyFamily in {relay.torrc}"),
+        (family, "MyFamily", f"remove former relays from MyFamily in {relay.torrc}"),
     ]
     size, what, action = max(parts)
     return f"{what} {'take' if what != 'MyFamily' else 'takes'} {size:,} bytes: {action}"

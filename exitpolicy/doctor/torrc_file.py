@@ -82,13 +82,13 @@ def order(subject: Inspected, check: str) -> Iterator[Finding]:
             continue
         if any(rule.is_catch_all for rule in rules):
             why = "the first match wins: no block below it has any effect"
-            yield fail(check, f"{place}: {text!r} stands above the include", why=why, fix=fix)
+            yield fail(check, f"{place}: {text!r} is above the include", why=why, fix=fix)
             return
         if any(rule.accept for rule in rules):
             why = "the first match wins: what it accepts cannot be blocked"
-            yield warn(check, f"{place}: {text!r} stands above the include", why=why, fix=fix)
+            yield warn(check, f"{place}: {text!r} is above the include", why=why, fix=fix)
             return
-    yield ok(check, "no accept rule stands above the include")
+    yield ok(check, "no accept rule is above the include")
 
 
 def left_over(subject: Inspected, check: str) -> Iterator[Finding]:

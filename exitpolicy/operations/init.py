@@ -50,7 +50,7 @@ def with_relay(host: Host, path: Path) -> Host:
         return host
     if host.config.source is not None:
         raise InvalidFileError(
-            f"{path} belongs to none of the relays in {host.config.source}",
+            f"{path} is not the torrc of a relay in {host.config.source}",
             hint=f"add there, under relays: - {{name: NAME, torrc: {path}, control: SOCKET}}",
         )
     text = torrc.read_text(path)
@@ -141,7 +141,7 @@ def _edit(relay: Relay, path: Path) -> str | None:
     if torrc.include_place(relay.torrc, path) is not None:
         return None
     if any(character in str(path) for character in '"\\#*?[ \t\n'):
-        raise UsageError(f"{path} cannot stand in a torrc", hint="choose a plain name")
+        raise UsageError(f"{path} is not allowed in a torrc", hint="choose a plain name")
     hidden = inspect.hidden_from_tor(relay, path)
     if hidden is not None:
         raise hidden

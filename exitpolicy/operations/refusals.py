@@ -60,8 +60,8 @@ def unsafe(relay: Relay, view: View) -> RefusedError | None:
 def no_exit(relay: Relay) -> RefusedError:
     """Return the refusal for a relay that one reject line would turn into an exit."""
     return RefusedError(
-        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay auto and no exit option,"
-        " and one reject line would make it exit to everywhere",
+        f"the relay {relay.name!r} is not an exit: {relay.torrc} has ExitRelay auto and no exit"
+        " option, and one reject line would make it exit to everywhere",
         hint=f"if it is to be an exit, write ExitRelay 1 into {relay.torrc}; if not, ExitRelay 0",
     )
 
@@ -69,7 +69,7 @@ def no_exit(relay: Relay) -> RefusedError:
 def _never_exit(relay: Relay) -> RefusedError:
     """Return why the fragment of a relay with ExitRelay 0 stays empty."""
     return RefusedError(
-        f"the relay {relay.name!r} is no exit: {relay.torrc} has ExitRelay 0; without that line"
+        f"the relay {relay.name!r} is not an exit: {relay.torrc} has ExitRelay 0; without that line"
         " one reject line would make it exit to everywhere",
     )
 
@@ -86,7 +86,7 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
         return None
     place = torrc.first_exit_policy(relay.torrc, relay.fragment, above)
     return InvalidFileError(
-        f"{place or relay.torrc}: {str(above)!r} stands above the include of"
+        f"{place or relay.torrc}: {str(above)!r} is above the include of"
         f" {relay.fragment}, so that no block has any effect",
         hint=f"move the line %include {relay.fragment} above it",
     )

@@ -99,7 +99,7 @@ def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) 
     local = () if view.running is None else view.running.local
     place = _place(relay, rule)
     if options is not None and not options.exits:
-        reason = "the relay is no exit"
+        reason = "the relay is not an exit"
     elif options is not None and rule in _NO_IPV6 and not options.ipv6_exit:
         reason = "IPv6Exit is 0"
     elif place is not None:

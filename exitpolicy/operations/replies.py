@@ -135,7 +135,7 @@ def _named(
         destination = parse_destination(name)
     except UsageError as error:
         raise NoSuchBlockError(
-            f"{name!r} is no file, no reference of a block and no destination",
+            f"{name!r} is neither a file, nor the reference of a block, nor a destination",
             hint=error.hint or "see them: exitpol list --all",
         ) from error
     found = [block for block in blocks if block.destination.overlaps(destination)]

@@ -23,7 +23,7 @@ def path_entry(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     if not text.isprintable():
         raise InvalidFileError(
-            f"{text} cannot stand in a unit of systemd; the units were not written",
+            f"{text} is not allowed in a unit of systemd; the units were not written",
             hint="use a path without control characters",
         )
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

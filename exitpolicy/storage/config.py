@@ -176,7 +176,7 @@ def _quoted(value: object) -> str:
         str(value).encode()
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"{str(value)!r} is not UTF-8 and cannot stand in the config",
+            f"{str(value)!r} is not UTF-8 and cannot be stored in the config",
             hint="choose another name",
         ) from error
     return quoted(str(value))
@@ -229,7 +229,7 @@ def _path(text: str) -> str:
     except UnicodeEncodeError:
         text = ""
     if not text or "\0" in text or "\n" in text:
-        raise UsageError(f"{text!r} is no path")
+        raise UsageError(f"{text!r} is not a path")
     return text
 
 
@@ -353,7 +353,7 @@ def _user(document: Document, node: Node, what: str, _base: Path) -> str:
 def _user_name(text: str) -> str:
     """Return a user name that no program can mistake for an option. Raises UsageError."""
     if not re.fullmatch(_USER, text):
-        raise UsageError(f"{text!r} is no user name", hint="write the name of Tor's user")
+        raise UsageError(f"{text!r} is not a user name", hint="write the name of Tor's user")
     return text
 
 
@@ -368,7 +368,7 @@ def _address(text: str, base: Path) -> str:
         if host and read_port(port) is not None:
             return _path(text)
         raise UsageError(
-            f"{text!r} is no control port", hint="write a socket's path or 127.0.0.1:9051"
+            f"{text!r} is not a control port", hint="write a socket's path or 127.0.0.1:9051"
         )
     return str(base / _path(text.removeprefix("unix:")))
 

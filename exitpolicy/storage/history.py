@@ -88,7 +88,7 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
     except OSError as error:
         raise InvalidFileError(
             f"{path} cannot be written: {error.strerror};"
-            " the change stands in the ledger but not in the history",
+            " the change is in the ledger but not in the history",
             hint=files.permission_hint(path, error),
         ) from error
 

@@ -242,7 +242,7 @@ def _time(
     if moment is None:
         raise document.error(
             node.line,
-            f"{what}: {document.text(node, what)!r} is no time",
+            f"{what}: {document.text(node, what)!r} is not a time",
             "write it as 2027-01-31T18:00:00Z"
             + (" or 2027-01-31" * (what != "ended"))
             + (", or never" * (what == "until")),

@@ -140,7 +140,7 @@ class Document:
             if event.anchor is not None or event.tag is not None:
                 self._refuse(event, "anchors and tags have no meaning here")
             if not event.value.isascii() and re.search(_SURROGATE, event.value):
-                self._refuse(event, "an escape that stands for no character")
+                self._refuse(event, "an escape without a character")
             return Text(event.value, line, event.start_mark.index, event.end_mark.index)
         if kind is yaml.AliasEvent:
             self._refuse(event, "aliases have no meaning here; write the value out")
@@ -164,7 +164,7 @@ class Document:
             if type(inner) is not yaml.ScalarEvent or inner.anchor or inner.tag:
                 self._refuse(inner, "a key must be a single word, without anchor or tag")
             if inner.value in values:
-                self._refuse(inner, f"the key {inner.value!r} stands here twice")
+                self._refuse(inner, f"the key {inner.value!r} is here twice")
             keys[inner.value] = _offset(inner)
             values[inner.value] = self._node(self._next(), depth - 1)
         line, end = event.start_mark.line + 1, _end(inner, list(values.values()), event)

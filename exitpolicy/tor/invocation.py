@@ -152,7 +152,7 @@ def program(relay: Relay | None = None, pid: int = 0) -> Path:
         if real.is_file() and os.access(real, os.X_OK) and users.only_changed_by_root(real):
             return real
     raise TorRefusesError(
-        "there is no tor program to verify with that only root can change",
+        "there is no tor program that only root can change",
         hint="apt install tor; or name it in the config: tor: PATH, under the relay",
     )
 

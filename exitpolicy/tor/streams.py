@@ -127,7 +127,7 @@ def _ss(arguments: Sequence[str], text: str = "") -> str:
     program = shutil.which("ss") or shutil.which("ss", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise StreamsUnknownError(
-            "there is no ss program to see Tor's connections with", hint="apt install iproute2"
+            "the program ss, which lists Tor's connections, is missing", hint="apt install iproute2"
         )
     try:
         result = subprocess.run(
