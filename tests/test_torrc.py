@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.policy.rule import parse_rule
+from exitpolicy.storage import files
 from exitpolicy.tor import torrc, torrc_lines, verify
 from exitpolicy.tor.invocation import Invocation
 from tests.harness.tor import TOR
@@ -405,3 +406,39 @@ def test_the_name_of_an_included_file_is_no_line(tmp_path: Path, name: str) -> N
     assert [line.keyword for line in torrc_lines.lines(text) if line.keyword] == ["%include"]
     path.write_text(text, "utf-8", "surrogateescape")
     assert [found for _, found in torrc.includes(path)] == [folder / name]
+
+
+def test_a_changed_torrc_is_read_again(tmp_path: Path) -> None:
+    """A text is kept as long as its file is the same: content, owner, mode and time of change."""
+    path = tmp_path / "torrc"
+    for text in ("ORPort 1\n", "ORPort 2\n", "ORPort 3\n"):
+        # The same size each time, and a time of modification that tells nothing.
+        path.write_text(text)
+        os.utime(path, ns=(1, 1))
+        assert torrc.read_text(path) == text
+        assert torrc.read_text(path) == text
+    other = tmp_path / "other"
+    other.write_text("ORPort 4\n")
+    os.utime(other, ns=(1, 1))
+    other.replace(path)
+    assert torrc.read_text(path) == "ORPort 4\n"
+    path.unlink()
+    with pytest.raises(InvalidFileError):
+        torrc.read_text(path)
+
+
+def test_an_old_torrc_is_read_from_the_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that has not been changed lately costs one system call; a later change is seen."""
+    path = tmp_path / "torrc"
+    path.write_text("ORPort 1\n")
+    later = time.time_ns() + 10 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert torrc.read_text(path) == "ORPort 1\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "read_own", lambda *_, **__: pytest.fail("read again"))
+        assert torrc.read_text(path) == "ORPort 1\n"
+    time.sleep(0.05)  # the kernel may note both times as the same otherwise
+    path.write_text("ORPort 2\n")
+    assert torrc.read_text(path) == "ORPort 2\n"

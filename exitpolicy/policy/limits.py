@@ -6,7 +6,7 @@ that Tor publishes, which is the configured one without redundant rules.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -89,19 +89,27 @@ def measure(rules: Iterable[Rule], descriptor: bytes | None) -> Limits:
     `descriptor` is the one that the relay publishes now, with any policy
     (`GETINFO dir/server/authority`); None where it cannot be read.
     """
-    return _measure(tuple(rules), descriptor)
+    of_policy = _measure(tuple(rules))
+    if descriptor is None:
+        return of_policy
+    other = other_bytes(descriptor)
+    return replace(
+        of_policy,
+        descriptor_bytes=of_policy.descriptor_bytes - OTHER_CONTENT + other,
+        descriptor_known=True,
+    )
 
 
 @lru_cache(maxsize=_KEPT)
-def _measure(rules: tuple[Rule, ...], descriptor: bytes | None) -> Limits:
+def _measure(rules: tuple[Rule, ...]) -> Limits:
+    """Return the limits with an assumed size of the rest of the descriptor."""
     published = remove_redundancies(rules)
     ipv4, ipv6 = port_summary(published, 4), port_summary(published, 6)
     lines = policy_lines(published, ipv6)
     own = [line for line in lines if not line.startswith("ipv6-policy ")]
-    other = OTHER_CONTENT if descriptor is None else other_bytes(descriptor)
     return Limits(
-        descriptor_bytes=other + sum(len(line) + 1 for line in lines),
-        descriptor_known=descriptor is not None,
+        descriptor_bytes=OTHER_CONTENT + sum(len(line) + 1 for line in lines),
+        descriptor_known=False,
         policy_lines=len(own),
         policy_bytes=sum(len(line) + 1 for line in own),
         ipv4=ipv4,

@@ -1,6 +1,7 @@
 """The base policies that come with exitpol. One of them can follow the blocks in the fragment."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +33,8 @@ def names() -> tuple[str, ...]:
     return get_args(Name)
 
 
+# The limits of each relay are measured with two of them.
+@cache
 def load(name: str) -> BasePolicy:
     """Return a base policy. Raises UsageError if there is none with that name."""
     if name not in names():

@@ -6,10 +6,11 @@ a copy of the torrc in which that line includes a candidate (tor: src/lib/fs/con
 
 import glob
 import os
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.policy.rule import Rule, parse_entries
@@ -19,6 +20,9 @@ from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines, unquoted
 MAX_BYTES: Final = 16_000_000
 MAX_DEPTH: Final = 30
 """How deep Tor follows includes: MAX_INCLUDE_RECURSION_LEVEL, less one for the torrc itself."""
+
+_GRAIN_SECONDS: Final = 1.0
+"""File systems note the time of a change as coarsely as this, or finer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,66 @@ def read_text(torrc: Path) -> str:
     The torrc may lie in a folder of Tor's user, and a process of that user is given the text for
     verification. It must therefore be nothing that this user could not read.
     """
+    before = _signature(torrc)
+    known = _texts.get(torrc)
+    if known is not None and known.signature == before:
+        return known.text
     try:
         content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
-        return content.decode("utf-8", "surrogateescape")
+        text = content.decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         raise InvalidFileError(
             f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
         ) from None
+    # A file that has just been changed may be changed again without another time of its change.
+    if (
+        before is not None
+        and before == _signature(torrc)
+        and before.is_older(_GRAIN_SECONDS)
+        and len(text) <= _LONGEST_TEXT
+        and len(_texts) < _MOST_TEXTS
+    ):
+        _texts[torrc] = _Text(before, text)
+    return text
+
+
+class _Signature(NamedTuple):
+    """What differs after a change of a file, of its owner or of its mode, and for another file."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    """When, in nanoseconds; no user can set it."""
+
+    def is_older(self, seconds: float) -> bool:
+        """Tell whether the file was changed that long ago at least."""
+        return self.changed < time.time_ns() - seconds * 1e9
+
+
+class _Text(NamedTuple):
+    signature: _Signature
+    text: str
+
+
+_texts: Final[dict[Path, _Text]] = {}
+"""The texts that this process has read. A command asks each of them twenty questions."""
+
+_MOST_TEXTS: Final = 500
+_LONGEST_TEXT: Final = 2_000_000
+"""In characters. Tor's user may own the folder of an include, and must not fill the memory."""
+
+
+def _signature(path: Path) -> _Signature | None:
+    """Return the signature of a file; None if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - Path.stat raises ValueError for some names
+    except (OSError, ValueError):
+        return None
+    return _Signature(
+        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    )
 
 
 def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:

@@ -5,11 +5,19 @@ Follows src/lib/encoding/confline.c of Tor.
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-_KEPT: Final = 64
+_KEPT: Final = 8
 """Cached texts."""
+
+_LONG: Final = range(500, 30_000)
+"""The number of lines of the texts that are cached, an operator's policy of 20,000 rules.
+
+A shorter one is quickly read again. One that is longer may come from an attacker, and would fill
+the memory.
+"""
 
 SPACE: Final = " \t\n\v\f\r"
 """What Tor takes for space: TOR_ISSPACE, ASCII only."""
@@ -33,11 +41,18 @@ class Line(NamedTuple):
     """Whether the next line continues it."""
 
 
+def lines(text: str) -> Iterable[Line]:
+    """Return the lines of a torrc."""
+    return _kept_lines(text) if text.count("\n") in _LONG else _lines(text)
+
+
 # A command asks a torrc many questions: where the fragment is, what is included, what is hidden.
 @lru_cache(maxsize=_KEPT)
-def lines(text: str) -> tuple[Line, ...]:
-    """Return the lines of a torrc."""
-    found: list[Line] = []
+def _kept_lines(text: str) -> tuple[Line, ...]:
+    return tuple(_lines(text))
+
+
+def _lines(text: str) -> Iterator[Line]:
     continued = False
     # Not splitlines(), which also splits at characters that end no line for Tor.
     for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
@@ -55,9 +70,8 @@ def lines(text: str) -> tuple[Line, ...]:
                 and "#" not in raw
                 and not value.startswith('"')
             )
-        found.append(Line(number, raw, keyword, value, goes_on))
+        yield Line(number, raw, keyword, value, goes_on)
         continued = goes_on
-    return tuple(found)
 
 
 def unquoted(value: str) -> str:
