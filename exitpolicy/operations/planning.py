@@ -137,8 +137,8 @@ class _Planner:
     def _plan(self, blocks: Blocks, former: str | None) -> FragmentPlan:
         base = self._base()
         installed, added, held = self._sorted(blocks, _rules_of(former))
-        wanted = [block for block in blocks if block.destination not in held]
-        rules = (*fewest_rules(block.destination for block in wanted), *base)
+        allowed = (block.destination for block in blocks if block.destination not in held)
+        rules = (*fewest_rules(allowed), *base)
         # Tor takes minutes to read very many rules. If they cannot all be installed, Tor reads its
         # files with a few of them, and exitpol computes the rest.
         read = rules if rules_bytes(rules) <= DESCRIPTOR_LIMIT else (*rules[:1], *base)
@@ -163,46 +163,18 @@ class _Planner:
             held |= {d: refusals.beyond_limit(broken) for d, broken in found.held.items()}
         if chosen != read:
             views, refused = self._inspect(chosen, former)
-        effect = [
-            error
-            for relay, view in zip(self.relays, views, strict=True)
-            if chosen and (error := refusals.without_effect(relay, view)) is not None
-        ]
-        if refused is None and any(view.configured is not None for view in views):
-            text = fragment.render(chosen)
-            return FragmentPlan(
-                self.path,
-                self.relays,
-                former,
-                text,
-                fragment.render(()) if unsafe else fewer,
-                views,
-                blocks,
-                held,
-                tuple(unsafe),
-                tuple(effect),
-                tuple(
-                    remark
-                    for relay, view in zip(self.relays, views, strict=True)
-                    for remark in refusals.not_understood(relay, view)
-                ),
-            )
-        broken = next((view.broken for view in views if view.broken is not None), None)
-        reason = refused or broken or AttentionError(f"{self.path} could not be verified")
-        # A Tor whose own files are broken exits at its next reload, whatever its fragment holds:
-        # nothing is added to the fragment, and removals are installed.
-        present = {block.destination for block in installed}
-        waiting = {d: reason for d in blocks.by_destination if d not in present and d not in held}
-        return FragmentPlan(
-            self.path,
-            self.relays,
-            former,
-            None if refused is not None else fewer if former is not None else None,
-            fewer,
-            views,
-            blocks,
-            held | waiting,
-            obstacles=() if refused is None else (refused,),
+        plan = FragmentPlan(self.path, self.relays, former, None, fewer, views, blocks, held)
+        if refused is not None or all(view.configured is None for view in views):
+            return _without_additions(plan, installed, refused)
+        pairs = list(zip(self.relays, views, strict=True))
+        without_effect = (refusals.without_effect(*pair) for pair in pairs if chosen)
+        return replace(
+            plan,
+            text=fragment.render(chosen),
+            text_without_additions=fragment.render(()) if unsafe else fewer,
+            unsafe=tuple(unsafe),
+            obstacles=tuple(error for error in without_effect if error is not None),
+            remarks=tuple(one for pair in pairs for one in refusals.not_understood(*pair)),
         )
 
     def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
@@ -294,6 +266,27 @@ class _Planner:
         if former is not None and (rules == present or not _is_part(rules, present)):
             return former
         return fragment.render(rules)
+
+
+def _without_additions(
+    plan: FragmentPlan, installed: Iterable[Block], refused: CandidateError | None
+) -> FragmentPlan:
+    """Return a plan that adds nothing: Tor refuses the candidate, or the files of its relays.
+
+    A Tor whose own files are broken exits at its next reload, whatever its fragment holds: removals
+    are installed then.
+    """
+    broken = next((view.broken for view in plan.views if view.broken is not None), None)
+    reason = refused or broken or AttentionError(f"{plan.path} could not be verified")
+    present = {block.destination for block in installed}
+    absent = (d for d in plan.blocks.by_destination if d not in present and d not in plan.held)
+    keeps_text = refused is not None or plan.former is None
+    return replace(
+        plan,
+        text=None if keeps_text else plan.text_without_additions,
+        held={**plan.held, **dict.fromkeys(absent, reason)},
+        obstacles=() if refused is None else (refused,),
+    )
 
 
 def _says_no(view: View) -> bool:
