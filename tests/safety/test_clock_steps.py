@@ -30,9 +30,26 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "renew": ("renew", "203.0.113.5", "--until", "never"),
     "lift": ("lift", "203.0.113.6"),
     "init": ("init",),
-    "status": ("status",),
-    "list": ("list",),
-}
+    "policy use": ("policy", "use", "web", "--force"),
+    "policy accept": ("policy", "accept"),
+    "complaint --block": (
+        "complaint", "{mail}", "--block", "203.0.113.50", "--until", "never", "--yes"
+    ),
+    "all that only read": (),
+}  # fmt: skip
+READING: list[tuple[str, ...]] = [
+    ("status",), ("status", "--check"), ("list",), ("list", "--all"), ("history",), ("doctor",),
+    ("check", "203.0.113.5"), ("apply", "--dry-run"), ("expire", "--dry-run"), ("policy", "list"),
+    ("complaint", "{mail}"), ("reply", "{mail}"),
+]  # fmt: skip
+MAIL = """\
+From: abuse@isp.example
+To: abuse@exit.example
+Subject: abuse [A-1]
+Date: Thu, 26 Nov 2026 10:00:00 +0000
+
+Your address 127.0.0.1 attacked our server 203.0.113.50 on port 22.
+"""
 TEN_DAYS, FOREVER, OTHER, LIFTED = "203.0.113.3", "203.0.113.5", "203.0.113.6", "203.0.113.7"
 QUICK = [("20d", 1), ("40d", 1), ("10y", -1)]
 
@@ -49,6 +66,7 @@ def set_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
         assert host.run(*others).returncode == 0
         assert host.run("lift", LIFTED).returncode == 0
         assert host.run("expire").returncode == 0
+        (folder / "mail.eml").write_text(MAIL)
         shutil.copytree(host.ledger.parent, folder / "kept")
         shutil.copy(host.fragment, folder / "kept-fragment")
         yield host
@@ -74,7 +92,9 @@ def reset(host: LoneExit) -> None:
 def installed(host: LoneExit) -> set[str]:
     """Return the addresses in the fragment."""
     lines = host.fragment.read_text().splitlines()
-    return {line.split()[2].partition(":")[0] for line in lines if line.startswith("ExitPolicy")}
+    found = {line.split()[2].partition(":")[0] for line in lines if line.startswith("ExitPolicy")}
+    # The wildcards of a base policy are no blocks.
+    return {address for address in found if not address.startswith("*")}
 
 
 def in_force(host: LoneExit) -> set[str]:
@@ -97,16 +117,20 @@ def test_a_wrong_clock_at_one_command_loses_nothing(host: LoneExit, step: str, s
     shim = {
         "LD_PRELOAD": str(host.folder / "crash.so"), "CLOCK_OFFSET": str(sign * STEPS[step])
     }  # fmt: skip
+    mail = str(host.folder / "mail.eml")
     for name, command in COMMANDS.items():
         reset(host)
-        wrong = host.run(*command, environment=shim)
+        said = ""
+        for words in [command] if command else READING:
+            wrong = host.run(*(word.format(mail=mail) for word in words), environment=shim)
+            said += wrong.stderr
         right = host.run("expire")
         what = f"{name} at {'+' if sign > 0 else '-'}{step}"
         expected = {TEN_DAYS, FOREVER, OTHER}
         if name == "lift" and wrong.returncode in (0, 3):
             expected.discard(OTHER)
         found = installed(host) - {"203.0.113.50"}
-        said = wrong.stderr + right.stderr
+        said += right.stderr
         if "Traceback" in said:
             lost.append(f"{what}: {said}")
         if found != expected:
@@ -115,7 +139,7 @@ def test_a_wrong_clock_at_one_command_loses_nothing(host: LoneExit, step: str, s
         if kept != expected:
             lost.append(f"{what}: in the ledger {sorted(kept)}: {said}")
     assert lost == []
-    record(THING, len(COMMANDS))
+    record(THING, len(COMMANDS) - 1 + len(READING))
 
 
 @pytest.mark.parametrize(
