@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError, UsageError
-from exitpolicy.storage import yaml_document
-from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, Text
+from exitpolicy.storage import yaml_events, yaml_written
+from exitpolicy.storage.yaml_document import Document
+from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 
 
 @pytest.fixture(params=["CLoader", "Loader"], autouse=True)
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Read with the parser in C and with the one in Python, which must agree."""
-    monkeypatch.setattr(yaml_document, "LOADER", getattr(yaml, request.param))
+    monkeypatch.setattr(yaml_events, "LOADER", getattr(yaml, request.param))
     return str(request.param)
 
 
@@ -166,7 +167,7 @@ def test_any_bytes_are_a_tree_or_an_error(content: bytes) -> None:
     """No content of a file causes another exception; every value is text that can be encoded."""
     for parser in (yaml.CLoader, yaml.Loader):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(yaml_document, "LOADER", parser)
+            patch.setattr(yaml_events, "LOADER", parser)
             try:
                 root = Document("f", content).root
             except InvalidFileError:
@@ -199,3 +200,47 @@ def test_errors_of_a_value_get_its_line_and_keep_their_hint() -> None:
     with pytest.raises(InvalidFileError, match=r"^f:2: a: 2 is wrong$") as caught:
         doc.parsed(doc.fields(doc.root or Text("", 0, 0, 0), "f", ("a",))["a"], "a", refuse)
     assert caught.value.hint == "write 1"
+
+
+_KEYS = st.sampled_from(["a", "bb", "c_1", "null", "y", "1"])
+_WORDS = st.sampled_from(
+    ["x", "1", "1.5", "null", "~", "-", "...", "/etc/tor", "a.b-c_d", "yes", "x:y", "#", "=", "<<"]
+)
+_SCALARS = st.one_of(
+    _WORDS,
+    st.text(st.sampled_from(" !#[]{},:&*'?-ab\\\"\té"), max_size=8).map(lambda text: f'"{text}"'),
+)
+_MAPPINGS = st.lists(st.tuples(_KEYS, _SCALARS), max_size=3).map(
+    lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+)
+_LISTS = st.lists(_SCALARS, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+_LINES = st.one_of(
+    st.tuples(_KEYS, st.one_of(_SCALARS, _MAPPINGS, _LISTS)).map(lambda p: f"{p[0]}: {p[1]}"),
+    _KEYS.map(lambda key: f"{key}:"),
+    st.tuples(st.sampled_from(["", "  "]), _MAPPINGS).map(lambda p: f"{p[0]}- {p[1]}"),
+    st.sampled_from(["", "# comment", "  # comment", "---", "...", "- x", "  a: b", " "]),
+    st.text(st.sampled_from("ab:-{}[]\"', #\n\\"), max_size=10),
+)
+
+
+@given(st.lists(_LINES, max_size=6).map("\n".join), st.sampled_from(["", "\n"]))
+@settings(max_examples=1500, deadline=None)
+def test_the_written_form_is_read_as_the_parser_reads_it(text: str, end: str) -> None:
+    """What is read without the YAML parser is equal to what it reads, with every place."""
+    found = yaml_written.read(text + end)
+    if found is not None:
+        assert found == yaml_events.read("file", text + end)
+
+
+def test_what_exitpol_writes_needs_no_yaml_parser() -> None:
+    """The files of a host, as exitpol writes them, are in the form that is read without PyYAML."""
+    config = (
+        '# a comment\n\nledger: "/var/lib/exitpol/blocks.yaml"\nfragments: "/etc/tor/exitpol"\n'
+        'relays:\n- {name: "default", torrc: "/etc/tor/torrc", control: "127.0.0.1:9051"}\n'
+        '- {name: "b", torrc: "/etc/tor/b", control: "/run/b"}\n'
+        'protected: ["203.0.113.0/24", "[2001:db8::]/32"]\nmax_prefix: {ipv4: 16, ipv6: 32}\n'
+        'operator: {name: "A. B", contact: "a@example.org"}\n'
+    )
+    for text in (config, "version: 2\nblocks: []\n", "version: 2\npolicy: web\nblocks:\n# x\n"):
+        assert yaml_written.read(text) == yaml_events.read("file", text)
+        assert yaml_written.read(text) is not None

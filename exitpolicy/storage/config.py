@@ -12,7 +12,8 @@ from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.core.ports import read_port
 from exitpolicy.storage import files
-from exitpolicy.storage.yaml_document import Document, Node, Text, quoted
+from exitpolicy.storage.yaml_document import Document, quoted
+from exitpolicy.storage.yaml_nodes import Node, Text
 
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000

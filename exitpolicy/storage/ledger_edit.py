@@ -19,7 +19,8 @@ from exitpolicy.storage.ledger_text import (
     render,
     render_block,
 )
-from exitpolicy.storage.yaml_document import Fields, Items, quoted
+from exitpolicy.storage.yaml_document import quoted
+from exitpolicy.storage.yaml_nodes import Fields, Items
 
 _DASH: Final = re.compile(r"-[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
 """The dash of an item, with everything that may come between it and the value."""

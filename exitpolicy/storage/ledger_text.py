@@ -18,15 +18,8 @@ from exitpolicy.core.block import MAX_TEXT, Block, Blocks, checked_text
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.durations import parse_end, parse_start, parse_time, until_text
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.storage.yaml_document import (
-    Document,
-    Fields,
-    Items,
-    Node,
-    Text,
-    is_unescaped,
-    quoted,
-)
+from exitpolicy.storage.yaml_document import Document, is_unescaped, quoted
+from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 
 VERSION: Final = "2"
 
