@@ -155,7 +155,7 @@ def _observed(
     `former` are the fragments that were installed when the views were made, by relay name; the
     installed ones if it is None.
     """
-    policy = host.ledger().policy
+    policy = host.best_known_ledger().policy
     base = () if policy is None else base_policies.load(policy).rules
     relays = {relay.name: relay for relay in host.relays}
     found = []
@@ -179,7 +179,9 @@ def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) 
     if running is None or not running.settled:
         return None
     options = running.options
-    for rules in [installed] if view.configured is None else [view.configured.fragment, installed]:
+    candidates = [installed] if view.configured is None else [view.configured.fragment, installed]
+    # The longer one first: a fragment from which blocks were removed is part of the former one.
+    for rules in sorted(candidates, key=len, reverse=True):
         if (start := options.position(rules)) is not None:
             kept = tuple(base) if base and rules[-len(base) :] == tuple(base) else ()
             options = _replaced(options, start, start + len(rules), kept)
@@ -205,7 +207,7 @@ def _compare(host: Host, observed: _Observed, accepted: Values) -> Difference:
     recently = host.clock() - timedelta(hours=1)
     blocked = [
         block.destination
-        for block in host.ledger().blocks
+        for block in host.best_known_ledger().blocks
         if block.ended is None or block.ended > recently
     ]
     return compare(
