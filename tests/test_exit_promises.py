@@ -246,3 +246,68 @@ def test_who_does_not_say_what_it_runs_is_no_changed_data_directory(make_host: H
     assert done.code == 6, done
     assert "does not say what it runs" in done.err
     assert "restart Tor" not in done.err
+
+
+MISTAKES = {
+    "a destination": '- {destination: "203.0.113.300", since: "2026-01-01", until: never}',
+    "an unknown key": '- {destination: "203.0.113.8", since: "2026-01-01", colour: red}',
+    "a conflict of a merge": "<<<<<<< HEAD",
+    "no YAML": "- {destination",
+    "a base policy": "policy: nosuch",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_in_the_ledger_stops_no_end(make_host: HostMaker, mistake: str) -> None:
+    """The tick says file and line each time (8); what the ledger named before ends on time."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "--until", "4s").code == 0
+    assert host.run("block", "203.0.113.9", "--until", "1d").code == 0
+    good = host.ledger.read_text()
+    host.ledger.write_text(f"{good}{mistake}\n")
+    time.sleep(4)
+    before = host.ledger.read_bytes()
+    for _ in range(2):
+        done = host.tick()
+        assert (done.code, f"{host.ledger}:" in done.err) == (8, True), done
+        assert not host.tor.rejects("203.0.113.7")
+        assert host.tor.rejects("203.0.113.9"), "what has not ended stays"
+    assert host.ledger.read_bytes() == before
+    assert host.run("status", "--check").code == 8
+    host.ledger.write_text(good)
+    assert host.tick().code == 0
+    assert ("expire", "203.0.113.7") in history(host)
+    assert host.run("lift", "203.0.113.9").code == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "version: 3\nblocks: []\n"])
+def test_blocks_end_without_a_ledger_that_can_be_read(
+    make_host: HostMaker, content: str | None
+) -> None:
+    """A ledger that is gone, empty or of a newer exitpol keeps no block for ever."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "--until", "3s").code == 0
+    if content is None:
+        host.ledger.unlink()
+    else:
+        host.ledger.write_text(content)
+    time.sleep(3)
+    assert host.tick().code == 8
+    assert not host.tor.rejects("203.0.113.7")
+
+
+def test_a_block_that_is_deleted_by_hand_is_no_change_of_the_own_policy(
+    make_host: HostMaker,
+) -> None:
+    """Its rule goes, and nobody is said to have changed the policy of the relay."""
+    host = make_host()
+    assert (
+        host.run("block", "203.0.113.7", "198.51.100.1", "198.51.100.9", "--until", "1d").code == 0
+    )
+    for gone in ("198.51.100.1", "203.0.113.7"):
+        lines = host.ledger.read_text().splitlines(keepends=True)
+        host.ledger.write_text("".join(line for line in lines if f'"{gone}"' not in line))
+        done = host.tick()
+        assert (done.code, done.err) == (0, ""), done
+        assert not host.tor.rejects(gone)
+    assert host.tor.rejects("198.51.100.9")

@@ -19,6 +19,7 @@ from exitpolicy.core.errors import (
     AttentionError,
     ExitCode,
     ExitpolError,
+    InvalidFileError,
     TorRefusesError,
     TorUnreachableError,
 )
@@ -31,7 +32,7 @@ from exitpolicy.policy.block_states import gravest, is_lifting, states_on
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule
-from exitpolicy.storage import files, observed
+from exitpolicy.storage import files, ledger_file, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, lock
@@ -196,10 +197,33 @@ class _Apply:
         self.last = observed.load(host.state_path)
         self.fatal = dict(self.last.fatal) if self.last is not None else {}
         self.reloaded = self.last.reloaded if self.last is not None else 0.0
-        self.ledger = host.ledger()
+        self.invalid: list[ExitpolError] = []
+        self.ledger = self._read_ledger()
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
         self.removed: tuple[Destination, ...] = ()
+
+    def _read_ledger(self) -> Ledger:
+        """Return the ledger, or what it said when it was last valid. Raises InvalidFileError.
+
+        A mistake in the ledger must not keep the blocks that it names from ending.
+        """
+        path = self.host.config.ledger
+        try:
+            ledger = self.host.ledger()
+        except InvalidFileError as error:
+            last_valid = self.host.last_valid_ledger()
+            if last_valid is None:
+                raise
+            message = f"{error}; until then blocks end as the ledger said when it was last valid"
+            self.invalid.append(InvalidFileError(message, hint=error.hint))
+            return last_valid
+        unchanged = self.last is not None and self.last.watched.get(str(path)) == self.watched.get(
+            str(path)
+        )
+        if not unchanged or not ledger_file.last_valid_path(path).exists():
+            self.invalid += attempted(lambda: ledger_file.remember(path, ledger))
+        return ledger
 
     def run(self) -> Applied:
         """Plan, install, reload, wait; record what happened."""
@@ -227,7 +251,7 @@ class _Apply:
             result = self._result(plans, self._settle(result.views))
         # Last, because it waits for who changes the ledger, and a failure must stop no removal.
         failed = attempted(lambda: removals.record(self.host, plans))
-        result = result.with_problems(failed)
+        result = result.with_problems([*failed, *self.invalid])
         for plan in plans:
             self.watched |= observed.fingerprints([plan.path])
         for view in result.views:

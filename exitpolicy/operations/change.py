@@ -13,7 +13,7 @@ from typing import Final
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitpolError, RefusedError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError
 from exitpolicy.core.retention import Retention
 from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
@@ -141,10 +141,17 @@ def expire(host: Host, options: Options) -> Changed:
     Blocks that a wrong clock ended are in force again. Old records of ended blocks are removed.
     """
     time = host.time()
-    ends = _ends(host.ledger(), host, time)
+    try:
+        ledger = host.ledger()
+    except InvalidFileError:
+        if options.dry_run or host.last_valid_ledger() is None:
+            raise
+        # Nothing is recorded in a ledger that is invalid, but what it named still ends.
+        return Changed((), apply.apply(host))
+    ends = _ends(ledger, host, time)
     failed: list[ExitpolError] = []
     if options.dry_run:
-        return Changed(tuple(ends.expired), apply.preview(host, host.ledger()))
+        return Changed(tuple(ends.expired), apply.preview(host, ledger))
     if any((ends.expired, ends.resumed, ends.removed)):
         with _ledger_lock(host):
             ledger = host.ledger()

@@ -59,6 +59,23 @@ class Host:
         """Read the ledger. Raises InvalidFileError."""
         return ledger_file.load(self.config.ledger)
 
+    def last_valid_ledger(self) -> ledger_file.Ledger | None:
+        """Return what the ledger said when it was last valid; None if that is not known."""
+        try:
+            return ledger_file.load(ledger_file.last_valid_path(self.config.ledger))
+        except InvalidFileError:
+            return None
+
+    def best_known_ledger(self) -> ledger_file.Ledger:
+        """Return the ledger, or what it said when it was last valid. Raises InvalidFileError."""
+        try:
+            return self.ledger()
+        except InvalidFileError:
+            last_valid = self.last_valid_ledger()
+            if last_valid is None:
+                raise
+            return last_valid
+
     def some_relays(self) -> tuple[Relay, ...]:
         """Return the relays. Raises InvalidFileError if the host has none."""
         if not self.relays:

@@ -14,7 +14,7 @@ from typing import Final
 
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import files, observed, own_policies
+from exitpolicy.storage import files, ledger_file, observed, own_policies
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import invocation, process
 from exitpolicy.tor.control import connect
@@ -201,6 +201,7 @@ def _replaced(host: Host) -> Iterator[Path]:
     yield ledger
     yield observed.path_beside(ledger)
     yield own_policies.path_beside(ledger)
+    yield ledger_file.last_valid_path(ledger)
     yield host.history_path
     yield from _fragments(host)
 

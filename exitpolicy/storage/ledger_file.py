@@ -7,7 +7,7 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.ledger_text import Ledger, parse, parse_source, render
 
-__all__ = ["Ledger", "load", "parse", "render", "save"]
+__all__ = ["Ledger", "last_valid_path", "load", "parse", "remember", "render", "save"]
 
 MAX_BYTES: Final = 64_000_000
 
@@ -42,6 +42,16 @@ def save(path: Path, ledger: Ledger) -> None:
         files.replace(path.with_name(f"{path.name}.v1"), before, files.ownership_of(path))
     # The ledger may be a link into a git checkout: write the target, keep the link.
     files.replace(path, after, follow=True)
+
+
+def last_valid_path(path: Path) -> Path:
+    """Return the copy of what a ledger said when it was last valid."""
+    return path.with_name("last_valid.yaml")
+
+
+def remember(path: Path, ledger: Ledger) -> None:
+    """Keep what the ledger says, for when it becomes invalid. Raises InvalidFileError."""
+    files.replace(last_valid_path(path), render(ledger), files.ownership_of(path))
 
 
 def _content(path: Path) -> bytes:
