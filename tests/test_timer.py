@@ -297,7 +297,7 @@ def test_no_timer_runs_what_another_user_can_change(
     """It would be root's once a minute; that user would be root a minute later."""
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "module.py").touch()
-    monkeypatch.setattr(timer, "_program", lambda: iter([tmp_path / "lib" / "module.py"]))
+    monkeypatch.setattr(timer, "program_files", lambda: iter([tmp_path / "lib" / "module.py"]))
     assert timer.changed_by_others() is None
     if fault == "owner of a file":
         os.chown(tmp_path / "lib" / "module.py", 65534, 65534)
@@ -313,6 +313,6 @@ def test_no_timer_runs_what_another_user_can_change(
 def test_the_program_is_all_that_is_imported() -> None:
     """Interpreter, modules, and the folders in which Python searches."""
     assert {Path(sys.executable), Path(tick.__file__), Path(timer.__file__)} <= set(
-        timer._program()
+        timer.program_files()
     )
-    assert set(map(Path, filter(None, sys.path))) <= set(timer._program())
+    assert set(map(Path, filter(None, sys.path))) <= set(timer.program_files())

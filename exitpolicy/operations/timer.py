@@ -59,7 +59,7 @@ def changed_by_others() -> Path | None:
     trusted = {0, os.geteuid()}
     for place in dict.fromkeys(
         place
-        for file in _program()
+        for file in program_files()
         for path in (file.absolute(), file.resolve())
         for place in (path, *path.parents)
     ):
@@ -74,7 +74,7 @@ def changed_by_others() -> Path | None:
     return None
 
 
-def _program() -> Iterator[Path]:
+def program_files() -> Iterator[Path]:
     """Yield the interpreter, the files of exitpol, and the folders of what it imports."""
     yield Path(sys.executable)
     yield from (Path(folder) for folder in sys.path if folder)
