@@ -1,13 +1,13 @@
 """`destination`: accepted forms, refused forms with their hints, and the canonical text."""
 
-from ipaddress import ip_address, summarize_address_range
+from ipaddress import IPv6Address, ip_address, summarize_address_range
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.core.addresses import BITS
+from exitpolicy.core.addresses import BITS, address_text
 from exitpolicy.core.destination import MAX_TEXT, Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.core.ports import normal_ports
@@ -228,3 +228,15 @@ def test_the_short_way_gives_what_the_general_way_gives(parts: list[str], port: 
             return str(error)
 
     assert outcome(text) == outcome(f" {text}")
+
+
+@given(
+    st.lists(st.sampled_from([0, 0, 0, 1, 0xA0, 0xFFFF]), min_size=8, max_size=8).map(
+        lambda groups: int("".join(f"{group:04x}" for group in groups), 16)
+    )
+)
+@settings(max_examples=1000)
+def test_text_of_ipv6_is_that_of_ipaddress(number: int) -> None:
+    """The canonical text (RFC 5952): `::` for the longest run of zeros, for the first of equals."""
+    assume(number >> 32 != 0xFFFF)  # Python 3.13 writes an IPv4-mapped address in dots
+    assert address_text(6, number) == str(IPv6Address(number))

@@ -4,9 +4,8 @@ A block must not be lifted because a dead battery moved the clock by years, or b
 was set back before the block began.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.block import Block, Blocks
 
@@ -16,8 +15,7 @@ DOUBT_TIME: Final = timedelta(hours=1)
 """How long a clock must run on after a jump until it is trusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Time:
+class Time(NamedTuple):
     """The present time, and the time that is trusted."""
 
     now: datetime

@@ -7,7 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from exitpolicy.core.addresses import BITS, OCTET, AddressRange, Family, parse_addresses
+from exitpolicy.core.addresses import (
+    BITS,
+    OCTET,
+    AddressRange,
+    Family,
+    address_text,
+    parse_addresses,
+)
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
 
@@ -30,6 +37,12 @@ class Destination(NamedTuple):
     ports: Ports = ALL_PORTS
 
     def __str__(self) -> str:
+        if self.first == self.last:
+            # Most destinations are single addresses.
+            text = address_text(self.family, self.first)
+            if self.ports == ALL_PORTS:
+                return text
+            return f"{f'[{text}]' if self.family == 6 else text}:{ports_text(self.ports)}"
         if self.ports == ALL_PORTS:
             return self.addresses.text()
         return f"{self.addresses.text(brackets=self.family == 6)}:{ports_text(self.ports)}"

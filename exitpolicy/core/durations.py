@@ -5,6 +5,7 @@ All times are aware, in UTC, to the second. The present time is always an argume
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -77,6 +78,8 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
+# The blocks of a ledger that were made together end together.
+@lru_cache(maxsize=1024)
 def utc_text(moment: datetime) -> str:
     """Return `2027-01-31T18:00:00Z`, the form in the ledger and in JSON."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z" if moment.year > 999 else moment.isoformat()
@@ -87,6 +90,7 @@ def until_text(until: datetime | None) -> str:
     return "never" if until is None else utc_text(until)
 
 
+@lru_cache(maxsize=1024)
 def remaining_text(until: datetime | None, now: datetime) -> str:
     """Return the remaining time in its two largest units: `29d 4h`, `3m 20s`; `ended` if none."""
     if until is None:

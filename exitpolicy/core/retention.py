@@ -6,8 +6,8 @@ therefore be one that nobody can set: the running time of the host, as far as ti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
@@ -18,13 +18,12 @@ MAX_INTERVAL_SECONDS: Final = 3600.0
 """The most that counts between two observations. The timer observes every 15 minutes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(NamedTuple):
     """The observed running time, and the ended blocks that were seen in it."""
 
     seconds: float = 0.0
     """The sum of the intervals between observations."""
-    seen: Mapping[str, float] = field(default_factory=dict)
+    seen: Mapping[str, float] = MappingProxyType({})
     """For each ended block (`record_of`) the sum when it was first seen to have ended."""
 
     def observed(self, interval: float, blocks: Blocks, time: Time) -> "Retention":

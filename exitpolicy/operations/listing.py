@@ -1,9 +1,8 @@
 """Blocks and their history, read from exitpol's own files without asking Tor."""
 
 from collections import deque
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
@@ -19,8 +18,7 @@ MAX_CHANGES: Final = 50_000
 """The most changes of the history that are shown: about 50 MB of memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """A block of the ledger with the state in which it was last observed."""
 
     block: Block
@@ -29,8 +27,7 @@ class Listed:
     state: State | Literal["scheduled", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Blocks with the states of the last observation."""
 
     blocks: tuple[Listed, ...]

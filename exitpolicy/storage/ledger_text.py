@@ -68,8 +68,7 @@ class Entry(NamedTuple):
     """The parsed YAML; None for a line in the form that exitpol writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The text of a ledger, and what it says."""
 
     text: str
@@ -309,7 +308,7 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
     if not lines or _OTHER_BREAKS.search(text) or not is_unescaped(text):
         return None
     try:
-        rest = Document(name, _WRITTEN.sub(lambda match: "#" * len(match[0]), text).encode())
+        rest = Document(name, _without(lines, text).encode())
         top, version, policy = _head(rest)
         others = [_entry(rest, node, _KEYS[version]) for node in _other_nodes(rest, top, text)]
         if not _apart(lines, top, others):
@@ -323,6 +322,17 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
     if len({entry.block.destination for entry in entries}) < len(entries):
         return None
     return _source(text, (top, version, policy), entries)
+
+
+def _without(lines: list[re.Match[str]], text: str) -> str:
+    """Return a text with comments of the same length in place of lines."""
+    parts: list[str] = []
+    at = 0
+    for match in lines:
+        start, end = match.span()
+        parts += (text[at:start], "#" * (end - start))
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy import tick
 from exitpolicy.core.block import Blocks, State
@@ -25,8 +25,7 @@ _FORMER_KEYS: Final = {"leapt": "jumped-to"}
 """Keys that former versions wrote: a file of theirs must not make a doubted clock trusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A moment of this host's running time, by a clock that nobody can set."""
 
     boot: str
