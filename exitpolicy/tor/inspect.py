@@ -7,7 +7,7 @@ import re
 import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -204,6 +204,9 @@ def _read(
             f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
         )
     sources = _sources(invocation, torrc, candidate.fragment)
+    contents: list[Path | str] = [*map(Path, sources), candidate.fragment, candidate.content]
+    size = sum(map(_size, contents))
+    invocation = replace(invocation, seconds=verify.seconds_for(size))
     _check_visible(pid, invocation, torrc, candidate)
     fingerprint = _fingerprint(torrc, invocation, candidate)
     key = _key(torrc, invocation, candidate, fingerprint)
@@ -235,6 +238,14 @@ def _read(
         sources,
         configured,
     )
+
+
+def _size(content: Path | str) -> int:
+    """Return the bytes of a file or a text; 0 for a file that is missing."""
+    try:
+        return len(content) if isinstance(content, str) else content.stat().st_size
+    except OSError:
+        return 0
 
 
 def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
@@ -338,6 +349,9 @@ def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate
     """Let tor verify a candidate; report an error that the torrc has without it as the torrc's."""
     try:
         warnings = verify.verify(invocation, text)
+    except verify.StalledError:
+        # Without the candidate it would take as long.
+        raise
     except TorRefusesError as error:
         try:
             verify.verify(invocation, torrc_file.read_text(torrc))

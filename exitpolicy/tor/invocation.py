@@ -34,6 +34,8 @@ _OPTION: Final = re.compile(r"(?:--?)?[+/]?([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 """An option of tor(1) on the command line; options that are commands have a dash inside."""
 _COMMANDS: Final = frozenset({"service", "keygen", "help", "h", "version", "digests", "library"})
 _SECONDS: Final = 10.0
+MAX_SECONDS: Final = 120.0
+"""How long tor may take to read a configuration: 100,000 rules take it more than a minute."""
 _NOBODY: Final = User(65534, 65534, ())
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
@@ -48,15 +50,15 @@ class Invocation:
     """Its working directory, to which relative paths in the torrc are relative."""
     user: User | None = None
     """The user as whom it reads its files; None: our own."""
+    seconds: float = MAX_SECONDS
+    """How long it may run. Its user can stop it, and must not stop the work on other relays."""
 
     @property
     def drops_user(self) -> bool:
         """Whether the program is to run as another user than we do."""
         return self.user is not None and os.geteuid() == 0 and self.user.uid != 0
 
-    def run(
-        self, arguments: Sequence[str], text: str, seconds: float
-    ) -> "subprocess.CompletedProcess[str]":
+    def run(self, arguments: Sequence[str], text: str) -> "subprocess.CompletedProcess[str]":
         """Run the program as the relay's user, with `text` as its input.
 
         Raises OSError, ValueError, subprocess.TimeoutExpired.
@@ -64,7 +66,7 @@ class Invocation:
         # Tor refuses to change to a user that it already is: this takes the option away.
         without_user = ["/User"] if os.geteuid() != 0 or self.drops_user else []
         command = [*self.command, *without_user, *arguments]
-        return run_as(self.user, command, text, seconds, folder=self.folder)
+        return run_as(self.user, command, text, self.seconds, folder=self.folder)
 
 
 def run_as(

@@ -17,9 +17,13 @@ from exitpolicy.tor.invocation import Invocation, run_as
 from exitpolicy.tor.torrc_lines import plain_value
 from exitpolicy.tor.users import User
 
-SECONDS: Final = 120.0
-"""How long tor may take to read a configuration: 100,000 rules take it more than a minute."""
+SECONDS: Final = invocations.MAX_SECONDS
+"""How long tor may take to read any configuration."""
 
+_LEAST_SECONDS: Final = 10.0
+"""How long it may take to read a small one, which needs some milliseconds."""
+_BYTES_A_SECOND: Final = 20_000
+"""Of a large one: half a megabyte takes 5 s, and 2.5 MB more than a minute."""
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
@@ -32,6 +36,15 @@ done
 
 OptionLine = tuple[str, str]
 """Name and value of an option, as --dump-config and GETINFO config-text print them."""
+
+
+class StalledError(TorRefusesError):
+    """A program that runs as Tor's user does not end: that user may have stopped it."""
+
+
+def seconds_for(size: int) -> float:
+    """Return how long tor may take to read a configuration of so many bytes."""
+    return min(_LEAST_SECONDS + size / _BYTES_A_SECOND, SECONDS)
 
 
 def verify(invocation: Invocation, torrc: str) -> tuple[str, ...]:
@@ -106,6 +119,7 @@ def defaults(invocation: Invocation) -> list[OptionLine]:
         (invocation.command[0], "--defaults-torrc", "/dev/null"),
         invocation.folder,
         invocation.user,
+        invocation.seconds,
     )
     # A running Tor's arguments name the file: its user reads it, not root.
     result = _run(bare, "", "--dump-config", "short", torrc=str(path))
@@ -136,8 +150,12 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
     """
     try:
         command = ["/bin/sh", "-c", _UNREADABLE, "sh", *dict.fromkeys(names)]
-        result = run_as(user, command, "", SECONDS)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        result = run_as(user, command, "", _LEAST_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise StalledError(
+            f"a program of Tor's user {user.uid} has not ended within {_LEAST_SECONDS:.0f} s"
+        ) from error
+    except (OSError, ValueError) as error:
         raise TorRefusesError(f"files cannot be read as Tor's user {user.uid}: {error}") from error
     return [name for name in result.stdout.split("\0") if name]
 
@@ -147,9 +165,11 @@ def _run(
 ) -> "subprocess.CompletedProcess[str]":
     program = invocation.command[0]
     try:
-        return invocation.run(["-f", torrc, *arguments], text, SECONDS)
+        return invocation.run(["-f", torrc, *arguments], text)
     except subprocess.TimeoutExpired as error:
-        raise TorRefusesError(f"tor has not read the configuration within {SECONDS:g} s") from error
+        raise StalledError(
+            f"tor has not read the configuration within {invocation.seconds:.0f} s"
+        ) from error
     except (OSError, ValueError) as error:
         raise TorRefusesError(f"{program} cannot be run: {error}") from error
 

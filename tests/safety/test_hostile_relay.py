@@ -58,26 +58,36 @@ def behaviour(answer: Answer, torrc: str) -> hostile_control.Behaviour:
     return behave
 
 
-@pytest.mark.parametrize("kind", list(ANSWERS))
-def test_blocks_end_beside_a_hostile_tor(tmp_path: Path, kind: str) -> None:
-    """The other relay's fragment loses the expired block; the message is short."""
-    (tmp_path / "f").mkdir()
-    (tmp_path / "var").mkdir()
+def two_relays(folder: Path, hostile: str = "") -> Path:
+    """Make two relays whose fragments hold a block that has ended; return the config.
+
+    `hostile` is added to what the config says of the first.
+    """
+    (folder / "f").mkdir()
+    (folder / "var").mkdir()
     relays = ""
     for name in ("hostile", "other"):
-        (tmp_path / f"f/{name}.conf").write_text("ExitPolicy reject 203.0.113.7:*\n")
-        (tmp_path / f"{name}-data").mkdir(mode=0o700)
-        (tmp_path / name).write_text(
-            f"ExitRelay 1\nORPort 127.0.0.1:auto\nDataDirectory {tmp_path}/{name}-data\n"
-            f"%include {tmp_path}/f/{name}.conf\n"
+        (folder / f"f/{name}.conf").write_text("ExitPolicy reject 203.0.113.7:*\n")
+        (folder / f"{name}-data").mkdir(mode=0o700)
+        (folder / name).write_text(
+            f"ExitRelay 1\nORPort 127.0.0.1:auto\nDataDirectory {folder}/{name}-data\n"
+            f"%include {folder}/f/{name}.conf\n"
         )
-        relays += f"- {{name: {name}, torrc: {name}, control: {name}.socket}}\n"
-    config = tmp_path / "c.yaml"
+        more = hostile if name == "hostile" else ""
+        relays += f"- {{name: {name}, torrc: {name}, control: {name}.socket{more}}}\n"
+    config = folder / "c.yaml"
     config.write_text(f"ledger: var/blocks.yaml\nfragments: f\nrelays:\n{relays}")
-    (tmp_path / "var/blocks.yaml").write_text(
+    (folder / "var/blocks.yaml").write_text(
         'version: 2\nblocks:\n- {destination: "203.0.113.7", since: "2026-01-01", until:'
         ' "2026-01-02"}\n- {destination: "203.0.113.8", since: "2026-01-01", until: never}\n'
     )
+    return config
+
+
+@pytest.mark.parametrize("kind", list(ANSWERS))
+def test_blocks_end_beside_a_hostile_tor(tmp_path: Path, kind: str) -> None:
+    """The other relay's fragment loses the expired block; the message is short."""
+    config = two_relays(tmp_path)
     address, torrc = str(tmp_path / "hostile.socket"), str(tmp_path / "hostile")
     begun = time.monotonic()
     with HostileControl(behaviour(ANSWERS[kind], torrc), "", address, torrc):
@@ -86,6 +96,21 @@ def test_blocks_end_beside_a_hostile_tor(tmp_path: Path, kind: str) -> None:
     assert len(done.output) < 20_000
     assert "203.0.113.7" not in (tmp_path / "f/other.conf").read_text(), done
     assert time.monotonic() - begun < SECONDS
+    record(THING, 1)
+
+
+@pytest.mark.root
+def test_blocks_end_although_tors_user_stops_what_runs_as_him(open_folder: Path) -> None:
+    """He may send a signal to each tor that verifies; the other relay waits some seconds for it."""
+    program = open_folder / "tor"
+    program.write_text("#!/bin/sh\nkill -STOP $$\n")
+    program.chmod(0o755)
+    config = two_relays(open_folder, f", tor: {program}, user: nobody")
+    (open_folder / "hostile-data").chmod(0o755)
+    done = exitpol(config, "expire", "--quiet")
+    assert done.fault is None, done
+    assert "has not read the configuration within" in done.output
+    assert "203.0.113.7" not in (open_folder / "f/other.conf").read_text(), done
     record(THING, 1)
 
 
