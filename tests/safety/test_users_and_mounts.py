@@ -112,8 +112,10 @@ def running(base: Path, who: Who, name: str, place: str) -> Iterator[ExitHost]:
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    opened = (moved.control_socket, moved.cookie)
     try:
-        wait_until(lambda: moved.control_socket.exists() and moved.has_policy(), what="Tor starts")
+        wait_until(lambda: all(path.exists() for path in opened), what="Tor starts")
+        wait_until(moved.has_policy, what="Tor has a policy")
         yield host
     finally:
         moved.stop()
