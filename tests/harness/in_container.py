@@ -5,6 +5,7 @@ Writes what it saw to /proof/result.json, and then ends the machine.
 """
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 SHORT, LONG, EDITED = "203.0.113.7", "203.0.113.9", "203.0.113.11"
 WAIT_SECONDS = 150
 RESULT = Path("/proof/result.json")
+LEDGER = Path("/var/lib/exitpol/blocks.yaml")
 
 
 def run(*command: str) -> dict[str, Any]:
@@ -53,12 +55,38 @@ def wait_for_tor() -> None:
         time.sleep(0.2)
 
 
+def link_ledger_to(folder: Path) -> None:
+    """Move the ledger into a folder, and let its usual place be a link to it."""
+    folder.mkdir()
+    shutil.move(LEDGER.resolve(), folder / LEDGER.name)
+    LEDGER.unlink(missing_ok=True)
+    LEDGER.symlink_to(folder / LEDGER.name)
+
+
+def move_ledger(seen: dict[str, Any]) -> None:
+    """Move the ledger to where the unit may not write, and make the unit again."""
+    seen["link"] = str(LEDGER.readlink())
+    # The link leads elsewhere now, and a block ends: the unit may not write there.
+    link_ledger_to(Path("/srv/other"))
+    seen["doctor of the moved"] = exitpol("doctor")
+    seen["timer of the moved"] = exitpol("init", "--timer")
+    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
+    seen["renew"] = exitpol("renew", EDITED, "--until", soon)
+    time.sleep(4)
+    seen["tick of the moved"] = run("systemctl", "start", "exitpol-expire.service")
+    time.sleep(1.5)
+    seen["enforced in the end"] = enforced()
+    seen["ledger in the end"] = (Path("/srv/other") / LEDGER.name).read_text()
+
+
 def main(seen: dict[str, Any]) -> None:
     """Run the steps and write the observations."""
     RESULT.write_text('{"started": true}')
     wait_for_tor()
     seen["tor"] = run("systemctl", "is-active", "tor@default")
     seen["init"] = exitpol("init")
+    # A ledger in another folder, as in a checkout: its usual place has a link to it.
+    link_ledger_to(Path("/srv/checkout"))
     seen["timer"] = exitpol("init", "--timer")
     seen["timer active"] = run("systemctl", "is-active", "exitpol-expire.timer")
     ends = time.time() + 12
@@ -74,8 +102,7 @@ def main(seen: dict[str, Any]) -> None:
     seen["enforced after"] = enforced()
     time.sleep(1)
     # A hand edit: the tick verifies it as Tor's user, installs it and reloads Tor.
-    ledger = Path("/var/lib/exitpol/blocks.yaml")
-    ledger.write_text(ledger.read_text().replace(LONG, EDITED))
+    LEDGER.write_text(LEDGER.read_text().replace(LONG, EDITED))
     edited = time.time()
     while f"reject {EDITED}:*" not in enforced() and time.time() < edited + WAIT_SECONDS:
         time.sleep(0.2)
@@ -96,6 +123,7 @@ def main(seen: dict[str, Any]) -> None:
     seen["doctor"] = exitpol("doctor")
     seen["history"] = exitpol("history", "--json")
     seen["status"] = exitpol("status", "--check")
+    move_ledger(seen)
     seen["service"] = run("systemctl", "show", "-P", "Result", "exitpol-expire.service")
     seen["journal"] = run("journalctl", "--no-pager", "-o", "cat", "-u", "exitpol-expire")
     seen["failed units"] = run("systemctl", "--failed", "--no-legend", "--plain")
