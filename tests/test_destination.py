@@ -1,13 +1,13 @@
 """`destination`: accepted forms, refused forms with their hints, and the canonical text."""
 
-from ipaddress import IPv6Address, ip_address, summarize_address_range
+from ipaddress import AddressValueError, IPv6Address, ip_address, summarize_address_range
 from itertools import pairwise
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.core.addresses import BITS, address_text
+from exitpolicy.core.addresses import BITS, address_text, read_address
 from exitpolicy.core.destination import MAX_TEXT, Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.core.ports import normal_ports
@@ -240,3 +240,23 @@ def test_text_of_ipv6_is_that_of_ipaddress(number: int) -> None:
     """The canonical text (RFC 5952): `::` for the longest run of zeros, for the first of equals."""
     assume(number >> 32 != 0xFFFF)  # Python 3.13 writes an IPv4-mapped address in dots
     assert address_text(6, number) == str(IPv6Address(number))
+
+
+@given(st.text("01af:.A%", min_size=2, max_size=24).filter(lambda text: ":" in text))
+@example("::")
+@example("1:2:3:4:5:6:7::")
+@example("::2:3:4:5:6:7:8")
+@example("1:2:3:4:5:6:7:8::")
+@example("1::2::3")
+@example("::00001")
+@example(":::")
+@example("1:2:3:4:5:6:7")
+@settings(max_examples=2000)
+def test_ipv6_is_read_as_ipaddress_reads_it(text: str) -> None:
+    """Any text: the same number, or no address."""
+    try:
+        address = IPv6Address(text)
+        expected = None if address.scope_id else (6, int(address))
+    except AddressValueError:
+        expected = None
+    assert read_address(text) == expected

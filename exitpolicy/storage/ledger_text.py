@@ -288,7 +288,7 @@ _WRITTEN: Final = re.compile(
     r"[ \t]*(?:(?<=[ \t])#[^\r\n]*)?\r?$",
     re.MULTILINE,
 )
-_OTHER_BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]|^(?:---|\\.\\.\\.)", re.MULTILINE)
+_OTHER_BREAKS: Final = ("\x85", "\u2028", "\u2029", "\n---", "\n...")
 # Compiled at first use: few ledgers hold lists or escapes.
 _ESCAPED: Final = r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))'
 
@@ -305,7 +305,7 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
     except UnicodeDecodeError:
         return None
     lines = list(_WRITTEN.finditer(text))
-    if not lines or _OTHER_BREAKS.search(text) or not is_unescaped(text):
+    if not lines or _has_other_breaks(text) or not is_unescaped(text):
         return None
     try:
         rest = Document(name, _without(lines, text).encode())
@@ -322,6 +322,13 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
     if len({entry.block.destination for entry in entries}) < len(entries):
         return None
     return _source(text, (top, version, policy), entries)
+
+
+def _has_other_breaks(text: str) -> bool:
+    """Tell whether YAML sees line ends, or ends of the document, that the expression does not."""
+    if "\r" in text and "\r" in text.replace("\r\n", ""):
+        return True
+    return any(mark in text for mark in _OTHER_BREAKS) or text.startswith(("---", "..."))
 
 
 def _without(lines: list[re.Match[str]], text: str) -> str:
