@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy import __version__
 from exitpolicy.cli.app import COMMANDS, run
 from exitpolicy.core.errors import ExitCode
 
@@ -186,3 +187,27 @@ def test_the_name_of_another_tool_leads_to_the_right_command(
     said = capsys.readouterr().err
     assert "Did you mean" not in said
     assert f"hint: exitpol {command} --help" in said
+
+
+def test_help_shows_what_the_option_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """`help`, `help COMMAND` and `help policy use` work like --help; a wrong name is an error."""
+    for words in ([], ["block"], ["policy", "use"], ["help"]):
+        assert run(["help", *words]) == run([*words, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert shown[: len(shown) // 2] == shown[len(shown) // 2 :] != ""
+    assert run(["help", "nonsense"]) == ExitCode.USAGE
+    assert "No such command 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_version_is_shown_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`exitpol --version` needs no config and no Tor."""
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"exitpol {__version__}\n"
+
+
+def test_lift_of_everything_is_not_a_destination(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`lift '*'` proposes nothing that `lift` does not have."""
+    assert run(["--config", str(config), "lift", "*"]) == ExitCode.USAGE
+    assert "--force" not in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """`destination`: accepted forms, refused forms with their hints, and the canonical text."""
 
+from contextlib import suppress
 from ipaddress import AddressValueError, IPv6Address, ip_address, summarize_address_range
 from itertools import pairwise
 
@@ -8,7 +9,12 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.addresses import BITS, address_text, read_address
-from exitpolicy.core.destination import MAX_TEXT, Destination, parse_destination
+from exitpolicy.core.destination import (
+    MAX_TEXT,
+    Destination,
+    parse_destination,
+    parse_pasted_destination,
+)
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.core.ports import normal_ports
 from tests.strategies import destinations
@@ -101,7 +107,7 @@ def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str
         ("example.com:443", "is not an address", "holds addresses, not names"),
         ("https://example.com/", "is not an address", "holds addresses, not names"),
         ("my-host.example", "is not an address", "holds addresses, not names"),
-        ("*:25", "is not an address", "0.0.0.0/0 or ::/0, which also needs --force"),
+        ("*:25", "is not an address", "write 0.0.0.0/0 or ::/0"),
         ("203.0.113[.]7", "is a defanged address", "write 203.0.113.7"),
         ("203.0.113(dot)7", "is a defanged address", "write 203.0.113.7"),
         ("2001[:]db8::1", "is a defanged address", "write 2001:db8::1"),
@@ -137,6 +143,58 @@ def test_what_is_no_destination_is_refused_with_advice(text: str, message: str, 
     assert message in str(caught.value)
     assert hint in (caught.value.hint or "")
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("203[.]0[.]113[.]8", "203.0.113.8"),
+        ("203.0.113[.]8:22", "203.0.113.8:22"),
+        ("203.0.113.8(.)", "203.0.113.8"),
+        ("2001[:]db8::1", "2001:db8::1"),
+        ("hxxp://203.0.113[.]8/x?y=http://198.51.100.1/", "203.0.113.8:80"),
+        ("hXXps://203.0.113.8#at", "203.0.113.8:443"),
+        ("http://203.0.113.8:8080/", "203.0.113.8:8080"),
+        ("SSH://203.0.113.8", "203.0.113.8:22"),
+        ("http://[2001:db8::1]/", "[2001:db8::1]:80"),
+        ("203.0.113.7:22", "203.0.113.7:22"),
+    ],
+)
+def test_a_destination_is_read_as_it_is_copied_from_a_complaint(text: str, canonical: str) -> None:
+    """Defanged forms and URLs of addresses mean the address; the scheme gives the port."""
+    assert str(parse_pasted_destination(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("https://shop.example/login", "names a host", "getent ahosts shop.example"),
+        ("hxxp://shop[.]example:8080", "names a host", "getent ahosts shop.example"),
+        ("http://203.0.113.7@198.51.100.9/", "hides its host", "write the address"),
+        ("http://198.51.100.9\\@203.0.113.7/", "hides its host", "write the address"),
+        ("gopher://203.0.113.7/", "the port of", "203.0.113.7 for all ports"),
+        ("http://203.0.113.256/", "an octet is above 255", "0 to 255"),
+        ("http:///x", "is not an address", "write an address"),
+    ],
+)
+def test_a_url_that_names_no_address_for_sure_is_refused(
+    text: str, message: str, hint: str
+) -> None:
+    """Names are not resolved, and programs disagree about a URL with `@` or a backslash."""
+    with pytest.raises(UsageError) as caught:
+        parse_pasted_destination(text)
+    assert message in str(caught.value)
+    assert hint in (caught.value.hint or "")
+
+
+@given(
+    st.text(max_size=40)
+    | st.text("htp:s/[]().x@0123456789ag\\", max_size=40).map("http://".__add__)
+)
+def test_any_pasted_text_is_a_destination_or_a_usage_error(text: str) -> None:
+    """No text ends the program with another error."""
+    with suppress(UsageError):
+        parse_pasted_destination(text)
 
 
 _NEARLY = st.text("0123456789abcdef.:/-[],*% \n()xzg", max_size=40)

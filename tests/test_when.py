@@ -53,10 +53,25 @@ def test_what_is_printed_is_read_back_as_the_same(moment: datetime) -> None:
         ("2027-01-31T18:00+06:00", "2027-01-31T12:00:00Z"),
         ("2027-01-31T18:00-0530", "2027-01-31T23:30:00Z"),
         ("never", None),
+        ("Never", None),
+        ("3D", "2026-11-25T10:00:00Z"),
+        ("30days", "2026-12-22T10:00:00Z"),
+        ("30 days", "2026-12-22T10:00:00Z"),
+        ("30 d", "2026-12-22T10:00:00Z"),
+        ("1 week", "2026-11-29T10:00:00Z"),
+        ("1 day 12 Hours", "2026-11-23T22:00:00Z"),
+        ("90 min", "2026-11-22T11:30:00Z"),
+        ("6 months", "2027-05-22T10:00:00Z"),
+        ("3MO", "2027-02-22T10:00:00Z"),
+        ("today", "2026-11-23T00:00:00Z"),
+        ("Tomorrow", "2026-11-24T00:00:00Z"),
     ],
 )
 def test_an_end_is_read_as_a_person_means_it(text: str, end: str | None) -> None:
-    """Durations count from now, a date means the end of that day, `never` means no end."""
+    """Durations count from now, a date means the end of that day, `never` means no end.
+
+    Words and capital letters mean the same, where they can mean only one thing.
+    """
     assert until_text(parse_until(text, NOW)) == (end or "never")
 
 
@@ -82,12 +97,13 @@ def test_a_month_later_is_the_same_day_or_the_months_last(start: str, text: str,
     [
         ("", "is not a time or duration", "write 30d, 12h"),
         ("soon", "is not a time or duration", "or never"),
-        ("Never", "is not a time or duration", "or never"),
         ("30", "is not a time or duration", "write 30d"),
-        ("30 d", "is not a time or duration", "write 30d"),
+        ("5dayss", "is not a time or duration", "write 30d"),
+        ("days", "is not a time or duration", "write 30d"),
         ("-1d", "is not a time or duration", "write 30d"),
         ("1.5d", "is not a time or duration", "write 30d"),
-        ("1M", "is not a time or duration", "write 30d"),
+        ("1M", "can mean months or minutes", "6mo, 90m"),
+        ("1d 3M", "can mean months or minutes", "6mo, 90m"),
         ("３d", "is not a time or duration", "write 30d"),  # noqa: RUF001
         ("1d\x00", "is not a time or duration", "write 30d"),
         ("2027-02-29", "is not a time or duration", "write 30d"),
@@ -98,6 +114,7 @@ def test_a_month_later_is_the_same_day_or_the_months_last(start: str, text: str,
         ("2027-01-31T18:00+99:00", "is not a time or duration", "write 30d"),
         ("9999-12-31T23:59:59-01:00", "is not a time or duration", "write 30d"),
         ("2027-01-31T18:00", "has no time zone", "write 2027-01-31T18:00Z if it is UTC"),
+        ("1 day 2 days", "names a unit twice", "m is minutes, mo is months"),
         ("1d2d", "names a unit twice", "m is minutes, mo is months"),
         ("999999y", "reaches beyond the year 9999", "never"),
         ("999999mo", "reaches beyond the year 9999", "never"),

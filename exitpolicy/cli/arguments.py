@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import EXAMPLES
 from exitpolicy.core.errors import UsageError
 from exitpolicy.operations.host import Host
@@ -78,7 +78,7 @@ def read_destinations(texts: Sequence[str]) -> list[Destination]:
         if text == "-":
             found |= dict.fromkeys(_stdin_destinations())
         else:
-            found[parse_destination(text)] = None
+            found[parse_pasted_destination(text)] = None
     if texts and not found:
         raise UsageError("no destination was given", hint="write one per line")
     return list(found)
@@ -93,7 +93,7 @@ def _stdin_destinations() -> Iterator[Destination]:
         words = re.split("[#;]", line, maxsplit=1)[0].strip()
         if words:
             try:
-                yield parse_destination(words)
+                yield parse_pasted_destination(words)
             except UsageError as error:
                 raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from error
 

@@ -21,7 +21,7 @@ from exitpolicy.cli.arguments import (
 )
 from exitpolicy.cli.output import Coloured, hint, note, say, say_json
 from exitpolicy.core.block import Block, checked_text
-from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import parse_until, remaining_text, until_text
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.operations.host import Host
@@ -181,7 +181,7 @@ def history(
     """
     from exitpolicy.operations.listing import past_changes
 
-    destination = None if dest is None else parse_destination(dest)
+    destination = None if dest is None else parse_pasted_destination(dest)
     changes = list(past_changes(the_host(), destination))
     if as_json:
         names = ("time", "action", "destination", "until", "reason", "reference", "who")

@@ -118,6 +118,66 @@ def parse_destination(text: str) -> Destination:
         raise
 
 
+_SCHEME_PORTS: Final = {
+    "ftp": 21,
+    "ssh": 22,
+    "sftp": 22,
+    "telnet": 23,
+    "smtp": 25,
+    "http": 80,
+    "imap": 143,
+    "https": 443,
+    "imaps": 993,
+    "rdp": 3389,
+}
+"""The port that a URL means without naming it (IANA)."""
+
+
+def parse_pasted_destination(text: str) -> Destination:
+    """Read a destination as people copy it out of a complaint.
+
+    Besides what `parse_destination` reads: a defanged address (`203.0.113[.]7`), and the URL of an
+    address, also defanged (`hxxps://203.0.113[.]7/x`), whose port is the one that its scheme
+    means. Raises UsageError, also for the URL of a host name.
+    """
+    if _COMMON.fullmatch(text) or len(text) > MAX_TEXT:
+        return parse_destination(text)
+    # Imported here, because few texts are defanged.
+    from exitpolicy.core.defang import refang  # noqa: PLC0415
+
+    plain = refang(text.strip())
+    if "://" in plain:
+        return _of_url(plain, text)
+    if plain != text.strip():
+        # Some put the dot at the end of the sentence in brackets too.
+        plain = plain.rstrip(".")
+    return parse_destination(plain)
+
+
+def _of_url(url: str, text: str) -> Destination:
+    """Return the destination of a URL that was written as `text`."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority or "\\" in authority:
+        # Programs disagree about which part is the host.
+        raise UsageError(
+            f"the URL {text!r} hides its host", hint="write the address, for example 203.0.113.7:80"
+        )
+    host, ports = _split_ports(authority)
+    if re.search(r"[g-z]", host, re.IGNORECASE):
+        raise UsageError(
+            f"the URL {text!r} names a host, not an address",
+            hint=f"an exit policy holds addresses: resolve it (getent ahosts {host})"
+            " and block the addresses",
+        )
+    port = ports or _SCHEME_PORTS.get(scheme.lower())
+    if port is None:
+        raise UsageError(
+            f"the port of {text!r} is unknown", hint=f"write {host}:PORT, or {host} for all ports"
+        )
+    return parse_destination(f"{host}:{port}")
+
+
 # One IPv4 address with at most one port: nearly every line of a large ledger. The general parser
 # gives the same result and takes five times as long.
 _COMMON: Final = re.compile(

@@ -13,6 +13,26 @@ from exitpolicy.core.errors import UsageError
 
 EXAMPLES: Final = "30d, 12h, 90m, 2w, 6mo, 1y, 1d12h, 2027-01-31, 2027-01-31T18:00Z or never"
 
+_WORDS: Final = {
+    "years": "y",
+    "year": "y",
+    "months": "mo",
+    "month": "mo",
+    "weeks": "w",
+    "week": "w",
+    "days": "d",
+    "day": "d",
+    "hours": "h",
+    "hour": "h",
+    "minutes": "m",
+    "minute": "m",
+    "mins": "m",
+    "min": "m",
+    "seconds": "s",
+    "second": "s",
+}
+"""The words for units, the longer ones first."""
+_DAYS: Final = {"today": 0, "tomorrow": 1}
 _UNITS: Final = {
     "w": timedelta(weeks=1),
     "d": timedelta(days=1),
@@ -33,12 +53,19 @@ _TIME: Final = (
 def parse_until(text: str, now: datetime) -> datetime | None:
     """Return the end of a block that `text` names, counted from `now`; None for `never`.
 
-    A date means the end of that day, UTC. Raises UsageError if it is invalid or has passed.
+    A date means the end of that day, UTC, and so do `today` and `tomorrow`. Units may be words, and
+    their case does not matter: `30 days`, `3D`. Raises UsageError if it is invalid or has passed.
     """
     text = text.strip()
-    if text == "never":
+    lower = text.lower()
+    if lower == "never":
         return None
-    until = _duration_from(text, now) if re.fullmatch(rf"({_STEP})+", text) else parse_end(text)
+    if lower in _DAYS:
+        until = parse_end(f"{now + timedelta(days=_DAYS[lower]):%Y-%m-%d}")
+    elif steps := _steps(text):
+        until = _duration_from(steps, now)
+    else:
+        until = parse_end(text)
     if until is None:
         raise UsageError(f"{text!r} is not a time or duration", hint=f"write {EXAMPLES}")
     if until <= now:
@@ -107,6 +134,21 @@ def remaining_text(until: datetime | None, now: datetime) -> str:
         if count or parts:
             parts.append(f"{count}{unit}")
     return " ".join(part for part in parts[:2] if not part.startswith("0"))
+
+
+def _steps(text: str) -> str:
+    """Return a duration in its short form: `1d12h` for `1 day 12 hours`; empty if it is none."""
+    if re.fullmatch(rf"({_STEP})+", text):
+        return text
+    if re.search(r"[0-9] ?M(?![A-Za-z])", text):
+        raise UsageError(
+            f"{text!r} can mean months or minutes", hint="mo is months, m is minutes: 6mo, 90m"
+        )
+    # A word is a unit only after a number, and before a number, a blank or the end.
+    words = rf"([0-9]) ?({'|'.join(_WORDS)})(?![a-z])"
+    short = re.sub(words, lambda found: found[1] + _WORDS[found[2]], text.lower())
+    short = re.sub(r"(?<=[0-9]) (?=[a-z])|(?<=[a-z]) (?=[0-9])", "", short)
+    return short if re.fullmatch(rf"({_STEP})+", short) else ""
 
 
 def _duration_from(text: str, now: datetime) -> datetime:
