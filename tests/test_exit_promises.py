@@ -115,7 +115,7 @@ def test_a_broken_relay_with_its_own_fragment_stops_nothing_on_the_others(
 ) -> None:
     """The other relay blocks and lifts; the broken one loses the rule from its fragment, too."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False)
-    text = host.config.read_text().replace("fragment: exitpol.conf", "fragments: fragments")
+    text = host.config.read_text().replace("fragments: exitpol", "fragments: fragments")
     host.config.write_text(text)
     (tmp_path / "fragments").mkdir(mode=0o755)
     assert host.run("init").code == 0

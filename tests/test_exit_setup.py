@@ -225,7 +225,7 @@ def test_someone_who_may_not_gets_a_sentence_and_no_traceback(make_host: HostMak
 def test_init_makes_the_folder_of_the_fragments(make_host: HostMaker) -> None:
     """With one fragment for each relay in the config, init needs no other preparation."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False)
-    text = host.config.read_text().replace("fragment: exitpol.conf", "fragments: deep/frag")
+    text = host.config.read_text().replace("fragments: exitpol", "fragments: deep/frag")
     host.config.write_text(text)
     done = host.run("init")
     assert done.code == 0, done

@@ -115,7 +115,7 @@ def test_option_that_overrides_the_defaults_torrc_is_a_change(tmp_path: Path) ->
 def test_start_of_a_process_is_known_to_a_fraction_of_a_second(tmp_path: Path) -> None:
     """A Tor restarted in the same second as its torrc was written is seen as newer than it."""
     exit_ = LoneExit(tmp_path)
-    before = (tmp_path / "exitpol.conf").stat().st_mtime
+    before = exit_.fragment.stat().st_mtime
     with exit_:
         assert exit_.exit.process is not None
         begun = process.started(exit_.exit.process.pid)

@@ -1,6 +1,7 @@
 """Commands that inspect Tor and reconcile it with the ledger."""
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from exitpolicy.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from exitpolicy.core.block import Block
+    from exitpolicy.core.errors import ExitpolError
     from exitpolicy.doctor.health import Health
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.host import Host
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 def init(
     torrc: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The torrc, if exitpol does not find it.")
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH", help="Set up the relay of this torrc only; it may be repeated."
+        ),
     ] = None,
     timer: Annotated[
         bool,
@@ -41,50 +46,75 @@ def init(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be changed; change nothing.")
     ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Change a torrc although its Tor has to be restarted then."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Create the ledger, and the file that each torrc includes.
+    """Find the relays, and create the ledger and the file that each torrc includes.
 
     Example: exitpol init --timer
     """
     from exitpolicy.operations import init as init_operation
 
+    named = [Path(os.path.abspath(path)) for path in torrc or ()]  # noqa: PTH100
     host = the_host(may_miss_config=True)
-    if torrc is not None:
-        host = init_operation.with_relay(host, Path(os.path.abspath(torrc)))  # noqa: PTH100
-    done = init_operation.init(host, config_path=Session.config, dry_run=dry_run)
+    planned = init_operation.plan(host, named, config_path=Session.config)
+    if dry_run:
+        _say_initialized(planned.created, planned.edited, units=[], as_json=as_json, dry_run=True)
+        output.report_all([*planned.restarts, *planned.remarks])
+        return ExitCode.DONE
+    done = init_operation.carry_out(planned, restart=yes or _accepts(planned.restarts))
     units: list[Path] = []
-    if timer and not dry_run:
+    if timer:
         from exitpolicy.operations import timer as timer_operation
 
-        units = timer_operation.install(the_host())
+        units = timer_operation.install(done.host)
+    problems = done.applied.problems
+    _say_initialized(done.created, done.edited, units=units, as_json=as_json, problems=problems)
+    output.report_all([*done.remarks, *problems])
+    if not timer:
+        _warn_of_missing_timer(done.host)
+    return done.exit_code
+
+
+def _accepts(restarts: "Sequence[ExitpolError]") -> bool:
+    """Ask whether Tors will be restarted after the change; no without a terminal."""
+    if not restarts or not sys.stdin.isatty():
+        return False
+    output.report_all(restarts)
+    return typer.confirm("Will you restart it right after this?", err=True)
+
+
+def _say_initialized(
+    created: Sequence[Path],
+    edited: Sequence[tuple[Path, str, str]],
+    *,
+    units: Sequence[Path],
+    as_json: bool,
+    problems: "Sequence[ExitpolError]" = (),
+    dry_run: bool = False,
+) -> None:
     if as_json:
         say_json(
-            created=done.created,
-            edited=[path for path, _, _ in done.edited],
+            created=created,
+            edited=[path for path, _, _ in edited],
             units=units,
             dry_run=dry_run,
-            problems=[
-                output.error_json(problem)
-                for problem in (done.applied.problems if done.applied else ())
-            ],
+            problems=[output.error_json(problem) for problem in problems],
         )
-    else:
-        would = "would be " if dry_run else ""
-        for path in done.created:
-            say(f"{path} {would}created")
-        for path, old, new in done.edited:
-            say(f"{path} {would}changed:")
-            render.say_diff(old, new, str(path))
-        for path in units:
-            say(f"{path} installed")
-        if not done.created and not done.edited:
-            say("everything is set up")
-        if done.applied is not None:
-            output.report_all(done.applied.problems)
-    if not timer and not dry_run:
-        _warn_of_missing_timer(host)
-    return done.exit_code
+        return
+    would = "would be " if dry_run else ""
+    for path in created:
+        say(f"{path} {would}created")
+    for path, old, new in edited:
+        say(f"{path} {would}changed:")
+        render.say_diff(old, new, str(path))
+    for path in units:
+        say(f"{path} installed")
+    if not created and not edited:
+        say("everything is set up")
 
 
 def _warn_of_missing_timer(host: "Host") -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.operations import init
-from exitpolicy.tor import discovery, identity, invocation, torrc, verify
+from exitpolicy.operations import relay_set
+from exitpolicy.tor import discovery, identity
 
 
 def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -40,18 +40,15 @@ def _how_to_reach(subject: Inspected) -> str:
     """Return what makes an unreachable Tor reachable, from what its torrc opens."""
     relay = subject.relay
     try:
-        host_tor = invocation.of_relay(relay)
-        text = torrc.redirected(relay.torrc, subject.fragment, "")
-        options = verify.options(host_tor, text, init.CONTROL_NAMES)
+        found = discovery.discover(relay)
     except ExitpolError:
         return f"systemctl status {subject.unit}"
-    opened = init.control_address(options)
-    # `options` holds nothing of the defaults-torrc, which may open a control port as well.
-    if opened is None and discovery.defaults_torrc(relay) is None:
+    control = found.control
+    if control is None:
+        return relay_set.no_control(found).hint or ""
+    if control.address != relay.control:
         return (
-            f"write into {relay.torrc}, and systemctl restart {subject.unit}:\n"
-            "ControlSocket /run/tor/control\nCookieAuthentication 1"
+            f"{relay.torrc} opens {control.address}:"
+            f" write control: {control.address} into the config"
         )
-    if opened is not None and opened != relay.control:
-        return f"{relay.torrc} opens {opened}: write control: {opened} into the config"
     return f"systemctl status {subject.unit}; systemctl restart {subject.unit}"

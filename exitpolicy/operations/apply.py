@@ -162,7 +162,8 @@ def apply(
             shared = _observed_since(host, since)
             if shared is not None:
                 return shared
-        return _Apply(host, watch, foreign).run()
+        # `init` may have moved a relay to its own fragment while we waited.
+        return _Apply(host.refreshed(), watch, foreign).run()
 
 
 def _observed_since(host: Host, since: Moment) -> Applied | None:

@@ -1,15 +1,16 @@
 """The host that an operation works on: its files, its relays, its clock."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exitpolicy.core.clock import Time, judge_clock
-from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
-from exitpolicy.tor import discovery
+from exitpolicy.tor import layout, torrc
 from exitpolicy.tor.readings import Readings
 
 
@@ -28,11 +29,37 @@ class Host:
 
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":
-        """Return the host of a config; discover its relays if the config names none."""
+        """Return the host of a config: with its relays, or else those at the usual places.
+
+        Raises ExitpolError on a system that is not Linux.
+        """
+        system = os.uname().sysname
+        if system != "Linux":
+            raise ExitpolError(
+                f"exitpol runs on Linux only, and this is {system}: it needs /proc and the kernel's"
+                " word on who answers at a control port",
+            )
         found = config.relays or tuple(
-            replace(relay, fragment=config.fragment_of(relay.name)) for relay in discovery.relays()
+            replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
         )
-        return cls(config, found, who, clock)
+        return cls(config, found, who, clock).refreshed()
+
+    def refreshed(self) -> "Host":
+        """Return the host with the fragment of each relay as its torrc includes it now.
+
+        That is the relay's own, or the former single one as long as `init` has not changed the
+        torrc.
+        """
+        if self.config.former is None:
+            return self
+        former = self.config.former
+        return replace(
+            self,
+            relays=tuple(
+                with_included(replace(relay, fragment=self.config.fragment_of(relay.name)), former)
+                for relay in self.relays
+            ),
+        )
 
     @property
     def state_path(self) -> Path:
@@ -80,7 +107,20 @@ class Host:
         """Return the relays. Raises InvalidFileError if the host has none."""
         if not self.relays:
             raise InvalidFileError(
-                "there is no relay on this host: no /etc/tor/torrc, nothing in /etc/tor/instances",
-                hint="name its torrc: exitpol init --torrc PATH",
+                "no relay is set up here: the config names none, and neither /etc/tor/torrc nor a"
+                " torrc in /etc/tor/instances opens an ORPort",
+                hint="exitpol init; or, for a torrc elsewhere: exitpol init --torrc PATH",
             )
         return self.relays
+
+
+def with_included(relay: Relay, former: Path) -> Relay:
+    """Return a relay with the `former` fragment if its torrc includes only that one."""
+    try:
+        if torrc.include_place(relay.torrc, relay.fragment) is not None:
+            return relay
+        place = torrc.include_place(relay.torrc, former)
+    except InvalidFileError:
+        # It is reported where Tor reads the torrc.
+        return relay
+    return relay if place is None else replace(relay, fragment=former)

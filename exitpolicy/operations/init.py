@@ -1,172 +1,286 @@
-"""Set up a host: the ledger, an empty fragment, and the line that includes it."""
+"""Set up a host: the config, the ledger, a fragment for each relay, and the include in its torrc.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+A former version gave all relays one fragment. `init` moves each relay to its own, in steps between
+which Tor reads good files and the tick works on:
+
+1. The config names the folder of the new fragments beside the former one. From now on every command
+   takes for each relay the fragment that its torrc includes (`Host.refreshed`).
+2. The new fragment gets the rules of the former one, and then the torrc includes it instead. The
+   policy is the same before and after, so that no reload is needed.
+3. When no torrc includes the former fragment, and every Tor has answered since (so that none is in
+   the midst of reading it), its rules are removed, and the config forgets it. The file stays: a
+   template or a backup may still name it, and a Tor that finds an included file missing exits.
+
+A crash leaves a state between two steps; the next `init` goes on from there.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from exitpolicy.core.block import Blocks
-from exitpolicy.core.errors import ExitCode, InvalidFileError, UsageError
-from exitpolicy.operations import apply, own_policy, refusals
+from exitpolicy.core.errors import (
+    AttentionError,
+    ExitCode,
+    ExitpolError,
+    InvalidFileError,
+    RefusedError,
+)
+from exitpolicy.operations import apply, own_policy, relay_set
 from exitpolicy.operations.apply import Applied, Watch
-from exitpolicy.operations.host import Host
+from exitpolicy.operations.host import Host, with_included
 from exitpolicy.operations.outcome import exit_code
-from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
-from exitpolicy.policy.reconcile import Configured
-from exitpolicy.storage import files, ledger_file
-from exitpolicy.storage.config import DEFAULT_PATH, Config, Relay, render
+from exitpolicy.operations.torrc_edits import TorrcEdit, may_run, plan_edit
+from exitpolicy.storage import config as config_file
+from exitpolicy.storage import config_edit, files, ledger_file
+from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
-from exitpolicy.tor import fragment, inspect, torrc, verify
-from exitpolicy.tor.invocation import of_relay
+from exitpolicy.tor import fragment, layout, torrc, verify
+from exitpolicy.tor import invocation as invocations
 
-CONTROL_NAMES: Final = ("ControlSocket", "ControlPort")
+_FOLDER_NAME = "exitpol"
+"""The folder of the fragments, beside the former single one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `init` would do."""
+
+    host: Host
+    """As the config describes it now."""
+    torrcs: tuple[Path, ...]
+    """Those that were named."""
+    config: Config
+    """As it is to be."""
+    config_path: Path
+    old_config: bytes | None
+    new_config: bytes
+    edits: tuple[TorrcEdit, ...]
+    remarks: tuple[AttentionError, ...]
+
+    @property
+    def restarts(self) -> tuple[RefusedError, ...]:
+        """Why Tors have to be restarted after it, one error for each."""
+        return tuple(edit.restart for edit in self.edits if edit.restart is not None)
+
+    @property
+    def created(self) -> tuple[Path, ...]:
+        """The files that are missing."""
+        paths = [self.config.ledger, *(edit.own for edit in self.edits)]
+        missing = [path for path in dict.fromkeys(paths) if not path.exists()]
+        return (*missing, *([self.config_path] if self.old_config is None else []))
+
+    @property
+    def edited(self) -> tuple[tuple[Path, str, str], ...]:
+        """For each changed file: its path, its text before and after."""
+        found = [(edit.relay.torrc, edit.old, edit.new) for edit in self.edits if edit.changes]
+        if self.old_config is not None and self.new_config != self.old_config:
+            texts = (self.old_config.decode(), self.new_config.decode())
+            found.append((self.config_path, *texts))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` did, or would do in a dry run."""
+    """What `init` did."""
 
     created: tuple[Path, ...]
     """New files."""
     edited: tuple[tuple[Path, str, str], ...]
-    """For each changed torrc: its path, its text before and after."""
-    applied: Applied | None
-    """None for a dry run."""
+    """For each changed torrc, and the config: its path, its text before and after."""
+    host: Host
+    """As it is now."""
+    applied: Applied
+    remarks: tuple[ExitpolError, ...] = field(default=())
+    """What the operator should know, although nothing is wrong now."""
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of `init`, which does not wait until Tor enforces its files."""
-        return ExitCode.DONE if self.applied is None else exit_code(self.applied, (), Watch.NOT)
+        return exit_code(self.applied, (), Watch.NOT)
 
 
-def with_relay(host: Host, path: Path) -> Host:
-    """Return the host with only the relay of a torrc; read its control port from the torrc.
+def plan(host: Host, torrcs: Sequence[Path] = (), *, config_path: Path | None = None) -> Plan:
+    """Return what `init` would do: with the named torrcs only, or with all relays.
 
-    Raises InvalidFileError, TorRefusesError.
+    Raises RefusedError for a relay that is no exit, TorRefusesError, UsageError and
+    InvalidFileError.
     """
-    known = [relay for relay in host.relays if _same(relay.torrc, path)]
-    if known:
-        return host
-    if host.config.source is not None:
-        raise InvalidFileError(
-            f"{path} is not the torrc of a relay in {host.config.source}",
-            hint=f"add there, under relays: - {{name: NAME, torrc: {path}, control: SOCKET}}",
-        )
-    text = torrc.read_text(path)
-    invocation = of_relay(Relay("default", path, ""))
-    control = control_address(verify.options(invocation, text, CONTROL_NAMES))
-    if control is None:
-        raise InvalidFileError(
-            f"{path} opens no control port; exitpol needs one to reload Tor",
-            hint="add, and restart Tor:\nControlSocket /run/tor/control\nCookieAuthentication 1",
-        )
-    relay = Relay("default", path, control, fragment=host.config.fragment_of("default"))
-    return replace(host, config=replace(host.config, relays=(relay,)), relays=(relay,))
+    path = host.config.source or config_path or DEFAULT_PATH
+    present = host.config
+    former = present.former or (SINGLE_FRAGMENT if present.fragments else present.fragment)
+    folder = present.fragments or present.fragment.parent / _FOLDER_NAME
+    moving = replace(present, fragments=folder, former=former)
+    chosen = relay_set.choose(moving, torrcs, path.parent)
+    relays = [
+        with_included(replace(relay, fragment=moving.fragment_of(relay.name)), former)
+        for relay in chosen.relays
+    ]
+    named = {os.path.realpath(torrc) for torrc in torrcs}
+    edits = [
+        plan_edit(relay, moving.fragment_of(relay.name), former)
+        for relay in relays
+        if not named or os.path.realpath(relay.torrc) in named
+    ]
+    desired = replace(
+        moving,
+        former=former if any(relay.fragment == former for relay in relays) else None,
+        relays=chosen.relays,
+        unmanaged=chosen.unmanaged,
+    )
+    old = (
+        None if present.source is None else files.read(path, "config", limit=config_file.MAX_BYTES)
+    )
+    new = config_file.render(desired) if old is None else config_edit.edited(path, old, desired)
+    remarks = (*chosen.remarks, *(remark for edit in edits for remark in edit.remarks))
+    return Plan(host, tuple(torrcs), desired, path, old, new, tuple(edits), remarks)
 
 
-def init(host: Host, *, config_path: Path | None, dry_run: bool) -> Initialized:
-    """Create missing files, include the fragment in each torrc, verify, and apply.
+def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:
+    """Create missing files, include each fragment, verify, and apply; keep existing files.
 
-    Keeps existing files. Raises RefusedError for a relay that is no exit, TorRefusesError and
-    InvalidFileError; nothing is changed then. Never installs a torrc that Tor refuses.
+    `restart` says that sandboxed Tors will be restarted. Without that raises RefusedError for
+    them, before anything is changed. Raises what `plan` raises. Never installs a torrc that Tor
+    refuses.
     """
-    if dry_run:
-        return _work(host, config_path)
     # Refused before any folder is made: a relay that is no exit leaves no trace.
-    _work(host, config_path)
+    _check_restarts(planned, restart=restart)
+    host = planned.host
     lock_folder(host.config.ledger)
-    with (
-        lock(
-            apply_lock_path(host.config.ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"
-        ),
-        lock(ledger_lock_path(host.config.ledger), seconds=10, doing="changing the ledger"),
-    ):
+    with _locked(host):
         # Again: another exitpol may have created or changed any of the files in between.
-        done = _work(host, config_path)
-        _create(host, done.created)
-        invocations = {relay.torrc: of_relay(relay) for relay in host.relays}
-        for path, _, new in done.edited:
-            verify.verify(invocations[path], new)
-            files.replace(path, new.encode("utf-8", "surrogateescape"), follow=True)
-    applied = apply.apply(host)
-    own_policy.accept(host, applied.views)
-    return replace(done, applied=applied)
+        planned = plan(_reread(host), planned.torrcs, config_path=planned.config_path)
+        _check_restarts(planned, restart=restart)
+        created, edited = planned.created, planned.edited
+        _create(planned)
+        for edit in planned.edits:
+            _edit(edit)
+    present = _read(host, planned.config_path)
+    applied = apply.apply(present)
+    own_policy.accept(present, applied.views)
+    remarks = [*planned.remarks, *_retire(present, applied, planned)]
+    return Initialized(created, edited, _read(host, planned.config_path), applied, tuple(remarks))
 
 
-def _work(host: Host, config_path: Path | None) -> Initialized:
-    """Return what is to be created and edited. Raises what `init` raises."""
-    edited: list[tuple[Path, str, str]] = []
-    for relay in host.some_relays():
-        new = _edit(relay, relay.fragment)
-        if new is not None:
-            edited.append((relay.torrc, torrc.read_text(relay.torrc), new))
-    config = host.config
-    paths = [config.ledger, *dict.fromkeys(relay.fragment for relay in host.relays)]
-    if config.relays and config.source is None:
-        paths.append(config_path or DEFAULT_PATH)
-    return Initialized(tuple(path for path in paths if not path.exists()), tuple(edited), None)
+@contextmanager
+def _locked(host: Host) -> Iterator[None]:
+    """Hold both locks."""
+    ledger = host.config.ledger
+    with (
+        lock(apply_lock_path(ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"),
+        lock(ledger_lock_path(ledger), seconds=10, doing="changing the ledger"),
+    ):
+        yield
 
 
-def _create(host: Host, paths: Sequence[Path]) -> None:
-    """Create missing files. The caller holds both locks."""
-    fragments = {relay.fragment for relay in host.relays}
-    for path in paths:
-        if path == host.config.ledger:
-            ledger_file.save(path, Ledger(Blocks.of()))
-        elif path in fragments:
-            # Before any torrc includes it: a missing file ends Tor.
-            files.make_folder(path.parent)
-            fragment.stage(path, fragment.render(()))
-            files.commit(path)
-        else:
-            _write_config(path, host.config)
+def _check_restarts(planned: Plan, *, restart: bool) -> None:
+    if planned.restarts and not restart:
+        raise planned.restarts[0]
 
 
-def _edit(relay: Relay, path: Path) -> str | None:
-    """Return the text of the torrc with the include added; None if it has the include.
-
-    Raises RefusedError, TorRefusesError, InvalidFileError.
-    """
-    own = torrc.redirected(relay.torrc, path, "")
-    invocation = of_relay(relay)
-    verify.verify(invocation, own)
-    options = Configured(
-        ExitOptions.read(verify.options(invocation, own, OPTION_NAMES)),
-        (),
-        other_fragments=tuple(inspect.other_fragments(relay.torrc, path, invocation.folder)),
-    ).own
-    if not options.exits and options.exit_relay is None:
-        raise refusals.no_exit(relay)
-    if torrc.include_place(relay.torrc, path) is not None:
-        return None
-    if any(character in str(path) for character in '"\\#*?[ \t\n'):
-        raise UsageError(f"{path} is not allowed in a torrc", hint="choose a plain name")
-    hidden = inspect.hidden_from_tor(relay, path)
-    if hidden is not None:
-        raise hidden
-    return torrc.with_include(relay.torrc, path)
+def _reread(host: Host) -> Host:
+    """Return the host as its config describes it now."""
+    return host if host.config.source is None else _read(host, host.config.source)
 
 
-def control_address(options: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the address of the first usable control port among the options of a torrc."""
-    for value in options.get("ControlSocket", ()):
-        word = value.split()[0].strip('"') if value.split() else "0"
-        if word not in ("0", "1"):
-            return str(word.removeprefix("unix:"))
-    for value in options.get("ControlPort", ()):
-        word = value.split()[0].strip('"') if value.split() else "0"
-        if word.startswith("unix:"):
-            return str(word.removeprefix("unix:").strip('"'))
-        if word not in ("0", "auto"):
-            return word if ":" in word else f"127.0.0.1:{word}"
-    return None
+def _read(host: Host, path: Path) -> Host:
+    return Host.of(config_file.load(path), who=host.who, clock=host.clock)
 
 
-def _write_config(path: Path, config: Config) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    files.replace(path, render(config))
+def _create(planned: Plan) -> None:
+    """Create missing files and write the config. The caller holds both locks."""
+    config = planned.config
+    if not config.ledger.exists():
+        ledger_file.save(config.ledger, Ledger(Blocks.of()))
+    for edit in planned.edits:
+        # Before any torrc includes it: a missing file ends Tor.
+        if not edit.own.exists():
+            files.make_folder(edit.own.parent, public=True)
+            _write_fragment(edit.own, fragment.render(()))
+    if planned.new_config != planned.old_config:
+        files.make_folder(planned.config_path.parent, public=True)
+        ownership = files.Ownership(0o644, os.geteuid(), os.getegid())
+        fresh = ownership if planned.old_config is None else None
+        files.replace(planned.config_path, planned.new_config, fresh, follow=True)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one == other or one.resolve() == other.resolve()
+def _edit(edit: TorrcEdit) -> None:
+    """Change a torrc. The caller holds both locks."""
+    if not edit.changes:
+        return
+    if edit.former is not None:
+        # Ticks since the last attempt have changed only the former one.
+        _write_fragment(edit.own, fragment.read(edit.former) or fragment.render(()))
+    verify.verify(invocations.of_relay(edit.relay), edit.new)
+    files.replace(edit.relay.torrc, edit.new.encode("utf-8", "surrogateescape"), follow=True)
+
+
+def _write_fragment(path: Path, text: str) -> None:
+    present = fragment.read(path)
+    if present and not fragment.is_fragment(present):
+        raise InvalidFileError(
+            f"{path} is not exitpol's: it has another first line",
+            hint=f"move it away, or name another folder in the config: fragments: {path.parent}2",
+        )
+    fragment.stage(path, text)
+    files.commit(path)
+
+
+def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
+    """Take the rules out of the former fragment once no Tor can read it; return why not yet."""
+    before = planned.host.config
+    single = before.fragment if before.fragments is None else None
+    former = planned.config.former or before.former or single
+    if former is None or not (host.config.former or os.path.lexists(former)):
+        return []
+    users = [path for path in _torrcs(host) if _includes(path, former)]
+    if users:
+        return (
+            []
+            if any(relay.fragment == former for relay in host.relays)
+            else [
+                AttentionError(
+                    f"{former} keeps its rules: {users[0]} includes it",
+                    hint=f"exitpol init --torrc {users[0]}",
+                )
+            ]
+        )
+    silent = [
+        relay.name
+        for relay, view in zip(host.relays, applied.views, strict=True)
+        if view.running is None and may_run(relay)
+    ]
+    if silent:
+        return [
+            AttentionError(
+                f"{former} keeps its rules: Tor ({silent[0]}) runs and does not answer",
+                hint="when it answers: exitpol init",
+            )
+        ]
+    with _locked(host):
+        text = fragment.read(former)
+        if text and fragment.is_fragment(text):
+            fragment.stage(former, fragment.RETIRED)
+            files.commit(former)
+        path = planned.config_path
+        content = files.read(path, "config", limit=config_file.MAX_BYTES)
+        forgotten = replace(config_file.parse(path, content), former=None)
+        files.replace(path, config_edit.edited(path, content, forgotten), follow=True)
+    return []
+
+
+def _torrcs(host: Host) -> set[Path]:
+    """Return every torrc that is known: of the config, at the usual places, of running Tors."""
+    found = {relay.torrc for relay in host.relays} | set(host.config.unmanaged)
+    found |= {candidate.torrc for candidate in layout.candidates()}
+    return found | set(invocations.running_torrcs())
+
+
+def _includes(path: Path, included: Path) -> bool:
+    try:
+        return torrc.include_place(path, included) is not None
+    except InvalidFileError:
+        return False

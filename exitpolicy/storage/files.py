@@ -22,7 +22,7 @@ from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 
-_FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC | os.O_PATH
 # O_NONBLOCK: opening a FIFO must not wait for its other end.
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
@@ -171,8 +171,6 @@ def _is_shared(folder: int) -> bool:
 
 
 def _has_acl(folder: int) -> bool:
-    if not hasattr(os, "getxattr"):  # FreeBSD
-        return False
     descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
         return bool(os.getxattr(descriptor, _ACL))
@@ -182,11 +180,14 @@ def _has_acl(folder: int) -> bool:
         os.close(descriptor)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and its missing parents, for their owner to write. Raises InvalidFileError."""
+def make_folder(path: Path, *, public: bool = False) -> None:
+    """Make a folder and its missing parents, for their owner to write. Raises InvalidFileError.
+
+    With `public`, every user can enter those that are made, whatever the umask is.
+    """
     try:
         with contextlib.suppress(FileExistsError):
-            _make(path)
+            _make(path, public=public)
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
@@ -195,15 +196,26 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, *, public: bool) -> None:
     try:
         with place(path) as made:
-            os.mkdir(made.name, 0o755, dir_fd=made.folder)
+            _make_one(made, public=public)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
-            _make(path.parent)
+            _make(path.parent, public=public)
         with place(path) as made:
-            os.mkdir(made.name, 0o755, dir_fd=made.folder)
+            _make_one(made, public=public)
+
+
+def _make_one(made: Place, *, public: bool) -> None:
+    os.mkdir(made.name, 0o755, dir_fd=made.folder)
+    if public:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(made.name, flags, dir_fd=made.folder)
+        try:
+            os.fchmod(descriptor, 0o755)
+        finally:
+            os.close(descriptor)
 
 
 def staged_path(path: Path) -> Path:
@@ -344,8 +356,6 @@ def _attributes(target: Place) -> tuple[Ownership, bytes | None] | None:
 
 def _acl(target: Place) -> bytes | None:
     """Return the ACL of a file as the kernel stores it; None without one."""
-    if not hasattr(os, "getxattr"):  # FreeBSD
-        return None
     try:
         descriptor = target.open(os.O_RDONLY)
     except OSError:
@@ -362,7 +372,7 @@ def _set_acl(descriptor: int, acl: bytes | None) -> None:
     """Give a new file an ACL, or remove the one inherited from its folder. Raises OSError."""
     if acl is not None:
         os.setxattr(descriptor, _ACL, acl)
-    elif hasattr(os, "removexattr"):
+    else:
         with contextlib.suppress(OSError):
             os.removexattr(descriptor, _ACL)
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import discovery, torrc, users
+from exitpolicy.tor import layout, torrc, users
 
 _NAMES: Final = frozenset({"user", "datadirectory", "cookieauthfile"})
 _COOKIE: Final = "control_auth_cookie"
-_DEFAULT_DATA_DIRECTORIES: Final = (Path("/var/lib/tor"), Path("/var/db/tor"))
+_DEFAULT_DATA_DIRECTORY: Final = Path("/var/lib/tor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def declared(relay: Relay, defaults: Path | None = None) -> Declared:
     """
     found: dict[str, list[str]] = {}
     cookies: list[Path] = []
-    for path in (relay.torrc, defaults or discovery.defaults_torrc(relay)):
+    for path in (relay.torrc, defaults or layout.defaults_torrc(relay)):
         if path is not None:
             try:
                 values = torrc.values(path, _NAMES)
@@ -73,7 +73,7 @@ def _data_directories(uid: int | None, directory: Path | None) -> list[Path]:
         return [directory]
     home = users.home_of(0 if uid is None else uid)
     in_home = [] if home is None or home == Path("/") else [home / ".tor"]
-    return [*in_home, *_DEFAULT_DATA_DIRECTORIES]
+    return [*in_home, _DEFAULT_DATA_DIRECTORY]
 
 
 def _last_path(values: list[str] | None) -> Path | None:

@@ -1,39 +1,117 @@
-"""The relays of this host, where the packages of Debian and FreeBSD put them."""
+"""Read torrcs as Tor reads them: whether each is a relay, and how it is controlled.
 
+Tor dumps the options of a torrc and of its defaults-torrc; nothing is guessed from their text. This
+takes a tor process for each file, so that only `init` does it. All other commands work on the
+relays that `init` has recorded in the config.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
+from exitpolicy.policy.reconcile import Configured
 from exitpolicy.storage.config import Relay
+from exitpolicy.tor import inspect, torrc, torrc_lines, verify
+from exitpolicy.tor.invocation import Invocation, of_relay
+
+_NAMES: Final = (
+    *OPTION_NAMES,
+    "DataDirectory",
+    "ORPort",
+    "ControlSocket",
+    "ControlPort",
+    "HashedControlPassword",
+    "CookieAuthentication",
+    "Sandbox",
+)
 
 
-def relays(root: Path = Path("/")) -> tuple[Relay, ...]:
-    """Return the relays that are set up below `root`, running or not; `default` comes first."""
-    found: list[Relay] = []
-    if (root / "etc/tor/torrc").is_file():
-        found.append(Relay("default", root / "etc/tor/torrc", str(root / "run/tor/control")))
-    instances = root / "etc/tor/instances"
-    if instances.is_dir():
-        found += [
-            Relay(
-                folder.name,
-                folder / "torrc",
-                str(root / "run/tor-instances" / folder.name / "control"),
-            )
-            for folder in sorted(instances.iterdir())
-            if (folder / "torrc").is_file()
-        ]
-    bsd = root / "usr/local/etc/tor/torrc"
-    if not found and bsd.is_file():
-        found.append(Relay("default", bsd, str(root / "var/run/tor/control")))
-    return tuple(found)
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control port that a torrc opens."""
+
+    address: str
+    """A socket's path, or HOST:PORT."""
+    needs_password: bool
+    """Whether Tor accepts nothing but a password there."""
 
 
-def defaults_torrc(relay: Relay, root: Path = Path("/")) -> Path | None:
-    """Return a relay's defaults-torrc: as in the config, or as Debian's units have it; or None."""
-    if relay.defaults_torrc is not None:
-        return relay.defaults_torrc
-    candidates = [root / "usr/share/tor/tor-service-defaults-torrc"]
-    if relay.torrc.parent.parent == root / "etc/tor/instances":
-        candidates.insert(0, root / "run/tor-instances" / f"{relay.name}.defaults")
-    elif relay.torrc != root / "etc/tor/torrc":
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What Tor reads in the files of a relay, without exitpol's fragment."""
+
+    relay: Relay
+    invocation: Invocation
+    text: str
+    """The torrc without the fragment's include."""
+    options: Mapping[str, Sequence[str]]
+    own: ExitOptions
+    """The exit options, without the rules of other fragments."""
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether it opens an ORPort."""
+        return any(_first_word(value) != "0" for value in self.options.get("ORPort", ()))
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether Tor starts with Sandbox 1."""
+        return list(self.options.get("Sandbox", ())) == ["1"]
+
+    @property
+    def control(self) -> Control | None:
+        """The control port; None if the torrc opens none."""
+        return control_of(self.options)
+
+
+def discover(relay: Relay) -> Discovered:
+    """Let Tor read the files of a relay. Raises TorRefusesError, InvalidFileError."""
+    invocation = of_relay(relay)
+    text = torrc.redirected(relay.torrc, relay.fragment, "", invocation.folder)
+    options = verify.options(invocation, text, _NAMES)
+    others = inspect.other_fragments(relay.torrc, relay.fragment, invocation.folder)
+    own = Configured(ExitOptions.read(options), (), other_fragments=tuple(others)).own
+    return Discovered(relay, invocation, text, options, own)
+
+
+def control_of(options: Mapping[str, Sequence[str]]) -> Control | None:
+    """Return the first usable control port among the options of a torrc; None without one."""
+    address = next((found for found in map(_socket, options.get("ControlSocket", ())) if found), "")
+    address = address or next(
+        (found for found in map(_port, options.get("ControlPort", ())) if found), ""
+    )
+    if not address:
         return None
-    return next((path for path in candidates if path.is_file()), None)
+    cookie = list(options.get("CookieAuthentication", ())) == ["1"]
+    return Control(address, bool(options.get("HashedControlPassword")) and not cookie)
+
+
+def _socket(value: str) -> str:
+    """Return the path of a ControlSocket line; empty if it opens none."""
+    path = _path(value)
+    return "" if path in {"", "0", "1"} else str(Path("/", path))
+
+
+def _port(value: str) -> str:
+    """Return the address of a ControlPort line; empty if it opens none, or one that Tor chooses."""
+    if value.startswith("unix:"):
+        return _socket(value)
+    word = _first_word(value)
+    if word in {"", "0", "auto"} or word.endswith(":auto"):
+        return ""
+    return word if ":" in word else f"127.0.0.1:{word}"
+
+
+def _path(value: str) -> str:
+    """Return the path at the start of a line, without `unix:`, quotes and the flags behind it."""
+    rest = value.strip().removeprefix("unix:")
+    if rest.startswith('"'):
+        return torrc_lines.unquoted(rest)
+    return _first_word(rest)
+
+
+def _first_word(value: str) -> str:
+    words = value.split(maxsplit=1)
+    return words[0].strip('"') if words else ""

@@ -22,6 +22,12 @@ _HEADER: Final = """\
 # Written by exitpol; what you change here will be overwritten.
 # What is blocked and why: exitpol list. To change it: exitpol block, exitpol lift.
 """
+RETIRED: Final = """\
+# A former fragment of exitpol, without rules: each relay includes a file of its own now.
+# Delete it when no template and no backup of a torrc includes it: a Tor whose torrc includes a
+# missing file exits.
+"""
+"""The text of the former single fragment when no torrc includes it any more."""
 _KEYWORD: Final = "ExitPolicy "
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from exitpolicy.core.errors import TorRefusesError
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import discovery, process, users
+from exitpolicy.tor import layout, process, users
 from exitpolicy.tor.declared import declared
 from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.users import User
@@ -111,7 +111,7 @@ def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
     running = process.user(pid) if pid else None
     # After the check of the peer, a setuid program may have changed the process's user.
     if peer is None or running is None or running.uid != peer.uid or not is_tor(pid):
-        defaults = discovery.defaults_torrc(relay)
+        defaults = layout.defaults_torrc(relay)
         uid = declared(relay).uid
         user = None if uid is None else users.by_uid(uid)
         named = () if defaults is None else (_DEFAULTS, str(defaults))
@@ -125,6 +125,11 @@ def process_of(relay: Relay, uid: int) -> int:
     sought = os.path.realpath(relay.torrc)
     found = [pid for pid in process.tors_of(uid) if _torrc_of(pid) == sought]
     return found[0] if len(found) == 1 else 0
+
+
+def running_torrcs() -> frozenset[Path]:
+    """Return the torrcs with which the tor processes that we see were started, links resolved."""
+    return frozenset(Path(_torrc_of(pid)) for pid in process.tors())
 
 
 def _torrc_of(pid: int) -> str:

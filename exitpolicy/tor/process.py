@@ -84,13 +84,19 @@ def socket_holder(inode: int, uid: int) -> int:
     return 0
 
 
-def tors_of(uid: int) -> Iterator[int]:
-    """Yield the processes of a user that are called tor."""
+def tors() -> Iterator[int]:
+    """Yield the processes that are called tor."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and name(int(entry.name)) == "tor":
-            found = user(int(entry.name))
-            if found is not None and found.uid == uid:
-                yield int(entry.name)
+            yield int(entry.name)
+
+
+def tors_of(uid: int) -> Iterator[int]:
+    """Yield the processes of a user that are called tor."""
+    for pid in tors():
+        found = user(pid)
+        if found is not None and found.uid == uid:
+            yield pid
 
 
 def arguments(pid: int) -> tuple[str, ...]:

@@ -147,6 +147,23 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     return "".join(result)
 
 
+def with_other_include(torrc: Path, former: Path, fragment: Path) -> str | None:
+    """Return the torrc's text with `%include FRAGMENT` in place of the one include of `former`.
+
+    None if that is not a line of the torrc itself that names the file: it may stand in another
+    file, or be a pattern or a folder. Raises InvalidFileError.
+    """
+    places = include_places(torrc, former)
+    text = read_text(torrc)
+    if len(places) != 1 or places[0].file != torrc:
+        return None
+    found = lines(text)[places[0].line - 1]
+    if found.goes_on or unquoted(found.value) != str(former):
+        return None
+    changed = f"%include {fragment}\n"
+    return "".join(changed if line is found else line.text for line in lines(text))
+
+
 def first_exit_policy(
     torrc: Path, fragment: Path, sought: Rule, folder: Path = Path("/")
 ) -> Place | None:

@@ -40,13 +40,13 @@ class ExitHost:
         self.relays = relays
         self.config = folder / "config.yaml"
         self.ledger = folder / "var" / "blocks.yaml"
-        self.fragment = folder / "exitpol.conf"
+        self.fragment = folder / "exitpol" / f"{relays[0].name}.conf"
         listed = "".join(
             f'- {{name: "{r.name}", torrc: "{r.torrc}", control: "{r.control_socket}"}}\n'
             for r in relays
         )
         self.config.write_text(
-            f"ledger: var/blocks.yaml\nfragment: exitpol.conf\nrelays:\n{listed}{extra}"
+            f"ledger: var/blocks.yaml\nfragments: exitpol\nrelays:\n{listed}{extra}"
         )
 
     @property
@@ -96,7 +96,8 @@ class ExitHost:
 
     def snapshot(self) -> dict[str, bytes]:
         """Return the content of every file of exitpol and the operator, to see what changed."""
-        found = [self.config, self.fragment, *(r.torrc for r in self.relays)]
+        found = [self.config, *(r.torrc for r in self.relays)]
+        found += sorted(self.fragment.parent.glob("[!.]*"))
         found += sorted(self.ledger.parent.glob("*")) if self.ledger.parent.exists() else []
         return {str(p): p.read_bytes() for p in found if p.exists() and p != self.state}
 
@@ -165,7 +166,7 @@ class Operated:
     def write_config(self, more: str = "") -> None:
         """Write exitpol's config for this exit."""
         (self.folder / "config.yaml").write_text(
-            f"ledger: {self.ledger}\nfragment: {self.fragment}\nrelays:\n- {{name: exit,"
+            f"ledger: {self.ledger}\nfragments: {self.fragment.parent}\nrelays:\n- {{name: exit,"
             f" torrc: {self.exit.torrc}, control: {self.exit.control_socket}}}\n{more}"
         )
 
@@ -202,7 +203,8 @@ class LoneExit(Operated):
         policy: str = "ExitPolicy accept *:*\n",
     ) -> None:
         self.folder = folder
-        self.fragment = folder / "exitpol.conf"
+        self.fragment = folder / "exitpol" / "exit.conf"
+        self.fragment.parent.mkdir(mode=0o755, exist_ok=True)
         self.fragment.write_text("")
         lines = [*options.splitlines(), f"%include {self.fragment}", *policy.splitlines()]
         self.exit = Tor.alone(folder / "exit", lines, "exit")

@@ -221,7 +221,8 @@ class PrivateNetwork(Operated):
             f"DirAuthority authority orport={or_port} v3ident={self._certificate(keys.folder)}"
             f" 127.0.0.1:{self.directory_port} {self._first_hop}"
         )
-        self.fragment = self.folder / "exitpol.conf"
+        self.fragment = self.folder / "exitpol" / "exit.conf"
+        self.fragment.parent.mkdir(mode=0o755, exist_ok=True)
         self.fragment.write_text("")
         self.authority = self._tor(
             "authority", line, _RELAY, _AUTHORITY, dir_port=self.directory_port

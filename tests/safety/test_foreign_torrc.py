@@ -59,7 +59,7 @@ def host_of(folder: Path, torrc: Path) -> Path:
     program.chmod(0o755)
     config = folder / "c.yaml"
     config.write_text(
-        f"ledger: var/blocks.yaml\nfragment: exitpol.conf\nrelays:\n- {{name: a, torrc: {torrc},"
+        f"ledger: var/blocks.yaml\nfragments: exitpol\nrelays:\n- {{name: a, torrc: {torrc},"
         f" control: {folder}/none, tor: {program}, user: nobody}}\n"
     )
     return config
@@ -81,8 +81,9 @@ def test_tors_user_reads_no_file_of_roots(
     open_folder: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     """What root reads as a torrc is given to a process of Tor's user, who can see its input."""
-    root, home, fragment = (open_folder / name for name in ("root", "home", "exitpol.conf"))
+    root, home, fragment = (open_folder / name for name in ("root", "home", "exitpol/a.conf"))
     root.mkdir(mode=0o700)
+    fragment.parent.mkdir()
     fragment.write_text("")
     (root / "secret").write_text(f"%include {fragment}\nContactInfo {SECRET}\n")
     (root / "secret").chmod(0o600)
@@ -121,13 +122,13 @@ def test_init_writes_no_torrc_through_a_link(
 
     def swap(invocation: Invocation, text: str) -> tuple[str, ...]:
         said = verify_first(invocation, text)
-        if "exitpol.conf" in text:
+        if "exitpol/a.conf" in text:
             as_nobody("ln", "-sf", str(root / "profile"), str(home / "torrc"))
         return said
 
     monkeypatch.setattr(verify, "verify", swap)
     host = Host.of(config_file.load(config), who="root", clock=lambda: datetime.now(UTC))
     with pytest.raises(InvalidFileError, match="symbolic link"):
-        init.init(host, config_path=config, dry_run=False)
+        init.carry_out(init.plan(host))
     assert picture(root) == before
     record(THING, 1)
