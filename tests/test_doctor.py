@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.doctor import timer as timer_checks
-from exitpolicy.doctor.torrc_file import MANAGED
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config as config_file
+from exitpolicy.tor import managed
 from tests.harness.host import EXITPOL, LoneExit
 from tests.harness.tor import TOR, free_port, wait_until
 
@@ -225,9 +225,9 @@ def test_header_of_another_tool_is_found(exit_: LoneExit) -> None:
 
 def test_header_of_the_package_is_no_other_tool() -> None:
     """Debian's own torrc has no such comment."""
-    texts = [path.read_text("utf-8", "replace") for path in Path("/etc/tor").glob("torrc*")]
-    assert texts
-    assert not any(MANAGED.search(text) for text in texts)
+    shipped = list(Path("/etc/tor").glob("torrc*"))
+    assert shipped
+    assert [managed.claim(path) for path in shipped] == [None] * len(shipped)
 
 
 def test_options_that_make_blocks_useless_or_harm_are_found(exit_: LoneExit) -> None:

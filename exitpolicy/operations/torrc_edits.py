@@ -59,7 +59,7 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
     remarks = _overwritten(relay, own)
     if torrc.include_place(relay.torrc, relay.fragment) is None:
         if any(character in str(own) for character in '"\\#*?[ \t\n'):
-            raise UsageError(f"{own} cannot stand in a torrc", hint="choose a plain name")
+            raise UsageError(f"{own} is not allowed in a torrc", hint="choose a plain name")
         hidden = inspect.hidden_from_tor(relay, own)
         if hidden is not None:
             raise hidden

@@ -4,11 +4,16 @@ Comments, order and all other keys stay. The result is parsed before anybody wri
 """
 
 from pathlib import Path
+from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import config
 from exitpolicy.storage.config import Config
-from exitpolicy.storage.yaml_document import Document, Fields, Items, Node, quoted
+from exitpolicy.storage.yaml_document import Document, quoted
+from exitpolicy.storage.yaml_nodes import Fields, Items, Node
+
+_KEYS: Final = ("fragments", "fragment", "relays", "unmanaged")
+"""The keys that `init` sets."""
 
 
 def edited(path: Path, content: bytes, desired: Config) -> bytes:
@@ -23,8 +28,12 @@ def edited(path: Path, content: bytes, desired: Config) -> bytes:
     values, keys = (root.values, root.keys) if isinstance(root, Fields) else ({}, {})
     changes: list[tuple[int, int, str]] = []
     missing: list[str] = []
-    for key in ("fragments", "fragment", "relays", "unmanaged"):
+    # The folder is named where the former single file was, and with it.
+    replaces = "fragment" in values and "fragments" not in values
+    for key in _KEYS[1:] if replaces else _KEYS:
         new = _lines(desired, key)
+        if key == "fragment" and replaces:
+            new = _lines(desired, "fragments") + new
         if new == _lines(present, key) and (key in values or not new):
             continue
         node = values.get(key)

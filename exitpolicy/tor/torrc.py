@@ -157,11 +157,15 @@ def with_other_include(torrc: Path, former: Path, fragment: Path) -> str | None:
     text = read_text(torrc)
     if len(places) != 1 or places[0].file != torrc:
         return None
-    found = lines(text)[places[0].line - 1]
-    if found.goes_on or unquoted(found.value) != str(former):
-        return None
-    changed = f"%include {fragment}\n"
-    return "".join(changed if line is found else line.text for line in lines(text))
+    result: list[str] = []
+    for line in lines(text):
+        if line.number == places[0].line:
+            if line.goes_on or unquoted(line.value) != str(former):
+                return None
+            result.append(f"%include {fragment}\n")
+        else:
+            result.append(line.text)
+    return "".join(result)
 
 
 def first_exit_policy(
