@@ -41,6 +41,8 @@ class ExitHost:
         self.config = folder / "config.yaml"
         self.ledger = folder / "var" / "blocks.yaml"
         self.fragment = folder / "exitpol" / f"{relays[0].name}.conf"
+        """That of the first relay."""
+        self.fragment.parent.mkdir(mode=0o755, exist_ok=True)
         listed = "".join(
             f'- {{name: "{r.name}", torrc: "{r.torrc}", control: "{r.control_socket}"}}\n'
             for r in relays
