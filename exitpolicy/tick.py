@@ -13,7 +13,7 @@ exitpolicy.storage.observed writes the state file after every apply, as lines of
     applied 1763806000        when exitpol last observed Tor, Unix time
     next 1763809999           when the next block begins or ends; `never`
     settled 1                 0: something is pending, so exitpol must run
-    watch MTIME SIZE INODE PATH   a file that must not have changed since
+    watch CTIME SIZE INODE PATH   a file that must not have changed since
 
 Lines after an empty line are for other readers.
 """
@@ -64,8 +64,8 @@ def due(state: str, now: float) -> str | None:
             if key == "settled" and value != "1":
                 return "something is pending"
             if key == "watch":
-                mtime, size, inode, path = value.split(" ", 3)
-                if fingerprint(path) != f"{mtime} {size} {inode}":
+                ctime, size, inode, path = value.split(" ", 3)
+                if fingerprint(path) != f"{ctime} {size} {inode}":
                     return f"{path} has changed"
     except ValueError:
         return "the state is not understood"
@@ -83,12 +83,15 @@ def touch(descriptor: int) -> None:
 
 
 def fingerprint(path: str) -> str:
-    """Return `MTIME SIZE INODE` of a file (nanoseconds, bytes); `0 0 0` if there is none."""
+    """Return `CTIME SIZE INODE` of a file (nanoseconds, bytes); `0 0 0` if there is none.
+
+    A change of mode, owner or ACL changes the ctime too: Tor may be unable to read the file.
+    """
     try:
         found = os.stat(path)
     except OSError:
         return "0 0 0"
-    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+    return f"{found.st_ctime_ns} {found.st_size} {found.st_ino}"
 
 
 def main(arguments: list[str]) -> int:

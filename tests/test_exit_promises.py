@@ -311,3 +311,26 @@ def test_a_block_that_is_deleted_by_hand_is_no_change_of_the_own_policy(
         assert (done.code, done.err) == (0, ""), done
         assert not host.tor.rejects(gone)
     assert host.tor.rejects("198.51.100.9")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o000, 0o666, 0o777])
+def test_the_next_tick_restores_the_mode_of_the_fragment(make_host: HostMaker, mode: int) -> None:
+    """One that Tor cannot read ends it at the next reload; one that all can write is no policy."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tick() == Outcome(0, "", "")
+    host.fragment.chmod(mode)
+    assert host.run("status", "--check").code == 3
+    assert host.tick().code == 0
+    group_write = 0o020  # The operator's own choice.
+    assert host.fragment.stat().st_mode & 0o777 & ~group_write == 0o644
+
+
+def test_a_tick_observes_again_after_a_change_of_mode(make_host: HostMaker) -> None:
+    """A torrc whose mode alone was changed may be one that Tor can no longer read."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    before = host.state.read_text()
+    host.tor.torrc.chmod(0o600)
+    host.tick()
+    assert host.state.read_text() != before

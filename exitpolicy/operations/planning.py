@@ -61,7 +61,7 @@ class FragmentPlan:
     remarks: tuple[AttentionError, ...] = ()
     """What needs the operator and keeps nothing from being installed."""
     closed: bool = False
-    """Whether the mode of the file keeps Tor from reading it: it is replaced then."""
+    """Whether it is to be replaced for its mode: Tor cannot read it, or everybody can write it."""
 
     @property
     def changed(self) -> bool:

@@ -153,8 +153,8 @@ def load(path: Path) -> Observation | None:
                 mark, name = value.split(" ", 1)
                 fatal[name] = mark
             elif key == "watch":
-                mtime, size, inode, name = value.split(" ", 3)
-                watched[name] = f"{mtime} {size} {inode}"
+                ctime, size, inode, name = value.split(" ", 3)
+                watched[name] = f"{ctime} {size} {inode}"
             else:
                 words[_FORMER_KEYS.get(key, key)] = value
         if words["version"] != "1":

@@ -87,8 +87,12 @@ def stage(path: Path, text: str) -> Path:
 
 
 def is_public(path: Path) -> bool:
-    """Tell whether every Tor may read the fragment; `stage` makes it so."""
+    """Tell whether every Tor may read the fragment, and not everybody write it.
+
+    `stage` makes it so.
+    """
     try:
-        return path.stat().st_mode & MODE == MODE
+        mode = path.stat().st_mode
     except OSError:
         return False
+    return mode & MODE == MODE and not mode & stat.S_IWOTH
