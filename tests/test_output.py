@@ -87,6 +87,76 @@ def test_a_table_has_columns(capsys: Capture) -> None:
     assert capsys.readouterr().out == ("A     STATE    C\n1     live\n1234  pending  x\\ny\n")
 
 
+TABLE = (
+    "from exitpolicy.cli.output import table; "
+    "table(('DESTINATION', 'STATE', 'UNTIL', 'REFERENCE', 'REASON'), "
+    "[('198.51.100.0/24:80,443', 'live', '2026-12-22T10:00:00Z', 'KZ-CERT#4711', "
+    "'SSH brute force from many addresses'), ('203.0.113.7', 'live', 'never', '', '')], "
+    "spare=('UNTIL',))"
+)
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (
+            80,
+            [
+                "DESTINATION             STATE  REFERENCE     REASON",
+                "198.51.100.0/24:80,443  live   KZ-CERT#4711  SSH brute force from many addresses",
+                "203.0.113.7             live",
+            ],
+        ),
+        (
+            70,
+            [
+                "DESTINATION             STATE  REFERENCE     REASON",
+                "198.51.100.0/24:80,443  live   KZ-CERT#4711  SSH brute force from many",
+                "                                             addresses",
+                "203.0.113.7             live",
+            ],
+        ),
+        (
+            40,
+            [
+                "DESTINATION             STATE",
+                "    REFERENCE  REASON",
+                "198.51.100.0/24:80,443  live",
+                "    KZ-CERT#4711  SSH brute force from",
+                "    many addresses",
+                "203.0.113.7             live",
+            ],
+        ),
+        (
+            16,
+            [
+                "DESTINATION",
+                "    STATE",
+                "    REFERENCE",
+                "    REASON",
+                "198.51.100.0/24:80,443",
+                "    live",
+                "    KZ-CERT#4711",
+                "    SSH brute",
+                "    force from",
+                "    many",
+                "    addresses",
+                "203.0.113.7",
+                "    live",
+            ],
+        ),
+    ],
+)
+def test_a_table_fits_the_terminal_without_a_broken_word(
+    monkeypatch: pytest.MonkeyPatch, columns: int, lines: list[str]
+) -> None:
+    """What can be spared is left out, then reasons are broken between words, then stand below."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert on_terminal(TABLE, columns=columns).splitlines() == lines
+    done = subprocess.run([sys.executable, "-c", TABLE], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[0].endswith("UNTIL                 REFERENCE     REASON")
+
+
 def test_colours_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """States have colours on a terminal without NO_COLOR; the width does not change."""
     assert str(output.Coloured("live", 6)) == "live  "

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TextIO
 
@@ -107,16 +107,72 @@ def say_exact(text: str) -> None:
     _write(text)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows in columns."""
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, spare: Collection[str] = ()
+) -> None:
+    """Write rows in columns.
+
+    On a terminal that is too narrow, the columns in `spare` are left out, then the last column is
+    broken between words, then the last columns stand below the others.
+    """
     cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    # One format for all rows: a ledger may have thousands.
-    line = "  ".join(f"{{:<{width}}}" for width in widths)
-    lines = [line.format(*row).rstrip() for row in cells]
-    if _has_colours():
-        lines[1:] = ["  ".join(map(str, map(Coloured, row, widths))).rstrip() for row in cells[1:]]
+    columns = _columns(sys.stdout)
+    for name in spare:
+        if columns is not None and _least_width(widths) > columns:
+            place = cells[0].index(name)
+            cells = [[*row[:place], *row[place + 1 :]] for row in cells]
+            widths.pop(place)
+    if columns is not None and _width(widths) > columns:
+        fitted = _last_broken if _least_width(widths) <= columns else _last_below
+        lines = [line for row in fitted(cells, widths, columns) for line in row]
+    else:
+        # One format for all rows: a ledger may have thousands.
+        form = "  ".join(f"{{:<{width}}}" for width in widths)
+        lines = [form.format(*row).rstrip() for row in cells]
+        if _has_colours():
+            lines[1:] = [_row(row, widths).rstrip() for row in cells[1:]]
     _write("\n".join(lines) + "\n")
+
+
+def _last_broken(
+    cells: Iterable[Sequence[str]], widths: Sequence[int], columns: int
+) -> Iterator[list[str]]:
+    """Yield the lines of each row, with the last column broken between words."""
+    before = _width(widths[:-1]) + 2
+    for row in cells:
+        first, *more = _broken(row[-1], columns - before) or [""]
+        yield [
+            f"{_row(row[:-1], widths)}  {first}".rstrip(),
+            *(" " * before + line for line in more),
+        ]
+
+
+def _last_below(
+    cells: Iterable[Sequence[str]], widths: Sequence[int], columns: int
+) -> Iterator[list[str]]:
+    """Yield the lines of each row, with the columns that do not fit below the others."""
+    beside = len(widths) - 1
+    while beside > 1 and _width(widths[:beside]) > columns:
+        beside -= 1
+    for row in cells:
+        below = _broken("  ".join(filter(None, row[beside:])), max(columns - 4, 1))
+        yield [_row(row[:beside], widths).rstrip(), *(f"    {line}" for line in below)]
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Return cells in columns, with the colours of states."""
+    return "  ".join(str(Coloured(*cell)) for cell in zip(row, widths, strict=False))
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return the width of a table with these columns, two blanks apart."""
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _least_width(widths: Sequence[int]) -> int:
+    """Return the width of a table whose last column is broken between words."""
+    return _width([*widths[:-1], min(widths[-1], _NARROWEST)])
 
 
 def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
@@ -242,21 +298,37 @@ def _fitted(text: str, stream: TextIO, *, before: int = 0, indent: int = 0) -> s
 
     `before` columns of each line are taken; lines after the first begin with `indent` blanks.
     """
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns - before
-    except (OSError, ValueError):
+    columns = _columns(stream)
+    if columns is None or len(text) <= columns - before or columns - before < _NARROWEST:
         return text
-    if len(text) <= columns or columns < _NARROWEST:
-        return text
+    return ("\n" + " " * indent).join(_broken(text, columns - before, hanging=indent))
+
+
+def _broken(text: str, columns: int, *, hanging: int = 0) -> list[str]:
+    """Return a text as lines of at most `columns` characters, broken between words only.
+
+    Lines after the first have `hanging` characters less. A longer word has a line of its own.
+    """
+    if len(text) <= columns:
+        return [text] if text else []
     import textwrap
 
-    return textwrap.fill(
+    lines = textwrap.wrap(
         text,
         columns,
-        subsequent_indent=" " * indent,
+        subsequent_indent=" " * hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line[hanging:] if number else line for number, line in enumerate(lines)]
+
+
+def _columns(stream: TextIO) -> int | None:
+    """Return the width of a terminal; None if `stream` is none, or does not know its width."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def _has_colours() -> bool:
