@@ -205,6 +205,78 @@ def test_the_version_is_shown_without_a_command(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"exitpol {__version__}\n"
 
 
+FILTERED = (
+    "version: 2\nblocks:\n"
+    '- {destination: "203.0.113.1", since: "2026-01-01", until: never, reference: "T#1"}\n'
+    '- {destination: "203.0.113.2", since: "2026-01-01", until: never, reference: "T#2", '
+    'references: ["T#1"]}\n'
+    '- {destination: "203.0.113.3", since: "2026-01-01", until: never, relays: [gone]}\n'
+    '- {destination: "203.0.113.4", since: "2026-01-01", until: never, relays: [other]}\n'
+    '- {destination: "203.0.113.5", since: "2099-01-01", until: never}\n'
+    '- {destination: "203.0.113.6", since: "2025-01-01", until: "2026-01-01T00:00:00Z"}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        ([], "1234"),
+        (["--all"], "123456"),
+        (["--reference", "T#1"], "12"),
+        (["--reference", "T#9"], ""),
+        (["--relay", "gone"], "123"),
+        (["--state", "unknown"], "1234"),
+        (["--state", "live"], ""),
+        (["--state", "scheduled"], "5"),
+        (["--state", "ended", "--state", "scheduled"], "56"),
+        (["--reference", "T#1", "--relay", "gone", "--all"], "12"),
+    ],
+)
+def test_list_shows_the_blocks_that_are_asked_for(
+    config: Path, capsys: pytest.CaptureFixture[str], options: list[str], listed: str
+) -> None:
+    """By reference, also a former one, by relay and by state; all filters have to match."""
+    config.with_name("blocks.yaml").write_text(FILTERED)
+    assert run(["--config", str(config), "list", *options, "--json"]) == 0
+    blocks = json.loads(capsys.readouterr().out)["blocks"]
+    assert "".join(block["destination"][-1] for block in blocks) == listed
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (["--relay", "default"], "this host has no relay 'default'", "its relays are: gone"),
+        (["--state", "blocked"], "no block has the state 'blocked'", "live, pending"),
+    ],
+)
+def test_a_filter_that_cannot_match_is_an_error(
+    config: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str, hint: str
+) -> None:
+    """A wrong name of a relay or a state is not the same as no block."""
+    assert run(["--config", str(config), "list", *options]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert message in said
+    assert hint in said
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--all"], ["--all", "203.0.113.7"], ["--all", "--yes", "*"]]
+)
+def test_everything_is_lifted_only_if_that_is_meant(
+    config: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """`lift --all` needs an answer or --yes, and takes nothing else beside it."""
+    assert run(["--config", str(config), "lift", *arguments]) == ExitCode.USAGE
+    assert "hint:" in capsys.readouterr().err
+    assert config.with_name("blocks.yaml").read_text() == LEDGER
+
+
+def test_without_blocks_there_is_nothing_to_lift(config: Path) -> None:
+    """`lift --all` says so, with the code for a missing block."""
+    config.with_name("blocks.yaml").write_text("version: 2\nblocks: []\n")
+    assert run(["--config", str(config), "lift", "--all", "--yes"]) == ExitCode.NO_SUCH_BLOCK
+
+
 def test_lift_of_everything_is_not_a_destination(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,18 @@ def test_a_lifted_block_is_no_longer_enforced(make_host: HostMaker) -> None:
     assert host.tor.rejects("198.51.100.9")
 
 
+def test_all_blocks_are_lifted_at_once(make_host: HostMaker) -> None:
+    """`lift --all --yes` ends every block that lasts, and records each."""
+    host = make_host()
+    host.run("block", "203.0.113.7", "198.51.100.9", "--until", "30d")
+    done = host.run("lift", "--all", "--yes")
+    assert (done.code, done.out.count("lifted")) == (0, 2)
+    assert not host.tor.rejects("203.0.113.7")
+    assert not host.tor.rejects("198.51.100.9")
+    assert host.run("list").out == ""
+    assert host.run("lift", "--all", "--yes").code == 9
+
+
 def test_ports_networks_ranges_and_ipv6_reject_exactly_themselves(make_host: HostMaker) -> None:
     """Each form of a destination rejects exactly its addresses and ports."""
     host = make_host(("ExitRelay 1", "IPv6Exit 1"))

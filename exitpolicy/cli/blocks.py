@@ -1,7 +1,8 @@
 """Commands that change or show the ledger."""
 
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,10 +21,15 @@ from exitpolicy.cli.arguments import (
     the_host,
 )
 from exitpolicy.cli.output import Coloured, hint, note, say, say_json
-from exitpolicy.core.block import Block, checked_text
+from exitpolicy.core.block import Block, Blocks, checked_text
 from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import parse_until, remaining_text, until_text
-from exitpolicy.core.errors import ExitCode, UsageError
+from exitpolicy.core.errors import (
+    ExitCode,
+    InterruptedByUserError,
+    NoSuchBlockError,
+    UsageError,
+)
 from exitpolicy.operations.host import Host
 
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
@@ -103,6 +109,10 @@ def lift(
     reference: Annotated[
         str | None, typer.Option(help="Lift all blocks with this reference.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Lift every block; asks on a terminal.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Lift every block without asking.")] = False,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     as_json: Json = False,
@@ -113,22 +123,57 @@ def lift(
     """
     from exitpolicy.operations import change
 
-    if bool(dest) == (reference is not None):
+    if "*" in (dest or ()):
+        raise UsageError("'*' is not a destination", hint="for every block: exitpol lift --all")
+    if [bool(dest), reference is not None, everything].count(True) != 1:
         raise UsageError(
-            "lift takes destinations or a --reference, one of them",
+            "lift takes destinations, a --reference or --all, one of them",
             hint="exitpol lift 203.0.113.7, or exitpol lift --reference 'KZ-CERT#4711'",
         )
     host = the_host()
     # Which rule still rejects a destination is only known from an observation of one's own.
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
-    changed = change.lift(host, read_destinations(dest or []), reference, options)
+    if everything and not dry_run and not yes:
+        _ask_to_lift(len(host.ledger().blocks.lasting(host.clock())))
+    destinations = dict.fromkeys(read_destinations(dest or []))
+
+    def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
+        if everything:
+            if not (lasting := blocks.lasting(now)):
+                raise NoSuchBlockError("there is no block to lift")
+            return lasting
+        if reference is not None:
+            return blocks.referring_to(reference, now)
+        return [blocks.current(destination, now) for destination in destinations]
+
+    changed = change.lift(host, chosen, options)
     return say_lifted(host, changed, options, as_json=as_json)
+
+
+def _ask_to_lift(count: int) -> None:
+    """Ask on the terminal whether to lift every block. Raises UsageError without a terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError("lift --all asks on a terminal, and there is none", hint="add --yes")
+    what = "the only block" if count == 1 else f"all {count} blocks"
+    if count and not typer.confirm(f"Lift {what}?", err=True):
+        raise InterruptedByUserError("nothing was lifted")
 
 
 def list_(
     expiring: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Only those that end within: 3d, 12h."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="REFERENCE", help="Only those with this reference.")
+    ] = None,
+    relay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only those for this relay; may be repeated."),
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Only those in this state; may be repeated."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also blocks that are not in force.")
@@ -147,7 +192,14 @@ def list_(
     if expiring is not None:
         end = parse_until(expiring, now)
         within = None if end is None else end - now
-    listed = listing.list_blocks(host, expiring=within, everything=everything)
+    wanted = listing.Filter(
+        within,
+        reference,
+        listing.known_states(state or ()),
+        host.known_relays(relay or ()),
+        everything=everything,
+    )
+    listed = listing.list_blocks(host, wanted)
     if as_json:
         say_json(
             blocks=[
@@ -158,11 +210,15 @@ def list_(
         )
         return ExitCode.DONE
     if not listed.blocks:
-        note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
+        if reference is not None or state or relay:
+            note("no block is like that; to see all: exitpol list --all")
+        else:
+            note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
     output.table(
         ("DESTINATION", "STATE", "UNTIL", "LEFT", "REFERENCE", "REASON"),
         (_row(entry, listed.now) for entry in listed.blocks),
+        spare=("UNTIL",),
     )
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))

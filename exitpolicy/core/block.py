@@ -66,6 +66,11 @@ class Block(NamedTuple):
     """Whether the operator accepts the limits that --force accepts: width, ports, Exit flag."""
 
     @property
+    def all_references(self) -> tuple[str, ...]:
+        """Every ticket of the block."""
+        return tuple(filter(None, (self.reference, *self.references)))
+
+    @property
     def was_lifted(self) -> bool:
         """Whether the block was ended before its time."""
         return self.ended is not None and (self.until is None or self.ended < self.until)
@@ -106,6 +111,10 @@ class Blocks:
     def ended(self, now: datetime) -> "Blocks":
         """Return the blocks that have ended at `now`."""
         return Blocks.of(block for block in self if block.has_ended(now))
+
+    def lasting(self, now: datetime) -> "Blocks":
+        """Return the blocks that have not been recorded as ended."""
+        return Blocks.of(b for b in self if b.ended is None or not b.has_ended(now))
 
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which a block begins or ends; None if none."""
@@ -209,12 +218,7 @@ class Blocks:
 
         Raises NoSuchBlockError if there is none.
         """
-        found = Blocks.of(
-            block
-            for block in self
-            if reference in {block.reference, *block.references}
-            and (block.ended is None or not block.has_ended(now))
-        )
+        found = Blocks.of(block for block in self.lasting(now) if reference in block.all_references)
         if not reference or not found:
             raise NoSuchBlockError(
                 f"no block with the reference {reference!r}",

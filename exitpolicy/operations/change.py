@@ -106,18 +106,16 @@ def renew(
 
 
 def lift(
-    host: Host, destinations: Sequence[Destination], reference: str | None, options: Options
+    host: Host, choose: Callable[[Blocks, datetime], Iterable[Block]], options: Options
 ) -> Result:
-    """End blocks now: those of the destinations, or those with a reference.
+    """End now the blocks that `choose` returns, given all blocks and the time.
 
-    Raises NoSuchBlockError and LockTimeoutError; no state of a relay refuses it.
+    Raises what `choose` raises, and LockTimeoutError; no state of a relay refuses it.
     """
     now = host.clock()
 
     def chosen(blocks: Blocks) -> list[Block]:
-        if reference is not None:
-            return list(blocks.referring_to(reference, now))
-        return [blocks.current(destination, now) for destination in dict.fromkeys(destinations)]
+        return list(choose(blocks, now))
 
     def altered(blocks: Blocks) -> Blocks:
         return blocks.lifted((block.destination for block in chosen(blocks)), now)

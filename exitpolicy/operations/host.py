@@ -1,13 +1,13 @@
 """The host that an operation works on: its files, its relays, its clock."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exitpolicy.core.clock import Time, judge_clock
-from exitpolicy.core.errors import ExitpolError, InvalidFileError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.tor import layout, torrc
@@ -102,6 +102,19 @@ class Host:
             if last_valid is None:
                 raise
             return last_valid
+
+    def known_relays(self, names: Iterable[str]) -> frozenset[str]:
+        """Return names of relays. Raises UsageError for one that this host does not have."""
+        known = [relay.name for relay in self.relays]
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"this host has no relay {name!r}",
+                    hint=f"its relays are: {', '.join(known)}"
+                    if known
+                    else "to see why no relay is found: exitpol doctor",
+                )
+        return frozenset(names)
 
     def some_relays(self) -> tuple[Relay, ...]:
         """Return the relays. Raises InvalidFileError if the host has none."""

@@ -1,18 +1,22 @@
 """Blocks and their history, read from exitpol's own files without asking Tor."""
 
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
+from exitpolicy.core.errors import UsageError
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from exitpolicy.storage.history import Change
+
+NotInForce = Literal["scheduled", "ended"]
+NOT_IN_FORCE: Final = get_args(NotInForce)
+"""The states of blocks that are not in force."""
 
 MAX_CHANGES: Final = 50_000
 """The most changes of the history that are shown: about 50 MB of memory."""
@@ -24,7 +28,7 @@ class Listed(NamedTuple):
     block: Block
     destination: str
     """The canonical text of the destination."""
-    state: State | Literal["scheduled", "ended"]
+    state: State | NotInForce
 
 
 class Listing(NamedTuple):
@@ -36,12 +40,44 @@ class Listing(NamedTuple):
     now: datetime
 
 
-def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> Listing:
+class Filter(NamedTuple):
+    """Which blocks are listed. By default, those that are in force."""
+
+    expiring: timedelta | None = None
+    """Those that end within this time; None for all."""
+    reference: str | None = None
+    """Those with this ticket; None for all."""
+    states: frozenset[str] = frozenset()
+    """Those in one of these states; empty for all."""
+    relays: frozenset[str] = frozenset()
+    """Those for one of these relays; empty for all."""
+    everything: bool = False
+    """Also those that are not in force."""
+
+    def selects(self, block: Block, now: datetime) -> bool:
+        """Tell whether a block is listed, whatever its state."""
+        until = block.until
+        if self.expiring is not None and (until is None or until > now + self.expiring):
+            return False
+        if self.reference is not None and self.reference not in block.all_references:
+            return False
+        return not (self.relays and block.relays) or not self.relays.isdisjoint(block.relays)
+
+
+def known_states(names: Iterable[str]) -> frozenset[str]:
+    """Return the names of states. Raises UsageError for one that no block can have."""
+    known = [*map(str, State), *NOT_IN_FORCE]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no block has the state {name!r}", hint=f"one of {', '.join(known)}")
+    return frozenset(names)
+
+
+def list_blocks(host: Host, wanted: Filter) -> Listing:
     """Return the blocks of the ledger with the state of the last observation.
 
-    Does not ask Tor; only tests whether its control port answers. `expiring` selects the blocks
-    that end within that time, `everything` adds those that are not in force. A removed block that a
-    Tor still enforces is always listed.
+    Does not ask Tor; only tests whether its control port answers. A removed block that a Tor still
+    enforces is listed although it is not in force.
     """
     from exitpolicy.tor.sockets import answers  # noqa: PLC0415 - `history` does not need it
 
@@ -52,19 +88,23 @@ def list_blocks(host: Host, *, expiring: timedelta | None, everything: bool) -> 
         seen = None
     known = {} if seen is None else seen.states
     reachable = all(answers(relay) for relay in host.relays)
+    everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
     listed: list[Listed] = []
     for block in host.ledger().blocks:
-        if expiring is not None and (block.until is None or block.until > time.now + expiring):
+        if not wanted.selects(block, time.now):
             continue
         text = str(block.destination)
+        state: State | NotInForce
         if time.enforces(block):
-            last = known.get(text, State.PENDING) if reachable else State.UNKNOWN
-            listed.append(Listed(block, text, State(last)))
+            state = State(known.get(text, State.PENDING) if reachable else State.UNKNOWN)
         elif known.get(text) == State.LIFTING:
-            listed.append(Listed(block, text, State.LIFTING))
+            state = State.LIFTING
         elif everything:
-            ended = block.has_ended(time.now)
-            listed.append(Listed(block, text, "ended" if ended else "scheduled"))
+            state = "ended" if block.has_ended(time.now) else "scheduled"
+        else:
+            continue
+        if not wanted.states or state in wanted.states:
+            listed.append(Listed(block, text, state))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
 
 
