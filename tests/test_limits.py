@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from exitpolicy.cli.status import limits_json
 from exitpolicy.core.addresses import BITS, Family
+from exitpolicy.core.destination import Destination
 from exitpolicy.policy.descriptor import (
     DESCRIPTOR_LIMIT,
     DESCRIPTOR_SPARE,
     OTHER_CONTENT,
+    lone_bytes,
     other_bytes,
+    rules_bytes,
 )
 from exitpolicy.policy.exit_flag import free_networks
 from exitpolicy.policy.limits import Limits, assess, measure
@@ -22,6 +25,7 @@ from exitpolicy.policy.port_summary import REJECTED_LIMIT, port_summary
 from exitpolicy.policy.redundancy import remove_redundancies
 from exitpolicy.policy.rule import PRIVATE, Rule, parse_policy
 from tests.harness.tor import lone_tor
+from tests.strategies import destinations
 
 EVERYTHING = "accept *:*"
 SEPARATE_PORTS = [f"reject *:{port}" for port in range(10_001, 10_601, 2)]
@@ -575,3 +579,14 @@ def test_spare_and_limit_are_those_of_the_authorities() -> None:
     """The numbers that the README states."""
     assert (DESCRIPTOR_LIMIT, DESCRIPTOR_SPARE) == (20_000, 500)
     assert REJECTED_LIMIT == {4: 2**25, 6: 2**48}
+
+
+@given(destinations())
+def test_lone_bytes_are_those_of_its_rules(destination: Destination) -> None:
+    """The size of a destination's lines, also where they are counted without rules."""
+    rules = [
+        Rule(False, destination.family, network, length, low, high)
+        for network, length in destination.prefixes()
+        for low, high in destination.ports
+    ]
+    assert lone_bytes(destination) == rules_bytes(rules)

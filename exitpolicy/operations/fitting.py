@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.policy import limits
-from exitpolicy.policy.descriptor import lone_bytes
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, lone_bytes, rules_bytes
 from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.minimize import fewest_rules
@@ -15,6 +16,13 @@ from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
+
+_MEASURED_BYTES: Final = 5 * DESCRIPTOR_LIMIT
+"""Longer sets of rules are measured once: 100,000 rules take seconds.
+
+If Tor drops few of their rules as redundant, the parts of the set are estimated.
+"""
+_KEPT_PART: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,8 @@ class _Fitting:
         self._baseline = baseline
         self._gauges = on
         self._known: tuple[frozenset[Destination], tuple[Rule, ...]] = (frozenset(), base)
+        self._keeps_rules = False
+        """Whether Tor publishes nearly all rules of a set, as one has shown that was measured."""
         self._counts: Callable[[limits.Problem], bool] = lambda problem: not problem.forcible
 
     def hold_to_all_limits(self) -> None:
@@ -156,8 +166,22 @@ class _Fitting:
         rules = self.rules(blocks)
         if rules == self._baseline:
             return None
+        size = rules_bytes(rules)
         for gauge in self._gauges:
-            before, after = gauge.measure(self._baseline), gauge.measure(rules)
+            before = gauge.measure(self._baseline)
+            if size <= _MEASURED_BYTES or not self._keeps_rules:
+                after = gauge.measure(rules)
+                if size > _MEASURED_BYTES:
+                    published = after.policy_bytes - before.policy_bytes
+                    self._keeps_rules = published > _KEPT_PART * size
+            else:
+                lines = sum(rule.family == 4 for rule in rules)
+                after = replace(
+                    before,
+                    descriptor_bytes=before.descriptor_bytes + size,
+                    policy_lines=before.policy_lines + lines,
+                    policy_bytes=before.policy_bytes + size,
+                )
             for problem in limits.assess(before, after):
                 if self._counts(problem):
                     return Broken(gauge.relay, problem)

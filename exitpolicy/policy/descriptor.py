@@ -7,8 +7,9 @@ MAX_DESCRIPTOR_UPLOAD_SIZE; src/feature/dirauth/process_descs.c, dirserv_add_des
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from exitpolicy.core.addresses import Family
+from exitpolicy.core.addresses import Family, address_text
 from exitpolicy.core.destination import Destination
+from exitpolicy.core.ports import ports_text
 from exitpolicy.policy.port_summary import NO_PORT, PortSummary
 from exitpolicy.policy.rule import Rule
 
@@ -44,6 +45,12 @@ def lone_bytes(destination: Destination) -> int:
 
     Together with other destinations it may take less: rules that meet or adjoin become one.
     """
+    if destination.family == 6:
+        return 0
+    if destination.first == destination.last:
+        # Most destinations are single addresses, and a ledger may have 100,000 of them.
+        rule = f"reject {address_text(4, destination.first)}:\n"
+        return sum(len(rule) + len(ports_text((ports,))) for ports in destination.ports)
     return rules_bytes(
         Rule(False, destination.family, network, length, low, high)
         for network, length in destination.prefixes()
