@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.cli.app import run
 from exitpolicy.core.errors import ExitCode, InvalidFileError, LockTimeoutError
+from exitpolicy.operations import change
 from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
 
 HOLDER = (
@@ -28,6 +30,23 @@ def held(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+def test_a_command_that_waits_too_long_says_who_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`lift` beside a command that never ends: exit code 7, and how to find that command."""
+    ledger = tmp_path / "blocks.yaml"
+    ledger.write_text("version: 2\nblocks: []\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"ledger: {ledger}\n")
+    monkeypatch.setattr(change, "WAIT_SECONDS", 0.2)
+    with lock(ledger_lock_path(ledger), seconds=1, doing="x"):
+        code = run(["--config", str(config), "lift", "203.0.113.7"])
+    told = capsys.readouterr().err
+    assert code == ExitCode.LOCK_TIMEOUT, told
+    assert "another exitpol has been changing the ledger for more than 0.2 s" in told
+    assert f"fuser -v {ledger_lock_path(ledger)}" in told
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, held: "subprocess.Popen[str]") -> None:

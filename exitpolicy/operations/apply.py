@@ -35,12 +35,9 @@ from exitpolicy.policy.rule import Rule
 from exitpolicy.storage import files, ledger_file, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
-from exitpolicy.storage.locks import apply_lock_path, lock
+from exitpolicy.storage.locks import WAIT_SECONDS, apply_lock_path, lock
 from exitpolicy.storage.observed import Moment, Observation
 from exitpolicy.tor import fragment, reload
-
-LOCK_SECONDS: Final = 120.0
-"""How long to wait for another apply, which may itself wait for Tor."""
 
 UNDER_WAY_SECONDS: Final = 5.0
 """How long to wait for a Tor that has read its files: it enforces them a second later."""
@@ -157,7 +154,7 @@ def apply(
     Watch.SHARED, an observation that began after `since` is enough. Raises InvalidFileError,
     LockTimeoutError, and TorRefusesError if a Tor ends in the reload.
     """
-    with lock(apply_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="talking to Tor"):
+    with lock(apply_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="talking to Tor"):
         if watch is Watch.SHARED and since is not None:
             shared = _observed_since(host, since)
             if shared is not None:

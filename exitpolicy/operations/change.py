@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
@@ -22,12 +21,9 @@ from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
-from exitpolicy.storage.locks import ledger_lock_path, lock
+from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor.inspect import CandidateError
-
-LOCK_SECONDS: Final = 120.0
-"""How long to wait for another change of the ledger, which may let Tor verify its files first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,5 +338,5 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
 
 def _ledger_lock(host: Host) -> AbstractContextManager[None]:
     return lock(
-        ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing="changing the ledger"
+        ledger_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="changing the ledger"
     )

@@ -37,7 +37,13 @@ from exitpolicy.storage import config as config_file
 from exitpolicy.storage import config_edit, files, ledger_file
 from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config
 from exitpolicy.storage.ledger_file import Ledger
-from exitpolicy.storage.locks import apply_lock_path, ledger_lock_path, lock, lock_folder
+from exitpolicy.storage.locks import (
+    WAIT_SECONDS,
+    apply_lock_path,
+    ledger_lock_path,
+    lock,
+    lock_folder,
+)
 from exitpolicy.tor import fragment, layout, torrc, verify
 from exitpolicy.tor import invocation as invocations
 
@@ -170,8 +176,8 @@ def _locked(host: Host) -> Iterator[None]:
     """Hold both locks."""
     ledger = host.config.ledger
     with (
-        lock(apply_lock_path(ledger), seconds=apply.LOCK_SECONDS, doing="talking to Tor"),
-        lock(ledger_lock_path(ledger), seconds=10, doing="changing the ledger"),
+        lock(apply_lock_path(ledger), seconds=WAIT_SECONDS, doing="talking to Tor"),
+        lock(ledger_lock_path(ledger), seconds=WAIT_SECONDS, doing="changing the ledger"),
     ):
         yield
 

@@ -18,12 +18,9 @@ from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies, history, own_policies
-from exitpolicy.storage.locks import ledger_lock_path, lock
+from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
 from exitpolicy.storage.own_policies import OwnPolicy, Values
 from exitpolicy.tor import fragment
-
-LOCK_SECONDS: Final = 10.0
-"""The longest wait for another change of the ledger or of the record."""
 
 _DOING: Final = "changing the ledger"
 _ACCEPTED_AGAIN: Final = "as accepted before"
@@ -72,7 +69,7 @@ def watch(host: Host, applied: Applied) -> tuple[PolicyChange, ...]:
     repaired = _repaired(host, applied, compared, recorded)
     if not compared.updated and not repaired:
         return ()
-    with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
+    with lock(ledger_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing=_DOING):
         # Again: another exitpol may have accepted or reported a policy in between.
         recorded = _recorded(host)
         compared = _compared(host, observed, recorded)
@@ -121,7 +118,7 @@ def accept(host: Host, views: Sequence[View]) -> Accepted:
     """Record the own policies as the accepted ones. Raises InvalidFileError, LockTimeoutError."""
     observed = [each for each in _observed(host, views) if each.in_sync]
     accepted: dict[str, Difference | None] = {}
-    with lock(ledger_lock_path(host.config.ledger), seconds=LOCK_SECONDS, doing=_DOING):
+    with lock(ledger_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing=_DOING):
         try:
             recorded = _recorded(host)
         except InvalidFileError:

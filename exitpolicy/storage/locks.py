@@ -1,4 +1,4 @@
-"""Two locks: one to change the ledger, held for milliseconds; one to change what Tor enforces.
+"""Two locks: one to change the ledger, one to change what Tor enforces.
 
 They are taken with flock(2) here and not with a library: the lock files lie in the ledger's folder,
 which may be another user's, and a library that opens them by path would follow links there.
@@ -15,6 +15,9 @@ from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError, LockTimeoutError
 from exitpolicy.storage import files
+
+WAIT_SECONDS: Final = 120.0
+"""How long to wait for a lock: its holder may let Tor verify its files, and wait for Tor."""
 
 _POLL_SECONDS: Final = 0.02
 

@@ -97,11 +97,15 @@ class ExitHost:
         return Outcome(result.returncode, result.stdout, result.stderr)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Return the content of every file of exitpol and the operator, to see what changed."""
+        """Return the content of every file of exitpol and the operator, to see what changed.
+
+        The empty files of locks are left out: a command that changes nothing takes them as well.
+        """
         found = [self.config, *(r.torrc for r in self.relays)]
         found += sorted(self.fragment.parent.glob("[!.]*"))
         found += sorted(self.ledger.parent.glob("*")) if self.ledger.parent.exists() else []
-        return {str(p): p.read_bytes() for p in found if p.exists() and p != self.state}
+        found = [p for p in found if p != self.state and p.suffix != ".lock"]
+        return {str(p): p.read_bytes() for p in found if p.exists()}
 
 
 HostMaker = Callable[..., ExitHost]
