@@ -413,7 +413,7 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_found(tmp_path: Path) -
     include = f"%include {exit_.fragment}\n"
     exit_.exit.torrc_text = exit_.exit.torrc_text.replace(include, "")
     with exit_:
-        assert exit_.run("init").returncode == 5
+        assert exit_.run("init", "--yes").returncode == 5
         found = bad(examine(exit_, 5), "exit: reload")
         assert "Sandbox 1" in found["observed"]
         assert found["fix"].startswith("systemctl restart")

@@ -25,7 +25,7 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: 
     exit_ = LoneExit(tmp_path, f"{OPTIONS}Sandbox 1\n")
     without_include(exit_)
     with exit_:
-        done = exit_.run("init")
+        done = exit_.run("init", "--yes")
         assert done.returncode == 5, done.stderr
         assert "Sandbox 1" in done.stderr
         blocked = exit_.run("block", "203.0.113.7", "--until", "1d")

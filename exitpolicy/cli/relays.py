@@ -52,7 +52,7 @@ def init(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Find the relays, and create the ledger and the file that each torrc includes.
+    """Find the relays, and set up exitpol for each of them.
 
     Example: exitpol init --timer
     """

@@ -13,11 +13,12 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor import health, own_files, relay, timer
 from exitpolicy.doctor import host as host_checks
 from exitpolicy.doctor.finding import Finding, attempt, failed
-from exitpolicy.operations.desired import Desired, desired
+from exitpolicy.operations.desired import desired
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage.config import Relay
+from exitpolicy.storage.ledger_file import Ledger
 
 
 def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:
@@ -31,11 +32,11 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     except ExitpolError as error:
         why = "all other checks need the config and were left out"
         return [*found, failed("config", error, why=why)]
-    target = _desired(host)
+    ledger = _ledger(host)
     found += attempt("clock", lambda: host_checks.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
-    found += attempt("fragment", lambda: own_files.fragment_files(host, target))
+    found += attempt("fragment", lambda: own_files.fragment_files(host, ledger))
     found += attempt("timer", lambda: timer.installed(host))
     if os.geteuid() == 0:
         found += attempt("unit", lambda: timer.unit(host))
@@ -46,14 +47,16 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
         return [*found, failed("relays", error, why="exitpol has no Tor to block anything on")]
 
     def check(each: Relay) -> list[Finding]:
+        sharing = [other for other in relays if other.fragment == each.fragment]
+        target = None if ledger is None else desired(ledger, host.time(), sharing)
         return relay.run(host, each, target)
 
     return [*found, *(finding for findings in in_parallel(check, relays) for finding in findings)]
 
 
-def _desired(host: Host) -> Desired | None:
-    """Return the desired state; None if the ledger is invalid, which is a finding of its own."""
+def _ledger(host: Host) -> Ledger | None:
+    """Return the ledger; None if it is invalid, which is a finding of its own."""
     try:
-        return desired(host.ledger(), host.time())
+        return host.ledger()
     except ExitpolError:
         return None

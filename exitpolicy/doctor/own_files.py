@@ -8,8 +8,10 @@ from pathlib import Path
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
-from exitpolicy.operations.desired import Desired
+from exitpolicy.operations import planning
+from exitpolicy.operations.desired import Desired, desired
 from exitpolicy.operations.host import Host
+from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment
 
 _WHY = "who can change it decides what Tor rejects and what root reads"
@@ -46,16 +48,14 @@ def ledger(host: Host) -> Iterator[Finding]:
         )
 
 
-def fragment_files(host: Host, desired: Desired | None) -> Iterator[Finding]:
-    """Check each fragment. `desired` is None if the ledger is invalid."""
-    paths = dict.fromkeys(relay.fragment for relay in host.relays) or [host.config.fragment]
-    # Fragments of their own may rightly differ between relays: `status` compares these.
-    shared = desired if host.config.fragments is None else None
-    for path in paths:
-        yield from _fragment_file(path, shared)
+def fragment_files(host: Host, ledger: Ledger | None) -> Iterator[Finding]:
+    """Check each fragment. `ledger` is None if the ledger is invalid."""
+    for path, relays in planning.groups(host.relays):
+        target = None if ledger is None else desired(ledger, host.time(), relays)
+        yield from _fragment_file(path, target)
 
 
-def _fragment_file(path: Path, desired: Desired | None) -> Iterator[Finding]:
+def _fragment_file(path: Path, target: Desired | None) -> Iterator[Finding]:
     try:
         installed = fragment.read(path)
     except InvalidFileError as error:
@@ -72,7 +72,7 @@ def _fragment_file(path: Path, desired: Desired | None) -> Iterator[Finding]:
         return
     count = len(fragment.rules_of(installed))
     yield from protected("fragment", path, f", {count} rule{'s' * (count != 1)}")
-    if desired is not None and installed != desired.text:
+    if target is not None and installed != target.text:
         yield warn(
             "fragment",
             f"{path} differs from what the ledger says",

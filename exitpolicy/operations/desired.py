@@ -1,12 +1,15 @@
 """The desired state: the blocks in force and the rules that enforce them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.clock import Time
+from exitpolicy.operations.planning import concerns
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.rule import Rule
 from exitpolicy.storage import base_policies
+from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment
 
@@ -26,9 +29,16 @@ class Desired:
         return fragment.render(self.rules)
 
 
-def desired(ledger: Ledger, time: Time) -> Desired:
-    """Return the desired state of a ledger at a time. Raises UsageError for an unknown policy."""
-    blocks = Blocks.of(block for block in ledger.blocks if time.enforces(block))
+def desired(ledger: Ledger, time: Time, relays: Sequence[Relay] = ()) -> Desired:
+    """Return the desired state of a ledger at a time: of some relays, or of all if none is given.
+
+    Raises UsageError for an unknown policy.
+    """
+    blocks = Blocks.of(
+        block
+        for block in ledger.blocks
+        if time.enforces(block) and (not relays or concerns(block, relays))
+    )
     rules = fewest_rules(block.destination for block in blocks)
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules

@@ -94,8 +94,9 @@ def running(base: Path, who: Who, name: str, place: str) -> Iterator[ExitHost]:
     moved.defaults = base / "defaults"
     moved.defaults.write_text("".join(f"{line}\n" for line in who.defaults))
     host = ExitHost(base, [moved])
-    host.fragment = folders["fragment"] / "exitpol.conf"
-    text = host.config.read_text().replace("exitpol.conf", str(host.fragment))
+    host.fragment = folders["fragment"] / f"{moved.name}.conf"
+    text = host.config.read_text()
+    text = text.replace("fragments: exitpol", f"fragments: {host.fragment.parent}")
     host.config.write_text(text)
     if "empty" not in name:
         # exitpol is set up already. Otherwise `init` is the first of the commands.
