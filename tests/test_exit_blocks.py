@@ -200,6 +200,21 @@ def test_what_the_relay_would_not_do_anyway_is_moot(make_host: HostMaker) -> Non
     done = host.run("block", "2001:db8::1", "10.1.2.3", "--until", "1d", "--json")
     assert done.code == 0
     assert [block["state"] for block in done.json["blocks"]] == ["moot", "moot"]
+    reasons = ["IPv6Exit 0", "a private address (ExitPolicyRejectPrivate)"]
+    assert [cause["reason"] for cause in done.json["moot"]] == reasons
+    shown = host.run("status").err
+    assert "2001:db8::1 is moot on default: IPv6Exit 0" in shown
+    assert "10.1.2.3 is moot on default: a private address" in shown
+
+
+def test_a_block_of_the_relays_own_address_is_doubted(make_host: HostMaker) -> None:
+    """The address that a complaint reports is the exit's own; the block is made, with a warning."""
+    local = "ExitPolicyRejectLocalInterfaces 1"
+    host = make_host(("ExitRelay 1", "OutboundBindAddress 203.0.113.200", local))
+    done = host.run("block", "203.0.113.200:22", "203.0.113.201", "--until", "1d")
+    assert done.code == 0
+    assert "warning: 203.0.113.200:22 is an address of this host" in done.err
+    assert "203.0.113.201 is" not in done.err
 
 
 def test_check_names_the_rule_and_the_block_behind_it(make_host: HostMaker) -> None:

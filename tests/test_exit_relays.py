@@ -126,6 +126,7 @@ def test_exitrelay_0_stays_no_exit_and_its_blocks_are_moot(make_host: HostMaker)
     host = make_host(("ExitRelay 0",))
     done = host.run("block", "203.0.113.7", "--until", "1d", "--json")
     assert (done.code, done.json["blocks"][0]["state"]) == (0, "moot")
+    assert [cause["reason"] for cause in done.json["moot"]] == ["ExitRelay 0"]
     assert host.tor.policy() == ["reject *:*"]
 
 

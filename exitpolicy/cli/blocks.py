@@ -334,7 +334,7 @@ def say_changed(
     """Write the result of a change that adds or keeps blocks, and return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.outcome import exit_code
-    from exitpolicy.operations.rejection_causes import moot_causes
+    from exitpolicy.operations.rejection_causes import moot_causes, own_addresses
 
     more = {} if streams is None else _streams_json(streams)
     if isinstance(changed, RecordedOnly):
@@ -350,8 +350,9 @@ def say_changed(
         say_diffs(applied)
     else:
         _say_blocks(changed.blocks, states, applied.time.now)
-        for cause in causes[:_MANY]:
-            note(f"{cause.destination} is moot on {cause.relay}: {cause.reason}")
+        render.note_moot(causes)
+    for destination in own_addresses(applied, states):
+        output.warn(f"{destination} is an address of this host: did you mean the address attacked?")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     unsettled = applied.problems and not {"live", "moot"}.issuperset(states.values())

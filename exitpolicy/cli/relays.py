@@ -182,6 +182,7 @@ def status(
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
     from exitpolicy.operations import query
+    from exitpolicy.operations.rejection_causes import moot_causes
 
     host = the_host()
     seen = query.status(host)
@@ -189,7 +190,7 @@ def status(
     if as_json:
         say_json(**status_output.as_json(seen, found))
     else:
-        status_output.write(seen, found)
+        status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
     return found.exit_code(seen.exit_code) if check_ else ExitCode.DONE
 
 

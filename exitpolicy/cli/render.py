@@ -12,6 +12,7 @@ from exitpolicy.core.durations import remaining_text, utc_text
 
 if TYPE_CHECKING:
     from exitpolicy.doctor.finding import Finding
+    from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.policy.rule import Rule
 
 
@@ -52,6 +53,18 @@ def findings_json(findings: Iterable["Finding"]) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     return [asdict(finding) for finding in findings]
+
+
+def note_moot(causes: Iterable["Cause"]) -> None:
+    """Say why blocks have no effect; blocks of one relay with one reason share a line."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cause in causes:
+        found.setdefault((cause.relay, cause.reason), []).append(str(cause.destination))
+    for (relay, reason), moot in found.items():
+        more = f" and {len(moot) - 4} more" if len(moot) > 5 else ""
+        listed = ", ".join(moot[:4] if more else moot)
+        is_moot = "is moot" if len(moot) == 1 else "are moot"
+        note(f"{listed}{more} {is_moot} on {relay}: {reason}")
 
 
 def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:

@@ -1,5 +1,6 @@
 """Text and JSON of `exitpol status`."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.core.ports import interval_text
 from exitpolicy.doctor.health import Health
 from exitpolicy.operations.query import Status
+from exitpolicy.operations.rejection_causes import Cause
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.port_summary import REJECTED_LIMIT
@@ -39,8 +41,8 @@ def as_json(status: Status, health: Health) -> dict[str, Any]:
     }
 
 
-def write(status: Status, health: Health) -> None:
-    """Write the status for people."""
+def write(status: Status, health: Health, moot: Sequence[Cause]) -> None:
+    """Write the status for people; `moot` is why blocks have no effect."""
     for view in status.applied.views:
         _write_relay(status, view, health.limits[view.name])
     blocks = status.applied.blocks
@@ -53,6 +55,7 @@ def write(status: Status, health: Health) -> None:
     _say_ending(status)
     if status.fragment_changed:
         output.warn("an installed fragment is not as desired; to fix it: exitpol apply")
+    render.note_moot(moot)
     render.warn_of_shadows(status.applied.shadowed_by)
     output.report_all(status.applied.problems)
     render.report_findings(health.findings)

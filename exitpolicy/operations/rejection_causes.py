@@ -10,6 +10,7 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.evaluate import Decisions
+from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule, RuleError, parse_rule
 from exitpolicy.storage.config import Relay
@@ -51,14 +52,32 @@ def moot_causes(
     moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
     found: list[Cause] = []
     for relay, view in zip(host.relays, applied.views, strict=False):
-        policy = view.own_policy if moot else None
+        if not moot or view.running is None:
+            continue
+        policy = view.own_policy
         if policy is None:
+            if not view.running.options.exits:
+                reason = _no_exit(view.running.options)
+                found += [Cause(d, relay.name, reason, removable=False) for d in moot]
             continue
         decisions = Decisions(policy)
         for destination in moot:
-            rule = decisions.rules[decisions.deciding(destination)[0]]
-            found.append(_of_options(relay, view, destination, rule))
+            deciding = decisions.deciding(destination)
+            if not any(map(decisions.accepts, deciding)):
+                rule = decisions.rules[deciding[0]]
+                found.append(_of_options(relay, view, destination, rule))
     return tuple(found)
+
+
+def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list[Destination]:
+    """Return the destinations that are addresses of the observed relays themselves."""
+    own = {
+        rule.destination.addresses
+        for view in applied.views
+        if view.running is not None
+        for rule in view.running.local
+    }
+    return [d for d in destinations if any(one.contains(d.addresses) for one in own)]
 
 
 def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
@@ -99,9 +118,9 @@ def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) 
     local = () if view.running is None else view.running.local
     place = _place(relay, rule)
     if options is not None and not options.exits:
-        reason = "the relay is not an exit"
+        reason = _no_exit(options)
     elif options is not None and rule in _NO_IPV6 and not options.ipv6_exit:
-        reason = "IPv6Exit is 0"
+        reason = "IPv6Exit 0"
     elif place is not None:
         reason = f"'{rule}' in {place}"
     elif options is not None and rule in _PRIVATE and options.reject_private:
@@ -111,6 +130,13 @@ def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) 
     else:
         reason = f"'{rule}' of Tor's default policy"
     return Cause(destination, relay.name, reason, removable=place is not None)
+
+
+def _no_exit(options: ExitOptions) -> str:
+    """Return the option by which a relay is no exit."""
+    if options.exit_relay is None:
+        return "the relay is not an exit: its torrc has no exit option"
+    return "ExitRelay 0"
 
 
 def _place(relay: Relay, rule: Rule) -> torrc.Place | None:
