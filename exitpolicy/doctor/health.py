@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exitpolicy.core.errors import ExitCode
-from exitpolicy.doctor import limits, timer
+from exitpolicy.doctor import known_relays, limits, timer
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
 from exitpolicy.operations.apply import Applied
@@ -20,7 +20,10 @@ from exitpolicy.storage.config import Relay
 
 def of_host(host: Host) -> list[Finding]:
     """Check what does not depend on a relay."""
-    return attempt("tick", lambda: timer.tick(host))
+    return [
+        *attempt("tick", lambda: timer.tick(host)),
+        *attempt("relays", lambda: known_relays.check(host)),
+    ]
 
 
 def of_relay(host: Host, relay: Relay, view: View, measured: Limits | None) -> list[Finding]:
@@ -66,7 +69,11 @@ def applied(host: Host, result: Applied) -> Health:
                 cause="own_policy_changed",
             )
 
-    return _health(host, result.views, attempt("own policy", watch))
+    found = [
+        *attempt("own policy", watch),
+        *attempt("relays", lambda: known_relays.check(host)),
+    ]
+    return _health(host, result.views, found)
 
 
 def _health(host: Host, views: Sequence[View], found: Sequence[Finding]) -> Health:

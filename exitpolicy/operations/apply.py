@@ -37,7 +37,7 @@ from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import WAIT_SECONDS, apply_lock_path, lock
 from exitpolicy.storage.observed import Moment, Observation
-from exitpolicy.tor import fragment, reload
+from exitpolicy.tor import fragment, layout, reload
 
 UNDER_WAY_SECONDS: Final = 5.0
 """How long to wait for a Tor that has read its files: it enforces them a second later."""
@@ -503,4 +503,6 @@ def _watched(host: Host) -> list[Path]:
     paths = [host.config.ledger, *sorted(fragments), *(relay.torrc for relay in host.relays)]
     # Tor makes a new socket when it starts: it may have read other files then.
     paths += [Path(relay.control) for relay in host.relays if relay.control.startswith("/")]
+    # A relay may appear at the usual places.
+    paths += layout.watched()
     return [*paths, host.config.source] if host.config.source else paths

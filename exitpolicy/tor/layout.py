@@ -45,9 +45,13 @@ def candidates(root: Path = Path("/")) -> tuple[Candidate, ...]:
     )
 
 
-def folders(root: Path = Path("/")) -> tuple[Path, ...]:
-    """Return the folders in which a new torrc appears; they may be missing."""
-    return (root / _INSTANCES, root / _DEFAULT.parent)
+def watched(root: Path = Path("/")) -> tuple[Path, ...]:
+    """Return what changes when a relay appears: the folder of instances, and each torrc.
+
+    Paths that do not fit on a line of the observation's file are left out.
+    """
+    torrcs = (found.torrc for found in candidates(root))
+    return (root / _INSTANCES, *(path for path in torrcs if "\n" not in str(path)))
 
 
 def relays(root: Path = Path("/")) -> tuple[Relay, ...]:
