@@ -23,6 +23,49 @@ def test_all_relays_of_a_host_enforce_the_same_blocks(make_host: HostMaker) -> N
     assert reloads == [1, 1, 1]
 
 
+def test_a_block_of_one_relay_leaves_the_others_alone(make_host: HostMaker) -> None:
+    """`--relay` blocks and checks on the named relays only; a second block adds its relays."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), ("ExitRelay 1",))
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "second", "--json")
+    assert (done.code, done.json["blocks"][0]["relays"]) == (0, ["second"]), done
+    assert done.json["blocks"][0]["state"] == "live"
+    assert [tor.rejects("203.0.113.7") for tor in host.relays] == [False, True, False]
+    assert host.relays[2].log().count("Received reload signal") == 0
+    assert host.run("check", "203.0.113.7").code == 3
+    checked = host.run("check", "203.0.113.7", "--relay", "second", "--json")
+    assert (checked.code, [r["relay"] for r in checked.json["results"]]) == (0, ["second"])
+    assert host.run("list", "--relay", "third").out == ""
+    assert "203.0.113.7" in host.run("list", "--relay", "second").out
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "third", "--json")
+    assert done.json["blocks"][0]["relays"] == ["second", "third"]
+    assert [tor.rejects("203.0.113.7") for tor in host.relays] == [False, True, True]
+    host.run("block", "203.0.113.7", "--until", "1d")
+    assert all(tor.rejects("203.0.113.7") for tor in host.relays)
+
+
+def test_an_unknown_relay_is_an_error_with_the_known_names(make_host: HostMaker) -> None:
+    """Nothing is blocked by a wrong name, and nothing is checked."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    before = host.snapshot()
+    for command in (["block", "203.0.113.7", "--until", "1d"], ["check", "203.0.113.7"]):
+        done = host.run(*command, "--relay", "thirds")
+        assert done.code == 2
+        assert "this host has no relay 'thirds'" in done.err
+        assert "its relays are: default, second" in done.err
+    assert host.snapshot() == before
+
+
+def test_a_broken_relay_refuses_no_block_of_another(make_host: HostMaker) -> None:
+    """Only the relays that a block is for decide whether it is made."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.relays[1].add("NoSuchOption 1")
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "second")
+    assert done.code == 5, done
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "default", "--json")
+    assert done.json["blocks"][0]["state"] == "live"
+    assert host.tor.rejects("203.0.113.7")
+
+
 def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> None:
     """The others are live, the command says what is missing (6), and a later tick completes it."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",))

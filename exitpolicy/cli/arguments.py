@@ -28,6 +28,10 @@ Destinations = Annotated[
 ONE_DEST: Final = "An address, a network or a range, each also with ports: 203.0.113.7:22."
 Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
+OnRelays = Annotated[
+    list[str] | None,
+    typer.Option("--relay", metavar="NAME", help="Only on this relay; may be repeated."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")
 ]

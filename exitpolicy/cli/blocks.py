@@ -16,6 +16,7 @@ from exitpolicy.cli.arguments import (
     Force,
     Json,
     NoWait,
+    OnRelays,
     Until,
     read_destinations,
     the_host,
@@ -50,6 +51,7 @@ def block(
     until: Until,
     reason: Annotated[str, typer.Option(help="The reason, for your records only.")] = "",
     reference: Annotated[str, typer.Option(help="The ticket of the complaint.")] = "",
+    relay: OnRelays = None,
     dry_run: DryRun = False,
     force: Force = False,
     no_wait: NoWait = False,
@@ -76,6 +78,7 @@ def block(
         reason=checked_text("reason", reason),
         reference=checked_text("reference", reference),
         options=options,
+        relays=relay or (),
     )
     code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]

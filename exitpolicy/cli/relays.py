@@ -15,6 +15,7 @@ from exitpolicy.cli.arguments import (
     DryRun,
     Json,
     NoWait,
+    OnRelays,
     Session,
     read_destinations,
     the_host,
@@ -129,6 +130,7 @@ def _warn_of_missing_timer(host: "Host") -> None:
 
 def check(
     dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help=ONE_DEST)],
+    relay: OnRelays = None,
     as_json: Json = False,
 ) -> int:
     """Tell whether this exit connects to a destination, and why.
@@ -137,7 +139,7 @@ def check(
     """
     from exitpolicy.operations import query
 
-    results = query.check(the_host(), read_destinations(dest))
+    results = query.check(the_host(), read_destinations(dest), relay or ())
     if as_json:
         say_json(
             results=[

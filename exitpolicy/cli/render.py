@@ -32,6 +32,7 @@ def block_json(block: Block) -> dict[str, Any]:
         "until": block.until,
         "reason": block.reason,
         "reference": block.reference,
+        "relays": block.relays,
     }
 
 

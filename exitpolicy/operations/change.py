@@ -74,11 +74,17 @@ def block(
     reason: str,
     reference: str,
     options: Options,
+    relays: Sequence[str] = (),
 ) -> Result:
-    """Block destinations from now on. Raises RefusedError, TorRefusesError, InvalidFileError."""
+    """Block destinations from now on, on all relays or on those named.
+
+    Raises RefusedError, TorRefusesError, InvalidFileError, and UsageError for an unknown relay.
+    """
     now = host.clock().replace(microsecond=0)
+    named = tuple(sorted(host.known_relays(relays)))
+    refusals.refuse_shared_fragments(host.relays, named)
     new = [
-        Block(destination, now, until, reason, reference, forced=options.force)
+        Block(destination, now, until, reason, reference, relays=named, forced=options.force)
         for destination in destinations
     ]
     for one in new:
@@ -320,6 +326,8 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
     blocks. Raises RefusedError, TorRefusesError, InvalidFileError.
     """
     destinations = list(destinations)
+    # A relay that the blocks are not for refuses none of them.
+    plans = [plan for plan in plans if any(d in plan.blocks for d in destinations)] or plans
     unable: list[ExitpolError] = []
     for plan in plans:
         held = [plan.held[d] for d in destinations if d in plan.held]

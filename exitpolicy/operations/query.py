@@ -57,11 +57,16 @@ class Status:
         return ExitCode.DONE
 
 
-def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
-    """Return how each relay treats each destination.
+def check(
+    host: Host, destinations: Sequence[Destination], relays: Sequence[str] = ()
+) -> list[Checked]:
+    """Return how each relay, or each of those named, treats each destination.
 
-    Raises TorUnreachableError for a relay that does not answer or has no policy yet.
+    Raises UsageError for an unknown relay, and TorUnreachableError for one that does not answer or
+    has no policy yet.
     """
+    named = host.known_relays(relays)
+    asked = [relay for relay in host.some_relays() if not named or relay.name in named]
     time = host.time()
     blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
 
@@ -71,7 +76,7 @@ def check(host: Host, destinations: Sequence[Destination]) -> list[Checked]:
             relay, Candidate(relay.fragment, text, fragment.rules_of(text))
         )
 
-    views = in_parallel(inspected, host.some_relays())
+    views = in_parallel(inspected, asked)
     return [result for view in views for result in _checked(view, destinations, blocks)]
 
 
@@ -124,6 +129,7 @@ def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) ->
                 block
                 for block in blocks
                 if block.destination.overlaps(destination)
+                and (not block.relays or view.name in block.relays)
                 and any(not r.accept and r.destination.overlaps(block.destination) for r in rules)
             ),
         )

@@ -1,5 +1,7 @@
 """The reasons for which a block, or any rule on a relay, must not be installed."""
 
+from collections.abc import Collection, Iterable
+
 from exitpolicy.core.block import Block
 from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError, RefusedError
 from exitpolicy.operations.fitting import Broken
@@ -26,6 +28,19 @@ def forbidden(config: Config, block: Block) -> RefusedError | None:
             hint="block less, or add --force",
         )
     return None
+
+
+def refuse_shared_fragments(relays: Iterable[Relay], named: Collection[str]) -> None:
+    """Raise RefusedError if a named relay shares its fragment with one that is not named."""
+    by_name = {relay.name: relay for relay in relays}
+    for name in named:
+        path = by_name[name].fragment
+        for other in by_name.values():
+            if other.fragment == path and other.name not in named:
+                raise RefusedError(
+                    f"the relays {name!r} and {other.name!r} include the same fragment, {path}",
+                    hint="to give each relay its own: exitpol init",
+                )
 
 
 def beyond_limit(broken: Broken) -> RefusedError:
