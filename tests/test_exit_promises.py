@@ -334,3 +334,28 @@ def test_a_tick_observes_again_after_a_change_of_mode(make_host: HostMaker) -> N
     host.tor.torrc.chmod(0o600)
     host.tick()
     assert host.state.read_text() != before
+
+
+def test_the_end_of_a_block_names_a_line_that_still_rejects(
+    make_host: HostMaker, tmp_path: Path
+) -> None:
+    """`ended` alone would say that the destination is accepted again (3)."""
+    own = tmp_path / "own"
+    own.write_text("ExitPolicy reject 203.0.113.7:*\nExitPolicy reject 198.51.100.0/24:*\n")
+    host = make_host(("ExitRelay 1", f"%include {own}"))
+    host.run("block", "203.0.113.7", "198.51.100.3", "192.0.2.1", "--until", "3s")
+    time.sleep(3)
+    done = host.tick()
+    assert done.code == 3, done
+    assert (
+        f"203.0.113.7 is still rejected on default: 'reject 203.0.113.7:*' in {own}:1" in done.err
+    )
+    assert f"198.51.100.3 is still rejected on default: 'reject 198.51.100.0/24:*' in {own}:2" in (
+        done.err
+    )
+    assert "192.0.2.1 is still" not in done.err
+    host.run("block", "203.0.113.7", "--until", "2s")
+    time.sleep(2)
+    done = host.run("expire", "--json")
+    assert done.code == 3
+    assert [c["destination"] for c in done.json["still_rejected"]] == ["203.0.113.7"]

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
-    from exitpolicy.operations.rejection_causes import Cause
-
-_MANY: Final = 25
-"""The most blocks that are listed one by one after a change."""
 
 
 def block(
@@ -82,7 +78,7 @@ def block(
     )
     code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
-    for kept in later[:_MANY]:
+    for kept in later[: render.MANY]:
         note(f"{kept.destination} keeps its later end; to change it: exitpol renew")
     return code
 
@@ -277,7 +273,7 @@ def _say_blocks(
 ) -> None:
     """Write blocks and their states; of a long list only those without the most frequent state."""
     usual, count = Counter(states.values()).most_common(1)[0]
-    if len(changed) > _MANY:
+    if len(changed) > render.MANY:
         say(f"{count} of {len(changed)} blocks  ", Coloured(usual))
         changed = [block_ for block_ in changed if states[block_.destination] != usual]
     width = max((len(str(block_.destination)) for block_ in changed), default=0)
@@ -348,7 +344,7 @@ def say_changed(
     }
     causes = moot_causes(host, applied, states)
     if as_json:
-        _say_json(changed, options, states, {**more, "moot": _causes_json(causes)})
+        _say_json(changed, options, states, {**more, "moot": render.causes_json(causes)})
     elif options.dry_run:
         say_diffs(applied)
     else:
@@ -376,14 +372,12 @@ def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bo
     states = {b.destination: lifted_state(applied, b.destination) for b in changed.blocks}
     causes = () if options.dry_run else still_rejected(host, applied, states)
     if as_json:
-        _say_json(changed, options, states, {"still_rejected": _causes_json(causes)})
+        _say_json(changed, options, states, {"still_rejected": render.causes_json(causes)})
     elif options.dry_run:
         say_diffs(applied)
     else:
         _say_blocks(changed.blocks, states, None)
-    for cause in causes[:_MANY]:
-        text = f"{cause.destination} is still rejected on {cause.relay}: {cause.reason}"
-        (output.warn if cause.removable else note)(text)
+    render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     return removal_code(applied, states, causes, options.watch)
@@ -409,12 +403,6 @@ def _say_json(
         problems=[output.error_json(problem) for problem in changed.applied.problems],
         **more,
     )
-
-
-def _causes_json(causes: "Sequence[Cause]") -> list[dict[str, str]]:
-    return [
-        {"destination": str(c.destination), "relay": c.relay, "reason": c.reason} for c in causes
-    ]
 
 
 def _say_recorded(changed: "RecordedOnly", *, as_json: bool, more: Mapping[str, object]) -> int:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from exitpolicy.doctor.health import Health
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.host import Host
+    from exitpolicy.operations.rejection_causes import Cause
 
 
 def init(
@@ -239,20 +240,25 @@ def expire(
     Example: exitpol expire
     """
     from exitpolicy.operations import change
-    from exitpolicy.operations.outcome import exit_code
+    from exitpolicy.operations.apply import Watch
+    from exitpolicy.operations.outcome import removal_code
+    from exitpolicy.operations.rejection_causes import still_rejected
 
     host = the_host(who="timer" if quiet else None)
     changed = change.expire(host, change.Options(dry_run=dry_run))
+    ends = [] if dry_run else [block.destination for block in changed.blocks]
+    causes = still_rejected(host, changed.applied, ends)
     if not as_json:
         for ended in changed.blocks:
             # Never the reason or the reference: this reaches the journal and the mails of cron.
             say(f"{ended.destination}  {'would end' if dry_run else 'ended'}")
     return say_applied(
         changed.applied,
-        exit_code(changed.applied, changed.applied.states),
+        removal_code(changed.applied, changed.applied.states, causes, Watch.OWN),
         as_json=as_json,
         quiet=quiet,
         ended=changed.blocks,
+        causes=[cause for cause in causes if cause.removable],
         health=_health(host, changed.applied),
     )
 
@@ -274,6 +280,7 @@ def say_applied(
     as_json: bool,
     quiet: bool = False,
     ended: Sequence["Block"] = (),
+    causes: Sequence["Cause"] = (),
     health: "Health | None" = None,
 ) -> int:
     """Write the result of an apply that ends with `code`; return the code with its health."""
@@ -287,10 +294,12 @@ def say_applied(
             in_sync=all(view.in_sync for view in applied.views),
             blocks={str(d): str(state) for d, state in applied.states.items()},
             ended=[render.block_json(b) for b in ended],
+            still_rejected=render.causes_json(causes),
             dry_run=applied.is_preview,
             problems=[output.error_json(problem) for problem in applied.problems],
             health=render.findings_json(findings),
         )
+        render.warn_of_causes(causes)
         render.warn_of_shadows(applied.shadowed_by)
         output.report_all(applied.problems)
         return code
@@ -307,6 +316,7 @@ def say_applied(
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         done = "nothing to do" if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
+    render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     render.report_findings(findings)

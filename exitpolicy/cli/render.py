@@ -1,9 +1,9 @@
 """Texts and JSON for what several commands show: blocks, shadows and changes of files."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exitpolicy.cli.output import hint, note, printable, say, warn
 from exitpolicy.core.block import Block
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from exitpolicy.doctor.finding import Finding
     from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.policy.rule import Rule
+
+MANY: Final = 25
+"""How many destinations of one kind are named one by one."""
 
 
 def until_words(until: datetime | None, now: datetime) -> str:
@@ -74,6 +77,22 @@ def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:
         warn(f"{destination} is shadowed: {str(rule)!r} is above it in the policy")
     if shadowed_by:
         hint("move the %include above those ExitPolicy lines in your torrc")
+
+
+def causes_json(causes: "Sequence[Cause]") -> list[dict[str, str]]:
+    """Return why relays reject destinations, for JSON."""
+    return [
+        {"destination": str(c.destination), "relay": c.relay, "reason": c.reason} for c in causes
+    ]
+
+
+def warn_of_causes(causes: "Sequence[Cause]") -> None:
+    """Name what still rejects destinations after their blocks: a block, a line of the torrc."""
+    for cause in causes[:MANY]:
+        text = f"{cause.destination} is still rejected on {cause.relay}: {cause.reason}"
+        (warn if cause.removable else note)(text)
+    if len(causes) > MANY:
+        note(f"and {len(causes) - MANY} more are still rejected")
 
 
 def say_diff(old: str, new: str, name: str) -> None:
