@@ -216,3 +216,32 @@ def test_relays_of_ansible_relayor_are_found_and_its_variables_shown(debian: Deb
         f"%include /etc/tor/exitpol/{RELAYOR}.conf",
         "ExitPolicy accept *:80",
     ]
+
+
+def test_the_lines_for_a_control_port_work_as_they_are_shown(debian: Debian) -> None:
+    """Each relay gets a socket of its own: from init, and from doctor that of the config."""
+    off = instance("ExitRelay 1", "ControlSocket 0", "CookieAuthentication 0")
+    torrcs = [debian.write_torrc(name, off) for name in NAMES]
+    refused = debian.run("init")
+    assert refused.returncode == 8
+    hints = [line.removeprefix("exitpol: hint: ") for line in refused.stderr.splitlines()]
+    entries = ""
+    for name, torrc in zip(NAMES, torrcs, strict=True):
+        place = next(n for n, line in enumerate(hints) if f"{name}/torrc, instead" in line)
+        lines = hints[place + 1 : place + 3]
+        assert f"/run/tor-instances/{name}/control " in lines[0]
+        entries += f"- {{name: {name}, torrc: /etc/tor/instances/{name}/torrc,"
+        entries += f" control: /run/tor-instances/{name}/control}}\n"
+        # Not yet: doctor sees the former torrc.
+        torrc.with_name("new").write_text(instance("ExitRelay 1", *lines))
+    config = debian.real("/etc/exitpol") / "config.yaml"
+    config.write_text(f"relays:\n{entries}")
+    said = debian.run("doctor").stdout
+    for name in NAMES:
+        assert f"ControlSocket /run/tor-instances/{name}/control GroupWritable" in said, said
+    config.unlink()
+    for name, torrc in zip(NAMES, torrcs, strict=True):
+        torrc.with_name("new").rename(torrc)
+        debian.start(name)
+    done = debian.run("init")
+    assert done.returncode == 0, done

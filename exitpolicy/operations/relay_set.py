@@ -136,18 +136,30 @@ def no_control(found: Discovered) -> InvalidFileError:
         return InvalidFileError(
             problem, hint="in the variables of ansible-relayor: tor_enableControlSocket: true"
         )
-    usual = next(iter(found.options.get("DataDirectory", ())), "/var/lib/tor")
-    socket = f"{usual}/control"
-    if torrc in {candidate.torrc for candidate in layout.candidates()}:
-        socket = usual_control(torrc)
-    unit = "tor@default"
-    if layout.is_instance(found.relay):
-        unit = f"tor@{torrc.parent.name}"
+    unit = f"tor@{torrc.parent.name}" if layout.is_instance(found.relay) else "tor@default"
     return InvalidFileError(
         problem,
         hint=f"write into {torrc}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {unit}):\nControlSocket {socket}\nCookieAuthentication 1",
+        f" (systemctl restart {unit}):\n{_control_lines(found)}",
     )
+
+
+def _control_lines(found: Discovered) -> str:
+    """Return the lines that open a control port: the one in the config, or the usual one.
+
+    Tor refuses a socket in a folder that others can enter, such as Debian's, unless it is told not
+    to check that.
+    """
+    relay = found.relay
+    if relay.tcp_control is not None:
+        return f"ControlPort {relay.control}\nCookieAuthentication 1"
+    socket = relay.control
+    if not socket and relay.torrc in {candidate.torrc for candidate in layout.candidates()}:
+        socket = usual_control(relay.torrc)
+    data = next(iter(found.options.get("DataDirectory", ())), "/var/lib/tor")
+    socket = socket or f"{data}/control"
+    flags = " GroupWritable RelaxDirModeCheck" if socket.startswith("/run/") else ""
+    return f"ControlSocket {socket}{flags}\nCookieAuthentication 1"
 
 
 def _no_password(relay: Relay) -> InvalidFileError:

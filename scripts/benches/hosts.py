@@ -134,8 +134,6 @@ def _many() -> Iterator[ExitHost]:
         for relay in relays:
             relay.prepare()
         host = ExitHost(folder, relays)
-        config = host.config.read_text().replace("fragment: exitpol.conf", "fragments: exitpol")
-        host.config.write_text(config)
         for relay in relays:
             stack.callback(relay.stop)
             relay.start(with_policy=False)
