@@ -13,7 +13,7 @@ import pytest
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, inspect, invocation, users
+from exitpolicy.tor import child, fragment, inspect, invocation, users
 from exitpolicy.tor.mounts import Mounts
 from exitpolicy.tor.peer import Peer
 from tests.harness.host import ExitHost, HostMaker
@@ -203,7 +203,7 @@ def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]
         assert found.user is not None
         assert found.user.uid == uid
         assert found.drops_user
-    who = invocation.run_as(users.by_uid(uid), ["/usr/bin/id", "-u"], "", 10)
+    who = child.run_as(users.by_uid(uid), ["/usr/bin/id", "-u"], "", 10)
     assert who.stdout == f"{uid}\n"
 
 

@@ -6,15 +6,16 @@ data: those of a known form are passed on, and the program runs as the relay's u
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Final
 
 from exitpolicy.core.errors import TorRefusesError
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import layout, process, users
+from exitpolicy.tor.child import UnboundedError, run_as
 from exitpolicy.tor.declared import declared
 from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.users import User
@@ -37,7 +38,6 @@ _SECONDS: Final = 10.0
 MAX_SECONDS: Final = 120.0
 """How long tor may take to read a configuration: 100,000 rules take it more than a minute."""
 _NOBODY: Final = User(65534, 65534, ())
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +58,15 @@ class Invocation:
         """Whether the program is to run as another user than we do."""
         return self.user is not None and os.geteuid() == 0 and self.user.uid != 0
 
-    def run(self, arguments: Sequence[str], text: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, arguments: Sequence[str], text: str) -> CompletedProcess[str]:
         """Run the program as the relay's user, with `text` as its input.
 
-        Raises OSError, ValueError, subprocess.TimeoutExpired.
+        Raises OSError, ValueError, UnboundedError.
         """
         # Tor refuses to change to a user that it already is: this takes the option away.
         without_user = ["/User"] if os.geteuid() != 0 or self.drops_user else []
         command = [*self.command, *without_user, *arguments]
         return run_as(self.user, command, text, self.seconds, folder=self.folder)
-
-
-def run_as(
-    user: User | None,
-    command: Sequence[str],
-    text: str,
-    seconds: float,
-    *,
-    folder: Path = Path("/"),
-) -> "subprocess.CompletedProcess[str]":
-    """Run a command as a user, or as root if that is None, with an environment of its own.
-
-    Without root's rights, the command runs as the current user. Raises OSError, ValueError,
-    subprocess.TimeoutExpired.
-    """
-    other = user if user is not None and os.geteuid() == 0 and user.uid != 0 else None
-    home = users.home_of(os.geteuid() if other is None else other.uid)
-    return subprocess.run(
-        command,
-        input=text,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        cwd=folder if folder.is_dir() else "/",
-        timeout=seconds,
-        check=False,
-        env={**_ENVIRONMENT, **({} if home is None else {"HOME": str(home)})},
-        user=None if other is None else other.uid,
-        group=None if other is None else other.gid,
-        extra_groups=None if other is None else other.groups,
-        # Otherwise its user could write commands to our terminal.
-        start_new_session=True,
-    )
 
 
 def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
@@ -210,8 +177,10 @@ def version(path: Path | str) -> str:
     """
     try:
         result = run_as(_NOBODY, [str(path), "--version"], "", _SECONDS)
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError) as error:
         raise TorRefusesError(f"{path} cannot be run: {error}") from error
+    except UnboundedError as error:
+        raise TorRefusesError(f"{path} --version {error}") from error
     match = re.search(r"Tor version (\S+?)\.?(?:\s|$)", result.stdout)
     if match is None:
         raise TorRefusesError(f"{path} does not say its version")

@@ -5,15 +5,16 @@ here; at a reload it would end the running Tor.
 """
 
 import re
-import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import torrc as torrc_file
-from exitpolicy.tor.invocation import Invocation, run_as
+from exitpolicy.tor.child import UnboundedError, run_as
+from exitpolicy.tor.invocation import Invocation
 from exitpolicy.tor.torrc_lines import plain_value
 from exitpolicy.tor.users import User
 
@@ -39,7 +40,10 @@ OptionLine = tuple[str, str]
 
 
 class StalledError(TorRefusesError):
-    """A program that runs as Tor's user does not end: that user may have stopped it."""
+    """A program that runs as Tor's user does not end, or prints without end.
+
+    That user may have stopped or changed it.
+    """
 
 
 def seconds_for(size: int) -> float:
@@ -151,10 +155,8 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
     try:
         command = ["/bin/sh", "-c", _UNREADABLE, "sh", *dict.fromkeys(names)]
         result = run_as(user, command, "", _LEAST_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise StalledError(
-            f"a program of Tor's user {user.uid} has not ended within {_LEAST_SECONDS:.0f} s"
-        ) from error
+    except UnboundedError as error:
+        raise StalledError(f"a program of Tor's user {user.uid} {error}") from error
     except (OSError, ValueError) as error:
         raise TorRefusesError(f"files cannot be read as Tor's user {user.uid}: {error}") from error
     return [name for name in result.stdout.split("\0") if name]
@@ -162,14 +164,12 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
 
 def _run(
     invocation: Invocation, text: str, *arguments: str, torrc: str = "-"
-) -> "subprocess.CompletedProcess[str]":
+) -> CompletedProcess[str]:
     program = invocation.command[0]
     try:
         return invocation.run(["-f", torrc, *arguments], text)
-    except subprocess.TimeoutExpired as error:
-        raise StalledError(
-            f"tor has not read the configuration within {invocation.seconds:.0f} s"
-        ) from error
+    except UnboundedError as error:
+        raise StalledError(f"tor, which verifies the configuration, {error}") from error
     except (OSError, ValueError) as error:
         raise TorRefusesError(f"{program} cannot be run: {error}") from error
 
@@ -179,7 +179,7 @@ def _messages(output: str) -> tuple[str, ...]:
     return tuple(match[2] for line in output.splitlines() if (match := _MESSAGE.match(line)))
 
 
-def _complaint(messages: Sequence[str], result: "subprocess.CompletedProcess[str]") -> str:
+def _complaint(messages: Sequence[str], result: CompletedProcess[str]) -> str:
     """Return the last errors that tor logged, or else the last lines of its output."""
     telling = [message for message in messages if _TELLING.search(message)]
     said = telling or list(messages) or result.stderr.splitlines() or result.stdout.splitlines()

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,8 +55,11 @@ def spawn_as_nobody(*command: str) -> subprocess.Popen[bytes]:
     )
 
 
-def exitpol(config: Path, *arguments: str, stdin: str = "") -> Done:
-    """Run exitpol as root does; `tick` as the only argument is what the timer runs."""
+def exitpol(config: Path, *arguments: str, stdin: str = "", without: Sequence[str] = ()) -> Done:
+    """Run exitpol as root does; `tick` as the only argument is what the timer runs.
+
+    `without` are names of capabilities that it does not have, such as `kill`.
+    """
     command = [sys.executable, "-m", "exitpolicy", "--config", str(config)]
     if arguments == ("tick",):
         state = config.parent / "var" / "state"
@@ -63,6 +67,9 @@ def exitpol(config: Path, *arguments: str, stdin: str = "") -> Done:
         command = [*tick_command, *command, "expire", "--quiet"]
     else:
         command += arguments
+    if without:
+        dropped = ",".join(f"-{name}" for name in without)
+        command = ["setpriv", f"--inh-caps={dropped}", f"--bounding-set={dropped}", *command]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import exitpolicy
-from exitpolicy.tor import invocation
+from exitpolicy.tor import child, invocation
 from exitpolicy.tor.users import User
 from tests.evidence import Thing, record
 from tests.harness.attack import NOBODY
@@ -39,7 +39,7 @@ def test_each_such_program_gets_an_environment_of_its_own() -> None:
 def test_a_program_of_tors_user_sees_no_variable_of_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what it needs: where programs are, the language, and its home."""
     monkeypatch.setenv("BACKUP_PASSWORD", "hunter2")
-    done = invocation.run_as(User(NOBODY, NOBODY, ()), ["/usr/bin/env"], "", 10)
+    done = child.run_as(User(NOBODY, NOBODY, ()), ["/usr/bin/env"], "", 10)
     assert {line.partition("=")[0] for line in done.stdout.splitlines()} <= {
         "PATH", "LC_ALL", "HOME",
     }  # fmt: skip
