@@ -75,6 +75,14 @@ def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> 
     assert done.json["blocks"][0]["state"] == "unknown"
     assert "second" in done.err
     assert host.tor.rejects("203.0.113.7")
+    (listed,) = host.run("list", "--json").json["blocks"]
+    assert (listed["state"], listed["states"]) == (
+        "unknown",
+        {"default": "live", "second": "unknown"},
+    )
+    shown = host.run("list")
+    assert "live 1/2" in shown.out
+    assert "second: 1 unknown" in shown.err
     host.relays[1].start()
     assert host.relays[1].rejects("203.0.113.7"), "it reads the fragment when it starts"
     assert host.tick().code == 0

@@ -35,6 +35,11 @@ observations = st.builds(
     begun=st.none()
     | st.builds(Moment, st.just("b-1"), st.integers(0, 10**12).map(lambda ms: ms / 1000)),
     states=st.dictionaries(destinations().map(str), st.sampled_from(State), max_size=4),
+    mixed=st.dictionaries(
+        destinations().map(str),
+        st.dictionaries(names, st.sampled_from(State), min_size=1, max_size=3),
+        max_size=3,
+    ),
     retention=st.builds(
         Retention,
         instants,
@@ -100,6 +105,8 @@ def test_what_is_no_file_is_no_observation(tmp_path: Path, make: Callable[[Path]
         ("reloaded 0.000", "reloaded 0.000\njumped-to nan"),
         ("reloaded 0.000", "reloaded 0.000\nstate gone 203.0.113.7"),
         ("reloaded 0.000", "reloaded 0.000\nstate live"),
+        ("reloaded 0.000", "reloaded 0.000\non live 203.0.113.7"),
+        ("reloaded 0.000", "reloaded 0.000\non gone 203.0.113.7 default"),
         ("reloaded 0.000", "reloaded 0.000\nbegun b nan"),
         ("reloaded 0.000", "reloaded 0.000\nbegun b"),
         ("reloaded 0.000", "reloaded 0.000\nended inf 2026-11-22T10:00:00Z 203.0.113.7"),

@@ -36,6 +36,7 @@ from exitpolicy.operations.host import Host
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
 # the operations it needs.
 if TYPE_CHECKING:
+    from exitpolicy.core.block import State
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
     from exitpolicy.operations.listing import Listed
@@ -202,7 +203,11 @@ def list_(
     if as_json:
         say_json(
             blocks=[
-                {**render.block_json(entry.block), "state": str(entry.state)}
+                {
+                    **render.block_json(entry.block),
+                    "state": str(entry.state),
+                    "states": {name: str(state) for name, state in entry.on.items()},
+                }
                 for entry in listed.blocks
             ],
             observed=listed.observed,
@@ -219,6 +224,7 @@ def list_(
         (_row(entry, listed.now) for entry in listed.blocks),
         spare=("UNTIL",),
     )
+    _note_differing(listed.blocks)
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
         seen = "now" if ago == "ended" else f"{ago} ago"
@@ -260,12 +266,28 @@ def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
     block_ = entry.block
     return (
         entry.destination,
-        str(entry.state),
+        _state_words(entry.on) or str(entry.state),
         until_text(block_.until),
         remaining_text(block_.until, now),
         block_.reference,
         block_.reason,
     )
+
+
+def _state_words(on: Mapping[str, "State"]) -> str:
+    """Return `live 2/3` for a block whose relays have different states, else nothing."""
+    states = [str(state) for state in on.values()]
+    return "" if len(set(states)) < 2 else f"live {states.count('live')}/{len(states)}"
+
+
+def _note_differing(entries: Iterable["Listed"]) -> None:
+    """Say which relays do not enforce blocks that others enforce."""
+    found: Counter[tuple[str, str]] = Counter()
+    for entry in entries:
+        if _state_words(entry.on):
+            found.update((name, str(s)) for name, s in entry.on.items() if str(s) != "live")
+    for (name, state), count in sorted(found.items()):
+        note(f"{name}: {count} {state}")
 
 
 def _say_blocks(

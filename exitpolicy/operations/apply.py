@@ -85,6 +85,8 @@ class Applied:
     """Why the desired state is not enforced, the gravest reason first."""
     reloaded: tuple[str, ...] = ()
     """The names of the relays that were told to reload."""
+    mixed: Mapping[Destination, Mapping[str, State]] = field(default_factory=dict)
+    """The states by relay of each block whose relays have different ones."""
     is_preview: bool = False
     """Whether it is what an apply would do: nothing was changed."""
 
@@ -342,6 +344,7 @@ class _Apply:
             fatal=self.fatal,
             retention=self.retention,
             states={str(destination): str(seen) for destination, seen in result.states.items()},
+            mixed={str(destination): on for destination, on in result.mixed.items()},
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
 
@@ -391,6 +394,7 @@ def _result(
         for destination in removed
         if destination not in blocks and any(is_lifting(view, destination) for view in views)
     ]
+    states = _states(plans, by_name)
     problems = [problem for view in views for problem in _problems(view)]
     problems += [problem for plan in plans for problem in plan.problems()]
     return Applied(
@@ -399,13 +403,20 @@ def _result(
         plans,
         views,
         tuple(v.name for v in views if v.needs_reload and v.name not in untouched),
-        {**_states(plans, by_name), **dict.fromkeys(lifting, State.LIFTING)},
+        {
+            **{destination: gravest(on.values()) for destination, on in states.items()},
+            **dict.fromkeys(lifting, State.LIFTING),
+        },
         _gravest_first(problems),
+        mixed={d: on for d, on in states.items() if len(on) > 1 and len(set(on.values())) > 1},
     )
 
 
-def _states(plans: Iterable[FragmentPlan], by_name: Mapping[str, View]) -> dict[Destination, State]:
-    found: dict[Destination, list[State]] = {}
+def _states(
+    plans: Iterable[FragmentPlan], by_name: Mapping[str, View]
+) -> dict[Destination, dict[str, State]]:
+    """Return the state of each block in force on each of its relays."""
+    found: dict[Destination, dict[str, State]] = {}
     for plan in plans:
         blocks = tuple(plan.blocks)
         for relay in plan.relays:
@@ -413,8 +424,8 @@ def _states(plans: Iterable[FragmentPlan], by_name: Mapping[str, View]) -> dict[
             for destination, state in states_on(
                 by_name[relay.name], concerned, plan.held.keys()
             ).items():
-                found.setdefault(destination, []).append(state)
-    return {destination: gravest(states) for destination, states in found.items()}
+                found.setdefault(destination, {})[relay.name] = state
+    return found
 
 
 def _problems(view: View) -> list[ExitpolError]:

@@ -1,7 +1,7 @@
 """Blocks and their history, read from exitpol's own files without asking Tor."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
@@ -29,6 +29,9 @@ class Listed(NamedTuple):
     destination: str
     """The canonical text of the destination."""
     state: State | NotInForce
+    """Of several relays, the gravest."""
+    on: Mapping[str, State]
+    """The state on each relay that the block is for; empty if it is not in force."""
 
 
 class Listing(NamedTuple):
@@ -87,7 +90,9 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
         # The clock was ahead at the observation: what has happened since is unknown.
         seen = None
     known = {} if seen is None else seen.states
-    reachable = all(answers(relay) for relay in host.relays)
+    mixed = {} if seen is None else seen.mixed
+    silent = {relay.name for relay in host.relays if not answers(relay)}
+    names = [relay.name for relay in host.relays]
     everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
     listed: list[Listed] = []
     for block in host.ledger().blocks:
@@ -95,17 +100,35 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
             continue
         text = str(block.destination)
         state: State | NotInForce
+        on: dict[str, State] = {}
         if time.enforces(block):
-            state = State(known.get(text, State.PENDING) if reachable else State.UNKNOWN)
+            state = State(known.get(text, State.PENDING))
+            own = names if not block.relays else [name for name in names if name in block.relays]
+            on = dict.fromkeys(own, state)
+            if text in mixed:
+                on |= {name: State(s) for name, s in mixed[text].items() if name in on}
+            on |= dict.fromkeys(silent.intersection(on), State.UNKNOWN)
+            state = _gravest(on.values())
         elif known.get(text) == State.LIFTING:
             state = State.LIFTING
         elif everything:
             state = "ended" if block.has_ended(time.now) else "scheduled"
         else:
             continue
-        if not wanted.states or state in wanted.states:
-            listed.append(Listed(block, text, state))
+        if not wanted.states or state in wanted.states or wanted.states.intersection(on.values()):
+            listed.append(Listed(block, text, state, on))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
+
+
+def _gravest(states: Iterable[State]) -> State:
+    """Return the gravest of the states on some relays; `unknown` if there are no relays."""
+    found = set(states)
+    if len(found) < 2:
+        return next(iter(found), State.UNKNOWN)
+    # Imported here, because most ledgers need no comparison of states.
+    from exitpolicy.policy.block_states import gravest  # noqa: PLC0415
+
+    return gravest(found)
 
 
 def past_changes(host: Host, destination: Destination | None) -> "Iterable[Change]":

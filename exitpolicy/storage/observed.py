@@ -78,6 +78,8 @@ class Observation:
     """For each relay whose Tor exited at its last reload, the fingerprint of its files."""
     states: Mapping[str, str] = field(default_factory=dict)
     """The observed state of each block in force, by the destination's canonical text."""
+    mixed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The states by relay of each block whose relays have different ones."""
     retention: Retention = field(default_factory=Retention)
     """The running time since blocks ended."""
 
@@ -125,6 +127,11 @@ def save(path: Path, observation: Observation) -> None:
     lines += (f"ended {at:.3f} {record}" for record, at in observation.retention.seen.items())
     lines += (f"fatal {mark} {name}" for name, mark in observation.fatal.items())
     lines += (f"state {state} {name}" for name, state in observation.states.items())
+    lines += (
+        f"on {state} {name} {relay}"
+        for name, states in observation.mixed.items()
+        for relay, state in states.items()
+    )
     files.replace(path, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 
 
@@ -137,6 +144,7 @@ def load(path: Path) -> Observation | None:
     words: dict[str, str] = {}
     watched: dict[str, str] = {}
     states: dict[str, str] = {}
+    mixed: dict[str, dict[str, str]] = {}
     ended: dict[str, float] = {}
     fatal: dict[str, str] = {}
     try:
@@ -146,6 +154,9 @@ def load(path: Path) -> Observation | None:
             if key == "state":
                 state, name = value.split(" ", 1)
                 states[name] = State(state)
+            elif key == "on":
+                state, name, relay = value.split(" ", 2)
+                mixed.setdefault(name, {})[relay] = State(state)
             elif key == "ended":
                 at, record = value.split(" ", 1)
                 ended[record] = _seconds(at)
@@ -170,6 +181,7 @@ def load(path: Path) -> Observation | None:
             begun=_begun(words["begun"]) if "begun" in words else None,
             fatal=fatal,
             states=states,
+            mixed=mixed,
             retention=Retention(_seconds(words.get("running", "0")), ended),
         )
     except (KeyError, ValueError, OverflowError, OSError):
