@@ -43,6 +43,31 @@ def test_a_block_of_one_relay_leaves_the_others_alone(make_host: HostMaker) -> N
     assert all(tor.rejects("203.0.113.7") for tor in host.relays)
 
 
+def test_a_block_is_lifted_on_one_relay_and_goes_on_on_the_others(make_host: HostMaker) -> None:
+    """`lift --relay` takes the relay out of the block; without a relay left, the block ends."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.run("block", "203.0.113.7", "198.51.100.9", "--until", "1d")
+    done = host.run("lift", "203.0.113.7", "--relay", "second")
+    assert (done.code, done.out.split(), done.err) == (0, ["203.0.113.7", "lifted"], "")
+    assert [tor.rejects("203.0.113.7") for tor in host.relays] == [True, False]
+    blocks = host.run("list", "--json").json["blocks"]
+    assert [b["states"] for b in blocks if b["destination"] == "203.0.113.7"] == [
+        {"default": "live"}
+    ]
+    actions = [c["action"] for c in host.run("history", "203.0.113.7", "--json").json["changes"]]
+    assert actions == ["block", "relays-changed"], "no letter may say that it was lifted"
+    again = host.run("lift", "203.0.113.7", "--relay", "second")
+    assert (again.code, "it is for: default" in again.err) == (9, True)
+    renewed = host.run("renew", "198.51.100.9", "--until", "2d", "--relay", "second")
+    assert (renewed.code, "is also for default" in renewed.err) == (2, True)
+    assert host.run("renew", "203.0.113.7", "--until", "2d", "--relay", "default").code == 0
+    assert host.run("lift", "--all", "--yes", "--relay", "default").code == 0
+    assert [tor.rejects("203.0.113.7") for tor in host.relays] == [False, False]
+    assert [tor.rejects("198.51.100.9") for tor in host.relays] == [False, True]
+    actions = [c["action"] for c in host.run("history", "203.0.113.7", "--json").json["changes"]]
+    assert actions == ["block", "relays-changed", "renew", "lift"]
+
+
 def test_an_unknown_relay_is_an_error_with_the_known_names(make_host: HostMaker) -> None:
     """Nothing is blocked by a wrong name, and nothing is checked."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",))

@@ -87,6 +87,7 @@ def block(
 def renew(
     dest: Destinations,
     until: Until,
+    relay: OnRelays = None,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     as_json: Json = False,
@@ -100,7 +101,7 @@ def renew(
     host = the_host()
     end = parse_until(until, host.clock())
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait))
-    changed = change.renew(host, read_destinations(dest), end, options)
+    changed = change.renew(host, read_destinations(dest), end, options, relay or ())
     return say_changed(host, changed, options, as_json=as_json)
 
 
@@ -113,6 +114,7 @@ def lift(
         bool, typer.Option("--all", help="Lift every block; asks on a terminal.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Lift every block without asking.")] = False,
+    relay: OnRelays = None,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     as_json: Json = False,
@@ -139,15 +141,18 @@ def lift(
 
     def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
         if everything:
-            if not (lasting := blocks.lasting(now)):
+            lasting = blocks.lasting(now)
+            if relay:
+                lasting = lasting.on(relay)
+            if not lasting:
                 raise NoSuchBlockError("there is no block to lift")
             return lasting
         if reference is not None:
             return blocks.referring_to(reference, now)
         return [blocks.current(destination, now) for destination in destinations]
 
-    changed = change.lift(host, chosen, options)
-    return say_lifted(host, changed, options, as_json=as_json)
+    changed = change.lift(host, chosen, options, relay or ())
+    return say_lifted(host, changed, options, as_json=as_json, relays=relay or ())
 
 
 def _ask_to_lift(count: int) -> None:
@@ -382,7 +387,9 @@ def say_changed(
     return exit_code(applied, states, options.watch)
 
 
-def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
+def say_lifted(
+    host: Host, changed: "Result", options: "Options", *, as_json: bool, relays: Sequence[str] = ()
+) -> int:
     """Write the result of a lift, name what still rejects a destination; return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.outcome import lifted_state, removal_code
@@ -391,8 +398,9 @@ def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bo
     if isinstance(changed, RecordedOnly):
         return _say_recorded(changed, as_json=as_json, more={})
     applied = changed.applied
-    states = {b.destination: lifted_state(applied, b.destination) for b in changed.blocks}
+    states = {b.destination: lifted_state(applied, b.destination, relays) for b in changed.blocks}
     causes = () if options.dry_run else still_rejected(host, applied, states)
+    causes = tuple(cause for cause in causes if not relays or cause.relay in relays)
     if as_json:
         _say_json(changed, options, states, {"still_rejected": render.causes_json(causes)})
     elif options.dry_run:

@@ -3,7 +3,7 @@
 A block is in force while since <= now < until. This module alone decides that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -116,6 +116,10 @@ class Blocks:
         """Return the blocks that have not been recorded as ended."""
         return Blocks.of(b for b in self if b.ended is None or not b.has_ended(now))
 
+    def on(self, relays: Collection[str]) -> "Blocks":
+        """Return the blocks that any of these relays enforces."""
+        return Blocks.of(b for b in self if not b.relays or any(n in relays for n in b.relays))
+
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which a block begins or ends; None if none."""
         lasting = (block for block in self if not block.was_lifted)
@@ -162,6 +166,29 @@ class Blocks:
                 # Later, the record would say that it expired, which a wrong clock does too.
                 ended = min(ended, block.until - timedelta(seconds=1))
             blocks[destination] = block._replace(ended=ended)
+        return Blocks(blocks)
+
+    def lifted_on(
+        self, destinations: Iterable[Destination], relays: Collection[str], known: Iterable[str]
+    ) -> "Blocks":
+        """Let blocks go on without some relays; `known` are all relays of the host.
+
+        A block that is left without a relay does not change: it is to be lifted. Raises
+        NoSuchBlockError for a block that none of the relays enforces.
+        """
+        blocks = dict(self.by_destination)
+        known = tuple(known)
+        for destination in destinations:
+            block = self.get(destination)
+            before = block.relays or known
+            left = tuple(name for name in before if name not in relays)
+            if left == before:
+                raise NoSuchBlockError(
+                    f"the block for {destination} is not for {', '.join(sorted(relays))}",
+                    hint=f"it is for: {', '.join(before)}",
+                )
+            if left:
+                blocks[destination] = block._replace(relays=left)
         return Blocks(blocks)
 
     def expired(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":

@@ -12,7 +12,7 @@ from datetime import datetime
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
 from exitpolicy.core.retention import Retention
 from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
@@ -95,44 +95,79 @@ def block(
 
 
 def renew(
-    host: Host, destinations: Sequence[Destination], until: datetime | None, options: Options
+    host: Host,
+    destinations: Sequence[Destination],
+    until: datetime | None,
+    options: Options,
+    relays: Sequence[str] = (),
 ) -> Result:
-    """Give blocks a new end, sooner or later. Raises NoSuchBlockError, and what `block` raises."""
-    return _add(
-        host,
-        "renew",
-        lambda blocks: blocks.renewed(destinations, until, host.clock()),
-        destinations,
-        options,
-    )
+    """Give blocks a new end, sooner or later. Raises NoSuchBlockError, and what `block` raises.
+
+    A block has one end for all of its relays: with `relays`, it has to be for no others.
+    """
+    named = host.known_relays(relays)
+
+    def altered(blocks: Blocks) -> Blocks:
+        for destination in destinations if named else ():
+            others = set(blocks.get(destination).relays or _names(host)) - named
+            if others:
+                raise UsageError(
+                    f"the block for {destination} is also for {', '.join(sorted(others))}, and has"
+                    " one end for all of its relays",
+                    hint="leave --relay out, or end it on the others: exitpol lift --relay",
+                )
+        return blocks.renewed(destinations, until, host.clock())
+
+    return _add(host, "renew", altered, destinations, options)
 
 
 def lift(
-    host: Host, choose: Callable[[Blocks, datetime], Iterable[Block]], options: Options
+    host: Host,
+    choose: Callable[[Blocks, datetime], Iterable[Block]],
+    options: Options,
+    relays: Sequence[str] = (),
 ) -> Result:
     """End now the blocks that `choose` returns, given all blocks and the time.
 
-    Raises what `choose` raises, and LockTimeoutError; no state of a relay refuses it.
+    With `relays`, on those only; a block goes on on its other relays. Raises what `choose` raises,
+    UsageError, NoSuchBlockError and LockTimeoutError; no state of a relay refuses it.
     """
     now = host.clock()
+    named = host.known_relays(relays)
 
-    def chosen(blocks: Blocks) -> list[Block]:
-        return list(choose(blocks, now))
-
-    def altered(blocks: Blocks) -> Blocks:
-        return blocks.lifted((block.destination for block in chosen(blocks)), now)
+    def altered(before: Blocks, chosen: Sequence[Block]) -> Blocks:
+        destinations = [block.destination for block in chosen]
+        if not named:
+            return before.lifted(destinations, now)
+        reduced = before.lifted_on(destinations, named, _names(host))
+        return reduced.lifted((d for d in destinations if reduced.get(d) == before.get(d)), now)
 
     if options.dry_run:
         ledger = host.ledger()
-        previewed = apply.preview(host, replace(ledger, blocks=altered(ledger.blocks)))
-        return Changed(tuple(chosen(ledger.blocks)), previewed)
+        chosen = list(choose(ledger.blocks, now))
+        blocks = altered(ledger.blocks, chosen)
+        return Changed(tuple(chosen), apply.preview(host, replace(ledger, blocks=blocks)))
     with _ledger_lock(host):
         ledger = host.ledger()
-        ended = chosen(ledger.blocks)
-        failed = attempted(lambda: removals.announce(host, "lift", ended))
-        ledger_file.save(host.config.ledger, replace(ledger, blocks=altered(ledger.blocks)))
+        chosen = list(choose(ledger.blocks, now))
+        blocks = altered(ledger.blocks, chosen)
+        after = [blocks.get(block.destination) for block in chosen]
+        ended = [old for old, new in zip(chosen, after, strict=True) if new.ended is not None]
+        reduced = [new for new in after if new.ended is None]
+        failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
+        ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
+        if reduced:
+            failed += attempted(
+                lambda: history.append(
+                    host.history_path, "relays-changed", reduced, host.clock(), host.who
+                )
+            )
         recorded = Moment.now()
-    return _apply(host, tuple(ended), options.watch, recorded, failed)
+    return _apply(host, tuple(chosen), options.watch, recorded, failed)
+
+
+def _names(host: Host) -> tuple[str, ...]:
+    return tuple(relay.name for relay in host.relays)
 
 
 def expire(host: Host, options: Options) -> Changed:

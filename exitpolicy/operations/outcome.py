@@ -1,12 +1,13 @@
 """The result of an apply, in a word and in an exit code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.rejection_causes import Cause
+from exitpolicy.policy.block_states import is_lifting
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
 
@@ -43,8 +44,14 @@ def removal_code(
     return code
 
 
-def lifted_state(applied: Applied, destination: Destination) -> str:
-    """Return the state of a removed block: `lifted`, or `lifting` until Tor has read it."""
+def lifted_state(applied: Applied, destination: Destination, relays: Collection[str] = ()) -> str:
+    """Return the state of a block that was removed from all relays, or from those named.
+
+    It is `lifted`, or `lifting` until Tor has read it.
+    """
+    views = [view for view in applied.views if view.name in relays]
+    if any(is_lifting(view, destination) for view in views):
+        return str(State.LIFTING)
     if applied.states.get(destination) is State.LIFTING:
         return str(State.LIFTING)
     return "lifted"

@@ -23,7 +23,7 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
-Action = Literal["block", "renew", "lift", "expire", "resume"]
+Action = Literal["block", "renew", "lift", "expire", "resume", "relays-changed"]
 PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 
 ROTATE_BYTES: Final = 16_000_000
