@@ -127,7 +127,7 @@ def test_what_is_no_file_is_an_error(path: Path, make: Callable[[Path], None]) -
     make(path)
     with pytest.raises(InvalidFileError, match="the history"):
         list(history.read(path))
-    with pytest.raises(InvalidFileError, match="stands in the ledger but not in the history"):
+    with pytest.raises(InvalidFileError, match="is in the ledger but not in the history"):
         history.append(path, "block", [BLOCK], NOW, "root")
 
 

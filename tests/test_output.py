@@ -229,6 +229,26 @@ def test_on_a_terminal_a_message_is_broken_between_words_but_no_hint() -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_a_wait_of_more_than_a_second_is_explained_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The line is erased afterwards; a short wait and a pipe have none."""
+    monkeypatch.setenv("TERM", "xterm")
+    program = (
+        "import time; from exitpolicy.cli.output import note, progress\n"
+        "with progress('asking Tor'): time.sleep({seconds})\n"
+        "note('done')"
+    )
+    shown = on_terminal(program.format(seconds=1.4), columns=80)
+    assert shown == "exitpol: asking Tor ...\r\x1b[Kexitpol: done\r\n"
+    assert on_terminal(program.format(seconds=0), columns=80) == "exitpol: done\r\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program.format(seconds=1.4)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == "exitpol: done\n"
+
+
 def on_terminal(program: str, *, columns: int) -> str:
     """Return what a Python program writes to a terminal of that width."""
     controller, terminal = os.openpty()

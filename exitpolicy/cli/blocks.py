@@ -68,15 +68,16 @@ def block(
     destinations = read_destinations(dest)
     end = parse_until(until, host.clock())
     options = change.Options(dry_run, force, change.watch(no_wait=no_wait, own=cut))
-    changed = change.block(
-        host,
-        destinations,
-        until=end,
-        reason=checked_text("reason", reason),
-        reference=checked_text("reference", reference),
-        options=options,
-        relays=relay or (),
-    )
+    with output.progress(output.TOR_READS):
+        changed = change.block(
+            host,
+            destinations,
+            until=end,
+            reason=checked_text("reason", reason),
+            reference=checked_text("reference", reference),
+            options=options,
+            relays=relay or (),
+        )
     code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
     for kept in later[: render.MANY]:
@@ -101,7 +102,9 @@ def renew(
     host = the_host()
     end = parse_until(until, host.clock())
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait))
-    changed = change.renew(host, read_destinations(dest), end, options, relay or ())
+    destinations = read_destinations(dest)
+    with output.progress(output.TOR_READS):
+        changed = change.renew(host, destinations, end, options, relay or ())
     return say_changed(host, changed, options, as_json=as_json)
 
 
@@ -151,7 +154,8 @@ def lift(
             return blocks.referring_to(reference, now)
         return [blocks.current(destination, now) for destination in destinations]
 
-    changed = change.lift(host, chosen, options, relay or ())
+    with output.progress(output.TOR_READS):
+        changed = change.lift(host, chosen, options, relay or ())
     return say_lifted(host, changed, options, as_json=as_json, relays=relay or ())
 
 

@@ -22,6 +22,12 @@ SCHEMA: Final = 1
 _NARROWEST: Final = 20
 """The fewest columns in which a text is broken between words."""
 
+TOR_READS: Final = "Tor verifies the change, then reads it"
+"""What a change waits for."""
+
+PROGRESS_SECONDS: Final = 1.0
+"""How long a command waits in silence on a terminal."""
+
 MAX_NOTE: Final = 4_000
 """Characters of a message."""
 
@@ -196,14 +202,42 @@ def error_json(error: ExitpolError) -> dict[str, Any]:
     return {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
 
 
+@contextlib.contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Show on a terminal what the program waits for, if that takes longer than a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from threading import Timer
+
+    erase = "\n" if os.environ.get("TERM") == "dumb" else "\r\033[K"
+    shown: list[str] = []
+
+    def show() -> None:
+        shown.append(text)
+        _note(f"exitpol: {text} ...")
+
+    timer = Timer(PROGRESS_SECONDS, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        # It may be writing just now.
+        timer.join()
+        if shown:
+            _note(erase)
+
+
 def note(text: str) -> None:
     """Write a message to stderr; on a terminal it is broken between words."""
-    _note(_fitted(f"exitpol: {printable(_short(text))}", sys.stderr, indent=4))
+    _note(f"{_fitted(f'exitpol: {printable(_short(text))}', sys.stderr, indent=4)}\n")
 
 
 def hint(text: str) -> None:
     """Write what to do to stderr, in one line: it may hold a command to be copied."""
-    _note(f"exitpol: hint: {printable(text)}")
+    _note(f"exitpol: hint: {printable(text)}\n")
 
 
 def _short(text: str) -> str:
@@ -216,11 +250,11 @@ def _short(text: str) -> str:
     return f"{text[:MAX_NOTE]}... ({len(text) - MAX_NOTE:,} more characters)"
 
 
-def _note(lines: str) -> None:
+def _note(text: str) -> None:
     """Write to stderr. Where it cannot be written, the command goes on."""
     # With a log on a full disk, only the exit code is left to tell what went wrong.
     try:
-        sys.stderr.write(f"{lines}\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)

@@ -140,7 +140,9 @@ def check(
     """
     from exitpolicy.operations import query
 
-    results = query.check(the_host(), read_destinations(dest), relay or ())
+    destinations = read_destinations(dest)
+    with output.progress("asking Tor"):
+        results = query.check(the_host(), destinations, relay or ())
     if as_json:
         say_json(
             results=[
@@ -188,8 +190,9 @@ def status(
     from exitpolicy.operations.rejection_causes import moot_causes
 
     host = the_host()
-    seen = query.status(host)
-    found = health.inspected(host, seen.applied.views)
+    with output.progress("asking Tor"):
+        seen = query.status(host)
+        found = health.inspected(host, seen.applied.views)
     if as_json:
         say_json(**status_output.as_json(seen, found))
     else:
@@ -223,7 +226,8 @@ def apply(
         applied = operation.preview(host, host.ledger())
     else:
         foreign = Foreign.LOAD if load_foreign else Foreign.KEEP
-        applied = operation.apply(host, watch=watch, foreign=foreign)
+        with output.progress(output.TOR_READS):
+            applied = operation.apply(host, watch=watch, foreign=foreign)
     code = exit_code(applied, applied.states, watch)
     return say_applied(applied, code, as_json=as_json, health=_health(host, applied))
 
