@@ -387,6 +387,24 @@ def test_doctor_without_root_says_what_it_could_not_see(exit_: LoneExit, open_fo
     assert "ermission denied" in found["exit: control port"]["observed"]
 
 
+@pytest.mark.root
+@pytest.mark.parametrize(("command", "code"), [("doctor", 3), ("init", 2)])
+def test_a_user_who_may_not_read_the_usual_files_is_told_to_be_root(
+    command: str, code: int
+) -> None:
+    """Nothing is said about a torrc or a ledger that only root can read."""
+    done = subprocess.run(
+        ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+         "--bounding-set=-all", "--inh-caps=-all", *EXITPOL, command],
+        env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False, timeout=60, cwd="/",
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert f"sudo exitpol {command}" in said
+    assert "Tor refuses" not in said
+    assert "ledger" not in said
+
+
 def test_fragment_that_tors_user_cannot_read_is_found(open_folder: Path) -> None:
     """The check reads it as that user, who is not root on Debian."""
     exit_ = set_up(open_folder, f"{OPTIONS}User nobody\n")

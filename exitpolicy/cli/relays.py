@@ -23,7 +23,7 @@ from exitpolicy.cli.arguments import (
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.core.durations import utc_text
-from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from exitpolicy.core.block import Block
@@ -60,6 +60,9 @@ def init(
     """
     from exitpolicy.operations import init as init_operation
 
+    if Session.config is None and os.geteuid() != 0:
+        # Without root, Tor reads the torrc of its user differently, and says that it is wrong.
+        raise UsageError("init changes files of root's and of Tor's", hint="sudo exitpol init")
     named = [Path(os.path.abspath(path)) for path in torrc or ()]  # noqa: PTH100
     host = the_host(may_miss_config=True)
     planned = init_operation.plan(host, named, config_path=Session.config)

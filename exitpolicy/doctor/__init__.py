@@ -23,6 +23,9 @@ from exitpolicy.storage.ledger_file import Ledger
 
 def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list[Finding]:
     """Check the set-up that a config describes (None: the default config)."""
+    if config is None and os.geteuid() != 0:
+        # What the usual files are like cannot be told without the right to read them.
+        return attempt("rights", host_checks.too_few_rights)
     found = attempt("rights", host_checks.rights)
     found += attempt("program", host_checks.program)
     found += attempt("clock", lambda: host_checks.clock(clock()))

@@ -29,6 +29,16 @@ def rights() -> Iterator[Finding]:
         )
 
 
+def too_few_rights() -> Iterator[Finding]:
+    """Report that the checks of the usual files need root."""
+    yield fail(
+        "rights",
+        f"this is user {os.geteuid()}",
+        why="the checks need root, and were left out",
+        fix="sudo exitpol doctor",
+    )
+
+
 def program() -> Iterator[Finding]:
     """Check that nobody but root can change the program that root runs."""
     place = timer.changed_by_others()
