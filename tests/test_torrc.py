@@ -1,5 +1,7 @@
 """`torrc`: includes are read as the tor program reads them."""
 
+import contextlib
+import glob
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage import files
 from exitpolicy.tor import torrc, torrc_lines, verify
 from exitpolicy.tor.invocation import Invocation
+from exitpolicy.tor.torrc import IncludeLimitError
 from tests.harness.tor import TOR
 
 pytestmark = pytest.mark.tor
@@ -236,6 +239,70 @@ def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) 
             look()
     assert time.monotonic() - start < 2
     assert host.read(host.original()) is None
+
+
+def twice_each(host: Host) -> str:
+    """Make 29 files that include the next one twice: 2^29 includes in all."""
+    for level in range(1, 29):
+        host.write(str(level), f"%include @/{level + 1}\n" * 2)
+    host.write("29", "")
+    return "%include @/1\n"
+
+
+def everything(host: Host) -> str:
+    """Make a folder of links to itself, and a pattern that searches it a million times."""
+    (host.folder / "links").mkdir()
+    for number in range(10):
+        (host.folder / f"links/{number}").symlink_to(host.folder / "links")
+    return "%include @/links/*/*/*/*/*/*/no-such-name-*\n"
+
+
+def large_again(host: Host) -> str:
+    """Include a large file again and again."""
+    host.write("large", "# " + "x" * 8_000_000)
+    return "%include @/large\n" * 1000
+
+
+@pytest.mark.parametrize("make", [twice_each, everything, large_again])
+def test_a_torrc_that_takes_for_ever_to_read_is_refused(
+    host: Host, make: Callable[[Host], str]
+) -> None:
+    """Tor's user may own it, and must not keep root from the other relays of the host."""
+    host.write("torrc", make(host))
+    start = time.monotonic()
+    for look in (
+        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
+        lambda: host.redirected(""),
+        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
+        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
+        lambda: torrc.includes(host.torrc, host.folder),
+        lambda: torrc.values(host.torrc, {"nickname"}, host.folder),
+    ):
+        with pytest.raises(IncludeLimitError, match="more than"):
+            look()
+    with contextlib.suppress(IncludeLimitError):
+        torrc.sources(host.torrc, host.folder)
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["/d/*", "/d/x*", "/d/.*", "/*/x?", "/d/[xy]1", "/d/*/", "/d/../d/x*", "/d//x1", "/no/*"],
+)
+def test_a_pattern_takes_in_what_glob_does(tmp_path: Path, pattern: str) -> None:
+    """Hidden names only where the pattern begins with a dot."""
+    (tmp_path / "d/sub").mkdir(parents=True)
+    for name in ("x1", "x2", "y1", ".x3", "sub/x4"):
+        (tmp_path / "d" / name).write_text("Nickname a\n")
+    (tmp_path / "torrc").write_text(f"%include {tmp_path}{pattern}\n")
+    found = [path for _, path in torrc.includes(tmp_path / "torrc")]
+    expected = [
+        inner
+        for name in sorted(glob.glob(f"{tmp_path}{pattern}"))  # noqa: PTH207
+        for inner in (sorted(Path(name).iterdir()) if Path(name).is_dir() else [Path(name)])
+        if inner.is_file()
+    ]
+    assert found == expected
 
 
 @pytest.mark.parametrize("levels", [torrc.MAX_DEPTH, torrc.MAX_DEPTH + 1])

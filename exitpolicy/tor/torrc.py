@@ -4,8 +4,11 @@ Tor itself interprets the options. This module finds the `%include` line of the 
 a copy of the torrc in which that line includes a candidate (tor: src/lib/fs/conffile.c).
 """
 
+import contextlib
+import fnmatch
 import glob
 import os
+import re
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,6 +23,12 @@ from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines, unquoted
 MAX_BYTES: Final = 16_000_000
 MAX_DEPTH: Final = 30
 """How deep Tor follows includes: MAX_INCLUDE_RECURSION_LEVEL, less one for the torrc itself."""
+MAX_FILES: Final = 2_000
+"""The most files that a torrc may include; one that is included twice counts twice."""
+MAX_INCLUDED: Final = MAX_BYTES
+"""The most bytes that a torrc may include, counted likewise."""
+MAX_ENTRIES: Final = 100_000
+"""The most entries of folders that the patterns and folders of a torrc may search."""
 
 _GRAIN_SECONDS: Final = 1.0
 """File systems note the time of a change as coarsely as this, or finer."""
@@ -36,8 +45,54 @@ class Place:
         return f"{self.file}:{self.line}"
 
 
-class IncludeDepthError(InvalidFileError):
-    """A chain of includes is longer than Tor allows."""
+class IncludeLimitError(InvalidFileError):
+    """A chain of includes is longer than Tor allows, or a torrc includes too much to be read."""
+
+
+class _Level:
+    """How many levels of includes may follow, and what may still be read in all of them.
+
+    Tor's user may own the torrc. A file that includes the next one twice, 29 times over, and a
+    pattern such as `/*/*/*/*` would take root's time without end.
+    """
+
+    def __init__(self, depth: int = MAX_DEPTH, spent: "_Spent | None" = None) -> None:
+        self.depth = depth
+        self.spent = _Spent() if spent is None else spent
+
+    def below(self) -> "_Level":
+        """Return the level of the files that a file of this level includes."""
+        return _Level(self.depth - 1, self.spent)
+
+
+@dataclass(slots=True)
+class _Spent:
+    """What the includes of one torrc have cost so far. The methods raise IncludeLimitError."""
+
+    files: int = 0
+    size: int = 0
+    entries: int = 0
+
+    def add_file(self, path: Path) -> None:
+        """Count a file that is included, each time that it is."""
+        self.files += 1
+        if self.files > MAX_FILES:
+            raise IncludeLimitError(f"{path}: the torrc includes more than {MAX_FILES} files")
+        with contextlib.suppress(OSError, ValueError):
+            self.size += os.stat(path).st_size  # noqa: PTH116 - as in _signature
+        if self.size > MAX_INCLUDED:
+            raise IncludeLimitError(
+                f"{path}: the torrc includes more than {MAX_INCLUDED // 10**6} MB"
+            )
+
+    def add_entry(self, folder: str) -> None:
+        """Count an entry of a folder that is compared with a pattern."""
+        self.entries += 1
+        if self.entries > MAX_ENTRIES:
+            raise IncludeLimitError(
+                f"{folder}: an include searches more than {MAX_ENTRIES} entries of folders",
+                hint="name the file, or a pattern in one folder",
+            )
 
 
 def read_text(torrc: Path) -> str:
@@ -113,7 +168,7 @@ def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Plac
 
     `folder` is the working directory of Tor, to which relative paths are relative.
     """
-    return _include_place(torrc, fragment, folder, MAX_DEPTH)
+    return _include_place(torrc, fragment, folder, _Level())
 
 
 def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path = Path("/")) -> str:
@@ -122,7 +177,7 @@ def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path 
     A Path is included in place of the fragment; a str is inserted there. Other includes do not
     change, except those of files that include the fragment: their text is inserted.
     """
-    return _redirected(torrc, fragment, candidate, folder, MAX_DEPTH)
+    return _redirected(torrc, fragment, candidate, folder, _Level())
 
 
 def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
@@ -135,9 +190,10 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     result: list[str] = []
     ours = f"%include {fragment}\n"
     placed = goes_on = False
+    level = _Level()
     for line in lines(text):
         goes_on = line.goes_on
-        if not placed and _has_exit_policy(torrc, line, folder, MAX_DEPTH):
+        if not placed and _has_exit_policy(torrc, line, folder, level):
             result.append(ours)
             placed = True
         result.append(line.text)
@@ -172,7 +228,7 @@ def first_exit_policy(
     torrc: Path, fragment: Path, sought: Rule, folder: Path = Path("/")
 ) -> Place | None:
     """Return the place of the first ExitPolicy line that holds a rule; None if there is none."""
-    for place, item in _policy(torrc, fragment, folder, MAX_DEPTH):
+    for place, item in _policy(torrc, fragment, folder, _Level()):
         if item is not None and sought in parse_entries([item]):
             return place
     return None
@@ -180,14 +236,14 @@ def first_exit_policy(
 
 def include_places(torrc: Path, fragment: Path, folder: Path = Path("/")) -> list[Place]:
     """Return every place at which the fragment is included, in the order in which Tor reads."""
-    return [place for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH) if rule is None]
+    return [place for place, rule in _policy(torrc, fragment, folder, _Level()) if rule is None]
 
 
 def rules_above(
     torrc: Path, fragment: Path, folder: Path = Path("/")
 ) -> Iterator[tuple[Place, str]]:
     """Yield the ExitPolicy rules that Tor reads before the fragment, each with its place."""
-    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+    for place, rule in _policy(torrc, fragment, folder, _Level()):
         if rule is None:
             return
         yield place, rule
@@ -195,7 +251,7 @@ def rules_above(
 
 def own_rules(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Iterator[tuple[Place, str]]:
     """Yield the ExitPolicy rules outside of the fragment, each with its place."""
-    for place, rule in _policy(torrc, fragment, folder, MAX_DEPTH):
+    for place, rule in _policy(torrc, fragment, folder, _Level()):
         if rule is not None:
             yield place, rule
 
@@ -207,12 +263,12 @@ def values(torrc: Path, names: Collection[str], folder: Path = Path("/")) -> dic
     cannot be read is left out: Tor reports it better. Raises InvalidFileError.
     """
     found: dict[str, list[str]] = {}
-    _collect(torrc, frozenset(names), folder, found, MAX_DEPTH)
+    _collect(torrc, frozenset(names), folder, found, _Level())
     return found
 
 
 def _collect(
-    torrc: Path, names: frozenset[str], folder: Path, found: dict[str, list[str]], depth: int
+    torrc: Path, names: frozenset[str], folder: Path, found: dict[str, list[str]], level: _Level
 ) -> None:
     text = read_text(torrc)
     lower = text.lower()
@@ -222,12 +278,12 @@ def _collect(
     for line in lines(text):
         name = line.keyword.lstrip("+/")
         if line.keyword == "%include":
-            _check_depth(torrc, line, depth)
-            for path in _included(line.value, folder):
+            _check_depth(torrc, line, level)
+            for path in _included(line.value, folder, level):
                 if _is_file(path):
                     try:
-                        _collect(path, names, folder, found, depth - 1)
-                    except IncludeDepthError:
+                        _collect(path, names, folder, found, level.below())
+                    except IncludeLimitError:
                         # Continuing with the next include would take time exponential in the depth.
                         raise
                     except InvalidFileError:
@@ -274,7 +330,7 @@ def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
 
     Raises InvalidFileError.
     """
-    return list(_includes(torrc, folder, MAX_DEPTH))
+    return list(_includes(torrc, folder, _Level()))
 
 
 def sources(torrc: Path, folder: Path = Path("/")) -> list[Path]:
@@ -284,11 +340,11 @@ def sources(torrc: Path, folder: Path = Path("/")) -> list[Path]:
     for includes that are too deep.
     """
     found: dict[Path, None] = {}
-    _add_sources(torrc, folder, found, MAX_DEPTH)
+    _add_sources(torrc, folder, found, _Level())
     return list(found)
 
 
-def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], depth: int) -> None:
+def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], level: _Level) -> None:
     if torrc in found:
         return
     found[torrc] = None
@@ -301,41 +357,41 @@ def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], depth: int)
     for line in lines(text):
         if line.keyword != "%include":
             continue
-        _check_depth(torrc, line, depth)
+        _check_depth(torrc, line, level)
         pattern = os.path.join(folder, unquoted(line.value))  # noqa: PTH118 - as in _included
         named = Path(pattern)
         if glob.has_magic(pattern):
-            found |= dict.fromkeys(_searched(named))
+            found |= dict.fromkeys(_searched(named, level))
         elif named.is_dir():
             found[named] = None
-        for path in _included(line.value, folder):
-            _add_sources(path, folder, found, depth - 1)
+        for path in _included(line.value, folder, level):
+            _add_sources(path, folder, found, level.below())
 
 
-def _searched(pattern: Path) -> Iterator[Path]:
+def _searched(pattern: Path, level: _Level) -> Iterator[Path]:
     """Yield the folders whose entries decide which files match a pattern."""
     parts = pattern.parts
     fixed = next(count for count, part in enumerate(parts) if glob.has_magic(part))
     yield Path(*parts[:fixed])
     for count in range(fixed + 1, len(parts)):
-        yield from map(Path, glob.glob(str(Path(*parts[:count]))))  # noqa: PTH207
+        yield from map(Path, _matches(str(Path(*parts[:count])), level))
 
 
-def _includes(torrc: Path, folder: Path, depth: int) -> Iterator[tuple[Place, Path]]:
+def _includes(torrc: Path, folder: Path, level: _Level) -> Iterator[tuple[Place, Path]]:
     text = read_text(torrc)
     if "%include" not in text.lower():
         return
     for line in lines(text):
         if line.keyword == "%include":
-            _check_depth(torrc, line, depth)
-            for path in _included(line.value, folder):
+            _check_depth(torrc, line, level)
+            for path in _included(line.value, folder, level):
                 yield Place(torrc, line.number), path
                 if _is_file(path):
-                    yield from _includes(path, folder, depth - 1)
+                    yield from _includes(path, folder, level.below())
 
 
 def _policy(
-    torrc: Path, fragment: Path, folder: Path, depth: int
+    torrc: Path, fragment: Path, folder: Path, level: _Level
 ) -> Iterator[tuple[Place, str | None]]:
     """Yield each rule of an ExitPolicy line as written, and None in place of the fragment."""
     for line in lines(read_text(torrc)):
@@ -344,33 +400,33 @@ def _policy(
             for rule in unquoted(line.value).split(","):
                 yield place, rule.strip(SPACE)
         elif line.keyword == "%include":
-            _check_depth(torrc, line, depth)
-            for path in _included(line.value, folder):
+            _check_depth(torrc, line, level)
+            for path in _included(line.value, folder, level):
                 if _same(path, fragment):
                     yield place, None
                 elif _is_file(path):
-                    yield from _policy(path, fragment, folder, depth - 1)
+                    yield from _policy(path, fragment, folder, level.below())
 
 
-def _include_place(torrc: Path, fragment: Path, folder: Path, depth: int) -> Place | None:
-    policy = _policy(torrc, fragment, folder, depth)
+def _include_place(torrc: Path, fragment: Path, folder: Path, level: _Level) -> Place | None:
+    policy = _policy(torrc, fragment, folder, level)
     return next((place for place, rule in policy if rule is None), None)
 
 
 def _redirected(
-    torrc: Path, fragment: Path, candidate: Path | str, folder: Path, depth: int
+    torrc: Path, fragment: Path, candidate: Path | str, folder: Path, level: _Level
 ) -> str:
     result: list[str] = []
     for line in lines(read_text(torrc)):
         paths = []
         if line.keyword == "%include":
-            _check_depth(torrc, line, depth)
-            paths = _included(line.value, folder)
+            _check_depth(torrc, line, level)
+            paths = _included(line.value, folder, level)
         leading = [
             path
             for path in paths
             if _same(path, fragment)
-            or (_is_file(path) and _include_place(path, fragment, folder, depth - 1))
+            or (_is_file(path) and _include_place(path, fragment, folder, level.below()))
         ]
         if not leading:
             result.append(line.text)
@@ -381,7 +437,7 @@ def _redirected(
                     f"%include {candidate}\n" if isinstance(candidate, Path) else candidate
                 )
             elif path in leading:
-                inner = _redirected(path, fragment, candidate, folder, depth - 1)
+                inner = _redirected(path, fragment, candidate, folder, level.below())
                 # The blank line ends a continued value.
                 result.append(f"{inner}\n")
             else:
@@ -389,20 +445,20 @@ def _redirected(
     return "".join(result)
 
 
-def _check_depth(torrc: Path, line: Line, depth: int) -> None:
+def _check_depth(torrc: Path, line: Line, level: _Level) -> None:
     """Refuse a chain of includes that is too long for Tor, such as a file that includes itself."""
-    if depth == 0:
-        raise IncludeDepthError(
+    if level.depth == 0:
+        raise IncludeLimitError(
             f"{Place(torrc, line.number)}: an include that is more than {MAX_DEPTH} levels deep"
         )
 
 
-def _has_exit_policy(torrc: Path, line: Line, folder: Path, depth: int) -> bool:
+def _has_exit_policy(torrc: Path, line: Line, folder: Path, level: _Level) -> bool:
     if line.keyword == "%include":
-        _check_depth(torrc, line, depth)
+        _check_depth(torrc, line, level)
         return any(
-            _has_exit_policy(path, inner, folder, depth - 1)
-            for path in _included(line.value, folder)
+            _has_exit_policy(path, inner, folder, level.below())
+            for path in _included(line.value, folder, level)
             if _is_file(path)
             for inner in lines(read_text(path))
         )
@@ -414,7 +470,7 @@ def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def _included(value: str, folder: Path) -> list[Path]:
+def _included(value: str, folder: Path, level: _Level) -> list[Path]:
     """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
     pattern = unquoted(value)
     if not pattern:
@@ -422,14 +478,14 @@ def _included(value: str, folder: Path) -> list[Path]:
     pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs
     if "\0" in pattern:
         return []
-    found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+    found = sorted(_matches(pattern, level)) if glob.has_magic(pattern) else [pattern]
     result: list[Path] = []
     for name in found:
         # os.path answers False where Path raises: for a name that is too long, and in a folder
         # that may not be entered.
         if os.path.isdir(name):  # noqa: PTH112
             try:
-                entries = sorted(os.listdir(name))  # noqa: PTH208
+                entries = sorted(_entries(name, level))
             except OSError as error:
                 raise InvalidFileError(
                     f"{name}: the folder cannot be read: {error.strerror}",
@@ -439,7 +495,37 @@ def _included(value: str, folder: Path) -> list[Path]:
             result += [path for path in inside if _is_file(path)]
         else:
             result.append(Path(name))
+    for path in result:
+        level.spent.add_file(path)
     return result
+
+
+def _matches(pattern: str, level: _Level) -> list[str]:
+    """Return the paths that match an absolute pattern, as glob.glob() does, in bounded time.
+
+    Raises IncludeLimitError.
+    """
+    found = ["/"]
+    for part in pattern.split("/")[1:]:
+        if not glob.has_magic(part):
+            found = [os.path.join(path, part) for path in found]  # noqa: PTH118 - keeps an end /
+            continue
+        is_match = re.compile(fnmatch.translate(part)).match
+        searched, found = found, []
+        for folder in searched:
+            with contextlib.suppress(OSError):
+                for name in _entries(folder, level):
+                    if is_match(name) and (part.startswith(".") or not name.startswith(".")):
+                        found.append(os.path.join(folder, name))  # noqa: PTH118
+    return [path for path in found if os.path.lexists(path)]
+
+
+def _entries(folder: str, level: _Level) -> Iterator[str]:
+    """Yield the names in a folder. Raises OSError, IncludeLimitError."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            level.spent.add_entry(folder)
+            yield entry.name
 
 
 def _same(path: Path, fragment: Path) -> bool:
