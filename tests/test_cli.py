@@ -166,6 +166,69 @@ def test_completion_is_offered_for_bash_zsh_and_fish() -> None:
         assert "_EXITPOL_COMPLETE" in done.stdout, shell
 
 
+PROPOSED = (
+    "version: 2\nblocks:\n"
+    '- {destination: "203.0.113.7:22", since: "2026-01-01", until: never, reference: "KZ#1"}\n'
+    '- {destination: "198.51.100.9", since: "2026-01-01", until: never, reference: "$(reboot)"}\n'
+    '- {destination: "192.0.2.1", since: "2026-01-01", until: never, reference: "old;reboot", '
+    'ended: "2026-02-01T00:00:00Z"}\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        ("lift ", ["203.0.113.7:22", "198.51.100.9"]),
+        ("renew 19", ["198.51.100.9"]),
+        ("check 203", ["203.0.113.7:22"]),
+        ("lift --reference ", ["KZ#1"]),
+        ("list --reference K", ["KZ#1"]),
+        ("list --state s", ["shadowed", "scheduled"]),
+        ("lift --relay ", ["gone"]),
+        ("reply K", ["KZ#1"]),
+        ("reply ", []),
+    ],
+)
+def test_the_shell_completes_what_the_ledger_has(
+    config: Path, words: str, proposed: list[str]
+) -> None:
+    """Ended blocks and references that a shell would run are not proposed."""
+    config.with_name("blocks.yaml").write_text(PROPOSED)
+    assert completed(config, words) == proposed
+
+
+@pytest.mark.parametrize("ledger", ["not: a ledger\n", "blocks: [\n", None, "#" * 3_000_000])
+def test_completion_says_nothing_where_the_ledger_cannot_be_read(
+    config: Path, ledger: str | None
+) -> None:
+    """A broken, missing or huge ledger is no error at a key press."""
+    if ledger is None:
+        config.with_name("blocks.yaml").unlink()
+    else:
+        config.with_name("blocks.yaml").write_text(ledger)
+    assert completed(config, "lift ") == []
+
+
+def completed(config: Path, words: str) -> list[str]:
+    """Return what bash would be told to propose for a command line."""
+    line = f"exitpol {words}"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("exitpol")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "_EXITPOL_COMPLETE": "complete_bash",
+            "EXITPOL_CONFIG": str(config),
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+            "PATH": "/usr/bin",
+        },
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["policy", "--help"]])
 def test_each_command_is_described_in_one_whole_line_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]

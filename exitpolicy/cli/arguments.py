@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from exitpolicy.cli import completion
 from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import EXAMPLES
 from exitpolicy.core.errors import UsageError
@@ -25,12 +26,25 @@ Destinations = Annotated[
         " or [2001:db8::1]:6000-6010; - reads one per line",
     ),
 ]
+Blocked = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DEST...",
+        help="The destinations of blocks, as exitpol list shows them; - reads one per line",
+        autocompletion=completion.destinations,
+    ),
+]
 ONE_DEST: Final = "An address, a network or a range, each also with ports: 203.0.113.7:22."
 Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 OnRelays = Annotated[
     list[str] | None,
-    typer.Option("--relay", metavar="NAME", help="Only on this relay; may be repeated."),
+    typer.Option(
+        "--relay",
+        metavar="NAME",
+        help="Only on this relay; may be repeated.",
+        autocompletion=completion.relays,
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")

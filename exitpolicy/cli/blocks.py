@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import output, render
+from exitpolicy.cli import completion, output, render
 from exitpolicy.cli.arguments import (
     ONE_DEST,
+    Blocked,
     Destinations,
     DryRun,
     Force,
@@ -86,7 +87,7 @@ def block(
 
 
 def renew(
-    dest: Destinations,
+    dest: Blocked,
     until: Until,
     relay: OnRelays = None,
     dry_run: DryRun = False,
@@ -109,9 +110,15 @@ def renew(
 
 
 def lift(
-    dest: Annotated[list[str] | None, typer.Argument(metavar="[DEST...]", help=ONE_DEST)] = None,
+    dest: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DEST...]", help=ONE_DEST, autocompletion=completion.destinations),
+    ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="Lift all blocks with this reference.")
+        str | None,
+        typer.Option(
+            help="Lift all blocks with this reference.", autocompletion=completion.references
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Lift every block; asks on a terminal.")
@@ -174,15 +181,28 @@ def list_(
         typer.Option(metavar="TIME", help="Only those that end within: 3d, 12h."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="REFERENCE", help="Only those with this reference.")
+        str | None,
+        typer.Option(
+            metavar="REFERENCE",
+            help="Only those with this reference.",
+            autocompletion=completion.references,
+        ),
     ] = None,
     relay: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Only those for this relay; may be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Only those for this relay; may be repeated.",
+            autocompletion=completion.relays,
+        ),
     ] = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATE", help="Only those in this state; may be repeated."),
+        typer.Option(
+            metavar="STATE",
+            help="Only those in this state; may be repeated.",
+            autocompletion=completion.states,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also blocks that are not in force.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import output, render
+from exitpolicy.cli import completion, output, render
 from exitpolicy.cli.arguments import (
     ONE_DEST,
     DryRun,
@@ -133,7 +133,12 @@ def _warn_of_missing_timer(host: "Host") -> None:
 
 
 def check(
-    dest: Annotated[list[str], typer.Argument(metavar="ADDR[:PORT]...", help=ONE_DEST)],
+    dest: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ADDR[:PORT]...", help=ONE_DEST, autocompletion=completion.destinations
+        ),
+    ],
     relay: OnRelays = None,
     as_json: Json = False,
 ) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from exitpolicy.cli import output
+from exitpolicy.cli import completion, output
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.complaints import complaint_bytes
 from exitpolicy.cli.output import hint, note, say_json
@@ -34,6 +34,7 @@ def reply(
         typer.Argument(
             metavar="[FILE] [REFERENCE|DEST]...",
             help="The complaint; the ticket or destination of blocks that the answer may name.",
+            autocompletion=completion.references_and_destinations,
         ),
     ] = None,
     lang: Annotated[

@@ -1,0 +1,74 @@
+"""What the shell completes: destinations, references, relays and states.
+
+Only the config and the ledger are read, never a Tor. Whatever goes wrong, nothing is proposed.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from exitpolicy.core.block import Block, State
+from exitpolicy.storage import config as config_file
+from exitpolicy.storage.config import Config
+
+MAX_BYTES: Final = 2_000_000
+"""The longest ledger that is read: a key press must not wait."""
+
+_SAFE: Final = r"[A-Za-z0-9\[][A-Za-z0-9.:/,#@+=_\[\]-]*"
+"""What a shell takes as it is. References come from strangers' mails: one that holds `$(...)` must
+never stand on root's command line."""
+
+
+def destinations(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose the destinations of the blocks that last."""
+    return _matching((str(block.destination) for block in _blocks(context)), incomplete)
+
+
+def references(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose the references of the blocks that last."""
+    return _matching((r for block in _blocks(context) for r in block.all_references), incomplete)
+
+
+def references_and_destinations(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose both once something is typed; before that, the shell proposes files."""
+    if not incomplete:
+        return []
+    return references(context, incomplete) + destinations(context, incomplete)
+
+
+def relays(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose the names of the relays in the config."""
+    return _matching((relay.name for each in _config(context) for relay in each.relays), incomplete)
+
+
+def states(incomplete: str) -> list[str]:
+    """Propose the states of blocks."""
+    return _matching(iter([*map(str, State), "scheduled", "ended"]), incomplete)
+
+
+def _matching(texts: Iterator[str], incomplete: str) -> list[str]:
+    """Return the different texts that begin as typed and that no shell expands."""
+    found: dict[str, None] = {}
+    with suppress(Exception):
+        for text in texts:
+            if text.startswith(incomplete) and re.fullmatch(_SAFE, text):
+                found[text] = None
+    return list(found)
+
+
+def _blocks(context: typer.Context) -> Iterator[Block]:
+    from exitpolicy.storage import ledger_file
+
+    for config in _config(context):
+        if config.ledger.stat().st_size <= MAX_BYTES:
+            yield from (b for b in ledger_file.load(config.ledger).blocks if b.ended is None)
+
+
+def _config(context: typer.Context) -> Iterator[Config]:
+    """Yield the config that the words before name."""
+    named = context.find_root().params.get("config")
+    yield config_file.load(None if named is None else Path(named))
