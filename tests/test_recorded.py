@@ -3,9 +3,18 @@
 import fcntl
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.operations import removals
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import history, ledger_file
+from exitpolicy.storage.config import Config
+from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path
 from tests.harness.host import ExitHost, HostMaker
 
@@ -49,6 +58,33 @@ def test_a_base_policy_keeps_what_was_recorded_while_it_waited(host: ExitHost) -
     using.communicate(timeout=60)
     assert "203.0.113.7" in host.ledger.read_text()
     assert host.tor.rejects("203.0.113.7")
+
+
+def test_a_block_that_is_made_again_after_its_end_ended_first(host: ExitHost) -> None:
+    """No tick came in between, as while Tor was down: the history says both nevertheless."""
+    host.tor.stop()
+    host.run("block", "203.0.113.7", "--until", "2s")
+    time.sleep(2.5)
+    host.run("block", "203.0.113.7", "--until", "1d")
+    changes = host.run("history", "203.0.113.7", "--json").json["changes"]
+    assert [change["action"] for change in changes] == ["block", "expire", "block"]
+    assert changes[1]["until"] == changes[0]["until"]
+
+
+@pytest.mark.parametrize(("days", "said"), [(0, []), (1, ["lift"])])
+def test_only_a_new_block_shows_that_the_former_one_ended(
+    tmp_path: Path, days: int, said: list[str]
+) -> None:
+    """The same block still lasts: the command that announced its end died before it changed it."""
+    begun = datetime(2026, 11, 22, tzinfo=UTC)
+    old = Block(parse_destination("203.0.113.7"), begun, None)
+    host = Host(Config(ledger=tmp_path / "b.yaml"), (), "root", lambda: begun + timedelta(days=2))
+    removals.announce(host, "lift", [old])
+    new = old._replace(since=begun + timedelta(days=days))
+    ledger_file.save(host.config.ledger, Ledger(Blocks.of([new])))
+    removals.record(host, ())
+    assert [change.action for change in history.read(host.history_path)] == said
+    assert removals.announced(host) == []
 
 
 @pytest.fixture

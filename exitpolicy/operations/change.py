@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
@@ -318,12 +319,24 @@ def _add(
             _harmless(host, replace(ledger, blocks=altered), destinations)
         changed = _chosen(altered, destinations)
         if altered != ledger.blocks:
+            expired = _replaced(ledger.blocks, changed)
             ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
-            failed = attempted(
-                lambda: history.append(host.history_path, action, changed, host.clock(), host.who)
-            )
+            record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
+            failed += attempted(lambda: record("expire", expired))
+            failed += attempted(lambda: record(action, changed))
         recorded = Moment.now()
     return _apply(host, tuple(changed), options.watch, recorded, failed)
+
+
+def _replaced(before: Blocks, changed: Iterable[Block]) -> list[Block]:
+    """Return the blocks whose end no tick has recorded, and which new ones have replaced."""
+    return [
+        old
+        for new in changed
+        if (old := before.by_destination.get(new.destination)) is not None
+        and old.ended is None
+        and old.has_ended(new.since)
+    ]
 
 
 def _harmless(host: Host, ledger: Ledger, destinations: Iterable[Destination]) -> Applied:

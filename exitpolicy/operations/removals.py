@@ -61,10 +61,14 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
         waiting: list[Removal] = []
         failure: InvalidFileError | None = None
         for removal in _load(host):
-            destination = removal.block.destination
-            if destination in blocks and not blocks[destination].has_ended(now):
-                continue  # the command died before it changed the ledger, or the block is back
-            if failure is not None or any(_is_installed(removal.block, plan) for plan in plans):
+            block = blocks.get(removal.block.destination)
+            lasts = block is not None and not block.has_ended(now)
+            is_new = lasts and block is not None and block.since > removal.block.since
+            if lasts and not is_new:
+                continue  # the command died before it changed the ledger, or the block resumed
+            # The rule of a new block stays in the fragments: it says nothing of the former block.
+            installed = not is_new and any(_is_installed(removal.block, plan) for plan in plans)
+            if failure is not None or installed:
                 waiting.append(removal)
                 continue
             try:
