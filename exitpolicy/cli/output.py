@@ -278,6 +278,14 @@ def report_all(problems: Iterable[ExitpolError]) -> None:
         report(problem)
 
 
+def warn_all(remarks: Iterable[ExitpolError]) -> None:
+    """Write what nothing is wrong with now, as warnings with their hints."""
+    for remark in remarks:
+        warn(str(remark))
+        for line in (remark.hint or "").splitlines():
+            hint(line)
+
+
 def flush() -> None:
     """Write all output. Raises OutputError and ReaderGoneError."""
     try:

@@ -67,8 +67,11 @@ def init(
     host = the_host(may_miss_config=True)
     planned = init_operation.plan(host, named, config_path=Session.config)
     if dry_run:
-        _say_initialized(planned.created, planned.edited, units=[], as_json=as_json, dry_run=True)
-        output.report_all([*planned.restarts, *planned.remarks])
+        remarks = [*planned.restarts, *planned.remarks]
+        _say_initialized(
+            planned.created, planned.edited, [], as_json=as_json, remarks=remarks, dry_run=True
+        )
+        output.warn_all(remarks)
         return ExitCode.DONE
     done = init_operation.carry_out(planned, restart=yes or _accepts(planned.restarts))
     units: list[Path] = []
@@ -77,8 +80,16 @@ def init(
 
         units = timer_operation.install(done.host)
     problems = done.applied.problems
-    _say_initialized(done.created, done.edited, units=units, as_json=as_json, problems=problems)
-    output.report_all([*done.remarks, *problems])
+    _say_initialized(
+        done.created,
+        done.edited,
+        units,
+        as_json=as_json,
+        problems=problems,
+        remarks=done.remarks,
+    )
+    output.warn_all(done.remarks)
+    output.report_all(problems)
     if not timer:
         _warn_of_missing_timer(done.host)
     return done.exit_code
@@ -95,10 +106,11 @@ def _accepts(restarts: "Sequence[ExitpolError]") -> bool:
 def _say_initialized(
     created: Sequence[Path],
     edited: Sequence[tuple[Path, str, str]],
-    *,
     units: Sequence[Path],
+    *,
     as_json: bool,
     problems: "Sequence[ExitpolError]" = (),
+    remarks: "Sequence[ExitpolError]" = (),
     dry_run: bool = False,
 ) -> None:
     if as_json:
@@ -108,6 +120,7 @@ def _say_initialized(
             units=units,
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in problems],
+            remarks=[output.error_json(remark) for remark in remarks],
         )
         return
     would = "would be " if dry_run else ""

@@ -6,7 +6,6 @@ wrong process is disclosed. So the user of the peer is determined before anythin
 
 import socket
 import struct
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Final
 from exitpolicy.core.addresses import BITS, mapped, read_address
 from exitpolicy.tor import process
 
-_LOCAL_PEERCRED: Final = 1
-"""FreeBSD: unix(4)."""
 _UNSEEN_SECONDS: Final = 0.2
 """How long a new connection may be missing from the tables."""
 _POLL_SECONDS: Final = 0.01
@@ -48,14 +45,10 @@ def of_connection(connection: socket.socket, seconds: float) -> Peer:
 
 def _of_unix(connection: socket.socket) -> Peer:
     try:
-        if sys.platform == "linux":
-            layout = struct.Struct("3i")
-            data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
-            pid, uid, _ = layout.unpack(data)
-            return Peer(uid, pid)
-        data = connection.getsockopt(0, _LOCAL_PEERCRED, 256)
-        _, uid = struct.unpack_from("=II", data)
-        return Peer(uid, 0)
+        layout = struct.Struct("3i")
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+        pid, uid, _ = layout.unpack(data)
+        return Peer(uid, pid)
     except (OSError, struct.error) as error:
         raise PeerUnknownError(f"the kernel does not say who listens: {error}") from error
 
