@@ -18,6 +18,8 @@ from tests.harness.tor import Tor, wait_until
 BLOCKED, OF_SECOND = "203.0.113.7", "203.0.113.9"
 OPERATIONS = ("rename", "mkdir", "unlink", "fsync", "fchmod", "fchown", "write")
 """What changes a file, apart from opening it."""
+PARTS = 4
+"""In how many tests the steps are divided, so that workers end together."""
 
 
 def single(make_host: HostMaker, *more: str) -> ExitHost:
@@ -168,13 +170,14 @@ def test_a_migration_killed_at_some_steps_is_finished_by_the_next_init(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
 def test_a_migration_killed_at_each_step_is_finished_by_the_next_init(
-    interrupted: Callable[[int], bool],
+    interrupted: Callable[[int], bool], part: int
 ) -> None:
     """All steps, until one in which init comes to its end."""
-    step = 1
+    step = 1 + part
     while interrupted(step):
-        step += 1
+        step += PARTS
     assert step > 30
 
 
