@@ -152,3 +152,18 @@ def test_clock_that_swings_to_and_fro_loses_nothing(host: LoneExit) -> None:
     assert host.run("expire").returncode == 0
     assert host.rejected() == ALL
     record(THING, len(offsets))
+
+
+@pytest.mark.parametrize("ahead", ["+13h", "+25d"])
+def test_step_back_after_a_clock_that_was_ahead_lifts_nothing(host: LoneExit, ahead: str) -> None:
+    """The clock was ahead of a block's end, then right, then back before the block began."""
+    at(host, ahead, "expire", "--quiet")
+    assert host.run("expire").returncode == 0
+    assert host.rejected() == ALL
+    for offset in ("-20d", "-10y"):
+        _, said = at(host, offset, "expire")
+        assert host.rejected() == ALL, offset
+        assert "clock" in said
+    assert host.run("expire").returncode == 0
+    assert host.rejected() == ALL
+    record(THING, 2)

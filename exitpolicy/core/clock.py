@@ -26,8 +26,15 @@ class Time(NamedTuple):
     """What the clock said when its jump forward was first seen; None if there was no jump."""
 
     def enforces(self, block: Block) -> bool:
-        """Tell whether a block is to be enforced: it is in force now or at the trusted time."""
-        return block.in_force(self.now) or block.in_force(self.trusted)
+        """Tell whether a block is to be enforced: it is in force now or at the trusted time.
+
+        After a step back, the right time is one of those between: what is in force at any of them
+        is enforced, unless its end is on record.
+        """
+        if block.in_force(self.now) or block.in_force(self.trusted):
+            return True
+        begins_in_time = self.now <= block.since <= self.trusted
+        return begins_in_time and block.ended is None and not block.has_ended(self.now)
 
     def held(self, blocks: Blocks) -> Blocks:
         """Return the blocks that are enforced only because the clock is not trusted."""
