@@ -142,3 +142,7 @@ def test_a_block_lets_tor_read_its_files_once(tmp_path: Path, make_host: HostMak
     runs = log.read_text().splitlines()
     assert len(runs) == 2, runs
     assert host.tor.rejects("203.0.113.7")
+    log.unlink()
+    assert host.run("status").code == 0
+    # The health checks inspect each relay as well.
+    assert len(log.read_text().splitlines()) == 2

@@ -56,10 +56,10 @@ def inspected(host: Host, relay: Relay, desired: Desired | None) -> Inspected:
     candidate = installed if desired is None else Candidate(path, desired.text, desired.rules)
     refused: ExitpolError | None = None
     try:
-        view = inspect.inspect_relay(relay, candidate)
+        view = inspect.inspect_relay(relay, candidate, host.readings)
     except CandidateError as error:
         refused = error
-        view = inspect.inspect_relay(relay, installed)
+        view = inspect.inspect_relay(relay, installed, host.readings)
     pid = 0 if view.running is None else view.running.pid
     folder = process.working_folder(pid) if pid else Path("/")
     ipv6 = desired is not None and any(block.destination.family == 6 for block in desired.blocks)

@@ -179,7 +179,9 @@ class _Planner:
 
     def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
         present = inspect.Candidate(self.path, former or "", _rules_of(former))
-        views = in_parallel(lambda relay: inspect.inspect_relay(relay, present), self.relays)
+        views = in_parallel(
+            lambda relay: inspect.inspect_relay(relay, present, self.host.readings), self.relays
+        )
         return FragmentPlan(
             self.path,
             self.relays,

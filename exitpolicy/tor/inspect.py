@@ -277,7 +277,9 @@ def _key(torrc: Path, invocation: Invocation, candidate: Candidate, fingerprint:
     """Return a text that changes with all that a reading depends on. Raises InvalidFileError."""
     content = candidate.content
     rules = content if isinstance(content, str) else torrc_file.read_text(content)
-    about = repr((str(torrc), str(candidate.fragment), rules, invocation, fingerprint))
+    # How long Tor may take changes nothing of what it reads.
+    how = (invocation.command, str(invocation.folder), invocation.user)
+    about = repr((str(torrc), str(candidate.fragment), rules, how, fingerprint))
     return hashlib.sha256(about.encode("utf-8", "surrogateescape")).hexdigest()
 
 
