@@ -133,7 +133,7 @@ LAYOUTS: dict[str, dict[str, str]] = {
         "torrc": "ContactInfo a \\\n# b \\\n c # d\n e\n%include @/exitpol.conf\nNickname a\n"
     },
     "backslash and CRLF": {
-        "torrc": "ContactInfo a \\\r\n%include @/exitpol.conf\r\nNickname a\r\n"
+        "torrc": "ContactInfo a \\\r\n%include b\r\n%include @/exitpol.conf\r\nNickname a\r\n"
     },
     "quoted value with a backslash": {
         "torrc": 'ContactInfo "a \\" # b" # c \\\n%include @/exitpol.conf\nNickname a\n'
@@ -442,7 +442,11 @@ def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
     host.torrc.write_bytes(content)
     copy = host.redirected("").encode("utf-8", "surrogateescape")
     assert copy.removesuffix(b"\n") == content.removesuffix(b"\n") or b"%include" in content
-    torrc.with_include(host.torrc, host.fragment, host.folder)
+    if b"\0" in content:
+        with pytest.raises(InvalidFileError, match="a NUL byte"):
+            torrc.with_include(host.torrc, host.fragment, host.folder)
+    else:
+        torrc.with_include(host.torrc, host.fragment, host.folder)
 
 
 def test_sources_name_files_and_the_folders_that_can_get_new_ones(tmp_path: Path) -> None:

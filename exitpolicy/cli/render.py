@@ -76,7 +76,7 @@ def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:
     for destination, rule in shadowed_by.items():
         warn(f"{destination} is shadowed: {str(rule)!r} is above it in the policy")
     if shadowed_by:
-        hint("move the %include above those ExitPolicy lines in your torrc")
+        hint("which line of which file to move: exitpol doctor")
 
 
 def causes_json(causes: "Sequence[Cause]") -> list[dict[str, str]]:

@@ -62,9 +62,28 @@ def included_once(subject: Inspected, check: str) -> Iterator[Finding]:
 
 
 def order(subject: Inspected, check: str) -> Iterator[Finding]:
-    """Report accept rules and catch-alls above the include: the first match wins."""
+    """Report what takes the effect of blocks: rules above the include, and what replaces them."""
     path, fragment = subject.relay.torrc, subject.fragment
     if not torrc.include_places(path, fragment, subject.folder):
+        return
+    option = subject.view.command_line_policy
+    if option:
+        yield fail(
+            check,
+            f"Tor was started with {option} on its command line",
+            why=f"it replaces all ExitPolicy lines of {path}: no block has any effect",
+            fix=f"take it out of the command that starts Tor, write its rules into {path},"
+            " and restart Tor",
+        )
+        return
+    removing = torrc.removed_at(path, fragment, subject.folder)
+    if removing is not None:
+        yield fail(
+            check,
+            f"{removing}: /ExitPolicy is below the include",
+            why="it removes all rules above it: no block has any effect",
+            fix=f"move the line %include {fragment} below it",
+        )
         return
     fix = f"move the line %include {fragment} above it"
     for place, text in torrc.rules_above(path, fragment, subject.folder):

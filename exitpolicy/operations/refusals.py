@@ -81,6 +81,15 @@ def no_exit(relay: Relay) -> RefusedError:
     )
 
 
+def bridge(relay: Relay) -> RefusedError:
+    """Return the refusal for a bridge."""
+    return RefusedError(
+        f"the relay {relay.name!r} is a bridge ({relay.torrc} has BridgeRelay 1), and no exit:"
+        " there is nothing to block",
+        hint="if it is to be an exit, remove BridgeRelay 1 and write ExitRelay 1",
+    )
+
+
 def _never_exit(relay: Relay) -> RefusedError:
     """Return why the fragment of a relay with ExitRelay 0 stays empty."""
     return RefusedError(
@@ -93,6 +102,15 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
     """Return why exitpol's rules have no effect on a relay; None if they have."""
     if view.configured is None:
         return None
+    if view.command_line_policy:
+        return commanded(relay, view.command_line_policy)
+    removing = torrc.removed_at(relay.torrc, relay.fragment)
+    if removing is not None:
+        return InvalidFileError(
+            f"{removing}: /ExitPolicy removes all rules above it, and with them those of"
+            f" {relay.fragment}, so that no block has any effect",
+            hint=f"move the line %include {relay.fragment} below it",
+        )
     position = view.configured.options.position(view.configured.fragment)
     above = None
     if position is not None:
@@ -104,6 +122,16 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
         f"{place or relay.torrc}: {str(above)!r} is above the include of"
         f" {relay.fragment}, so that no block has any effect",
         hint=f"move the line %include {relay.fragment} above it",
+    )
+
+
+def commanded(relay: Relay, option: str) -> RefusedError:
+    """Return the refusal for a Tor whose command line replaces the exit policy of its files."""
+    return RefusedError(
+        f"Tor ({relay.name}) was started with {option} on its command line, which replaces all"
+        f" ExitPolicy lines of {relay.torrc}, and with them exitpol's: no block has any effect",
+        hint=f"take {option} out of the command that starts Tor, write its rules into"
+        f" {relay.torrc}, and restart Tor",
     )
 
 

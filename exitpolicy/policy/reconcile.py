@@ -140,6 +140,8 @@ class View:
     """The lines, apart from the exit policy, that a reload would change in the running Tor."""
     defaults_policy: tuple[str, ...] = ()
     """The ExitPolicy lines of the defaults-torrc that the first rule of the fragment replaces."""
+    command_line_policy: str = ""
+    """The option on Tor's command line that replaces the ExitPolicy lines of its files, if any."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """The files and folders that Tor reads, with fingerprints by which a change is noticed."""
     fingerprint: str = ""

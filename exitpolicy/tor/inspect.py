@@ -126,6 +126,9 @@ def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View
             ),
             foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
             defaults_policy=_defaults_policy(files, candidate.fragment),
+            command_line_policy=invocations.option_that_replaces(
+                files.invocation.command[1:], "ExitPolicy"
+            ),
             fingerprint=files.fingerprint,
             sources=files.sources,
         )

@@ -145,6 +145,18 @@ def defaults_of(arguments: Sequence[str]) -> Path | None:
     return Path(named[-1]) if named else None
 
 
+def option_that_replaces(arguments: Sequence[str], name: str) -> str:
+    """Return the argument of a Tor that replaces an option of its files; empty if none does.
+
+    `+Name` adds to it, and `/Name` removes it.
+    """
+    for word, *_ in _parts(arguments):
+        match = _OPTION.fullmatch(word)
+        if match and match[1].lower() == name.lower() and "+" not in word:
+            return word
+    return ""
+
+
 def _parts(arguments: Sequence[str]) -> Iterator[tuple[str, ...]]:
     rest = iter(arguments)
     for word in rest:

@@ -12,13 +12,14 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.policy.rule import Rule, parse_entries
 from exitpolicy.storage import files
-from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines, unquoted
+from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines
 
 MAX_BYTES: Final = 16_000_000
 MAX_DEPTH: Final = 30
@@ -32,6 +33,21 @@ MAX_ENTRIES: Final = 100_000
 
 _GRAIN_SECONDS: Final = 1.0
 """File systems note the time of a change as coarsely as this, or finer."""
+
+
+class _Mark(Enum):
+    """What is read among the rules of the ExitPolicy lines."""
+
+    INCLUDED = auto()
+    """The include of the fragment."""
+    REMOVED = auto()
+    """A line `/ExitPolicy`, which removes all rules above it."""
+
+
+_INCLUDED: Final = _Mark.INCLUDED
+_REMOVED: Final = _Mark.REMOVED
+_REMOVING: Final = "/exitpolicy"
+"""The keyword of a line that removes all rules above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,24 +199,36 @@ def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path 
 def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     """Return the torrc's text with `%include FRAGMENT` above the first ExitPolicy line.
 
-    An include of a file that has an ExitPolicy line counts as one. Without any, `%include FRAGMENT`
-    becomes the last line.
+    Lines that a later `/ExitPolicy` removes are no such lines: it would remove the fragment's rules
+    as well. An include of a file that has an ExitPolicy line counts as one. Without any,
+    `%include FRAGMENT` becomes the last line. Raises InvalidFileError.
     """
     text = read_text(torrc)
-    result: list[str] = []
-    ours = f"%include {fragment}\n"
-    placed = goes_on = False
+    if "\0" in text:
+        number = text[: text.index("\0")].count("\n") + 1
+        raise InvalidFileError(
+            f"{Place(torrc, number)}: a NUL byte, and Tor reads nothing behind it",
+            hint="remove the NUL byte",
+        )
+    texts: list[str] = []
+    place: int | None = None
+    goes_on = False
     level = _Level()
     for line in lines(text):
         goes_on = line.goes_on
-        if not placed and _has_exit_policy(torrc, line, folder, level):
-            result.append(ours)
-            placed = True
-        result.append(line.text)
-    if not placed:
+        keywords = set(_exit_policy_keywords(torrc, line, folder, level))
+        if _REMOVING in keywords:
+            place = None
+        elif keywords and place is None:
+            place = len(texts)
+        texts.append(line.text)
+    ours = f"%include {fragment}\n"
+    if place is not None:
+        texts.insert(place, ours)
+    else:
         # A blank line ends a continued value, as the end of the file did.
-        result.append(f"\n{ours}" if goes_on else ours)
-    return "".join(result)
+        texts.append(f"\n{ours}" if goes_on else ours)
+    return "".join(texts)
 
 
 def with_other_include(torrc: Path, former: Path, fragment: Path) -> str | None:
@@ -216,7 +244,7 @@ def with_other_include(torrc: Path, former: Path, fragment: Path) -> str | None:
     result: list[str] = []
     for line in lines(text):
         if line.number == places[0].line:
-            if line.goes_on or unquoted(line.value) != str(former):
+            if line.goes_on or line.content != str(former):
                 return None
             result.append(f"%include {fragment}\n")
         else:
@@ -228,32 +256,49 @@ def first_exit_policy(
     torrc: Path, fragment: Path, sought: Rule, folder: Path = Path("/")
 ) -> Place | None:
     """Return the place of the first ExitPolicy line that holds a rule; None if there is none."""
-    for place, item in _policy(torrc, fragment, folder, _Level()):
-        if item is not None and sought in parse_entries([item]):
+    for place, text in own_rules(torrc, fragment, folder):
+        if sought in parse_entries([text]):
             return place
     return None
 
 
 def include_places(torrc: Path, fragment: Path, folder: Path = Path("/")) -> list[Place]:
     """Return every place at which the fragment is included, in the order in which Tor reads."""
-    return [place for place, rule in _policy(torrc, fragment, folder, _Level()) if rule is None]
+    return [
+        place for place, part in _policy(torrc, fragment, folder, _Level()) if part is _INCLUDED
+    ]
+
+
+def removed_at(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:
+    """Return the line `/ExitPolicy` that removes the fragment's rules; None if they remain."""
+    removing: Place | None = None
+    included = False
+    for place, part in _policy(torrc, fragment, folder, _Level()):
+        if part is _INCLUDED:
+            removing = None
+            included = True
+        elif part is _REMOVED and included and removing is None:
+            removing = place
+    return removing
 
 
 def rules_above(
     torrc: Path, fragment: Path, folder: Path = Path("/")
 ) -> Iterator[tuple[Place, str]]:
-    """Yield the ExitPolicy rules that Tor reads before the fragment, each with its place."""
-    for place, rule in _policy(torrc, fragment, folder, _Level()):
-        if rule is None:
-            return
-        yield place, rule
+    """Yield the ExitPolicy rules that Tor applies before the fragment's, each with its place."""
+    remaining = _remaining(torrc, fragment, folder)
+    if any(part is _INCLUDED for _, part in remaining):
+        for place, part in remaining:
+            if not isinstance(part, str):
+                return
+            yield place, part
 
 
 def own_rules(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Iterator[tuple[Place, str]]:
-    """Yield the ExitPolicy rules outside of the fragment, each with its place."""
-    for place, rule in _policy(torrc, fragment, folder, _Level()):
-        if rule is not None:
-            yield place, rule
+    """Yield the ExitPolicy rules outside of the fragment that Tor applies, with their places."""
+    for place, part in _remaining(torrc, fragment, folder):
+        if isinstance(part, str):
+            yield place, part
 
 
 def values(torrc: Path, names: Collection[str], folder: Path = Path("/")) -> dict[str, list[str]]:
@@ -279,7 +324,7 @@ def _collect(
         name = line.keyword.lstrip("+/")
         if line.keyword == "%include":
             _check_depth(torrc, line, level)
-            for path in _included(line.value, folder, level):
+            for path in _included(line.content, folder, level):
                 if _is_file(path):
                     try:
                         _collect(path, names, folder, found, level.below())
@@ -292,7 +337,7 @@ def _collect(
             if line.keyword.startswith("/"):
                 found.pop(name, None)
             else:
-                found.setdefault(name, []).append(unquoted(line.value))
+                found.setdefault(name, []).append(line.content)
 
 
 def hidden_names(torrc: Path, folder: Path = Path("/")) -> set[str]:
@@ -318,7 +363,7 @@ def replaces_policy(torrc: Path, fragment: Path, folder: Path = Path("/")) -> bo
         path for _, path in includes(torrc, folder) if _is_file(path) and not _same(path, fragment)
     )
     return any(
-        line.keyword in {"exitpolicy", "/exitpolicy"}
+        line.keyword in {"exitpolicy", _REMOVING}
         for path in (torrc, *others)
         if "exitpolicy" in (text := read_text(path)).lower()
         for line in lines(text)
@@ -358,13 +403,13 @@ def _add_sources(torrc: Path, folder: Path, found: dict[Path, None], level: _Lev
         if line.keyword != "%include":
             continue
         _check_depth(torrc, line, level)
-        pattern = os.path.join(folder, unquoted(line.value))  # noqa: PTH118 - as in _included
+        pattern = os.path.join(folder, line.content)  # noqa: PTH118 - as in _included
         named = Path(pattern)
         if glob.has_magic(pattern):
             found |= dict.fromkeys(_searched(named, level))
         elif named.is_dir():
             found[named] = None
-        for path in _included(line.value, folder, level):
+        for path in _included(line.content, folder, level):
             _add_sources(path, folder, found, level.below())
 
 
@@ -384,7 +429,7 @@ def _includes(torrc: Path, folder: Path, level: _Level) -> Iterator[tuple[Place,
     for line in lines(text):
         if line.keyword == "%include":
             _check_depth(torrc, line, level)
-            for path in _included(line.value, folder, level):
+            for path in _included(line.content, folder, level):
                 yield Place(torrc, line.number), path
                 if _is_file(path):
                     yield from _includes(path, folder, level.below())
@@ -392,46 +437,64 @@ def _includes(torrc: Path, folder: Path, level: _Level) -> Iterator[tuple[Place,
 
 def _policy(
     torrc: Path, fragment: Path, folder: Path, level: _Level
-) -> Iterator[tuple[Place, str | None]]:
-    """Yield each rule of an ExitPolicy line as written, and None in place of the fragment."""
+) -> Iterator[tuple[Place, "str | _Mark"]]:
+    """Yield each rule of an ExitPolicy line as written, and a mark for each other part."""
     for line in lines(read_text(torrc)):
         place = Place(torrc, line.number)
         if line.keyword.lstrip("+") == "exitpolicy":
-            for rule in unquoted(line.value).split(","):
+            for rule in line.content.split(","):
                 yield place, rule.strip(SPACE)
+        elif line.keyword == _REMOVING:
+            yield place, _REMOVED
         elif line.keyword == "%include":
             _check_depth(torrc, line, level)
-            for path in _included(line.value, folder, level):
+            for path in _included(line.content, folder, level):
                 if _same(path, fragment):
-                    yield place, None
+                    yield place, _INCLUDED
                 elif _is_file(path):
                     yield from _policy(path, fragment, folder, level.below())
 
 
+def _remaining(torrc: Path, fragment: Path, folder: Path) -> list[tuple[Place, "str | _Mark"]]:
+    """Return the rules, and the includes of the fragment, that no `/ExitPolicy` removes."""
+    found: list[tuple[Place, str | _Mark]] = []
+    for place, part in _policy(torrc, fragment, folder, _Level()):
+        if part is _REMOVED:
+            found.clear()
+        else:
+            found.append((place, part))
+    return found
+
+
 def _include_place(torrc: Path, fragment: Path, folder: Path, level: _Level) -> Place | None:
     policy = _policy(torrc, fragment, folder, level)
-    return next((place for place, rule in policy if rule is None), None)
+    return next((place for place, part in policy if part is _INCLUDED), None)
 
 
 def _redirected(
     torrc: Path, fragment: Path, candidate: Path | str, folder: Path, level: _Level
 ) -> str:
     result: list[str] = []
+    replaced = continuing = False
     for line in lines(read_text(torrc)):
+        if continuing and replaced:
+            continuing = line.goes_on
+            continue
+        continuing = line.goes_on
         paths = []
         if line.keyword == "%include":
             _check_depth(torrc, line, level)
-            paths = _included(line.value, folder, level)
+            paths = _included(line.content, folder, level)
         leading = [
             path
             for path in paths
             if _same(path, fragment)
             or (_is_file(path) and _include_place(path, fragment, folder, level.below()))
         ]
+        replaced = bool(leading)
         if not leading:
             result.append(line.text)
-            continue
-        for path in paths:
+        for path in paths if leading else ():
             if _same(path, fragment):
                 result.append(
                     f"%include {candidate}\n" if isinstance(candidate, Path) else candidate
@@ -453,16 +516,16 @@ def _check_depth(torrc: Path, line: Line, level: _Level) -> None:
         )
 
 
-def _has_exit_policy(torrc: Path, line: Line, folder: Path, level: _Level) -> bool:
+def _exit_policy_keywords(torrc: Path, line: Line, folder: Path, level: _Level) -> Iterator[str]:
+    """Yield the keyword of each ExitPolicy line that a line is, or includes."""
     if line.keyword == "%include":
         _check_depth(torrc, line, level)
-        return any(
-            _has_exit_policy(path, inner, folder, level.below())
-            for path in _included(line.value, folder, level)
-            if _is_file(path)
-            for inner in lines(read_text(path))
-        )
-    return line.keyword.lstrip("+/") == "exitpolicy"
+        for path in _included(line.content, folder, level):
+            if _is_file(path):
+                for inner in lines(read_text(path)):
+                    yield from _exit_policy_keywords(path, inner, folder, level.below())
+    elif line.keyword.lstrip("+/") == "exitpolicy":
+        yield line.keyword
 
 
 def _is_file(path: Path) -> bool:
@@ -472,10 +535,9 @@ def _is_file(path: Path) -> bool:
 
 def _included(value: str, folder: Path, level: _Level) -> list[Path]:
     """Return the files that an include takes in, in Tor's order: literal, pattern or folder."""
-    pattern = unquoted(value)
-    if not pattern:
+    if not value:
         return []
-    pattern = os.path.join(folder, pattern)  # noqa: PTH118 - Path would drop what glob needs
+    pattern = os.path.join(folder, value)  # noqa: PTH118 - Path would drop what glob needs
     if "\0" in pattern:
         return []
     found = sorted(_matches(pattern, level)) if glob.has_magic(pattern) else [pattern]

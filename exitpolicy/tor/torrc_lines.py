@@ -5,8 +5,9 @@ Follows src/lib/encoding/confline.c of Tor.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 _KEPT: Final = 8
@@ -24,6 +25,8 @@ SPACE: Final = " \t\n\v\f\r"
 _LINE = re.compile(r"\s*(?P<keyword>[^\s#]+)[ \t]*(?P<value>.*)", re.DOTALL | re.ASCII)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_NO_VALUE = re.compile(r"#[^\n]*\n?|\\\n")
+"""What Tor drops from a value of several lines: comments with their line ends, and line breaks."""
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 
 
@@ -37,8 +40,15 @@ class Line(NamedTuple):
     keyword: str
     """In lower case; empty for comments, blank lines and continuations."""
     value: str
+    """Without the keyword, and with the lines that continue it; in quotes if written so."""
     goes_on: bool = False
     """Whether the next line continues it."""
+
+    @property
+    def content(self) -> str:
+        """The value as Tor takes it: without quotes and comments."""
+        # Tor takes a value for quoted only where its first line begins with the quote.
+        return self.value if self.goes_on else unquoted(self.value)
 
 
 def lines(text: str) -> Iterable[Line]:
@@ -55,7 +65,9 @@ def _kept_lines(text: str) -> tuple[Line, ...]:
 def _lines(text: str) -> Iterator[Line]:
     continued = False
     # Not splitlines(), which also splits at characters that end no line for Tor.
-    for number, part in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    written = text.removesuffix("\n").split("\n")
+    parts = as_read(text).removesuffix("\n").split("\n")
+    for number, (part, original) in enumerate(zip_longest(parts, written, fillvalue=""), start=1):
         raw = f"{part}\n"
         match = None if continued else _LINE.match(raw)
         keyword = "" if match is None else match["keyword"].lower()
@@ -70,8 +82,33 @@ def _lines(text: str) -> Iterator[Line]:
                 and "#" not in raw
                 and not value.startswith('"')
             )
-        yield Line(number, raw, keyword, value, goes_on)
+            if match is not None and goes_on:
+                value = _joined([match["value"], *_continuing(parts, number)])
+        yield Line(number, f"{original}\n", keyword, value, goes_on)
         continued = goes_on
+
+
+def as_read(text: str) -> str:
+    """Return what Tor reads of a file's text: no carriage return, and nothing behind a NUL byte.
+
+    It reads carriage returns in its standard input.
+    """
+    return text.partition("\0")[0].replace("\r", "")
+
+
+def _continuing(parts: Sequence[str], start: int) -> Iterator[str]:
+    """Yield the lines that continue a value, from `start` on."""
+    for index in range(start, len(parts)):
+        part = parts[index]
+        yield f"{part}\n"
+        # A comment inside a continued value does not end the value.
+        if "#" not in part and not part.endswith("\\"):
+            return
+
+
+def _joined(raw: Iterable[str]) -> str:
+    """Return a value of several lines on one, without their comments, as Tor does."""
+    return _NO_VALUE.sub("", "".join(raw).rstrip(SPACE))
 
 
 def unquoted(value: str) -> str:

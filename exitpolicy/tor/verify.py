@@ -15,7 +15,7 @@ from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.child import UnboundedError, run_as
 from exitpolicy.tor.invocation import Invocation
-from exitpolicy.tor.torrc_lines import plain_value
+from exitpolicy.tor.torrc_lines import as_read, plain_value
 from exitpolicy.tor.users import User
 
 SECONDS: Final = invocations.MAX_SECONDS
@@ -167,7 +167,7 @@ def _run(
 ) -> CompletedProcess[str]:
     program = invocation.command[0]
     try:
-        return invocation.run(["-f", torrc, *arguments], text)
+        return invocation.run(["-f", torrc, *arguments], as_read(text))
     except UnboundedError as error:
         raise StalledError(f"tor, which verifies the configuration, {error}") from error
     except (OSError, ValueError) as error:
