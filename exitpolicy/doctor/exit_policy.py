@@ -24,8 +24,9 @@ def is_exit(subject: Inspected, check: str) -> Iterator[Finding]:
             check,
             "BridgeRelay 1" if own.bridge else "ExitRelay 0",
             why="this relay makes no exit connections: blocks have no effect",
-            fix=f"write ExitRelay 1 into {subject.relay.torrc} to make it an exit, or remove it"
-            " from the config",
+            fix="remove it from the config; or, to make it an exit:"
+            f" {'remove BridgeRelay 1 from' if own.bridge else 'write ExitRelay 1 into'}"
+            f" {subject.relay.torrc}",
         )
 
 

@@ -62,8 +62,8 @@ def _all_exits(config: Config, passwords: Path) -> Chosen:
             " /etc/tor/instances opens an ORPort",
             hint="for a torrc elsewhere: exitpol init --torrc PATH",
         )
-    exits = [each for each in found if each.own.exits]
-    others = [each.relay for each in found if not each.own.exits]
+    exits = [each for each in found if each.is_exit]
+    others = [each.relay for each in found if not each.is_exit]
     if not exits:
         raise _no_exit(found[0])
     remarks = [
@@ -78,6 +78,8 @@ def _all_exits(config: Config, passwords: Path) -> Chosen:
 
 
 def _no_exit(found: Discovered) -> RefusedError:
+    if found.own.bridge:
+        return refusals.bridge(found.relay)
     if found.own.exit_relay is None:
         return refusals.no_exit(found.relay)
     return RefusedError(

@@ -53,6 +53,8 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
     """
     found = discovery.discover(relay)
     verify.verify(found.invocation, found.text)
+    if found.own.bridge:
+        raise refusals.bridge(relay)
     if not found.own.exits and found.own.exit_relay is None:
         raise refusals.no_exit(relay)
     old = torrc.read_text(relay.torrc)

@@ -56,6 +56,11 @@ class Discovered:
         return any(_first_word(value) != "0" for value in self.options.get("ORPort", ()))
 
     @property
+    def is_exit(self) -> bool:
+        """Whether it exits by its own options. A bridge is in no consensus, and no exit."""
+        return self.own.exits and not self.own.bridge
+
+    @property
     def sandboxed(self) -> bool:
         """Whether Tor starts with Sandbox 1."""
         return list(self.options.get("Sandbox", ())) == ["1"]

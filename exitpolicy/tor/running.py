@@ -8,6 +8,8 @@ from exitpolicy.policy.rule import Rule, RuleError, parse_descriptor, parse_poli
 from exitpolicy.storage import base_policies
 from exitpolicy.tor.control import Control, NotAnsweredError
 
+_ASLEEP: Final = frozenset({"soft", "hard"})
+"""What `GETINFO accounting/hibernating` says of a relay that takes no more connections."""
 _MAX_LOCAL: Final = 4_000
 """The most rules for addresses of a host, one for each of them."""
 _REDUCED_OF: Final = "0.4.9."
@@ -40,6 +42,8 @@ def enforced_policy(control: Control) -> tuple[tuple[Rule, ...] | None, str | No
     try:
         text = control.get_info("exit-policy/full")
     except NotAnsweredError as error:
+        if info(control, "accounting/hibernating") in _ASLEEP:
+            return None, "Tor hibernates until its next accounting period (AccountingMax)"
         return None, str(error)
     try:
         return parse_descriptor(text), None
