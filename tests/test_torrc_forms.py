@@ -255,8 +255,10 @@ def _lines(draw: st.DrawFn) -> str:
         return f"/{keyword.strip('+')}{end}"
     if form == "comment":
         return draw(st.sampled_from(("# ExitPolicy reject *:* \\\n", "\n", " \t\r\n", "#\n")))
-    what = draw(st.sampled_from(("@/one", "@/d", "@/d/*.conf", '"@/one"', "\\\n@/one", "@/none*")))
-    return f"%include{gap}{what}{draw(_ENDS)}"
+    # Tor keeps the blanks before a comment in a value of several lines.
+    two_lines = st.just("\\\n@/one\n")
+    names = st.sampled_from(("@/one", "@/d", "@/d/*.conf", '"@/one"', "@/none*"))
+    return f"%include{gap}{draw(two_lines | st.builds(str.__add__, names, _ENDS))}"
 
 
 class Reader:
