@@ -63,10 +63,10 @@ def _exitpol(sections: dict[str, str]) -> Iterator[str]:
     yield from (".SH NAME", rf"exitpol \- {_escaped(first[0].lower() + first[1:].rstrip('.'))}")
     yield from (".SH SYNOPSIS", ".B exitpol", r"[\fB\-\-config\fR \fIFILE\fR]")
     yield from (r"\fICOMMAND\fR", r"[\fIARGUMENT\fR ...]")
-    yield from (".SH DESCRIPTION", *_markdown(f"{first}\n{rest}"))
+    yield from (".SH DESCRIPTION", *roff(f"{first}\n{rest}"))
     # How a destination and a time are written.
     paragraphs = sections["Words"].strip().split("\n\n")
-    yield from _markdown("\n\n".join(p for p in paragraphs if p.startswith("**")), begins=False)
+    yield from roff("\n\n".join(p for p in paragraphs if p.startswith("**")), begins=False)
     yield ".SH OPTIONS"
     for option in root.params:
         names = _escaped(", ".join(option.opts))
@@ -75,11 +75,11 @@ def _exitpol(sections: dict[str, str]) -> Iterator[str]:
         yield from _filled(option.help or "")
     yield from (".TP", r"\fB\-h\fR, \fB\-\-help\fR")
     yield "Show the commands, or how one is used."
-    yield from (".SH COMMANDS", *_markdown(sections["Commands"]))
-    yield from (".SH STATES OF A BLOCK", *_markdown(sections["States of a block"]))
-    yield from (".SH EXIT STATUS", *_markdown(sections["Exit codes"]))
-    yield from (".SH ENVIRONMENT", *_markdown(sections["Environment"]))
-    yield from (".SH FILES", *_markdown(sections["Files"].partition("\n### ")[0]))
+    yield from (".SH COMMANDS", *roff(sections["Commands"]))
+    yield from (".SH STATES OF A BLOCK", *roff(sections["States of a block"]))
+    yield from (".SH EXIT STATUS", *roff(sections["Exit codes"]))
+    yield from (".SH ENVIRONMENT", *roff(sections["Environment"]))
+    yield from (".SH FILES", *roff(sections["Files"].partition("\n### ")[0]))
     yield from (".SH SEE ALSO", r"\fBexitpol.yaml\fR(5),", r"\fBtor\fR(1)")
 
 
@@ -87,8 +87,8 @@ def _exitpol_yaml(sections: dict[str, str]) -> Iterator[str]:
     yield from (".SH NAME", r"exitpol.yaml \- config and ledger of exitpol")
     yield from (".SH SYNOPSIS", r"\fI/etc/exitpol/config.yaml\fR", ".br")
     yield r"\fI/var/lib/exitpol/blocks.yaml\fR"
-    yield from (".SH CONFIG", *_markdown(sections["Config"]))
-    yield from (".SH LEDGER", *_markdown(sections["Ledger"]))
+    yield from (".SH CONFIG", *roff(sections["Config"]))
+    yield from (".SH LEDGER", *roff(sections["Ledger"]))
     yield from (".SH SEE ALSO", r"\fBexitpol\fR(1)")
 
 
@@ -98,7 +98,7 @@ def _sections(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def _markdown(text: str, *, begins: bool = True) -> Iterator[str]:
+def roff(text: str, *, begins: bool = True) -> Iterator[str]:
     """Yield the lines of man(7) for the Markdown that the reference uses.
 
     `begins`: it stands below a heading, where no .PP belongs.

@@ -82,4 +82,4 @@ def test_the_page_of_the_program_is_complete(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_markdown_becomes_roff(markdown: str, lines: list[str]) -> None:
     """Text stays text: nothing in it is taken for a request or an escape."""
-    assert list(manpages._markdown(markdown)) == lines
+    assert list(manpages.roff(markdown)) == lines

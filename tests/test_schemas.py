@@ -96,13 +96,13 @@ def test_it_is_a_schema(kind: str) -> None:
 def test_it_knows_the_keys_that_exitpol_knows() -> None:
     """A key that is added to the reader is added to the schema, in the same order."""
     top, relay = SCHEMAS["config"]["properties"], SCHEMAS["config"]["$defs"]["relay"]
-    assert tuple(top) == config._KEYS
-    assert tuple(relay["properties"]) == tuple(config._RELAY_KEYS)
-    assert tuple(top["operator"]["properties"]) == config._OPERATOR_KEYS
+    assert tuple(top) == config.KEYS
+    assert tuple(relay["properties"]) == tuple(config.RELAY_KEYS)
+    assert tuple(top["operator"]["properties"]) == config.OPERATOR_KEYS
     blocks = SCHEMAS["ledger"]["$defs"]
-    assert tuple(SCHEMAS["ledger"]["properties"]) == ledger_text._TOP
-    assert tuple(blocks["block_of_version_1"]["properties"]) == ledger_text._KEYS["1"]
-    assert tuple(blocks["block"]["properties"]) == ledger_text._KEYS["2"]
+    assert tuple(SCHEMAS["ledger"]["properties"]) == ledger_text.TOP_KEYS
+    assert tuple(blocks["block_of_version_1"]["properties"]) == ledger_text.BLOCK_KEYS["1"]
+    assert tuple(blocks["block"]["properties"]) == ledger_text.BLOCK_KEYS["2"]
     names = SCHEMAS["ledger"]["properties"]["policy"]["enum"]
     assert {name for name in names if name} == set(base_policies.names())
 

@@ -21,7 +21,7 @@ MAX_BYTES: Final = 1_000_000
 SINGLE_FRAGMENT: Final = Path("/etc/tor/exitpol.conf")
 """The shared fragment, used if the config names neither `fragment` nor `fragments`."""
 
-_KEYS: Final = (
+KEYS: Final = (
     "ledger",
     "fragments",
     "fragment",
@@ -31,7 +31,7 @@ _KEYS: Final = (
     "max_prefix",
     "operator",
 )
-_OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
+OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
 _USER: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"
@@ -141,7 +141,7 @@ def render(config: Config) -> bytes:
     if config.max_prefix != Config().max_prefix:
         limits = config.max_prefix
         lines.append(f"max_prefix: {{ipv4: {limits[4]}, ipv6: {limits[6]}}}\n")
-    operator = {key: getattr(config.operator, key) for key in _OPERATOR_KEYS}
+    operator = {key: getattr(config.operator, key) for key in OPERATOR_KEYS}
     if any(operator.values()):
         words = (f"{key}: {quoted(value)}" for key, value in operator.items() if value)
         lines.append(f"operator: {{{', '.join(words)}}}\n")
@@ -162,7 +162,7 @@ def relays_lines(relays: Sequence[Relay]) -> list[str]:
 
 def entry(relay: Relay) -> str:
     """Return the complete entry of a relay, as it stands in the config. Raises UsageError."""
-    values = {key: getattr(relay, key) for key in _RELAY_KEYS}
+    values = {key: getattr(relay, key) for key in RELAY_KEYS}
     words = (f"{key}: {_quoted(value)}" for key, value in values.items() if value is not None)
     return f"{{{', '.join(words)}}}"
 
@@ -188,7 +188,7 @@ def parse(path: Path, content: bytes) -> Config:
     document = Document(str(path), content)
     if document.root is None:
         return Config(source=path)
-    top = document.fields(document.root, "the config", _KEYS)
+    top = document.fields(document.root, "the config", KEYS)
     # Not resolve(): links in the path may be changed later.
     base = Path(os.path.abspath(path)).parent  # noqa: PTH100
 
@@ -261,15 +261,13 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
     """Read the list of relays; `paths` says where their fragments are."""
     relays: list[Relay] = []
     for item in document.items(node, "relays"):
-        fields = document.fields(item, "a relay", tuple(_RELAY_KEYS))
+        fields = document.fields(item, "a relay", tuple(RELAY_KEYS))
         for key in ("name", "torrc", "control"):
             if not (key in fields and document.text(fields[key], key)):
                 raise document.error(
                     item.line, f"a relay without {key!r}", f"write: - {_completed(fields)}"
                 )
-        values = {
-            key: _RELAY_KEYS[key](document, value, key, base) for key, value in fields.items()
-        }
+        values = {key: RELAY_KEYS[key](document, value, key, base) for key, value in fields.items()}
         fragment = document.parsed(fields["name"], "name", paths.fragment_of)
         relay = Relay(**values, fragment=fragment)
         _check_distinct(document, item.line, relay, relays)
@@ -388,11 +386,11 @@ def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
 
 
 def _operator(document: Document, node: Node) -> Operator:
-    fields = document.fields(node, "operator", _OPERATOR_KEYS)
+    fields = document.fields(node, "operator", OPERATOR_KEYS)
     return Operator(**{key: document.text(value, key) for key, value in fields.items()})
 
 
-_RELAY_KEYS: Final[dict[str, Callable[[Document, Node, str, Path], Any]]] = {
+RELAY_KEYS: Final[dict[str, Callable[[Document, Node, str, Path], Any]]] = {
     "name": _name,
     "torrc": _file,
     "control": _control,

@@ -23,8 +23,8 @@ from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 
 VERSION: Final = "2"
 
-_TOP: Final = ("version", "policy", "blocks")
-_KEYS: Final = {
+TOP_KEYS: Final = ("version", "policy", "blocks")
+BLOCK_KEYS: Final = {
     "1": ("destination", "since", "until", "reason", "reference"),
     "2": (
         "destination",
@@ -138,7 +138,7 @@ def parse_any_yaml(name: str, content: bytes) -> Source:
     nodes = top.values.get("blocks")
     if nodes is not None and not (isinstance(nodes, Text) and nodes.value == ""):
         for node in document.items(nodes, "blocks"):
-            entry = _entry(document, node, _KEYS[version])
+            entry = _entry(document, node, BLOCK_KEYS[version])
             if entry.block.destination in found:
                 raise document.error(
                     node.line,
@@ -161,16 +161,16 @@ def _head(document: Document) -> tuple[Fields, str, str | None]:
     root = document.root
     if root is None:
         raise document.error(1, "the ledger is empty", f"an empty one holds: version: {VERSION}")
-    values = document.fields(root, "the ledger", _TOP)
+    values = document.fields(root, "the ledger", TOP_KEYS)
     assert isinstance(root, Fields)  # noqa: S101 - `fields` has refused all else
     node = values.get("version")
     if node is None:
         raise document.error(root.line, f"the ledger does not say version: {VERSION}")
     version = document.text(node, "version")
-    if version not in _KEYS:
+    if version not in BLOCK_KEYS:
         raise document.error(
             node.line,
-            f"the ledger says version: {version!r}; this exitpol knows {', '.join(_KEYS)}",
+            f"the ledger says version: {version!r}; this exitpol knows {', '.join(BLOCK_KEYS)}",
             "if it is from a newer exitpol, install that one; nothing was changed",
         )
     return root, version, _policy(document, values.get("policy"))
@@ -310,7 +310,7 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
     try:
         rest = Document(name, _without(lines, text).encode())
         top, version, policy = _head(rest)
-        others = [_entry(rest, node, _KEYS[version]) for node in _other_nodes(rest, top, text)]
+        others = [_entry(rest, node, BLOCK_KEYS[version]) for node in _other_nodes(rest, top, text)]
         if not _apart(lines, top, others):
             return None
         with _no_collection():
