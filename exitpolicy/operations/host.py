@@ -10,7 +10,6 @@ from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
-from exitpolicy.tor import layout, torrc
 from exitpolicy.tor.readings import Readings
 
 
@@ -39,10 +38,7 @@ class Host:
                 f"exitpol runs on Linux only, and this is {system}: it needs /proc and the kernel's"
                 " word on who answers at a control port",
             )
-        found = config.relays or tuple(
-            replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
-        )
-        return cls(config, found, who, clock).refreshed()
+        return cls(config, config.relays or _usual_relays(config), who, clock).refreshed()
 
     def refreshed(self) -> "Host":
         """Return the host with the fragment of each relay as its torrc includes it now.
@@ -127,8 +123,19 @@ class Host:
         return self.relays
 
 
+def _usual_relays(config: Config) -> tuple[Relay, ...]:
+    # Imported here, as below: a recorded set of relays does not need it, and `list` is to be quick.
+    from exitpolicy.tor import layout  # noqa: PLC0415
+
+    return tuple(
+        replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
+    )
+
+
 def with_included(relay: Relay, former: Path) -> Relay:
     """Return a relay with the `former` fragment if its torrc includes only that one."""
+    from exitpolicy.tor import torrc  # noqa: PLC0415
+
     try:
         if torrc.include_place(relay.torrc, relay.fragment) is not None:
             return relay
