@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-NAMES = ["bench", "demo", "lock", "prove", "reference", "test"]
+NAMES = ["bench", "deb", "demo", "lock", "prove", "reference", "test"]
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
