@@ -114,6 +114,66 @@ def test_a_removal_says_what_stays_in_force(torrc: str, line: str, host: Path) -
     assert run("prerm", "upgrade", host) == ""
 
 
+@pytest.fixture
+def booted(host: Path) -> Path:
+    """Return the folder with /usr, and a systemctl that only writes down how it was called."""
+    for name in ("usr", "fake", "dev", "run/systemd/system"):
+        (host / name).mkdir(parents=True)
+    (host / "dev" / "null").touch()
+    for name in ("bin", "lib", "lib64"):
+        if Path("/", name).is_symlink():
+            (host / name).symlink_to(f"usr/{name}")
+    systemctl = host / "fake" / "systemctl"
+    systemctl.write_text(
+        '#!/bin/sh\necho "$*" >>/calls\n'
+        f'case "$*" in *is-enabled*) test -e /{UNITS[2]} ;; *disable*) rm /{UNITS[2]} ;; esac\n'
+    )
+    systemctl.chmod(0o755)
+    return host
+
+
+def calls(booted: Path, *steps: str) -> list[str]:
+    """Run maintainer scripts in a chroot, each as `NAME ARGUMENT`; return systemctl's calls."""
+    for step in steps:
+        name, argument = step.split()
+        shutil.copy(SCRIPTS / f"exitpol.{name}", booted / "script")
+        inside = 'mount --bind /usr "$0/usr" && exec chroot "$0" /bin/sh /script "$1"'
+        subprocess.run(
+            ["/usr/bin/unshare", "--mount", SH, "-e", "-c", inside, booted, argument],
+            check=True, capture_output=True, timeout=60, env={"PATH": "/fake:/usr/sbin:/usr/bin"},
+        )  # fmt: skip
+    found = (booted / "calls").read_text().splitlines()
+    return [call for call in found if "is-enabled" not in call]
+
+
+STOP: Final = "stop exitpol-expire.timer exitpol-expire.service"
+START: Final = "start exitpol-expire.timer"
+DISABLE: Final = "--quiet disable exitpol-expire.timer"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (("prerm upgrade", "postrm upgrade", "postinst configure"), [STOP, START]),
+        (("prerm upgrade", "postinst abort-upgrade"), [STOP, START]),
+        (("prerm deconfigure", "postinst configure"), [STOP, START]),
+        (("prerm remove", "postinst abort-remove"), [STOP, START]),
+        (("prerm remove", "postrm remove"), [STOP, DISABLE]),
+        (("prerm remove", "postrm remove", "postinst configure"), [STOP, DISABLE]),
+        (
+            ("prerm remove", "postrm remove", "postrm purge"),
+            [STOP, DISABLE, "daemon-reload"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_timer_runs_again_unless_the_package_is_removed(
+    steps: tuple[str, ...], expected: list[str], booted: Path
+) -> None:
+    """A release upgrade of Debian deconfigures packages: blocks must be lifted after it, too."""
+    assert calls(booted, *steps) == expected
+
+
 def test_the_package_depends_on_each_dependency_or_holds_it() -> None:
     """A dependency that is added to pyproject.toml is added to the package."""
     control = (SCRIPTS / "control").read_text()
