@@ -352,11 +352,12 @@ def test_missing_permissions_are_named_and_change_nothing(host: LoneExit, what: 
 
 def test_fragment_that_may_not_be_replaced_stays_and_the_block_is_kept(host: LoneExit) -> None:
     """Without the right to write beside the fragment: code 8; a tick with that right repairs it."""
-    host.folder.chmod(0o500)
+    folder = host.fragment.parent
+    folder.chmod(0o555)
     try:
         done = as_anybody(host, "block", SECOND, "--until", "1d")
     finally:
-        host.folder.chmod(0o700)
+        folder.chmod(0o755)
     see_failed(done)
     see_whole(host)
     see_healed(host)

@@ -83,7 +83,18 @@ def test_boundaries_are_half_open_at_both_times() -> None:
     for time in (Time(NOW, NOW + 9 * DAY), Time(NOW + 9 * DAY, NOW), Time(NOW, NOW)):
         assert time.enforces(lasting(NOW, NOW + DAY))
         assert not time.enforces(lasting(NOW - DAY, NOW))
+    for time in (Time(NOW, NOW), Time(NOW, NOW - 9 * DAY)):
         assert not time.enforces(lasting(NOW + INSTANT, NOW + DAY))
+
+
+def test_after_a_step_back_a_block_between_both_times_is_enforced() -> None:
+    """The right time is one of them or between: too early is the safer error, unless it ended."""
+    time = Time(NOW, NOW + 9 * DAY)
+    between = lasting(NOW + INSTANT, NOW + DAY)
+    assert time.enforces(between)
+    assert list(time.held(Blocks.of([between]))) == [between]
+    assert not time.enforces(between._replace(ended=NOW + DAY))
+    assert not time.enforces(lasting(NOW + 9 * DAY + INSTANT, NOW + 10 * DAY))
 
 
 @given(moments, st.none() | moments, st.none() | moments, blocks())

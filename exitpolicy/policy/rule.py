@@ -275,7 +275,7 @@ def _words(text: str) -> tuple[str, str]:
     if word == "opt":
         word, line = _first_word(line)
     targets: list[str] = []
-    while line:
+    while line and len(targets) < 2:  # a second one is one too many
         end = _DELIMITER.search(line)
         targets.append(line[: end.start()] if end else line)
         line = _BLANK.sub("", line[end.end() :], count=1) if end else ""

@@ -126,11 +126,26 @@ def test_a_second_fragment_makes_no_exit(
     record(THING, 1)
 
 
+def shared(make_host: HostMaker) -> tuple[ExitHost, Path]:
+    """Return two exits that include one fragment, as former versions set them up, and that file."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), init=False, start=False)
+    single = host.folder / "exitpol.conf"
+    single.write_text("")
+    config = host.config.read_text()
+    host.config.write_text(config.replace("fragments: exitpol", "fragment: exitpol.conf"))
+    host.ledger.parent.mkdir()
+    host.ledger.write_text("version: 2\nblocks: []\n")
+    for relay in host.relays:
+        relay.add(f"%include {single}")
+        relay.start()
+    return host, single
+
+
 def test_a_middle_relay_with_broken_files_keeps_a_shared_fragment_empty(
     make_host: HostMaker,
 ) -> None:
     """Once they are correct again, its next reload would open it."""
-    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host, single = shared(make_host)
     assert host.run("block", "203.0.113.7", "--until", "30d").code == 0
     middle = host.relays[1]
     good = middle.torrc.read_text().replace("ExitRelay 1\n", "")
@@ -138,10 +153,10 @@ def test_a_middle_relay_with_broken_files_keeps_a_shared_fragment_empty(
     middle.signal(signal.SIGHUP)
     time.sleep(1.5)
     host.tick()
-    assert "ExitPolicy" not in host.fragment.read_text()
+    assert "ExitPolicy" not in single.read_text()
     middle.torrc.write_text(f"{good}NoSuchOption 1\n")
     done = host.tick()
-    assert "ExitPolicy" not in host.fragment.read_text(), done
+    assert "ExitPolicy" not in single.read_text(), done
     middle.torrc.write_text(good)
     middle.signal(signal.SIGHUP)
     time.sleep(1.5)
