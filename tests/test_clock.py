@@ -95,7 +95,9 @@ def test_days_that_do_pass_lift_what_has_ended(host: LoneExit) -> None:
     assert host.rejected() == {f"{FOREVER}:*"}
 
 
-@pytest.mark.parametrize("offset", ["+1d", "+22d", pytest.param("+30d", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "offset", ["+1d", *(pytest.param(o, marks=pytest.mark.slow) for o in ("+22d", "+30d"))]
+)
 def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) -> None:
     """After a tick with a fast clock, a tick with a correct one enforces all blocks again."""
     at(host, offset, "expire")
@@ -154,7 +156,7 @@ def test_clock_that_swings_to_and_fro_loses_nothing(host: LoneExit) -> None:
     record(THING, len(offsets))
 
 
-@pytest.mark.parametrize("ahead", ["+13h", "+25d"])
+@pytest.mark.parametrize("ahead", ["+13h", pytest.param("+25d", marks=pytest.mark.slow)])
 def test_step_back_after_a_clock_that_was_ahead_lifts_nothing(host: LoneExit, ahead: str) -> None:
     """The clock was ahead of a block's end, then right, then back before the block began."""
     at(host, ahead, "expire", "--quiet")

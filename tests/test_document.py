@@ -224,7 +224,7 @@ _LINES = st.one_of(
 
 
 @given(st.lists(_LINES, max_size=6).map("\n".join), st.sampled_from(["", "\n"]))
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_the_written_form_is_read_as_the_parser_reads_it(text: str, end: str) -> None:
     """What is read without the YAML parser is equal to what it reads, with every place."""
     found = yaml_written.read(text + end)

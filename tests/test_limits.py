@@ -436,7 +436,7 @@ def test_redundant_rules_are_those_of_the_quadratic_loops(rules: list[Rule]) -> 
         max_size=80,
     )
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_redundant_rules_of_few_networks_with_many_ports(rules: list[Rule]) -> None:
     """The same where many rules share a network, and accept and reject alternate."""
     assert list(remove_redundancies(rules)) == reduced_slowly(rules)

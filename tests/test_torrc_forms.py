@@ -83,7 +83,14 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", list(FORMS))
+@pytest.mark.parametrize(
+    "name",
+    # Every third one is quick to run beside all other tests; the proof runs them all.
+    [
+        pytest.param(name, marks=() if index % 3 == 0 else pytest.mark.slow)
+        for index, name in enumerate(FORMS)
+    ],
+)
 def test_a_block_comes_and_goes(make_host: HostMaker, name: str) -> None:
     """The block is live, and after its lift torrc and policy are what they were."""
     host = make_host((), start=False, init=False)

@@ -51,7 +51,7 @@ Date: Thu, 26 Nov 2026 10:00:00 +0000
 Your address 127.0.0.1 attacked our server 203.0.113.50 on port 22.
 """
 TEN_DAYS, FOREVER, OTHER, LIFTED = "203.0.113.3", "203.0.113.5", "203.0.113.6", "203.0.113.7"
-QUICK = [("20d", 1), ("40d", 1), ("10y", -1)]
+QUICK = [("20d", 1)]
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ COMMANDS: Final[dict[str, Sequence[str]]] = {
     "help": ("--help",),
     "usage": ("block",),
 }
-QUICK = ("list", "block stdin", "lift")
+QUICK = ("list",)
 STATES = ("open", "closed", "full", "gone")
 """What stdout and stderr can be: to a file, not there, to a full disk, to a reader that ended."""
 

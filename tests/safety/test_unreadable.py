@@ -76,7 +76,7 @@ CLOSINGS: list[Callable[[ExitHost], None]] = [
     torrc_0600, other_include_0600, include_in_0700, fragment_0600, fragment_of_another_group,
     folder_0700, umask_077, umask_000,
 ]  # fmt: skip
-QUICK = (torrc_0600, fragment_0600)
+QUICK = (torrc_0600,)
 
 
 @pytest.mark.parametrize(
