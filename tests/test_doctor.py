@@ -507,7 +507,14 @@ def as_link(path: Path) -> None:
     path.symlink_to(path)
 
 
-@pytest.mark.parametrize("make", [as_fifo, as_folder, as_noise, as_loop, as_link])
+@pytest.mark.parametrize(
+    "make",
+    [
+        as_fifo,
+        as_link,
+        *(pytest.param(make, marks=pytest.mark.slow) for make in (as_folder, as_noise, as_loop)),
+    ],
+)
 @pytest.mark.parametrize("what", ["config", "ledger", "fragment", "torrc", "state"])
 def test_doctor_survives_whatever_stands_in_place_of_a_file(
     tmp_path: Path, what: str, make: Callable[[Path], None]

@@ -150,7 +150,7 @@ def attack(base: Path, file: str, plant: Callable[[Path, Path], None]) -> list[s
 
 @pytest.mark.parametrize(
     "plant",
-    [pytest.param(p, marks=() if p in (link_to_file, fifo) else pytest.mark.slow) for p in PLANTS],
+    [pytest.param(p, marks=() if p is link_to_file else pytest.mark.slow) for p in PLANTS],
     ids=lambda plant: plant.__name__,
 )
 @pytest.mark.parametrize("file", FILES)
