@@ -65,7 +65,7 @@ def test_rules_of_the_host_and_links_count(folder: Path, tmp_path: Path) -> None
     file.touch()
     link.symlink_to(file)
     assert apparmor.forbidden([link]) == [link]
-    assert f"'{file} r,'" in apparmor.how_to_allow(link)
+    assert f"""'"{file}" r,'""" in apparmor.how_to_allow(link)
     for rule in (f"{file} r,", f"{file.parent}/* r,", f"{tmp_path}/{{real,other}}/[x-z].conf mr,"):
         (folder / "local" / "system_tor").write_text(f"  {rule}\n")
         assert apparmor.forbidden([link]) == [], rule

@@ -165,9 +165,11 @@ def _of_url(url: str, text: str) -> Destination:
         )
     host, ports = _split_ports(authority)
     if re.search(r"[g-z]", host, re.IGNORECASE):
+        from exitpolicy.core.shell import word  # noqa: PLC0415 - as above
+
         raise UsageError(
             f"the URL {text!r} names a host, not an address",
-            hint=f"an exit policy holds addresses: resolve it (getent ahosts {host})"
+            hint=f"an exit policy holds addresses: resolve it (getent ahosts {word(host)})"
             " and block the addresses",
         )
     port = ports or _SCHEME_PORTS.get(scheme.lower())

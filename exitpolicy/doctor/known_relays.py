@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import DEFAULT_PATH
@@ -26,8 +27,8 @@ def check(host: Host) -> Iterator[Finding]:
             "relays",
             f"{relay.torrc} opens an ORPort, and {path} does not name this relay",
             why="exitpol blocks nothing on it",
-            fix=f"exitpol init --torrc {relay.torrc}; or, to leave it alone, add {relay.torrc} to"
-            f" unmanaged: [] in {path}",
+            fix=f"exitpol init --torrc {word(relay.torrc)}; or, to leave it alone, add"
+            f" {relay.torrc} to unmanaged: [] in {path}",
             cause="relay_appeared",
         )
     gone = [relay for relay in host.relays if not os.path.lexists(relay.torrc)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError
+from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.operations import planning
 from exitpolicy.operations.desired import Desired, desired
@@ -98,17 +99,18 @@ def _faults(check: str, place: Path) -> Iterable[Finding]:
     """Yield how other users can change a file, or a folder above it."""
     status = place.stat()
     mode = stat.S_IMODE(status.st_mode)
+    quoted = word(place)
     # In a folder with the sticky bit, only the owner of a file can replace it.
     sticky = stat.S_ISDIR(status.st_mode) and bool(mode & stat.S_ISVTX)
     if mode & 0o002 and not sticky:
         observed = f"{place} is writable by everybody"
-        yield fail(check, observed, why=_WHY, fix=f"chmod o-w {place}")
+        yield fail(check, observed, why=_WHY, fix=f"chmod o-w {quoted}")
     if mode & 0o020 and not sticky and status.st_gid not in (0, os.getegid()):
         observed = f"{place} is writable by the group {status.st_gid}"
-        yield warn(check, observed, why=_WHY, fix=f"chmod g-w {place}")
+        yield warn(check, observed, why=_WHY, fix=f"chmod g-w {quoted}")
     if status.st_uid not in (0, os.geteuid()):
         observed = f"{place} belongs to {_name(status.st_uid)}"
-        yield warn(check, observed, why=_WHY, fix=f"chown {_name(os.geteuid())} {place}")
+        yield warn(check, observed, why=_WHY, fix=f"chown {_name(os.geteuid())} {quoted}")
 
 
 def _name(uid: int) -> str:

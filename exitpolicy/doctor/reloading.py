@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.inspected import Inspected
 from exitpolicy.tor import apparmor, invocation, process, torrc, verify
@@ -52,7 +53,7 @@ def readable(subject: Inspected, check: str) -> Iterator[Finding]:
         check,
         f"{path} cannot be read by Tor's user {user.uid}",
         why="Tor exits at its next reload, which may be the one of logrotate",
-        fix=f"chmod a+r {path}" if closed is None else f"chmod a+x {closed}",
+        fix=f"chmod a+r {word(path)}" if closed is None else f"chmod a+x {word(closed)}",
         code=ExitCode.TOR_REFUSES,
     )
 

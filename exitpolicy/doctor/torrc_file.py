@@ -8,6 +8,7 @@ from typing import Final
 
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, UsageError
+from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
 from exitpolicy.policy.difference import rejecting
@@ -46,7 +47,7 @@ def included_once(subject: Inspected, check: str) -> Iterator[Finding]:
             check,
             f"{path} does not include {fragment}",
             why="without the include no block has any effect",
-            fix=f"exitpol init --torrc {path}",
+            fix=f"exitpol init --torrc {word(path)}",
             code=ExitCode.INVALID_FILE,
         )
     elif len(places) > 1:

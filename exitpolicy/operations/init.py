@@ -28,6 +28,7 @@ from exitpolicy.core.errors import (
     InvalidFileError,
     RefusedError,
 )
+from exitpolicy.core.shell import word
 from exitpolicy.operations import apply, own_policy, relay_set
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host, with_included
@@ -250,7 +251,7 @@ def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
             else [
                 AttentionError(
                     f"{former} keeps its rules: {users[0]} includes it",
-                    hint=f"exitpol init --torrc {users[0]}",
+                    hint=f"exitpol init --torrc {word(users[0])}",
                 )
             ]
         )

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.shell import word
 
 _FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC | os.O_PATH
 # O_NONBLOCK: opening a FIFO must not wait for its other end.
@@ -441,7 +442,8 @@ def permission_hint(path: Path, error: OSError) -> str | None:
         return None
     if os.geteuid() != 0:
         return "run exitpol as root"
-    return f"it may be immutable or append-only: lsattr -d {path} {path.parent}"
+    paths = f"{word(path)} {word(path.parent)}"
+    return f"it may be immutable or append-only: lsattr -d {paths}"
 
 
 def _unreadable(path: Path, what: str, error: OSError) -> InvalidFileError:

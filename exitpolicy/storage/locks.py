@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError, LockTimeoutError
+from exitpolicy.core.shell import word
 from exitpolicy.storage import files
 
 WAIT_SECONDS: Final = 120.0
@@ -42,12 +43,13 @@ def lock(path: Path, *, seconds: float, doing: str) -> Iterator[None]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InvalidFileError(
-                f"{path} cannot be locked: it is not a regular file", hint=f"remove it: rm {path}"
+                f"{path} cannot be locked: it is not a regular file",
+                hint=f"remove it: rm {word(path)}",
             )
         if not _acquire(descriptor, seconds):
             raise LockTimeoutError(
                 f"another exitpol has been {doing} for more than {seconds:g} s",
-                hint=f"see which one holds it: fuser -v {path}",
+                hint=f"see which one holds it: fuser -v {word(path)}",
             )
         yield
     finally:

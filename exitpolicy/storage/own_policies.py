@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.shell import word
 from exitpolicy.policy.rule import Rule, RuleError, parse_policy, torrc_values
 from exitpolicy.storage import files
 
@@ -59,7 +60,7 @@ def load(path: Path) -> dict[str, OwnPolicy]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidFileError(
             f"{path}: this is not a record of own policies: {error}",
-            hint=f"rm {path}; then check the exit policies and: exitpol policy accept",
+            hint=f"rm {word(path)}; then check the exit policies and: exitpol policy accept",
         ) from error
 
 
@@ -81,7 +82,7 @@ def rules_of(values: Values, path: Path) -> tuple[Rule, ...]:
     except RuleError as error:
         raise InvalidFileError(
             f"{path}: {error}",
-            hint=f"rm {path}; then check the exit policies and: exitpol policy accept",
+            hint=f"rm {word(path)}; then check the exit policies and: exitpol policy accept",
         ) from error
 
 

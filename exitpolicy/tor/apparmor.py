@@ -6,6 +6,7 @@ the running Tor.
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,9 @@ _FILES: Final = (PROFILE, "abstractions/tor", f"local/{PROFILE}")
 _RULE: Final = re.compile(r"^\s*(/\S*)\s+[a-zA-Z]*r[a-zA-Z]*,", re.MULTILINE)
 """A rule that lets every user read: apparmor.d(5), FILE RULES."""
 _GLOB: Final = re.compile(r"\*\*|\*|\?|\{|\}|,|\[[^]]+\]|[^*?{},[]+")
+_META: Final = re.compile(r'[]*?{}[,^"\\]')
+"""Characters of a path that would widen or end a rule."""
+_ESCAPED: Final = r"\\\g<0>"
 _IN_REGEX: Final = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
 
 
@@ -45,9 +49,9 @@ def forbidden(paths: Iterable[Path]) -> list[Path]:
 
 def how_to_allow(path: Path) -> str:
     """Return the commands that let Tor read a file."""
-    real = os.path.realpath(path)
+    rule = f'"{_META.sub(_ESCAPED, os.path.realpath(path))}" r,'
     profile = FOLDER / PROFILE
-    return f"echo '{real} r,' >> {FOLDER}/local/{PROFILE}; apparmor_parser -r {profile}"
+    return f"echo {shlex.quote(rule)} >> {FOLDER}/local/{PROFILE}; apparmor_parser -r {profile}"
 
 
 def _rules() -> Iterator[str]:

@@ -22,6 +22,7 @@ import stem.response
 import stem.socket
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
+from exitpolicy.core.shell import word
 from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import cookie_file, invocation, process, users
@@ -312,7 +313,7 @@ def _password(relay: Relay, path: Path) -> str:
     except OSError as error:
         raise InvalidFileError(f"{path} cannot be read: {error.strerror}") from error
     if stat.S_IMODE(mode) & 0o007:
-        raise InvalidFileError(f"{path} is open to everybody", hint=f"chmod 600 {path}")
+        raise InvalidFileError(f"{path} is open to everybody", hint=f"chmod 600 {word(path)}")
     password = content.decode("utf-8", "replace").partition("\n")[0].rstrip("\r")
     if not password.isprintable():
         raise InvalidFileError(f"{path}: the password of relay {relay.name!r} is not one line")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.shell import word
 from exitpolicy.policy.rule import Entry, parse_entries, torrc_values
 from exitpolicy.storage import files
 
@@ -64,10 +65,10 @@ def read(path: Path) -> str | None:
         raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from None
     if stat.S_ISLNK(found.st_mode):
         # Not resolve(), which raises another error for circular links.
-        target = os.path.realpath(path)
+        paths = f"{word(os.path.realpath(path))} {word(path)}"
         raise InvalidFileError(
             f"{path} is a symbolic link; exitpol replaces its fragment by rename",
-            hint=f"make it a file of its own: cp --remove-destination {target} {path}",
+            hint=f"make it a file of its own: cp --remove-destination {paths}",
         )
     content = files.read_own(path, "fragment", limit=MAX_BYTES)
     return content.decode("utf-8", "surrogateescape")

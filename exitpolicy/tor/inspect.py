@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from exitpolicy.core.errors import (
     TorRefusesError,
     TorUnreachableError,
 )
+from exitpolicy.core.shell import word
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, torrc_values
@@ -204,7 +204,8 @@ def _read(
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
         raise InvalidFileError(
-            f"{torrc} does not include {candidate.fragment}", hint=f"exitpol init --torrc {torrc}"
+            f"{torrc} does not include {candidate.fragment}",
+            hint=f"exitpol init --torrc {word(torrc)}",
         )
     sources = _sources(invocation, torrc, candidate.fragment)
     contents: list[Path | str] = [*map(Path, sources), candidate.fragment, candidate.content]
@@ -332,7 +333,7 @@ def _how_to_open(path: Path, user: User) -> str:
     name = closed[0] if closed else str(real)
     letter = "x" if name.endswith("/") else "r"
     obstacle = Path(name)
-    quoted = shlex.quote(str(obstacle))
+    quoted = word(obstacle)
     if obstacle.stat().st_gid in {0, user.gid}:
         return f"chgrp {users.group_name(user.gid)} {quoted} && chmod g+{letter} {quoted}"
     # Its group is another, which must not lose its right.
