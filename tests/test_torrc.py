@@ -223,18 +223,23 @@ def test_a_link_to_the_fragment_is_the_fragment(host: Host) -> None:
     assert host.redirected("x\n") == "x\n"
 
 
+def places(host: Host) -> list[Callable[[], object]]:
+    """Return what finds a place in a torrc and in all that it includes."""
+    return [
+        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
+        lambda: host.redirected(""),
+        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
+        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
+    ]
+
+
 @pytest.mark.parametrize("text", ["%include @/torrc\n" * 2, "%include @/one\n" * 2])
 def test_a_file_that_includes_itself_is_an_error_at_once(host: Host, text: str) -> None:
     """More than 30 levels are refused, as Tor does, without trying every path."""
     host.write("torrc", text)
     host.write("one", "%include @/torrc\n%include @/one\n")
     start = time.monotonic()
-    for look in (
-        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
-        lambda: host.redirected(""),
-        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
-        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
-    ):
+    for look in places(host):
         with pytest.raises(InvalidFileError, match=r":\d+: an include that is more than 30 levels"):
             look()
     assert time.monotonic() - start < 2
@@ -270,14 +275,12 @@ def test_a_torrc_that_takes_for_ever_to_read_is_refused(
     """Tor's user may own it, and must not keep root from the other relays of the host."""
     host.write("torrc", make(host))
     start = time.monotonic()
-    for look in (
-        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
-        lambda: host.redirected(""),
-        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
-        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
+    looks: list[Callable[[], object]] = [
+        *places(host),
         lambda: torrc.includes(host.torrc, host.folder),
         lambda: torrc.values(host.torrc, {"nickname"}, host.folder),
-    ):
+    ]
+    for look in looks:
         with pytest.raises(IncludeLimitError, match="more than"):
             look()
     with contextlib.suppress(IncludeLimitError):

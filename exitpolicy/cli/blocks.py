@@ -145,18 +145,21 @@ def lift(
     host = the_host()
     # Which rule still rejects a destination is only known from an observation of one's own.
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
+
+    def lasting(blocks: Blocks, now: datetime) -> Blocks:
+        found = blocks.lasting(now)
+        return found.on(relay) if relay else found
+
     if everything and not dry_run and not yes:
-        _ask_to_lift(len(host.ledger().blocks.lasting(host.clock())))
+        _ask_to_lift(len(lasting(host.ledger().blocks, host.clock())))
     destinations = dict.fromkeys(read_destinations(dest or []))
 
     def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
         if everything:
-            lasting = blocks.lasting(now)
-            if relay:
-                lasting = lasting.on(relay)
-            if not lasting:
+            found = lasting(blocks, now)
+            if not found:
                 raise NoSuchBlockError("there is no block to lift")
-            return lasting
+            return found
         if reference is not None:
             return blocks.referring_to(reference, now)
         return [blocks.current(destination, now) for destination in destinations]

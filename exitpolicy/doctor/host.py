@@ -12,6 +12,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 from exitpolicy.tor import invocation
 
+_AS_ROOT: Final = "sudo exitpol doctor"
 _FIRST_YEAR: Final = 2026
 """The year of the first release: an earlier date is wrong."""
 
@@ -21,22 +22,18 @@ def rights() -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield ok("rights", "root")
     else:
-        yield warn(
-            "rights",
-            f"this is user {os.geteuid()}",
-            why="only root can inspect everything; findings below may come from that",
-            fix="sudo exitpol doctor",
-        )
+        why = "only root can inspect everything; findings below may come from that"
+        yield warn("rights", _this_user(), why=why, fix=_AS_ROOT)
 
 
 def too_few_rights() -> Iterator[Finding]:
     """Report that the checks of the usual files need root."""
-    yield fail(
-        "rights",
-        f"this is user {os.geteuid()}",
-        why="the checks need root, and were left out",
-        fix="sudo exitpol doctor",
-    )
+    why = "the checks need root, and were left out"
+    yield fail("rights", _this_user(), why=why, fix=_AS_ROOT)
+
+
+def _this_user() -> str:
+    return f"this is user {os.geteuid()}"
 
 
 def program() -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, inspect, process
+from exitpolicy.tor import fragment, inspect, layout, process
 from exitpolicy.tor.inspect import Candidate, CandidateError
 
 
@@ -40,7 +40,7 @@ class Inspected:
         if found is not None:
             return found.removesuffix(".service")
         if self.relay.torrc.is_relative_to("/etc/tor"):
-            return f"tor@{self.relay.name}"
+            return layout.unit(self.relay)
         return "tor"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exitpolicy.core.errors import AttentionError, InvalidFileError, RefusedError, UsageError
+from exitpolicy.core.shell import word
 from exitpolicy.operations import refusals
 from exitpolicy.operations.host import with_included
 from exitpolicy.storage.config import Config, Relay, entry, usual_control, usual_name
@@ -69,7 +70,7 @@ def _all_exits(config: Config, passwords: Path) -> Chosen:
     remarks = [
         AttentionError(
             f"{relay.torrc} is left alone: the relay is no exit",
-            hint=f"if it becomes one: exitpol init --torrc {relay.torrc}",
+            hint=f"if it becomes one: exitpol init --torrc {word(relay.torrc)}",
         )
         for relay in others
     ]
@@ -84,7 +85,7 @@ def _no_exit(found: Discovered) -> RefusedError:
         return refusals.no_exit(found.relay)
     return RefusedError(
         f"no relay of this host is an exit: {found.relay.torrc} has ExitRelay 0",
-        hint=f"to set it up nevertheless: exitpol init --torrc {found.relay.torrc}",
+        hint=f"to set it up nevertheless: exitpol init --torrc {word(found.relay.torrc)}",
     )
 
 
@@ -138,11 +139,10 @@ def no_control(found: Discovered) -> InvalidFileError:
         return InvalidFileError(
             problem, hint="in the variables of ansible-relayor: tor_enableControlSocket: true"
         )
-    unit = f"tor@{torrc.parent.name}" if layout.is_instance(found.relay) else "tor@default"
     return InvalidFileError(
         problem,
         hint=f"write into {torrc}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {unit}):\n{_control_lines(found)}",
+        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}",
     )
 
 

@@ -24,6 +24,9 @@ from exitpolicy.storage.locks import ledger_lock_path, lock
 
 MAX_BYTES: Final = 64_000_000
 
+_WAIT_SECONDS: Final = 60.0
+"""How long an apply waits for who changes the ledger; others wait for that apply meanwhile."""
+
 Action = Literal["lift", "expire"]
 
 
@@ -55,7 +58,9 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
     """
     if not _path(host).exists():
         return
-    with lock(ledger_lock_path(host.config.ledger), seconds=60, doing="changing the ledger"):
+    with lock(
+        ledger_lock_path(host.config.ledger), seconds=_WAIT_SECONDS, doing="changing the ledger"
+    ):
         blocks = host.ledger().blocks.by_destination
         now = host.clock()
         waiting: list[Removal] = []

@@ -101,7 +101,7 @@ def _why_it_stays(
             hint=f"write %include {own} there instead, and type exitpol init",
         )
     if _runs_sandboxed(relay, found):
-        unit = _unit(relay)
+        unit = layout.unit(relay)
         return AttentionError(
             f"{message}: Tor runs with Sandbox 1, and exits at a reload that finds another file",
             hint="when you restart it anyway:"
@@ -140,10 +140,5 @@ def _restart(relay: Relay) -> RefusedError:
     return RefusedError(
         f"Tor ({relay.name}) runs with Sandbox 1: once its torrc includes a new file it exits at"
         " its next reload, also that of logrotate; it has to be restarted right after init",
-        hint=f"exitpol init --yes && systemctl restart {_unit(relay)}",
+        hint=f"exitpol init --yes && systemctl restart {layout.unit(relay)}",
     )
-
-
-def _unit(relay: Relay) -> str:
-    """Return the unit that Debian starts a relay with."""
-    return f"tor@{relay.torrc.parent.name}" if layout.is_instance(relay) else "tor@default"

@@ -58,9 +58,7 @@ def _check(path: Path, content: bytes, desired: Config) -> None:
         reason = "it has a form that exitpol does not change"
     except InvalidFileError as error:
         reason = str(error)
-    lines = "".join(
-        _lines(desired, key) for key in ("fragments", "fragment", "relays", "unmanaged")
-    )
+    lines = "".join(_lines(desired, key) for key in _KEYS)
     raise InvalidFileError(
         f"{path} is not changed: {reason}", hint=f"write these keys there yourself:\n{lines}"
     )

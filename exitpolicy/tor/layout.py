@@ -98,6 +98,11 @@ def is_instance(relay: Relay) -> bool:
     return relay.torrc.parent.parent == Path("/") / _INSTANCES
 
 
+def unit(relay: Relay) -> str:
+    """Return the unit that Debian starts a relay with, whether it runs or not."""
+    return f"tor@{relay.torrc.parent.name}" if is_instance(relay) else "tor@default"
+
+
 def _of_instance(name: str, root: Path) -> Path | None:
     """Return the defaults-torrc of an instance.
 
