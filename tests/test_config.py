@@ -13,7 +13,9 @@ from exitpolicy.storage import config
 from exitpolicy.storage.config import (
     Config,
     Operator,
+    PidFile,
     Relay,
+    Unit,
 )
 from tests.strategies import destinations
 
@@ -91,6 +93,20 @@ def test_a_relay_says_how_it_is_run() -> None:
     assert (two.tor, two.defaults_torrc, two.user) == (None, None, None)
 
 
+def test_a_relay_says_how_it_is_reloaded() -> None:
+    """The control port, a unit and a pid file are told apart; two relays may have no control."""
+    read = parse(
+        "relays:\n- {name: a, torrc: a, control: c, reload: control}\n"
+        "- {name: b, torrc: b, control: none, reload: 'systemd:tor@b.service'}\n"
+        "- {name: c, torrc: c, control: none, reload: pid:run/tor.pid}\n"
+        "- {name: d, torrc: d, control: d, reload: systemd:tor@d}\n"
+    )
+    assert [relay.has_control for relay in read.relays] == [True, False, False, True]
+    assert [relay.reload for relay in read.relays] == [
+        None, Unit("tor@b.service"), PidFile(PATH.parent / "run/tor.pid"), Unit("tor@d"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", b"{}\n"])
 def test_a_config_may_say_nothing(content: bytes) -> None:
     """An empty config has every default."""
@@ -138,7 +154,15 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
             ":3: name: the relay's name '../x' cannot name a file",
             "letters, digits",
         ),
-        (RELAY.format("c, reload: control"), ":2: ", None),
+        (RELAY.format("c, restart: control"), ":2: ", None),
+        (RELAY.format("c, reload: restart"), ":2: reload: 'restart' is no way to", "systemd:tor@"),
+        (RELAY.format("c, reload: 'systemd:--now'"), ":2: reload: 'systemd:--now' is no", "pid:"),
+        (RELAY.format("c, reload: 'pid:'"), ":2: reload: '' is not a path", None),
+        (
+            "relays:\n- {name: i, torrc: /etc/tor/instances/i/torrc, control: none}\n",
+            ":2: a relay without a control port needs reload:",
+            'control: "none", reload: "systemd:tor@i.service"}',
+        ),
         (RELAY.format("c, user: --root"), ":2: user: '--root' is not a user name", None),
         ("relays:\n", ":1: relays must be a list", None),
         ("relays:\n- a\n", ":2: a relay must be a mapping", None),
@@ -270,6 +294,7 @@ relays_ = st.builds(
     tor=st.none() | paths,
     defaults_torrc=st.none() | paths,
     user=st.none() | file_names,
+    reload=st.none() | st.builds(Unit, file_names) | st.builds(PidFile, paths),
 )
 lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 

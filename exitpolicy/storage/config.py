@@ -35,6 +35,30 @@ OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
 _USER: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"
+_UNIT: Final = r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}"
+
+NO_CONTROL: Final = "none"
+"""`control:` of a relay without a control port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd unit whose main process is a relay's Tor: `systemctl reload` reloads it."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PidFile:
+    """A file that holds the process id of a relay's Tor, which SIGHUP reloads."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"pid:{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +68,7 @@ class Relay:
     name: str
     torrc: Path
     control: str
-    """A socket's path, or HOST:PORT."""
+    """A socket's path, HOST:PORT, or NO_CONTROL."""
     password_file: Path | None = None
     """Holds the password of a HashedControlPassword on its first line."""
     fragment: Path = SINGLE_FRAGMENT
@@ -55,6 +79,13 @@ class Relay:
     """The file of --defaults-torrc; None: find it."""
     user: str | None = None
     """The user that Tor runs as; None: find it."""
+    reload: Unit | PidFile | None = None
+    """How it is reloaded; None: over the control port."""
+
+    @property
+    def has_control(self) -> bool:
+        """Whether it has a control port. Without one, what it enforces cannot be observed."""
+        return self.control != NO_CONTROL
 
     @property
     def tcp_control(self) -> tuple[str, int] | None:
@@ -270,6 +301,14 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
         values = {key: RELAY_KEYS[key](document, value, key, base) for key, value in fields.items()}
         fragment = document.parsed(fields["name"], "name", paths.fragment_of)
         relay = Relay(**values, fragment=fragment)
+        if not relay.has_control and relay.reload is None:
+            # Debian's unit; the operator corrects it where Tor is started in another way.
+            complete = entry(replace(relay, reload=Unit(usual_unit(relay.torrc))))
+            raise document.error(
+                item.line,
+                "a relay without a control port needs reload: systemd:UNIT or pid:FILE",
+                f"write: - {complete}",
+            )
         _check_distinct(document, item.line, relay, relays)
         relays.append(relay)
     return tuple(relays)
@@ -303,6 +342,12 @@ def usual_control(torrc: Path) -> str:
     return "/run/tor/control"
 
 
+def usual_unit(torrc: Path) -> str:
+    """Return the systemd unit with which Debian starts the relay of a torrc."""
+    is_instance = torrc.parent.parent == Path("/etc/tor/instances")
+    return f"tor@{torrc.parent.name if is_instance else 'default'}.service"
+
+
 def _check_distinct(document: Document, line: int, relay: Relay, others: Sequence[Relay]) -> None:
     """Refuse a relay with the name, the torrc or the control port of another one."""
     for other in others:
@@ -320,7 +365,7 @@ def _check_distinct(document: Document, line: int, relay: Relay, others: Sequenc
                 "one relay is one Tor process with a torrc of its own; keep one of the two entries:"
                 f" - {entry(other)}",
             )
-        if other.control == relay.control:
+        if other.control == relay.control and relay.has_control:
             raise document.error(
                 line,
                 f"the relays {other.name!r} and {relay.name!r} have the same control port,"
@@ -361,7 +406,9 @@ def _control(document: Document, node: Node, what: str, base: Path) -> str:
 
 
 def _address(text: str, base: Path) -> str:
-    """Return a control address in full: a path, or HOST:PORT."""
+    """Return a control address in full: a path, HOST:PORT, or NO_CONTROL."""
+    if text == NO_CONTROL:
+        return text
     host, colon, port = text.rpartition(":")
     if colon and "/" not in text:
         if host and read_port(port) is not None:
@@ -370,6 +417,25 @@ def _address(text: str, base: Path) -> str:
             f"{text!r} is not a control port", hint="write a socket's path or 127.0.0.1:9051"
         )
     return str(base / _path(text.removeprefix("unix:")))
+
+
+def _reload(document: Document, node: Node, what: str, base: Path) -> Unit | PidFile | None:
+    return document.parsed(node, what, lambda text: _reload_way(text, base))
+
+
+def _reload_way(text: str, base: Path) -> Unit | PidFile | None:
+    """Return how a relay is reloaded; None for `control`. Raises UsageError."""
+    kind, colon, rest = text.partition(":")
+    if text == "control":
+        return None
+    if kind == "systemd" and re.fullmatch(_UNIT, rest):
+        return Unit(rest)
+    if kind == "pid" and colon:
+        return PidFile(base / _path(rest))
+    raise UsageError(
+        f"{text!r} is no way to reload Tor",
+        hint="write control, systemd:tor@default.service, or pid:/run/tor/tor.pid",
+    )
 
 
 def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
@@ -398,5 +464,6 @@ RELAY_KEYS: Final[dict[str, Callable[[Document, Node, str, Path], Any]]] = {
     "tor": _file,
     "defaults_torrc": _file,
     "user": _user,
+    "reload": _reload,
 }
 """The keys of a relay, each with its reader: fields of `Relay` by the same names."""

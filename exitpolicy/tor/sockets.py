@@ -1,5 +1,6 @@
 """Connect to control ports. Imports no stem, so that `list` starts quickly."""
 
+import errno
 import socket
 
 from exitpolicy.storage.config import Relay
@@ -7,6 +8,9 @@ from exitpolicy.storage.config import Relay
 
 def open_socket(relay: Relay, seconds: float) -> socket.socket:
     """Return a socket connected to a relay's control port. Raises OSError."""
+    if not relay.has_control:
+        # As a path, it would name a socket in the working folder.
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "it has no control port")
     if relay.tcp_control is not None:
         return socket.create_connection(relay.tcp_control, timeout=seconds)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
