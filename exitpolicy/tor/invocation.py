@@ -90,16 +90,17 @@ def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
 def process_of(relay: Relay, uid: int) -> int:
     """Return the one tor process of a user that was started with a relay's torrc; 0 if none is."""
     sought = os.path.realpath(relay.torrc)
-    found = [pid for pid in process.tors_of(uid) if _torrc_of(pid) == sought]
+    found = [pid for pid in process.tors_of(uid) if torrc_of(pid) == sought]
     return found[0] if len(found) == 1 else 0
 
 
 def running_torrcs() -> frozenset[Path]:
     """Return the torrcs with which the tor processes that we see were started, links resolved."""
-    return frozenset(Path(_torrc_of(pid)) for pid in process.tors())
+    return frozenset(Path(torrc_of(pid)) for pid in process.tors())
 
 
-def _torrc_of(pid: int) -> str:
+def torrc_of(pid: int) -> str:
+    """Return the torrc with which a process was started, links resolved, if it is a Tor."""
     words = iter(process.arguments(pid))
     named = next((next(words, "") for word in words if word in _TORRC), str(_DEFAULT_TORRC))
     return os.path.realpath(process.working_folder(pid) / named)

@@ -16,14 +16,21 @@ _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 
 def started(pid: int) -> float | None:
     """Return the start of a process in Unix time, to 10 ms; None if it cannot be seen."""
+    ticks = start_ticks(pid)
+    if ticks is None:
+        return None
+    since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - since_boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return the start of a process in clock ticks since the boot; None if it cannot be seen."""
     try:
         # The name in field 2 may hold blanks and brackets; the start is field 22.
         words = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        ticks = int(words[19])
-        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, ValueError, IndexError, AttributeError):
+        return int(words[19])
+    except (OSError, ValueError, IndexError):
         return None
-    return time.time() - since_boot + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def user(pid: int) -> User | None:
