@@ -404,11 +404,13 @@ def say_changed(
     else:
         _say_blocks(changed.blocks, states, applied.time.now)
         render.note_moot(causes)
+        render.note_unverified(applied)
     for destination in own_addresses(applied, states):
         output.warn(f"{destination} is an address of this host: did you mean the address attacked?")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
-    unsettled = applied.problems and not {"live", "moot"}.issuperset(states.values())
+    done = {"live", "moot", "unverified"}
+    unsettled = applied.problems and not done.issuperset(states.values())
     if unsettled and not applied.is_preview:
         _note_recorded()
     return exit_code(applied, states, options.watch)
@@ -434,6 +436,7 @@ def say_lifted(
         say_diffs(applied)
     else:
         _say_blocks(changed.blocks, states, None)
+        render.note_unverified(applied)
     render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)

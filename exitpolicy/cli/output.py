@@ -36,6 +36,8 @@ _COLOURS: Final = {
     "pending": "33",
     "lifting": "33",
     "unknown": "33",
+    "unverified": "33",
+    "removed": "33",
     "shadowed": "31",
     "rejected": "32",
     "accepted": "31",

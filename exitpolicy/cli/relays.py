@@ -171,6 +171,7 @@ def check(
                     "relay": result.relay,
                     "destination": str(result.destination),
                     "verdict": result.verdict,
+                    "observed": result.observed,
                     "decided_by": {
                         "rule": str(result.deciding[0]) if result.deciding else None,
                         "block": str(result.blocks[0].destination) if result.blocks else None,
@@ -187,7 +188,12 @@ def check(
             at = f"{result.relay}: " if several else ""
             rules = ", ".join(str(rule) for rule in result.deciding[:4]) or "no rule"
             more = f" and {len(result.deciding) - 4} more" if len(result.deciding) > 4 else ""
-            say(f"{at}{result.destination}  ", Coloured(result.verdict), f"  by {rules}{more}")
+            seen = "" if result.observed else " (not verified: no control port)"
+            say(
+                f"{at}{result.destination}  ",
+                Coloured(result.verdict),
+                f"{seen}  by {rules}{more}",
+            )
             for block_ in result.blocks[:4]:
                 words = render.until_words(block_.until, datetime.now(UTC))
                 say(f"    block {block_.destination}  {words}  {render.why(block_)}".rstrip())
@@ -298,6 +304,14 @@ def _health(host: "Host", applied: "Applied") -> "Health | None":
     return None if applied.is_preview else health.applied(host, applied)
 
 
+def _in_sync(applied: "Applied") -> bool | None:
+    """Tell whether all relays are in sync; None where one of them cannot be observed."""
+    unobserved = any(view.unobserved is not None for view in applied.views)
+    if unobserved and all(view.settled for view in applied.views):
+        return None
+    return all(view.in_sync for view in applied.views)
+
+
 def say_applied(
     applied: "Applied",
     code: ExitCode,
@@ -316,7 +330,7 @@ def say_applied(
         say_json(
             installed=applied.installs and not applied.is_preview,
             reloaded=list(applied.reloaded),
-            in_sync=all(view.in_sync for view in applied.views),
+            in_sync=_in_sync(applied),
             blocks={str(d): str(state) for d, state in applied.states.items()},
             ended=[render.block_json(b) for b in ended],
             still_rejected=render.causes_json(causes),
@@ -341,6 +355,7 @@ def say_applied(
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         done = "nothing to do" if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
+        render.note_unverified(applied)
     render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)

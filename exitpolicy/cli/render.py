@@ -12,6 +12,7 @@ from exitpolicy.core.durations import remaining_text, utc_text
 
 if TYPE_CHECKING:
     from exitpolicy.doctor.finding import Finding
+    from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.policy.rule import Rule
 
@@ -69,6 +70,17 @@ def note_moot(causes: Iterable["Cause"]) -> None:
         listed = ", ".join(moot[:4] if more else moot)
         is_moot = "is moot" if len(moot) == 1 else "are moot"
         note(f"{listed}{more} {is_moot} on {relay}: {reason}")
+
+
+def note_unverified(applied: "Applied") -> None:
+    """Say which relays do not say what they enforce, if any."""
+    names = [v.name for v in applied.views if v.unobserved is not None and v.settled]
+    if names:
+        verb = "has" if len(names) == 1 else "have"
+        note(
+            f"not verified: Tor ({', '.join(names)}) {verb} read the files and run on, but {verb}"
+            " no control port that says what is enforced"
+        )
 
 
 def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:

@@ -56,6 +56,7 @@ def write(status: Status, health: Health, moot: Sequence[Cause]) -> None:
     if status.fragment_changed:
         output.warn("an installed fragment is not as desired; to fix it: exitpol apply")
     render.note_moot(moot)
+    render.note_unverified(status.applied)
     render.warn_of_shadows(status.applied.shadowed_by)
     output.report_all(status.applied.problems)
     render.report_findings(health.findings)
@@ -80,14 +81,22 @@ def _relay_json(status: Status, view: View, health: Health) -> dict[str, Any]:
     running = view.running
     return {
         "name": view.name,
-        "reachable": running is not None,
+        "reachable": running is not None or view.unobserved is not None,
+        "observed": running is not None,
         "exit": None if running is None else running.options.exits,
-        "in_sync": view.in_sync and not status.fragment_changed,
+        "in_sync": _in_sync(status, view),
         "tor_version": None if running is None else running.version,
         "pending": sum(1 for s in status.applied.states.values() if s is State.PENDING),
         "drift": view.drift,
         **limits_json(health.limits[view.name]),
     }
+
+
+def _in_sync(status: Status, view: View) -> bool | None:
+    """Tell whether a relay enforces what is desired; None where that cannot be observed."""
+    if view.unobserved is not None and view.settled and not status.fragment_changed:
+        return None
+    return view.in_sync and not status.fragment_changed
 
 
 def limits_json(limits: Limits | None) -> dict[str, Any]:
@@ -118,6 +127,10 @@ def limits_json(limits: Limits | None) -> dict[str, Any]:
 
 def _write_relay(status: Status, view: View, known: Limits | None) -> None:
     running = view.running
+    if view.unobserved is not None:
+        read = "has read its files" if view.settled else "has NOT read its files"
+        say(f"{view.name}  process {view.pid}, {read}, not verified: it has no control port")
+        return
     if running is None:
         say(f"{view.name}  unreachable")
         return

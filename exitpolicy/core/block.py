@@ -28,6 +28,8 @@ class State(StrEnum):
     """An earlier accept rule wins."""
     MOOT = "moot"
     """The relay would not connect there anyway."""
+    UNVERIFIED = "unverified"
+    """Read by a Tor without a control port, which does not say what it enforces."""
     UNKNOWN = "unknown"
     """No Tor could be asked."""
     LIFTING = "lifting"

@@ -1,6 +1,7 @@
 """The check of a relay's control port: whether exitpol can reach Tor, and who else can."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
@@ -12,6 +13,9 @@ from exitpolicy.tor import discovery, identity
 def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
     """Report whether Tor answers at its control port, and how exitpol authenticates there."""
     relay, error = subject.relay, subject.view.unreachable
+    if not relay.has_control:
+        yield from _without(subject, check)
+        return
     if error is not None:
         fix = error.hint if error.hint and "doctor" not in error.hint else _how_to_reach(subject)
         why = "exitpol reloads Tor and reads the enforced policy through it"
@@ -34,6 +38,31 @@ def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
     else:
         method = "authenticated with the cookie"
     yield ok(check, f"{relay.control}, {method}")
+
+
+def _without(subject: Inspected, check: str) -> Iterator[Finding]:
+    """Report on a relay that is set up without a control port."""
+    relay, error = subject.relay, subject.view.unreachable
+    if error is not None:
+        why = "exitpol reloads Tor through it"
+        fix = error.hint if error.hint and "doctor" not in error.hint else f"start {subject.unit}"
+        yield fail(check, str(error), why=why, fix=fix, code=error.exit_code)
+        return
+    yield warn(
+        check,
+        f"{relay.torrc} is set up without a control port; its Tor is process {subject.pid}",
+        why="its blocks are at best unverified: nothing says what it enforces",
+        fix=_how_to_observe(subject),
+    )
+
+
+def _how_to_observe(subject: Inspected) -> str:
+    """Return how to give a relay a control port."""
+    found = discovery.discover(replace(subject.relay, control=""))
+    if found.control is not None:
+        return f"write control: {found.control.address} into the config"
+    error = relay_set.no_control(found)
+    return f"{error.hint}\nthen write that control: into the config, instead of none"
 
 
 def _how_to_reach(subject: Inspected) -> str:

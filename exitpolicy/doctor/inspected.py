@@ -33,10 +33,14 @@ class Inspected:
         return self.relay.fragment
 
     @property
+    def pid(self) -> int:
+        """The process of its Tor; 0 if unknown."""
+        return self.view.pid
+
+    @property
     def unit(self) -> str:
         """The systemd unit of this Tor; a guess from Debian's layout if it does not run."""
-        running = self.view.running
-        found = process.unit(running.pid) if running is not None and running.pid else None
+        found = process.unit(self.pid) if self.pid else None
         if found is not None:
             return found.removesuffix(".service")
         if self.relay.torrc.is_relative_to("/etc/tor"):
@@ -56,11 +60,15 @@ def inspected(host: Host, relay: Relay, desired: Desired | None) -> Inspected:
     candidate = installed if desired is None else Candidate(path, desired.text, desired.rules)
     refused: ExitpolError | None = None
     try:
-        view = inspect.inspect_relay(relay, candidate, host.readings)
+        view = _view(host, relay, candidate)
     except CandidateError as error:
         refused = error
-        view = inspect.inspect_relay(relay, installed, host.readings)
-    pid = 0 if view.running is None else view.running.pid
+        view = _view(host, relay, installed)
+    pid = view.pid
     folder = process.working_folder(pid) if pid else Path("/")
     ipv6 = desired is not None and any(block.destination.family == 6 for block in desired.blocks)
     return Inspected(host, relay, ipv6, view, refused, folder)
+
+
+def _view(host: Host, relay: Relay, candidate: Candidate) -> View:
+    return inspect.inspect_relay(relay, candidate, host.readings, record=host.last_read_path)

@@ -28,8 +28,8 @@ def verified(subject: Inspected, check: str) -> Iterator[Finding]:
 
 def readable(subject: Inspected, check: str) -> Iterator[Finding]:
     """Report whether Tor's user can read the fragment."""
-    path, running = subject.fragment, subject.view.running
-    user = None if running is None or not running.pid else process.user(running.pid)
+    path = subject.fragment
+    user = process.user(subject.pid) if subject.pid else None
     if user is None or not path.exists():
         return
     if os.geteuid() == 0:
@@ -62,8 +62,7 @@ def confined(subject: Inspected, check: str) -> Iterator[Finding]:
     """Report files that Debian's AppArmor profile hides from Tor."""
     if not apparmor.exists():
         return
-    running = subject.view.running
-    label = None if running is None or not running.pid else process.confinement(running.pid)
+    label = process.confinement(subject.pid) if subject.pid else None
     if label == "unconfined":
         yield ok(check, "AppArmor does not confine Tor")
         return
@@ -94,7 +93,7 @@ def possible(subject: Inspected, check: str) -> Iterator[Finding]:
             fix=f"remove that option from {subject.relay.torrc}; systemctl restart {subject.unit}",
             code=ExitCode.TOR_REFUSES,
         )
-    elif running is not None and subject.view.configured is not None:
+    elif subject.pid and subject.view.configured is not None:
         yield ok(check, "Tor reads its files when it is reloaded")
 
 

@@ -32,8 +32,8 @@ from exitpolicy.policy.block_states import gravest, is_lifting, states_on
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule
-from exitpolicy.storage import files, ledger_file, observed
-from exitpolicy.storage.config import Relay
+from exitpolicy.storage import files, last_read, ledger_file, observed
+from exitpolicy.storage.config import PidFile, Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import WAIT_SECONDS, apply_lock_path, lock
 from exitpolicy.storage.observed import Moment, Observation
@@ -119,8 +119,11 @@ class Applied:
 
     @property
     def settled(self) -> bool:
-        """Whether every relay was observed to enforce exactly what is desired."""
-        return not self.problems and all(view.in_sync for view in self.views)
+        """Whether every relay was observed to enforce exactly what is desired.
+
+        A relay without a control port is not observed: it was told to read it.
+        """
+        return not self.problems and all(view.settled for view in self.views)
 
 
 def attempted(action: Callable[[], object]) -> list[ExitpolError]:
@@ -256,6 +259,7 @@ class _Apply:
             self.watched |= observed.fingerprints([plan.path])
         for view in result.views:
             self.watched = {**view.sources, **self.watched}
+        result = result.with_problems(self._save_last_read(result.views))
         return result.with_problems(self._save(result))
 
     def _stage(self, path: Path, text: str) -> Path:
@@ -317,7 +321,9 @@ class _Apply:
             if isinstance(outcome, TorRefusesError):
                 self.fatal[relay.name] = by_name[relay.name].fingerprint
                 outcome = _put_back(result.plans, relay, outcome)  # noqa: PLW2901 - says more
-            by_name[relay.name] = replace(by_name[relay.name], running=None, unreachable=outcome)
+            by_name[relay.name] = replace(
+                by_name[relay.name], running=None, unobserved=None, unreachable=outcome
+            )
         return self._result(result.plans, tuple(by_name.values()))
 
     def _leave_time(self) -> None:
@@ -327,6 +333,19 @@ class _Apply:
         if 0 <= since < RELOAD_INTERVAL:
             system_time.sleep(RELOAD_INTERVAL - since)
         self.reloaded = self.host.clock().timestamp()
+
+    def _save_last_read(self, views: Iterable[View]) -> list[ExitpolError]:
+        """Record what Tors without a control port have read; return why that failed, if it did."""
+        path = self.host.last_read_path
+        known = {
+            view.name: view.unobserved.last
+            for view in views
+            if view.unobserved is not None and view.unobserved.last is not None
+        }
+        before = last_read.load(path) if known else {}
+        if known.items() <= before.items():
+            return []
+        return attempted(lambda: last_read.save(path, {**before, **known}))
 
     def _save(self, result: Applied) -> list[ExitpolError]:
         """Save what was observed; return why that failed, if it did."""
@@ -435,7 +454,7 @@ def _problems(view: View) -> list[ExitpolError]:
         # Also if there is nothing to do: the next reload may be that of logrotate.
         return [*found, view.must_restart]
     cannot = _not_reloadable(view)
-    return found if cannot is None or view.in_sync else [*found, cannot]
+    return found if cannot is None or view.settled else [*found, cannot]
 
 
 def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:
@@ -484,10 +503,14 @@ def _not_reloadable(view: View) -> ExitpolError | None:
 def _foreign(view: View) -> AttentionError:
     named = "; ".join(view.foreign[:5])
     more = f"; and {len(view.foreign) - 5} more" if len(view.foreign) > 5 else ""
+    asked = view.unobserved is None
     return AttentionError(
-        f"Tor ({view.name}) is not reloaded: its files hold other changes that it has not read:"
-        f" {named}{more}",
-        hint="reload Tor yourself, or let exitpol load them: exitpol apply --load-foreign",
+        f"Tor ({view.name}) is not reloaded: its files hold other changes that it"
+        f" {'has not read' if asked else 'may not have read'}: {named}{more}",
+        # Without a control port, exitpol does not see that somebody else has reloaded it.
+        hint="reload Tor yourself, or let exitpol load them: exitpol apply --load-foreign"
+        if asked
+        else "check them, then let exitpol load them: exitpol apply --load-foreign",
     )
 
 
@@ -514,6 +537,8 @@ def _watched(host: Host) -> list[Path]:
     paths = [host.config.ledger, *sorted(fragments), *(relay.torrc for relay in host.relays)]
     # Tor makes a new socket when it starts: it may have read other files then.
     paths += [Path(relay.control) for relay in host.relays if relay.control.startswith("/")]
+    # Likewise a pid file.
+    paths += [relay.reload.path for relay in host.relays if isinstance(relay.reload, PidFile)]
     # A relay may appear at the usual places.
     paths += layout.watched()
     return [*paths, host.config.source] if host.config.source else paths

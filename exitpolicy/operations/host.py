@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
-from exitpolicy.storage import ledger_file, observed
+from exitpolicy.storage import last_read, ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.tor.readings import Readings
 
@@ -61,6 +61,11 @@ class Host:
     def state_path(self) -> Path:
         """The file that keeps the last observation."""
         return observed.path_beside(self.config.ledger)
+
+    @property
+    def last_read_path(self) -> Path:
+        """The file that keeps what Tors without a control port have read."""
+        return last_read.path_beside(self.config.ledger)
 
     @property
     def history_path(self) -> Path:

@@ -36,6 +36,7 @@ from exitpolicy.operations.outcome import exit_code
 from exitpolicy.operations.torrc_edits import TorrcEdit, may_run, plan_edit
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage import config_edit, files, ledger_file
+from exitpolicy.storage import last_read as last_read_file
 from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import (
@@ -45,7 +46,7 @@ from exitpolicy.storage.locks import (
     lock,
     lock_folder,
 )
-from exitpolicy.tor import fragment, layout, torrc, verify
+from exitpolicy.tor import fragment, last_read, layout, torrc, verify
 from exitpolicy.tor import invocation as invocations
 
 _FOLDER_NAME = "exitpol"
@@ -163,6 +164,7 @@ def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:
         _check_restarts(planned, restart=restart)
         created, edited = planned.created, planned.edited
         _create(planned)
+        _remember(planned)
         for edit in planned.edits:
             _edit(edit)
     present = _read(host, planned.config_path)
@@ -214,6 +216,24 @@ def _create(planned: Plan) -> None:
         files.replace(planned.config_path, planned.new_config, fresh, follow=True)
 
 
+def _remember(planned: Plan) -> None:
+    """Record what Tors without a control port have read before their torrcs change.
+
+    The caller holds both locks.
+    """
+    path = last_read_file.path_beside(planned.config.ledger)
+    known = last_read_file.load(path)
+    found = dict(known)
+    for edit in planned.edits:
+        if edit.changes and not edit.relay.has_control:
+            read = last_read.of_start(edit.relay)
+            before = known.get(edit.relay.name)
+            if read is not None and (before is None or before.process != read.process):
+                found[edit.relay.name] = read
+    if found != known:
+        last_read_file.save(path, found)
+
+
 def _edit(edit: TorrcEdit) -> None:
     """Change a torrc. The caller holds both locks."""
     if not edit.changes:
@@ -258,7 +278,7 @@ def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
     silent = [
         relay.name
         for relay, view in zip(host.relays, applied.views, strict=True)
-        if view.running is None and may_run(relay)
+        if view.running is None and view.unobserved is None and may_run(relay)
     ]
     if silent:
         return [

@@ -91,7 +91,7 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
         seen = None
     known = {} if seen is None else seen.states
     mixed = {} if seen is None else seen.mixed
-    silent = {relay.name for relay in host.relays if not answers(relay)}
+    silent = {r.name for r in host.relays if r.has_control and not answers(r)}
     names = [relay.name for relay in host.relays]
     everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
     listed: list[Listed] = []

@@ -37,8 +37,10 @@ def count_open(
         if applied.states.get(destination) in (State.LIVE, State.MOOT)
     ]
     if not enforced:
-        early = "streams are closed only once the block is live; repeat the command then"
-        return OpenStreams(None, None, StreamsUnknownError(early) if cut else None)
+        why = "streams are closed only once the block is live; repeat the command then"
+        if any(view.unobserved is not None for view in applied.views):
+            why = "Tor has no control port that says which connections are to other relays"
+        return OpenStreams(None, None, StreamsUnknownError(why) if cut else None)
     if not applied.views:
         # Another exitpol observed Tor with this change, and counts the streams of its own blocks.
         return OpenStreams(None)

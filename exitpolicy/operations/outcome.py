@@ -47,11 +47,13 @@ def removal_code(
 def lifted_state(applied: Applied, destination: Destination, relays: Collection[str] = ()) -> str:
     """Return the state of a block that was removed from all relays, or from those named.
 
-    It is `lifted`, or `lifting` until Tor has read it.
+    It is `lifted`, or `lifting` until Tor has read it. It is `removed` where a Tor that has read it
+    does not say what it enforces.
     """
     views = [view for view in applied.views if view.name in relays]
     if any(is_lifting(view, destination) for view in views):
         return str(State.LIFTING)
     if applied.states.get(destination) is State.LIFTING:
         return str(State.LIFTING)
-    return "lifted"
+    concerned = views if relays else applied.views
+    return "lifted" if all(view.unobserved is None for view in concerned) else "removed"

@@ -179,9 +179,7 @@ class _Planner:
 
     def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
         present = inspect.Candidate(self.path, former or "", _rules_of(former))
-        views = in_parallel(
-            lambda relay: inspect.inspect_relay(relay, present, self.host.readings), self.relays
-        )
+        views = in_parallel(lambda relay: self._inspect_one(relay, present), self.relays)
         return FragmentPlan(
             self.path,
             self.relays,
@@ -245,14 +243,19 @@ class _Planner:
 
         def one(relay: Relay) -> tuple[View, CandidateError | None]:
             try:
-                return inspect.inspect_relay(relay, candidate, self.host.readings), None
+                return self._inspect_one(relay, candidate), None
             except CandidateError as error:
                 present = inspect.Candidate(self.path, former or "", _rules_of(former))
-                return inspect.inspect_relay(relay, present, self.host.readings), error
+                return self._inspect_one(relay, present), error
 
         found = in_parallel(one, self.relays)
         errors = [error for _, error in found if error is not None]
         return tuple(view for view, _ in found), errors[0] if errors else None
+
+    def _inspect_one(self, relay: Relay, candidate: inspect.Candidate) -> View:
+        return inspect.inspect_relay(
+            relay, candidate, self.host.readings, record=self.host.last_read_path
+        )
 
     def _fewer(
         self,

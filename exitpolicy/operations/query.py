@@ -33,6 +33,8 @@ class Checked:
     """The rules of the enforced policy that decide, in order."""
     blocks: tuple[Block, ...]
     """The blocks behind the rejecting rules."""
+    observed: bool = True
+    """Whether Tor said so; without a control port only the files that it has read say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def check(
     def inspected(relay: Relay) -> View:
         text = fragment.read(relay.fragment) or ""
         return inspect.inspect_relay(
-            relay, Candidate(relay.fragment, text, fragment.rules_of(text))
+            relay,
+            Candidate(relay.fragment, text, fragment.rules_of(text)),
+            record=host.last_read_path,
         )
 
     views = in_parallel(inspected, asked)
@@ -104,7 +108,17 @@ def limits_of(view: View) -> Limits | None:
     return measure(running.enforced, running.descriptor)
 
 
-def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) -> Iterator[Checked]:
+def _policy(view: View) -> tuple[Rule, ...]:
+    """Return the policy that a relay enforces, or has read. Raises TorUnreachableError."""
+    if view.unobserved is not None:
+        policy = view.policy_after_reload if view.settled else None
+        if policy is None:
+            raise view.broken or TorUnreachableError(
+                f"Tor ({view.name}) has not read its files as they are now, and has no control"
+                " port that says what it enforces",
+                hint="exitpol apply",
+            )
+        return policy
     if view.running is None:
         raise view.unreachable or TorUnreachableError(f"Tor ({view.name}) cannot be reached")
     if view.running.enforced is None:
@@ -112,7 +126,11 @@ def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) ->
             f"Tor ({view.name}) has no exit policy yet: {view.running.problem}",
             hint="wait a second after its start, then try again",
         )
-    decisions = Decisions(view.running.enforced)
+    return view.running.enforced
+
+
+def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) -> Iterator[Checked]:
+    decisions = Decisions(_policy(view))
     for destination in destinations:
         deciding = decisions.deciding(destination)
         accepted = {decisions.accepts(index) for index in deciding}
@@ -132,4 +150,5 @@ def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) ->
                 and (not block.relays or view.name in block.relays)
                 and any(not r.accept and r.destination.overlaps(block.destination) for r in rules)
             ),
+            view.unobserved is None,
         )

@@ -52,11 +52,11 @@ def moot_causes(
     moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
     found: list[Cause] = []
     for relay, view in zip(host.relays, applied.views, strict=False):
-        if not moot or view.running is None:
+        if not moot or (view.running is None and view.unobserved is None):
             continue
         policy = view.own_policy
         if policy is None:
-            if not view.running.options.exits:
+            if view.running is not None and not view.running.options.exits:
                 reason = _no_exit(view.running.options)
                 found += [Cause(d, relay.name, reason, removable=False) for d in moot]
             continue
@@ -82,8 +82,11 @@ def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list
 
 def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
     for relay, view in zip(host.relays, applied.views, strict=False):
-        if view.running is not None and view.running.enforced is not None:
-            yield relay, view, Decisions(view.running.enforced)
+        policy = None if view.running is None else view.running.enforced
+        if view.unobserved is not None and view.settled:
+            policy = view.policy_after_reload
+        if policy is not None:
+            yield relay, view, Decisions(policy)
 
 
 def _cause_of(
@@ -115,6 +118,8 @@ def _cause_of(
 def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) -> Cause:
     """Return the origin of a rule that exitpol did not write."""
     options = None if view.running is None else view.running.options
+    if view.unobserved is not None and view.configured is not None:
+        options = view.configured.options
     local = () if view.running is None else view.running.local
     place = _place(relay, rule)
     if options is not None and not options.exits:

@@ -14,10 +14,9 @@ from typing import Final
 
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import files, ledger_file, observed, own_policies
-from exitpolicy.storage.config import Relay
-from exitpolicy.tor import invocation, process
-from exitpolicy.tor.control import connect
+from exitpolicy.storage import files, last_read, ledger_file, observed, own_policies
+from exitpolicy.storage.config import PidFile, Relay
+from exitpolicy.tor import inspect, invocation, process
 from exitpolicy.tor.declared import declared
 
 _READ: Final = 4
@@ -73,6 +72,9 @@ def _relay(found: Rights, relay: Relay) -> None:
         found.need("CAP_SETGID", reason)
     if (hidden := _hidden_in_proc(relay)) is not None:
         found.need("CAP_SYS_PTRACE", hidden)
+    _signal(found, relay, known.uid)
+    if not relay.has_control:
+        return
     if relay.tcp_control is None:
         if Path(relay.control).exists():
             _reach(found, Path(relay.control), _READ | _WRITE)
@@ -85,6 +87,18 @@ def _relay(found: Rights, relay: Relay) -> None:
                 break
 
 
+def _signal(found: Rights, relay: Relay, uid: int | None) -> None:
+    """Add what a signal to the process in a pid file needs."""
+    if not isinstance(relay.reload, PidFile):
+        return
+    reason = f"SIGHUP to the Tor of {relay.torrc}"
+    if uid != 0:
+        found.need("CAP_KILL", f"{reason}, which runs as another user")
+    else:
+        found.need("CAP_SYS_PTRACE", f"{reason}: its program in /proc shows that it is tor")
+    _reach(found, relay.reload.path, _READ)
+
+
 def _hidden_in_proc(relay: Relay) -> str | None:
     """Return what must be read from /proc of the running Tor, which needs CAP_SYS_PTRACE.
 
@@ -92,8 +106,7 @@ def _hidden_in_proc(relay: Relay) -> str | None:
     options of a Tor behind a TCP port only from its files. That is nearly always the same.
     """
     try:
-        with connect(relay) as control:
-            pid = control.peer.pid
+        pid = inspect.process_of(relay)
         if not pid:
             return None
         if invocation.program(relay, pid) != invocation.program(relay):
@@ -201,6 +214,7 @@ def _replaced(host: Host) -> Iterator[Path]:
     yield ledger
     yield observed.path_beside(ledger)
     yield own_policies.path_beside(ledger)
+    yield last_read.path_beside(ledger)
     yield ledger_file.last_valid_path(ledger)
     yield host.history_path
     yield from _fragments(host)

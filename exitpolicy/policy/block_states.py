@@ -16,6 +16,7 @@ _GRAVEST_FIRST: Final = (
     State.PENDING,
     State.UNKNOWN,
     State.LIFTING,
+    State.UNVERIFIED,
     State.LIVE,
     State.MOOT,
 )
@@ -36,6 +37,8 @@ def states_on(
     """
     running = view.running
     destinations = [block.destination for block in blocks]
+    if view.unobserved is not None:
+        return _states_by_files(view, destinations, held)
     if running is None:
         return dict.fromkeys(destinations, State.UNKNOWN)
     if running.enforced is None or running.network_disabled:
@@ -58,8 +61,32 @@ def states_on(
     return {destination: state(destination) for destination in destinations}
 
 
+def _states_by_files(
+    view: View, destinations: Sequence[Destination], held: Collection[Destination]
+) -> Mapping[Destination, State]:
+    """Return the state of each block in force on a Tor that does not say what it enforces."""
+    if not view.settled:
+        return dict.fromkeys(destinations, State.PENDING)
+    own, policy = view.own_policy, view.policy_after_reload
+    own_decisions = None if own is None else Decisions(own)
+    decisions = None if policy is None else Decisions(policy)
+
+    def state(destination: Destination) -> State:
+        if destination in held:
+            return State.PENDING
+        if decisions is not None and not rejects(decisions, destination):
+            return State.SHADOWED
+        if own_decisions is not None and rejects(own_decisions, destination):
+            return State.MOOT
+        return State.UNVERIFIED
+
+    return {destination: state(destination) for destination in destinations}
+
+
 def is_lifting(view: View, destination: Destination) -> bool:
     """Tell whether a relay still enforces a removed block, because it has not read its files."""
+    if view.unobserved is not None:
+        return not view.settled
     running = view.running
     if running is None:
         return True

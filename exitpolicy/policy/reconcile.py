@@ -6,6 +6,7 @@ of a running Tor. Policies are compared by meaning.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError
@@ -68,6 +69,47 @@ class Running:
         return same_meaning(self.enforced, expected)
 
 
+class LastRead(NamedTuple):
+    """What a Tor has read last, as marks: texts that differ where what they mark differs."""
+
+    process: str
+    """Identifies the process."""
+    options: str
+    """The mark of its exit options; empty if they are not known."""
+    lines: tuple[str, ...]
+    """The name and the mark of each other line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unobserved:
+    """A running Tor without a control port: what it enforces cannot be observed."""
+
+    pid: int
+    files: LastRead
+    """What it would have read if it read its files now."""
+    last: LastRead | None
+    """What it has read at its start or at a reload of exitpol's; None if that is not known."""
+    default: tuple[Rule, ...] = ()
+    """Tor's default policy."""
+    reduced: tuple[Rule, ...] = ()
+    """The rules of ReducedExitPolicy."""
+
+    @property
+    def has_read_options(self) -> bool:
+        """Whether it has read the exit options of its files as they are now."""
+        return self.last is not None and self.last.options == self.files.options
+
+    def policy_of(self, options: ExitOptions) -> tuple[Rule, ...] | None:
+        """Return the policy that Tor makes of options, apart from rules for its own addresses.
+
+        None if a rule is not understood.
+        """
+        try:
+            return options.policy(default=self.default, local=(), reduced=self.reduced)
+        except RuleError:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class Configured:
     """The options in a relay's files, as its own Tor reads them with a given fragment."""
@@ -127,7 +169,7 @@ class View:
 
     name: str
     running: Running | None
-    """None if it cannot be reached."""
+    """None if it cannot be reached, or has no control port."""
     configured: Configured | None
     """None if Tor rejects its files."""
     unreachable: ExitpolError | None = None
@@ -146,6 +188,14 @@ class View:
     """The files and folders that Tor reads, with fingerprints by which a change is noticed."""
     fingerprint: str = ""
     """Changes with every file that a reload reads, except the fragment; empty if unreadable."""
+    unobserved: Unobserved | None = None
+    """Its Tor if that runs without a control port."""
+
+    @property
+    def pid(self) -> int:
+        """The process of its Tor; 0 if unknown."""
+        tor = self.running or self.unobserved
+        return 0 if tor is None else tor.pid
 
     @property
     def own_policy(self) -> tuple[Rule, ...] | None:
@@ -153,16 +203,18 @@ class View:
 
         None where the files or the running Tor do not tell.
         """
-        if self.configured is None or self.running is None:
+        tor = self.running or self.unobserved
+        if self.configured is None or tor is None:
             return None
-        return self.running.policy_of(self.configured.own)
+        return tor.policy_of(self.configured.own)
 
     @property
     def policy_after_reload(self) -> tuple[Rule, ...] | None:
         """The policy that the relay enforces after it has read its files."""
-        if self.configured is None or self.running is None:
+        tor = self.running or self.unobserved
+        if self.configured is None or tor is None:
             return None
-        return self.running.policy_of(self.configured.options)
+        return tor.policy_of(self.configured.options)
 
     @property
     def in_sync(self) -> bool:
@@ -175,8 +227,17 @@ class View:
         )
 
     @property
+    def settled(self) -> bool:
+        """Whether it is in sync; without a control port, whether it was told to read its files."""
+        if self.unobserved is not None:
+            return self.configured is not None and self.unobserved.has_read_options
+        return self.in_sync
+
+    @property
     def needs_reload(self) -> bool:
         """Whether the relay has to read its files; a relay whose files Tor rejects would end."""
+        if self.unobserved is not None:
+            return self.configured is not None and not self.unobserved.has_read_options
         return (
             self.running is not None
             and self.configured is not None

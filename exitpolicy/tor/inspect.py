@@ -18,11 +18,12 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.core.shell import word
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
-from exitpolicy.policy.reconcile import Configured, Running, View
+from exitpolicy.policy.reconcile import Configured, Running, Unobserved, View
 from exitpolicy.policy.rule import Entry, torrc_values
-from exitpolicy.storage import observed
+from exitpolicy.storage import base_policies, observed
+from exitpolicy.storage import last_read as last_read_file
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import apparmor, fragment, mounts, process, users, verify
+from exitpolicy.tor import apparmor, daemon, fragment, last_read, mounts, process, users, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
 from exitpolicy.tor import torrc as torrc_file
@@ -72,14 +73,23 @@ class _Files:
     """The exit options, with exitpol's part of them."""
 
 
-def inspect_relay(relay: Relay, candidate: Candidate, known: Readings | None = None) -> View:
+def inspect_relay(
+    relay: Relay,
+    candidate: Candidate,
+    known: Readings | None = None,
+    *,
+    record: Path | None = None,
+) -> View:
     """Inspect a relay, and let its own Tor program read its files with a candidate.
 
     Nothing is changed. Files of which `known` has a reading are not read by Tor again; a new
-    reading is added to it. A problem of the relay is part of the result; only a problem of the
+    reading is added to it. `record` is the file of what Tors without a control port have read:
+    storage/last_read.py. A problem of the relay is part of the result; only a problem of the
     candidate raises CandidateError.
     """
     try:
+        if not relay.has_control:
+            return _inspect_by_files(relay, candidate, known, record)
         return _inspect(relay, candidate, known)
     except CandidateError:
         raise
@@ -138,19 +148,108 @@ def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View
         return View(relay.name, running, None, unreachable, error)
 
 
+def _inspect_by_files(
+    relay: Relay, candidate: Candidate, known: Readings | None, record: Path | None
+) -> View:
+    """Inspect a relay without a control port: its process, and what its files say."""
+    peer: Peer | None = None
+    unreachable: ExitpolError | None = None
+    try:
+        with daemon.opened(relay) as found:
+            peer = Peer(found.uid, found.pid)
+    except (TorUnreachableError, InvalidFileError) as error:
+        unreachable = error
+    try:
+        files = _read(relay, None, peer, candidate, {} if known is None else known)
+        view = View(
+            relay.name,
+            None,
+            files.configured,
+            unreachable,
+            defaults_policy=_defaults_policy(files, candidate.fragment),
+            command_line_policy=invocations.option_that_replaces(
+                files.invocation.command[1:], "ExitPolicy"
+            ),
+            fingerprint=files.fingerprint,
+            sources=files.sources,
+        )
+        if peer is None:
+            return view
+        return _with_last_read(view, peer, files, candidate, record)
+    except CandidateError:
+        raise
+    except (TorRefusesError, InvalidFileError) as error:
+        return View(relay.name, None, None, unreachable, error)
+
+
+def _with_last_read(
+    view: View, peer: Peer, files: _Files, candidate: Candidate, record: Path | None
+) -> View:
+    """Add to a view what a Tor without a control port has read, and what a reload would change.
+
+    Raises TorRefusesError, InvalidFileError.
+    """
+    lines = last_read.lines_of(files.invocation, files.torrc, files.own)
+    now = last_read.now(peer.pid, files.configured.options, lines)
+    recorded = None if record is None else last_read_file.load(record).get(view.name)
+    last = recorded if recorded and recorded.process == now.process else None
+    started = process.started(peer.pid)
+    sources = last_read.sources(files.invocation, files.torrc, candidate.fragment)
+    if last is None and last_read.older(sources, started):
+        # It has read these lines at its start, and the fragment as well if that is as old.
+        same = fragment.rules_of(fragment.read(candidate.fragment) or "") == candidate.rules
+        is_known = same and last_read.older([candidate.fragment], started)
+        last = now if is_known else now._replace(options="")
+    default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
+    view = replace(view, unobserved=Unobserved(peer.pid, now, last, default, reduced))
+    if last is None:
+        changed = f"{files.torrc}, or a file that it includes, was changed after Tor was started"
+        return replace(view, foreign=(changed,))
+    found = last_read.differences(last, lines)
+    unit = process.unit(peer.pid)
+    must_restart = comparison.fatal(view.name, found, unit)
+    if must_restart is None and ("__reloadtorrconsighup", "0") in lines:
+        must_restart = TorRefusesError(
+            f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",
+            hint=f"remove that option and restart Tor: systemctl restart {unit or 'tor'}",
+        )
+    if must_restart is None and files.options.get("Sandbox") == ["1"]:
+        must_restart = comparison.unknown_include(
+            view.name,
+            Loaded(started, None, (), {}),
+            include=files.include,
+            own=candidate.fragment,
+            running=files.configured.options,
+            unit=unit,
+        )
+    foreign = tuple(dict.fromkeys(str(difference) for difference in found))
+    return replace(view, must_restart=must_restart, foreign=foreign)
+
+
 def hidden_from_tor(relay: Relay, path: Path) -> TorRefusesError | None:
     """Return why a running Tor does not see a file that is, or will be, at a path; None if it does.
 
     None also if Tor cannot be reached.
     """
     try:
-        with connect(relay) as control:
-            pid = control.peer.pid
+        pid = process_of(relay)
     except (TorUnreachableError, InvalidFileError):
         return None
     if not pid or not mounts.hidden(pid, [path]):
         return None
     return _hidden(path)
+
+
+def process_of(relay: Relay) -> int:
+    """Return the process of a relay's Tor; 0 if it cannot be seen.
+
+    Raises TorUnreachableError, InvalidFileError.
+    """
+    if not relay.has_control:
+        with daemon.opened(relay) as found:
+            return found.pid
+    with connect(relay) as control:
+        return control.peer.pid
 
 
 def _hidden(path: Path) -> TorRefusesError:

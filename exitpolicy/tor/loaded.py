@@ -74,7 +74,7 @@ _SECRET: Final = re.compile(
     "password|authenticator|authorizeclient|transportoptions|bridge$", re.IGNORECASE
 )
 """Options with values that nobody else may know: passwords, keys of clients, bridges."""
-_GRAIN: Final = 0.02
+GRAIN: Final = 0.02
 """Seconds. The kernel rounds the start of a process, and the time of a change, to 10 ms."""
 
 
@@ -111,7 +111,7 @@ class Difference:
 
 def differences(running: Iterable[OptionLine], files: Iterable[OptionLine]) -> list[Difference]:
     """Return the lines that differ by meaning, without those of the exit policy."""
-    ours, theirs = _canonical(files), _canonical(running)
+    ours, theirs = canonical(files), canonical(running)
     only_files = list((Counter(ours.elements()) - theirs).elements())
     only_running = list((Counter(theirs.elements()) - ours).elements())
     return [
@@ -180,14 +180,14 @@ def newer_than_start(loaded: Loaded, path: Path) -> bool:
         changed = path.stat().st_mtime
     except OSError:
         return False
-    return loaded.started is None or changed > loaded.started + _GRAIN
+    return loaded.started is None or changed > loaded.started + GRAIN
 
 
 def _knows_include(loaded: Loaded, include: Path, own: Path, running: ExitOptions) -> bool:
     if loaded.includes is False:
         return False
     try:
-        if loaded.started is not None and loaded.started + _GRAIN >= include.stat().st_mtime:
+        if loaded.started is not None and loaded.started + GRAIN >= include.stat().st_mtime:
             return True
         # Another line of the torrc may have changed since: does Tor run what the fragment says?
         ours = fragment.rules_of(fragment.read(own) or "")
@@ -196,7 +196,7 @@ def _knows_include(loaded: Loaded, include: Path, own: Path, running: ExitOption
     return bool(loaded.includes) and running.position(ours) is not None
 
 
-def _canonical(lines: Iterable[OptionLine]) -> Counter[OptionLine]:
+def canonical(lines: Iterable[OptionLine]) -> Counter[OptionLine]:
     """Return the lines with one form for each meaning; onion services as one line each."""
     found: Counter[OptionLine] = Counter()
     services: list[list[str]] = []

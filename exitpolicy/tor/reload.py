@@ -2,11 +2,14 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from exitpolicy.policy.reconcile import Running, View
+from exitpolicy.core.errors import AttentionError
+from exitpolicy.policy.reconcile import Running, Unobserved, View
+from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import verify
+from exitpolicy.tor import daemon, verify
 from exitpolicy.tor.control import ANSWER_SECONDS, Control, connect
 from exitpolicy.tor.running import enforced_policy, local_rules, running_of
 
@@ -22,15 +25,40 @@ _POLL_SECONDS: Final = 0.03
 def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
     """Reload a relay; wait at most `settle_seconds` until it enforces what its files say.
 
-    `None` does not wait. Raises TorRefusesError if Tor has ended,
+    `None` does not wait. A Tor without a control port only has to go on running for a moment.
+    Raises TorRefusesError if Tor has ended,
     TorUnreachableError if it does not answer.
     """
+    if view.unobserved is not None:
+        return _signalled(relay, view, view.unobserved)
     with connect(relay) as control:
-        control.reload(verify.SECONDS)
+        if relay.reload is None:
+            control.reload(verify.SECONDS)
+        else:
+            daemon.reload(relay)
         if settle_seconds and view.configured is not None and view.configured.options.unknown:
             control.within(UNCERTAIN_SECONDS + ANSWER_SECONDS)
             _changed(control, running_of(control), time.monotonic() + UNCERTAIN_SECONDS)
         return _settled(control, view, settle_seconds or 0)
+
+
+def _signalled(relay: Relay, view: View, tor: Unobserved) -> View:
+    """Reload a Tor without a control port, unless its files were changed since they were read.
+
+    Raises AttentionError, TorRefusesError, TorUnreachableError.
+    """
+    paths = [Path(name) for name in view.sources]
+    if observed.fingerprints(paths) != view.sources:
+        raise AttentionError(
+            f"Tor ({relay.name}) is not reloaded: its files were changed just now",
+            hint="exitpol apply",
+        )
+    configured = view.configured
+    daemon.reload(relay, 0 if configured is None else len(configured.options.exit_policy))
+    if observed.fingerprints(paths) != view.sources:
+        # What it has read is not known.
+        return view
+    return replace(view, unobserved=replace(tor, last=tor.files), foreign=())
 
 
 def wait_settled(relay: Relay, view: View, *, seconds: float) -> View:

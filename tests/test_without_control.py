@@ -1,0 +1,343 @@
+"""A relay without a control port: reloaded by a signal, never called live."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.harness.host import ExitHost, HostMaker
+from tests.harness.tor import wait_until
+
+pytestmark = pytest.mark.tor
+
+
+def without_control(host: ExitHost, reload: str | None = None) -> None:
+    """Let exitpol know no control port of the first relay; the test itself still asks Tor."""
+    tor = host.tor
+    old = f'control: "{tor.control_socket}"'
+    text = host.config.read_text()
+    assert old in text
+    way = reload or f"pid:{tor.folder / 'pid'}"
+    host.config.write_text(text.replace(old, f'control: none, reload: "{way}"'))
+
+
+def start(host: ExitHost) -> None:
+    """Start the Tors of a host a moment after their files were written, as on a real host.
+
+    Of a file that is changed within 20 ms of the start, exitpol cannot tell which was first.
+    """
+    time.sleep(0.05)
+    for tor in host.relays:
+        if not tor.alive:
+            tor.start()
+
+
+@pytest.fixture
+def host(make_host: HostMaker) -> ExitHost:
+    """Give a running exit that exitpol set up without a control port."""
+    host = make_host(start=False, init=False)
+    start(host)
+    without_control(host)
+    done = host.run("init")
+    assert done.code == 0, done
+    return host
+
+
+def block(host: ExitHost, dest: str = "203.0.113.7") -> None:
+    """Block a destination, which must be enforced then."""
+    done = host.run("block", dest, "--until", "1d")
+    assert done.code == 0, done
+    assert host.tor.rejects(dest)
+
+
+def test_a_block_is_unverified(host: ExitHost) -> None:
+    """Tor enforces it; exitpol says that it has not seen that, everywhere, and exits with 0."""
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 0, done
+    assert host.tor.rejects("203.0.113.7")
+    assert "203.0.113.7  unverified  until" in done.out
+    assert "no control port that says what is enforced" in done.err
+    for command in (("list",), ("status",), ("apply",)):
+        shown = host.run(*command)
+        assert shown.code == 0, shown
+        assert "unverified" in shown.out, shown
+        assert "live" not in shown.out, shown
+    assert host.run("list", "--state", "unverified", "--json").json["blocks"]
+    relay = host.run("status", "--json").json["relays"][0]
+    assert (relay["reachable"], relay["observed"], relay["in_sync"]) == (True, False, None)
+    assert host.run("status", "--check").code == 0
+    assert host.tick().code == 0
+
+
+def test_what_was_read_is_not_read_again(host: ExitHost) -> None:
+    """An apply that has nothing to do does not signal Tor."""
+    block(host)
+    before = host.tor.log().count("Received reload signal")
+    assert before >= 1
+    assert host.run("apply").out.startswith("nothing to do")
+    assert host.tor.log().count("Received reload signal") == before
+
+
+def test_a_lifted_block_is_removed(host: ExitHost) -> None:
+    """Tor accepts it again; exitpol says that it is removed, not lifted."""
+    block(host)
+    done = host.run("lift", "203.0.113.7")
+    assert done.code == 0, done
+    assert "203.0.113.7  removed" in done.out
+    assert "not verified" in done.err
+    assert not host.tor.rejects("203.0.113.7")
+    assert host.run("history", "--json").json["changes"][-1]["action"] == "lift"
+
+
+def test_check_says_that_only_the_files_tell(host: ExitHost) -> None:
+    """The verdict comes from the files that Tor has read."""
+    block(host)
+    done = host.run("check", "203.0.113.7")
+    assert done.code == 0, done
+    assert "rejected (not verified" in done.out
+    assert host.run("check", "198.51.100.1").code == 3
+    assert host.run("check", "203.0.113.7", "--json").json["results"][0]["observed"] is False
+
+
+def test_a_foreign_change_is_not_loaded(host: ExitHost) -> None:
+    """A block waits until the operator says that the other change may be loaded."""
+    block(host)
+    host.tor.add("MaxCircuitDirtiness 700")
+    done = host.run("block", "203.0.113.8", "--until", "1d")
+    assert done.code == 3, done
+    assert "203.0.113.8  pending" in done.out
+    assert "MaxCircuitDirtiness 700" in done.err
+    assert not host.tor.rejects("203.0.113.8")
+    lifted = host.run("lift", "203.0.113.7")
+    assert (lifted.code, "lifting" in lifted.out) == (3, True), lifted
+    assert "203.0.113.7" not in host.fragment.read_text()
+    assert host.run("status", "--check").code == 3
+    loaded = host.run("apply", "--load-foreign")
+    assert loaded.code == 0, loaded
+    assert host.tor.rejects("203.0.113.8")
+    assert not host.tor.rejects("203.0.113.7")
+    block(host, "203.0.113.9")
+
+
+def test_a_line_that_is_gone_is_named(host: ExitHost) -> None:
+    """A removed line is a change as well; its value is not kept, so that it cannot leak."""
+    host.tor.stop()
+    host.tor.add("Socks5ProxyUsername someone", "Socks5ProxyPassword secret", "Socks5Proxy [::1]:9")
+    start(host)
+    assert host.run("apply").code == 0
+    kept = host.ledger.with_name("last_read.json").read_text()
+    assert "Socks5ProxyPassword" in kept
+    assert "secret" not in kept
+    text = host.tor.torrc.read_text().replace("Socks5ProxyPassword secret\n", "")
+    host.tor.torrc.write_text(text.replace("Socks5ProxyUsername someone\n", ""))
+    done = host.run("block", "203.0.113.8", "--until", "1d")
+    assert done.code == 3, done
+    assert "Tor runs Socks5ProxyPassword" in done.err
+
+
+def test_own_exit_policy_lines_are_loaded(host: ExitHost) -> None:
+    """They are no foreign change: exitpol loads them with its own."""
+    block(host)
+    text = host.tor.torrc.read_text()
+    host.tor.torrc.write_text(f"{text}ExitPolicy reject 198.51.100.0/24:*\n")
+    assert host.run("apply").code == 0
+    assert host.tor.rejects("198.51.100.1")
+
+
+def test_a_torrc_of_unknown_age_is_not_loaded(make_host: HostMaker) -> None:
+    """Changed after Tor's start and before exitpol saw it: nothing says what Tor runs."""
+    host = make_host(start=False, init=False)
+    start(host)
+    host.tor.add("# A comment, but exitpol cannot know what was here before.")
+    without_control(host)
+    assert host.run("init").code == 3
+    blocked = host.run("block", "203.0.113.7", "--until", "1d")
+    assert blocked.code == 3, blocked
+    assert "was changed after Tor was started" in blocked.err
+    assert host.run("apply", "--load-foreign").code == 0
+    assert host.tor.rejects("203.0.113.7")
+
+
+def test_a_restarted_tor_has_read_its_files(host: ExitHost) -> None:
+    """After a restart the blocks are unverified without another reload."""
+    block(host)
+    host.tor.stop()
+    assert host.run("status", "--check").code == 6
+    assert host.run("block", "203.0.113.8", "--until", "1d").code == 6
+    start(host)
+    done = host.run("apply")
+    assert done.code == 0, done
+    assert "nothing to do: 2 unverified" in done.out
+    assert "Received reload signal" not in host.tor.log().rpartition("Tor 0.")[2]
+
+
+def test_a_fatal_change_is_refused(host: ExitHost) -> None:
+    """A reload of these files would end Tor: it is not done, not even on demand."""
+    host.tor.add("SyslogIdentityTag changed")
+    for command in (("block", "203.0.113.7", "--until", "1d"), ("apply", "--load-foreign")):
+        done = host.run(*command)
+        assert done.code == 5, done
+        assert "restart Tor (default) once" in done.err
+    assert host.tor.alive
+
+
+def test_a_reload_that_ends_tor_is_put_back(make_host: HostMaker, tmp_path: Path) -> None:
+    """The fragment is as before, so that Tor can start; the same files are not loaded again."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    host = make_host(["ExitRelay 1", f"Log notice file {logs}/log"], start=False, init=False)
+    start(host)
+    without_control(host)
+    assert host.run("init").code == 0
+    block(host, "203.0.113.8")
+    shutil.rmtree(logs)
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 5, done
+    assert "ended when it was told to reload" in done.err
+    wait_until(lambda: not host.tor.alive, what="the end of Tor")
+    assert "203.0.113.7" not in host.fragment.read_text()
+    assert "203.0.113.8" in host.fragment.read_text()
+    logs.mkdir()
+    start(host)
+    shutil.rmtree(logs)
+    again = host.run("apply")
+    assert again.code == 5, again
+    assert "ended Tor (default) before" in again.err
+    assert host.tor.alive
+
+
+def test_no_other_process_is_signalled(host: ExitHost, tmp_path: Path) -> None:
+    """The pid file names a process that only looks like the relay's Tor: nothing is sent."""
+    fake = tmp_path / "tor"
+    fake.symlink_to(sys.executable)
+    sleeper = subprocess.Popen(
+        [str(fake), "-c", "import time; time.sleep(60)", "-f", str(host.tor.torrc)]
+    )
+    other = subprocess.Popen(["/bin/sleep", "60"])
+    pid_file = host.tor.folder / "pid"
+    good = pid_file.read_text()
+    try:
+        for content, why in (
+            (f"{sleeper.pid}\n", "does not run tor"),
+            (f"{other.pid}\n", "does not run tor"),
+            ("1\n", "does not hold a process id"),
+            ("-1\n", "does not hold a process id"),
+            ("4194305\n", "does not run"),
+            ("", "does not hold a process id"),
+            ("x" * 100, "larger"),
+        ):
+            pid_file.write_text(content)
+            done = host.run("block", "203.0.113.7", "--until", "1d")
+            assert done.code == 6, (content, done)
+            assert why in done.err, (content, done)
+            assert sleeper.poll() is None
+            assert other.poll() is None
+    finally:
+        for process in (sleeper, other):
+            process.kill()
+            process.wait()
+    pid_file.write_text(good)
+    assert host.run("apply").code == 0
+    assert host.tor.rejects("203.0.113.7")
+
+
+def test_the_tor_of_another_torrc_is_not_signalled(make_host: HostMaker) -> None:
+    """Two relays whose pid files were mixed up: neither is reloaded for the other."""
+    host = make_host(["ExitRelay 1"], ["ExitRelay 1"], start=False, init=False)
+    start(host)
+    without_control(host, f"pid:{host.relays[1].folder / 'pid'}")
+    done = host.run("init")
+    assert done.code == 6, done
+    assert f"was started with {host.relays[1].torrc}, not with {host.tor.torrc}" in done.err
+
+
+def test_a_pid_file_that_is_a_fifo_stops_nothing(host: ExitHost) -> None:
+    """Tor's user may put anything there."""
+    pid_file = host.tor.folder / "pid"
+    pid_file.unlink()
+    os.mkfifo(pid_file)
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 6, done
+    assert "not a regular file" in done.err
+
+
+SYSTEMCTL = """\
+#!/bin/sh
+# A systemd that knows one unit.
+case "$2 $3" in
+"show --property=MainPID") cat {folder}/unit-pid ;;
+"reload tor@default.service") {reload} ;;
+*) echo "unexpected: $*" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Give a function that writes a systemctl of the test."""
+    from exitpolicy.tor import child  # noqa: PLC0415 - the environment of its programs
+
+    path = f"{tmp_path}/bin:{child._ENVIRONMENT['PATH']}"
+    monkeypatch.setitem(child._ENVIRONMENT, "PATH", path)
+    (tmp_path / "bin").mkdir()
+
+    def write(reload: str) -> None:
+        program = tmp_path / "bin" / "systemctl"
+        program.write_text(SYSTEMCTL.format(folder=tmp_path, reload=reload))
+        program.chmod(0o755)
+
+    return write
+
+
+def test_a_unit_is_reloaded(
+    make_host: HostMaker, systemctl: Callable[[str], None], tmp_path: Path
+) -> None:
+    """A unit names the process, and reloads it; a failed reload leaves the block pending."""
+    host = make_host(start=False, init=False)
+    start(host)
+    pid = host.tor.process.pid if host.tor.process else 0
+    (tmp_path / "unit-pid").write_text(f"{pid}\n")
+    systemctl(f"kill -HUP {pid}")
+    without_control(host, "systemd:tor@default.service")
+    assert host.run("init").code == 0
+    block(host)
+    systemctl("echo 'Job type reload is not applicable' >&2; exit 1")
+    done = host.run("block", "203.0.113.8", "--until", "1d")
+    assert done.code == 6, done
+    assert "Job type reload is not applicable" in done.err
+    assert not host.tor.rejects("203.0.113.8")
+    (tmp_path / "unit-pid").write_text("0\n")
+    done = host.run("apply")
+    assert done.code == 6, done
+    assert "has no main process" in done.err
+    assert "tor@default.service and" in done.err
+
+
+def test_a_reload_by_signal_beside_a_control_port(make_host: HostMaker) -> None:
+    """The signal reloads Tor, the control port shows the result: the block is live."""
+    host = make_host(start=False, init=False)
+    start(host)
+    tor = host.tor
+    old = f'control: "{tor.control_socket}"'
+    text = host.config.read_text()
+    host.config.write_text(text.replace(old, f'{old}, reload: "pid:{tor.folder / "pid"}"'))
+    assert host.run("init").code == 0
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 0, done
+    assert "203.0.113.7  live" in done.out
+    assert "Received reload signal (hup)" in tor.log()
+
+
+def test_doctor_shows_how_to_observe(host: ExitHost) -> None:
+    """It warns, and names the control port that the torrc opens."""
+    block(host)
+    found = json.loads(host.run("doctor", "--json").out)
+    texts = json.dumps(found)
+    assert "is set up without a control port" in texts
+    assert f"write control: {host.tor.control_socket} into the config" in texts
