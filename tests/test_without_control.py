@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.tor import daemon
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.tor import wait_until
 
@@ -142,12 +143,16 @@ def test_a_line_that_is_gone_is_named(host: ExitHost) -> None:
 
 
 def test_own_exit_policy_lines_are_loaded(host: ExitHost) -> None:
-    """They are no foreign change: exitpol loads them with its own."""
+    """They are no foreign change: exitpol loads them with its own, and reports them."""
     block(host)
     text = host.tor.torrc.read_text()
     host.tor.torrc.write_text(f"{text}ExitPolicy reject 198.51.100.0/24:*\n")
-    assert host.run("apply").code == 0
+    changed = host.run("apply")
     assert host.tor.rejects("198.51.100.1")
+    assert changed.code == 3, changed
+    assert "own policy: it was changed: no longer accepted: 198.51.100.0/24:*" in changed.err
+    assert host.run("policy", "accept").code == 0
+    assert host.run("status", "--check").code == 0
 
 
 def test_a_torrc_of_unknown_age_is_not_loaded(make_host: HostMaker) -> None:
@@ -281,14 +286,10 @@ esac
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Give a function that writes a systemctl of the test."""
-    from exitpolicy.tor import child  # noqa: PLC0415 - the environment of its programs
-
-    path = f"{tmp_path}/bin:{child._ENVIRONMENT['PATH']}"
-    monkeypatch.setitem(child._ENVIRONMENT, "PATH", path)
-    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(daemon, "SYSTEMCTL", str(tmp_path / "systemctl"))
 
     def write(reload: str) -> None:
-        program = tmp_path / "bin" / "systemctl"
+        program = tmp_path / "systemctl"
         program.write_text(SYSTEMCTL.format(folder=tmp_path, reload=reload))
         program.chmod(0o755)
 

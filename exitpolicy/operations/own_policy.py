@@ -15,7 +15,7 @@ from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.difference import Difference, compare
 from exitpolicy.policy.options import ExitOptions
-from exitpolicy.policy.reconcile import View
+from exitpolicy.policy.reconcile import Running, Unobserved, View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies, history, own_policies
 from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
@@ -85,7 +85,7 @@ def _repaired(
     host: Host, applied: Applied, compared: "_Compared", recorded: Mapping[str, OwnPolicy]
 ) -> tuple[PolicyChange, ...]:
     """Return the changes that were there before the reload and are not there any more."""
-    before = [view for plan in applied.plans for view in plan.views if not view.in_sync]
+    before = [view for plan in applied.plans for view in plan.views if not view.settled]
     former = {relay.name: plan.installed for plan in applied.plans for relay in plan.relays}
     still = {change.relay for change in compared.changes}
     found = []
@@ -162,20 +162,26 @@ def _observed(
         else:
             installed = former.get(view.name, ())
         values = _own_policy(view, installed, base)
-        if values is not None and view.running is not None:
-            found.append(_Observed(view.name, values, view.in_sync, view.running.local))
+        if values is not None:
+            local = () if view.running is None else view.running.local
+            found.append(_Observed(view.name, values, view.settled, local))
     return found
 
 
 def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) -> Values | None:
     """Return the own policy of a relay; None if it does not enforce its options now.
 
-    `base` is the base policy at the end of the fragment, which belongs to the own policy.
+    `base` is the base policy at the end of the fragment, which belongs to the own policy. Of a
+    relay without a control port, it is the policy that it has read.
     """
-    running = view.running
-    if running is None or not running.settled:
+    tor: Running | Unobserved
+    if view.running is not None and view.running.settled:
+        # The addresses of the relay's interfaces change without the operator: they do not count.
+        tor, options = replace(view.running, local=()), view.running.options
+    elif view.unobserved is not None and view.settled and view.configured is not None:
+        tor, options = view.unobserved, view.configured.options
+    else:
         return None
-    options = running.options
     candidates = [installed] if view.configured is None else [view.configured.fragment, installed]
     # The longer one first: a fragment from which blocks were removed is part of the former one.
     for rules in sorted(candidates, key=len, reverse=True):
@@ -185,8 +191,7 @@ def _own_policy(view: View, installed: tuple[Entry, ...], base: Sequence[Rule]) 
             for _ in range(1, 1 if view.configured is None else view.configured.copies):
                 options = options.without(rules)
             break
-    # The addresses of the relay's interfaces change without the operator: they do not count.
-    policy = replace(running, local=()).policy_of(options)
+    policy = tor.policy_of(options)
     return None if policy is None else own_policies.values_of(policy)
 
 

@@ -9,7 +9,16 @@ from exitpolicy.core.errors import AttentionError, InvalidFileError, RefusedErro
 from exitpolicy.core.shell import word
 from exitpolicy.operations import refusals
 from exitpolicy.operations.host import with_included
-from exitpolicy.storage.config import Config, Relay, entry, usual_control, usual_name
+from exitpolicy.storage.config import (
+    NO_CONTROL,
+    Config,
+    Relay,
+    Unit,
+    entry,
+    usual_control,
+    usual_name,
+    usual_unit,
+)
 from exitpolicy.tor import discovery, layout, managed
 from exitpolicy.tor.discovery import Discovered
 
@@ -142,7 +151,17 @@ def no_control(found: Discovered) -> InvalidFileError:
     return InvalidFileError(
         problem,
         hint=f"write into {torrc}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}",
+        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}\n"
+        f"{_without_control(found.relay)}",
+    )
+
+
+def _without_control(relay: Relay) -> str:
+    """Return how to set up a relay that is to have no control port."""
+    without = replace(relay, control=NO_CONTROL, reload=Unit(usual_unit(relay.torrc)))
+    return (
+        "or do without: no block is then verified, and each is at best unverified; write into the"
+        f" config, under relays:\n- {entry(without)}"
     )
 
 

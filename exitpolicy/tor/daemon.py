@@ -31,6 +31,7 @@ from exitpolicy.tor.declared import declared
 ALIVE_SECONDS: Final = 2.0
 """How long a Tor must go on running after a reload. One that refuses its files ends within one."""
 
+SYSTEMCTL: Final = "systemctl"
 _RULES_A_SECOND: Final = 5_000
 """How many rules Tor reads at least in a second."""
 _SYSTEMCTL_SECONDS: Final = 30.0
@@ -209,9 +210,7 @@ class _SystemctlError(Exception):
 def _systemctl(*arguments: str) -> str:
     """Return what systemctl prints. Raises _SystemctlError."""
     try:
-        result = run_as(
-            None, ["systemctl", "--no-ask-password", *arguments], "", _SYSTEMCTL_SECONDS
-        )
+        result = run_as(None, [SYSTEMCTL, "--no-ask-password", *arguments], "", _SYSTEMCTL_SECONDS)
     except (OSError, ValueError, UnboundedError) as error:
         raise _SystemctlError(str(error)) from error
     if result.returncode != 0:
