@@ -78,6 +78,8 @@ class LastRead(NamedTuple):
     """The mark of its exit options; empty if they are not known."""
     lines: tuple[str, ...]
     """The name and the mark of each other line."""
+    versions: str
+    """The mark of when its files were changed last: it may have read what they said in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Unobserved:
     """What it would have read if it read its files now."""
     last: LastRead | None
     """What it has read at its start or at a reload of exitpol's; None if that is not known."""
+    paths: tuple[str, ...] = ()
+    """Its files, with the fragment."""
     default: tuple[Rule, ...] = ()
     """Tor's default policy."""
     reduced: tuple[Rule, ...] = ()
@@ -96,8 +100,9 @@ class Unobserved:
 
     @property
     def has_read_options(self) -> bool:
-        """Whether it has read the exit options of its files as they are now."""
-        return self.last is not None and self.last.options == self.files.options
+        """Whether it has read the exit options of its files as they are now, and nothing since."""
+        last, files = self.last, self.files
+        return last is not None and (last.options, last.versions) == (files.options, files.versions)
 
     def policy_of(self, options: ExitOptions) -> tuple[Rule, ...] | None:
         """Return the policy that Tor makes of options, apart from rules for its own addresses.

@@ -1,6 +1,7 @@
 """What Tors without a control port have read last: last_read.json beside the ledger.
 
-    {"version": 1, "relays": {"NAME": {"process": P, "options": MARK, "lines": ["OPTION MARK"]}}}
+    {"version": 1, "relays": {"NAME": {"process": P, "options": MARK, "lines": ["OPTION MARK"],
+                                      "versions": MARK}}}
 
 It is a cache: without it, a Tor whose files changed after its start is not reloaded until the
 operator says so. A mark is a short digest, from which no password can be found.
@@ -32,7 +33,10 @@ def load(path: Path) -> dict[str, LastRead]:
             return {}
         return {
             str(name): LastRead(
-                str(entry["process"]), str(entry["options"]), tuple(map(str, entry["lines"]))
+                str(entry["process"]),
+                str(entry["options"]),
+                tuple(map(str, entry["lines"])),
+                str(entry["versions"]),
             )
             for name, entry in document["relays"].items()
         }

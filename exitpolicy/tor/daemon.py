@@ -172,7 +172,11 @@ def _checked(relay: Relay, pid: int) -> int:
     named = f"process {pid}, which {_source(relay)} names,"
     files_say = declared(relay)
     if user.uid not in files_say.peers:
-        told = "its files name no user" if files_say.uid is None else f"Tor's is {files_say.uid}"
+        told = (
+            "its files name no user"
+            if files_say.uid is None
+            else f"Tor's is {users.name_of(files_say.uid)}"
+        )
         raise _unreachable(
             relay,
             f"{named} runs as user {users.name_of(user.uid)}, and {told}",

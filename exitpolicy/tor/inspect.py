@@ -190,18 +190,21 @@ def _with_last_read(
     Raises TorRefusesError, InvalidFileError.
     """
     lines = last_read.lines_of(files.invocation, files.torrc, files.own)
-    now = last_read.now(peer.pid, files.configured.options, lines)
+    sources = last_read.sources(files.invocation, files.torrc, candidate.fragment)
+    paths = [*sources, candidate.fragment]
+    now = last_read.now(peer.pid, files.configured.options, lines, paths)
     recorded = None if record is None else last_read_file.load(record).get(view.name)
     last = recorded if recorded and recorded.process == now.process else None
     started = process.started(peer.pid)
-    sources = last_read.sources(files.invocation, files.torrc, candidate.fragment)
     if last is None and last_read.older(sources, started):
         # It has read these lines at its start, and the fragment as well if that is as old.
         same = fragment.rules_of(fragment.read(candidate.fragment) or "") == candidate.rules
         is_known = same and last_read.older([candidate.fragment], started)
         last = now if is_known else now._replace(options="")
     default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
-    view = replace(view, unobserved=Unobserved(peer.pid, now, last, default, reduced))
+    view = replace(
+        view, unobserved=Unobserved(peer.pid, now, last, tuple(map(str, paths)), default, reduced)
+    )
     if last is None:
         changed = f"{files.torrc}, or a file that it includes, was changed after Tor was started"
         return replace(view, foreign=(changed,))

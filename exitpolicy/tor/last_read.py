@@ -35,10 +35,18 @@ def identity_of(pid: int) -> str:
     return "" if ticks is None else f"{observed.Moment.now().boot} {pid} {ticks}"
 
 
-def now(pid: int, options: ExitOptions, lines: Collection[OptionLine]) -> LastRead:
-    """Return what a Tor would have read if it read its files now."""
+def now(
+    pid: int, options: ExitOptions, lines: Collection[OptionLine], paths: Iterable[Path]
+) -> LastRead:
+    """Return what a Tor would have read if it read its files now; `paths` are these files."""
     marked = Counter({_line(line): count for line, count in _compared(lines).items()})
-    return LastRead(identity_of(pid), _mark(repr(options)), tuple(sorted(marked.elements())))
+    found = tuple(sorted(marked.elements()))
+    return LastRead(identity_of(pid), _mark(repr(options)), found, versions(paths))
+
+
+def versions(paths: Iterable[Path]) -> str:
+    """Return a mark that changes whenever one of the files is changed, even back again."""
+    return _mark(repr(sorted(observed.fingerprints(paths).items())))
 
 
 def of_start(relay: Relay) -> LastRead | None:
@@ -53,11 +61,12 @@ def of_start(relay: Relay) -> LastRead | None:
     except TorUnreachableError:
         return None
     invocation = invocations.of_relay(relay, peer)
-    if not older(sources(invocation, relay.torrc, relay.fragment), process.started(peer.pid)):
+    paths = sources(invocation, relay.torrc, relay.fragment)
+    if not older(paths, process.started(peer.pid)):
         return None
     text = torrc_file.redirected(relay.torrc, relay.fragment, "", invocation.folder)
     lines = lines_of(invocation, relay.torrc, verify.dump(invocation, text))
-    return now(peer.pid, ExitOptions(), lines)._replace(options="")
+    return now(peer.pid, ExitOptions(), lines, paths)._replace(options="")
 
 
 def lines_of(

@@ -9,7 +9,7 @@ from exitpolicy.core.errors import AttentionError
 from exitpolicy.policy.reconcile import Running, Unobserved, View
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import daemon, verify
+from exitpolicy.tor import daemon, last_read, verify
 from exitpolicy.tor.control import ANSWER_SECONDS, Control, connect
 from exitpolicy.tor.running import enforced_policy, local_rules, running_of
 
@@ -43,22 +43,23 @@ def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> V
 
 
 def _signalled(relay: Relay, view: View, tor: Unobserved) -> View:
-    """Reload a Tor without a control port, unless its files were changed since they were read.
+    """Reload a Tor without a control port, unless its files were changed since they were verified.
 
     Raises AttentionError, TorRefusesError, TorUnreachableError.
     """
-    paths = [Path(name) for name in view.sources]
-    if observed.fingerprints(paths) != view.sources:
+    if observed.fingerprints(map(Path, view.sources)) != view.sources:
         raise AttentionError(
             f"Tor ({relay.name}) is not reloaded: its files were changed just now",
             hint="exitpol apply",
         )
     configured = view.configured
+    # The fragment was installed after they were verified.
+    files = tor.files._replace(versions=last_read.versions(map(Path, tor.paths)))
     daemon.reload(relay, 0 if configured is None else len(configured.options.exit_policy))
-    if observed.fingerprints(paths) != view.sources:
+    if last_read.versions(map(Path, tor.paths)) != files.versions:
         # What it has read is not known.
         return view
-    return replace(view, unobserved=replace(tor, last=tor.files), foreign=())
+    return replace(view, unobserved=replace(tor, files=files, last=files), foreign=())
 
 
 def wait_settled(relay: Relay, view: View, *, seconds: float) -> View:
