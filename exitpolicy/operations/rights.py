@@ -96,7 +96,6 @@ def _signal(found: Rights, relay: Relay, uid: int | None) -> None:
         found.need("CAP_KILL", f"{reason}, which runs as another user")
     else:
         found.need("CAP_SYS_PTRACE", f"{reason}: its program in /proc shows that it is tor")
-    _reach(found, relay.reload.path, _READ)
 
 
 def _hidden_in_proc(relay: Relay) -> str | None:
@@ -227,5 +226,7 @@ def read_files(host: Host) -> Iterator[Path]:
         yield host.config.source
     for relay in host.relays:
         yield relay.torrc
+        if isinstance(relay.reload, PidFile):
+            yield relay.reload.path
         if relay.password_file is not None:
             yield relay.password_file

@@ -30,9 +30,13 @@ _DIGITS: Final = 8
 
 
 def identity_of(pid: int) -> str:
-    """Return a text that no other process has, also not after a boot; empty if it has ended."""
+    """Return a text that no other process of this boot has; empty if it has ended.
+
+    The timer's unit cannot see which boot it is. A process of another boot with the same text has
+    read the files at its start: to take it for the former one makes a change foreign, and no more.
+    """
     ticks = process.start_ticks(pid)
-    return "" if ticks is None else f"{observed.Moment.now().boot} {pid} {ticks}"
+    return "" if ticks is None else f"{pid} {ticks}"
 
 
 def now(

@@ -6,6 +6,7 @@ One module for each kind of attack:
 - foreign_ledger_folder, swapped_names: another user owns the folder of the ledger;
 - foreign_torrc: another user writes a file that Tor reads;
 - hostile_relay: the Tor of one relay means harm to the others;
+- signalled_processes: another user names the process that gets a signal;
 - environment: a program of another user gets root's environment;
 - unreadable, owners_and_acls, users_and_mounts: root and Tor see different files;
 - unloaded_lines: the torrc holds what a running Tor does not survive;
