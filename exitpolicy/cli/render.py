@@ -76,11 +76,7 @@ def note_unverified(applied: "Applied") -> None:
     """Say which relays do not say what they enforce, if any."""
     names = [v.name for v in applied.views if v.unobserved is not None and v.settled]
     if names:
-        verb = "has" if len(names) == 1 else "have"
-        note(
-            f"not verified: Tor ({', '.join(names)}) {verb} read the files and run on, but {verb}"
-            " no control port that says what is enforced"
-        )
+        note(f"not verified: no control port shows what Tor ({', '.join(names)}) enforces")
 
 
 def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:

@@ -61,8 +61,10 @@ def _how_to_observe(subject: Inspected) -> str:
     found = discovery.discover(replace(subject.relay, control=""))
     if found.control is not None:
         return f"write control: {found.control.address} into the config"
-    error = relay_set.no_control(found)
-    return f"{error.hint}\nthen write that control: into the config, instead of none"
+    return (
+        f"{relay_set.how_to_open(found)}\nthen write its path as control: into the config,"
+        " instead of none"
+    )
 
 
 def _how_to_reach(subject: Inspected) -> str:
@@ -74,7 +76,7 @@ def _how_to_reach(subject: Inspected) -> str:
         return f"systemctl status {subject.unit}"
     control = found.control
     if control is None:
-        return relay_set.no_control(found).hint or ""
+        return relay_set.how_to_open(found)
     if control.address != relay.control:
         return (
             f"{relay.torrc} opens {control.address}:"

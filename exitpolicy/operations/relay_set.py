@@ -142,17 +142,20 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
 
 def no_control(found: Discovered) -> InvalidFileError:
     """Return the error for a torrc that opens no control port, with the lines to write."""
-    torrc = found.relay.torrc
-    problem = f"{torrc} opens no control port; exitpol needs one to reload Tor"
-    if "relayor" in (managed.claim(torrc) or "").lower():
-        return InvalidFileError(
-            problem, hint="in the variables of ansible-relayor: tor_enableControlSocket: true"
-        )
     return InvalidFileError(
-        problem,
-        hint=f"write into {torrc}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}\n"
-        f"{_without_control(found.relay)}",
+        f"{found.relay.torrc} opens no control port; exitpol needs one to reload Tor",
+        hint=f"{how_to_open(found)}\n{_without_control(found.relay)}",
+    )
+
+
+def how_to_open(found: Discovered) -> str:
+    """Return what opens a control port: lines for the torrc, or for the tool that writes it."""
+    torrc = found.relay.torrc
+    if "relayor" in (managed.claim(torrc) or "").lower():
+        return "in the variables of ansible-relayor: tor_enableControlSocket: true"
+    return (
+        f"write into {torrc}, instead of its own lines of these names, and restart Tor"
+        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}"
     )
 
 
@@ -160,8 +163,8 @@ def _without_control(relay: Relay) -> str:
     """Return how to set up a relay that is to have no control port."""
     without = replace(relay, control=NO_CONTROL, reload=Unit(usual_unit(relay.torrc)))
     return (
-        "or do without: no block is then verified, and each is at best unverified; write into the"
-        f" config, under relays:\n- {entry(without)}"
+        "or do without: nothing then shows what Tor enforces, and blocks are at best unverified;"
+        f" write into the config, under relays:\n- {entry(without)}"
     )
 
 

@@ -225,7 +225,7 @@ def _with_last_read(
             running=files.configured.options,
             unit=unit,
         )
-    foreign = tuple(dict.fromkeys(str(difference) for difference in found))
+    foreign = tuple(dict.fromkeys(difference.as_change for difference in found))
     return replace(view, must_restart=must_restart, foreign=foreign)
 
 

@@ -101,12 +101,20 @@ class Difference:
     in_files: bool
 
     def __str__(self) -> str:
-        # It is printed, also to the journal.
-        value = "(not shown)" if self.value and _SECRET.search(self.name) else self.value
-        line = f"{self.name} {value}".strip()
         if self.in_files:
-            return f"{line} is in the files, Tor does not run it"
-        return f"Tor runs {line}, the files do not say it"
+            return f"{self.line} is in the files, Tor does not run it"
+        return f"Tor runs {self.line}, the files do not say it"
+
+    @property
+    def line(self) -> str:
+        """The line without secrets: it is printed, also to the journal."""
+        value = "(not shown)" if self.value and _SECRET.search(self.name) else self.value
+        return f"{self.name} {value}".strip()
+
+    @property
+    def as_change(self) -> str:
+        """The change of the files since a Tor has read them that cannot be asked what it runs."""
+        return f"{self.line} was added" if self.in_files else f"a line {self.name} was removed"
 
 
 def differences(running: Iterable[OptionLine], files: Iterable[OptionLine]) -> list[Difference]:
