@@ -187,6 +187,18 @@ def test_a_fatal_change_is_refused(host: ExitHost) -> None:
     assert host.tor.alive
 
 
+def test_a_tor_that_reads_nothing_at_a_signal_is_told_of(make_host: HostMaker) -> None:
+    """Its blocks are never unverified: it would go on as it was."""
+    host = make_host(["ExitRelay 1", "__ReloadTorrcOnSIGHUP 0"], start=False, init=False)
+    without_control(host)
+    start(host)
+    assert host.run("init").code == 5
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 5, done
+    assert "reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0" in done.err
+    assert "203.0.113.7  pending" in done.out
+
+
 def test_a_reload_that_ends_tor_is_put_back(make_host: HostMaker, tmp_path: Path) -> None:
     """The fragment is as before, so that Tor can start; the same files are not loaded again."""
     logs = tmp_path / "logs"

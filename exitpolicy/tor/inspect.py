@@ -205,28 +205,45 @@ def _with_last_read(
     view = replace(
         view, unobserved=Unobserved(peer.pid, now, last, tuple(map(str, paths)), default, reduced)
     )
+    found = [] if last is None else last_read.differences(last, lines)
+    foreign = [difference.as_change for difference in found]
     if last is None:
-        changed = f"{files.torrc}, or a file that it includes, was changed after Tor was started"
-        return replace(view, foreign=(changed,))
-    found = last_read.differences(last, lines)
-    unit = process.unit(peer.pid)
-    must_restart = comparison.fatal(view.name, found, unit)
-    if must_restart is None and ("__reloadtorrconsighup", "0") in lines:
-        must_restart = TorRefusesError(
+        foreign = [f"{files.torrc}, or a file that it includes, was changed after Tor was started"]
+    return replace(
+        view,
+        foreign=tuple(dict.fromkeys(foreign)),
+        must_restart=_must_restart_unasked(view, files, found, lines, candidate.fragment),
+    )
+
+
+def _must_restart_unasked(
+    view: View,
+    files: _Files,
+    found: Sequence[Difference],
+    lines: Sequence[OptionLine],
+    own: Path,
+) -> TorRefusesError | None:
+    """Return why a Tor without a control port would exit at a reload, or read nothing."""
+    pid = view.pid
+    unit = process.unit(pid)
+    fatal = comparison.fatal(view.name, found, unit)
+    if fatal is not None:
+        return fatal
+    if ("__reloadtorrconsighup", "0") in lines:
+        return TorRefusesError(
             f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",
             hint=f"remove that option and restart Tor: systemctl restart {unit or 'tor'}",
         )
-    if must_restart is None and files.options.get("Sandbox") == ["1"]:
-        must_restart = comparison.unknown_include(
-            view.name,
-            Loaded(started, None, (), {}),
-            include=files.include,
-            own=candidate.fragment,
-            running=files.configured.options,
-            unit=unit,
-        )
-    foreign = tuple(dict.fromkeys(difference.as_change for difference in found))
-    return replace(view, must_restart=must_restart, foreign=foreign)
+    if files.options.get("Sandbox") != ["1"]:
+        return None
+    return comparison.unknown_include(
+        view.name,
+        Loaded(process.started(pid), None, (), {}),
+        include=files.include,
+        own=own,
+        running=files.configured.options,
+        unit=unit,
+    )
 
 
 def hidden_from_tor(relay: Relay, path: Path) -> TorRefusesError | None:
