@@ -1,11 +1,6 @@
 """From the complaint to the answer, on a real Tor exit."""
 
 import email.policy
-import os
-import pty
-import select
-import sys
-import time
 from collections.abc import Iterator
 from email.parser import BytesParser
 from pathlib import Path
@@ -13,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.host import ExitHost, HostMaker, host_maker
+from tests.harness.terminal import on_a_terminal
 
 MAIL = Path(__file__).parent / "corpus" / "provider-forward-it-kz-cert.eml"
 OPERATOR = (
@@ -298,38 +294,17 @@ def test_a_report_that_may_be_spoofed_needs_a_yes(blocked: ExitHost, tmp_path: P
     assert blocked.tor.rejects("91.201.214.90")
 
 
-def _on_a_terminal(host: ExitHost, arguments: list[str], question: str, typed: str) -> str:
-    """Run a command on a terminal, type an answer to a question, and return all that is shown."""
-    child, terminal = pty.fork()
-    if child == 0:
-        command = [sys.executable, "-m", "exitpolicy", "--config", str(host.config)]
-        os.execv(sys.executable, [*command, *arguments])  # noqa: S606 - in the child of a fork
-    shown, end, answered = b"", time.monotonic() + 30, False
-    while time.monotonic() < end:
-        ready, _, _ = select.select([terminal], [], [], 0.2)
-        try:
-            shown += os.read(terminal, 4096) if ready else b""
-        except OSError:
-            break
-        if not answered and question.encode() in shown:
-            os.write(terminal, f"{typed}\n".encode())
-            answered = True
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown.decode()
-    return shown.decode().replace("\r\n", "\n")
-
-
 def test_on_a_terminal_it_asks_which_to_block(make_host: HostMaker) -> None:
     """The candidates are numbered, and the one with the typed number is blocked."""
     host = make_host(extra=OPERATOR)
-    _on_a_terminal(host, ["complaint", str(MAIL), "--block", "--until", "1d"], "Block which?", "1")
+    on_a_terminal(host, ["complaint", str(MAIL), "--block", "--until", "1d"], "Block which?", "1")
     assert host.tor.rejects("91.201.214.77")
 
 
 def test_on_a_terminal_it_asks_who_gets_the_answer(blocked: ExitHost, tmp_path: Path) -> None:
     """Both addresses are shown with numbers, and the one with the typed number gets the answer."""
     headers = "From: abuse@isp.example\nReply-To: noc@xn--80ak6aa92e.com\nSubject: x"
-    shown = _on_a_terminal(
+    shown = on_a_terminal(
         blocked, ["reply", _mail(tmp_path, headers, ATTACK), "--eml"], "Answer to which?", "2"
     )
     assert "1. noc@xn--80ak6aa92e.com (shown as \u0430\u0440\u0440\u04cf\u0435.com)" in shown

@@ -14,6 +14,7 @@ import pytest
 from exitpolicy.storage import config
 from exitpolicy.tor import daemon
 from tests.harness.host import ExitHost, HostMaker
+from tests.harness.terminal import on_a_terminal
 from tests.harness.tor import wait_until
 from tests.harness.without_control import start, without_control
 
@@ -404,6 +405,48 @@ def test_init_shows_both_ways(make_host: HostMaker) -> None:
     host.config.write_text(f"{host.config.read_text()}relays:\n- {entry}\n")
     (relay,) = config.load(host.config).relays
     assert (relay.torrc, relay.has_control) == (tor.torrc, False)
+
+
+def test_init_adds_a_control_port_when_asked(make_host: HostMaker) -> None:
+    """On a terminal it offers that; after a restart the relay is set up with it."""
+    host = make_host(start=False, init=False)
+    tor = host.tor
+    kept = [
+        line
+        for line in tor.torrc.read_text().splitlines()
+        if not line.startswith(("ControlSocket", "CookieAuthentication"))
+    ]
+    # Without a line end, as an editor may leave it.
+    tor.torrc.write_text("\n".join(kept))
+    before = tor.torrc.read_text()
+    host.config.write_text("ledger: var/blocks.yaml\nfragments: exitpol\n")
+    command = ["init", "--torrc", str(tor.torrc)]
+    on_a_terminal(host, command, f"Add these lines to {tor.torrc}?", "n", code=8)
+    assert tor.torrc.read_text() == before
+    shown = on_a_terminal(host, command, f"Add these lines to {tor.torrc}?", "y", code=3)
+    socket = tor.folder / "data" / "control"
+    assert f"+ControlSocket {socket}" in shown
+    assert "systemctl restart tor@default; exitpol init" in shown
+    assert tor.torrc.read_text() == (f"{before}\nControlSocket {socket}\nCookieAuthentication 1\n")
+    assert tor.verifies().returncode == 0
+    # The test's own Tor looks for its socket elsewhere.
+    tor.add(f"ControlSocket {tor.control_socket}")
+    tor.start()
+    done = host.run(*command)
+    assert done.code == 0, done
+    assert host.run("block", "203.0.113.7", "--until", "1d").out.startswith("203.0.113.7  live")
+
+
+@pytest.mark.parametrize("line", ["ControlSocket 0", "ControlPort 0", "Sandbox 1"])
+def test_init_offers_no_line_that_cannot_simply_be_added(make_host: HostMaker, line: str) -> None:
+    """A line of that name would have to be changed; a sandboxed Tor may exit at a reload."""
+    host = make_host(start=False, init=False)
+    tor = host.tor
+    text = tor.torrc.read_text().replace("ControlSocket ", f"{line}\n# ControlSocket ")
+    tor.torrc.write_text(text)
+    host.config.write_text("ledger: var/blocks.yaml\nfragments: exitpol\n")
+    on_a_terminal(host, ["init", "--torrc", str(tor.torrc)], "Add these lines", "y", code=8)
+    assert tor.torrc.read_text() == text
 
 
 def test_doctor_shows_how_to_observe(host: ExitHost) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.host import Host
     from exitpolicy.operations.rejection_causes import Cause
+    from exitpolicy.operations.relay_set import NoControlPortError
 
 
 def init(
@@ -59,13 +60,19 @@ def init(
     Example: exitpol init --timer
     """
     from exitpolicy.operations import init as init_operation
+    from exitpolicy.operations.relay_set import NoControlPortError
 
     if Session.config is None and os.geteuid() != 0:
         # Without root, Tor reads the torrc of its user differently, and says that it is wrong.
         raise UsageError("init changes files of root's and of Tor's", hint="sudo exitpol init")
     named = [Path(os.path.abspath(path)) for path in torrc or ()]  # noqa: PTH100
     host = the_host(may_miss_config=True)
-    planned = init_operation.plan(host, named, config_path=Session.config)
+    try:
+        planned = init_operation.plan(host, named, config_path=Session.config)
+    except NoControlPortError as error:
+        if dry_run or not sys.stdin.isatty():
+            raise
+        return _offer_control_ports(host, error)
     if dry_run:
         remarks = [*planned.restarts, *planned.remarks]
         _say_initialized(
@@ -93,6 +100,24 @@ def init(
     if not timer:
         _warn_of_missing_timer(done.host)
     return done.exit_code
+
+
+def _offer_control_ports(host: "Host", error: "NoControlPortError") -> int:
+    """Ask on the terminal whether to add the lines for control ports to torrcs that lack them."""
+    from exitpolicy.operations import control_lines
+
+    output.report(error)
+    openings = control_lines.openings(error.relays)
+    paths = " and ".join(str(opening.torrc) for opening in openings)
+    if not openings or not typer.confirm(f"Add these lines to {paths}?", err=True):
+        return error.exit_code
+    control_lines.add(host, openings)
+    for opening in openings:
+        say(f"{opening.torrc} changed:")
+        render.say_diff(opening.old, opening.new, str(opening.torrc))
+    units = " ".join(opening.unit for opening in openings)
+    output.hint(f"systemctl restart {units}; exitpol init")
+    return ExitCode.ATTENTION
 
 
 def _accepts(restarts: "Sequence[ExitpolError]") -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.operations import relay_set
+from exitpolicy.operations import control_lines
 from exitpolicy.tor import discovery, identity
 
 
@@ -62,7 +62,7 @@ def _how_to_observe(subject: Inspected) -> str:
     if found.control is not None:
         return f"write control: {found.control.address} into the config"
     return (
-        f"{relay_set.how_to_open(found)}\nthen write its path as control: into the config,"
+        f"{control_lines.how_to_open(found)}\nthen write its path as control: into the config,"
         " instead of none"
     )
 
@@ -76,7 +76,7 @@ def _how_to_reach(subject: Inspected) -> str:
         return f"systemctl status {subject.unit}"
     control = found.control
     if control is None:
-        return relay_set.how_to_open(found)
+        return control_lines.how_to_open(found)
     if control.address != relay.control:
         return (
             f"{relay.torrc} opens {control.address}:"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exitpolicy.core.errors import AttentionError, InvalidFileError, RefusedError, UsageError
 from exitpolicy.core.shell import word
-from exitpolicy.operations import refusals
+from exitpolicy.operations import control_lines, refusals
 from exitpolicy.operations.host import with_included
 from exitpolicy.storage.config import (
     NO_CONTROL,
@@ -19,8 +19,16 @@ from exitpolicy.storage.config import (
     usual_name,
     usual_unit,
 )
-from exitpolicy.tor import discovery, layout, managed
+from exitpolicy.tor import discovery, layout
 from exitpolicy.tor.discovery import Discovered
+
+
+class NoControlPortError(InvalidFileError):
+    """Relays open no control port; nothing else is missing."""
+
+    def __init__(self, message: str, relays: Sequence[Discovered], *, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.relays = relays
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +129,12 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
     That one error names everything that has to be written.
     """
     relays: list[Relay] = []
+    closed: list[Discovered] = []
     problems: list[InvalidFileError] = []
     for each in found:
         control = each.control
         if control is None:
+            closed.append(each)
             problems.append(no_control(each))
             continue
         relay = replace(each.relay, control=control.address)
@@ -136,7 +146,10 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
         relays.append(relay)
     if problems:
         hints = "\n".join(f"{error.hint}" for error in problems)
-        raise InvalidFileError("; ".join(map(str, problems)), hint=hints)
+        message = "; ".join(map(str, problems))
+        if len(closed) == len(problems):
+            raise NoControlPortError(message, closed, hint=hints)
+        raise InvalidFileError(message, hint=hints)
     return tuple(relays)
 
 
@@ -144,18 +157,7 @@ def no_control(found: Discovered) -> InvalidFileError:
     """Return the error for a torrc that opens no control port, with the lines to write."""
     return InvalidFileError(
         f"{found.relay.torrc} opens no control port; exitpol needs one to reload Tor",
-        hint=f"{how_to_open(found)}\n{_without_control(found.relay)}",
-    )
-
-
-def how_to_open(found: Discovered) -> str:
-    """Return what opens a control port: lines for the torrc, or for the tool that writes it."""
-    torrc = found.relay.torrc
-    if "relayor" in (managed.claim(torrc) or "").lower():
-        return "in the variables of ansible-relayor: tor_enableControlSocket: true"
-    return (
-        f"write into {torrc}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {layout.unit(found.relay)}):\n{_control_lines(found)}"
+        hint=f"{control_lines.how_to_open(found)}\n{_without_control(found.relay)}",
     )
 
 
@@ -166,24 +168,6 @@ def _without_control(relay: Relay) -> str:
         "or do without: nothing then shows what Tor enforces, and blocks are at best unverified;"
         f" write into the config, under relays:\n- {entry(without)}"
     )
-
-
-def _control_lines(found: Discovered) -> str:
-    """Return the lines that open a control port: the one in the config, or the usual one.
-
-    Tor refuses a socket in a folder that others can enter, such as Debian's, unless it is told not
-    to check that.
-    """
-    relay = found.relay
-    if relay.tcp_control is not None:
-        return f"ControlPort {relay.control}\nCookieAuthentication 1"
-    socket = relay.control
-    if not socket and relay.torrc in {candidate.torrc for candidate in layout.candidates()}:
-        socket = usual_control(relay.torrc)
-    data = next(iter(found.options.get("DataDirectory", ())), "/var/lib/tor")
-    socket = socket or f"{data}/control"
-    flags = " GroupWritable RelaxDirModeCheck" if socket.startswith("/run/") else ""
-    return f"ControlSocket {socket}{flags}\nCookieAuthentication 1"
 
 
 def _no_password(relay: Relay) -> InvalidFileError:
