@@ -165,6 +165,25 @@ def test_a_torrc_of_unknown_age_is_not_loaded(make_host: HostMaker) -> None:
     assert host.tor.rejects("203.0.113.7")
 
 
+@pytest.mark.parametrize("content", [None, "", "[]", '{"version": 1, "relays": {"default": 7}}'])
+def test_a_lost_record_loads_nothing(host: ExitHost, content: str | None) -> None:
+    """Without it, the torrc that init changed is of unknown age: only the operator can say."""
+    block(host)
+    record = host.ledger.with_name("last_read.json")
+    if content is None:
+        record.unlink()
+    else:
+        record.write_text(content)
+    before = host.tor.log().count("Received reload signal")
+    done = host.run("apply")
+    assert done.code == 3, done
+    assert "may not have read" in done.err
+    assert host.run("list", "--state", "pending", "--json").json["blocks"]
+    assert host.tor.log().count("Received reload signal") == before
+    assert host.run("apply", "--load-foreign").code == 0
+    assert host.run("apply").out.startswith("nothing to do")
+
+
 def test_a_restarted_tor_has_read_its_files(host: ExitHost) -> None:
     """After a restart the blocks are unverified without another reload."""
     block(host)
