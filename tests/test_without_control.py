@@ -58,6 +58,21 @@ def test_a_block_is_unverified(host: ExitHost) -> None:
     assert host.tick().code == 0
 
 
+def test_the_files_tell_what_a_block_cannot_do(host: ExitHost) -> None:
+    """It is moot or shadowed by the files, which name the reason."""
+    moot = host.run("block", "2001:db8::7", "--until", "1d")
+    assert moot.code == 0, moot
+    assert "2001:db8::7  moot" in moot.out
+    assert "is moot on default: IPv6Exit 0" in moot.err
+    text = host.tor.torrc.read_text()
+    accept = "ExitPolicy accept 203.0.113.7:80\n"
+    host.tor.torrc.write_text(text.replace("%include", f"{accept}%include"))
+    shadowed = host.run("block", "203.0.113.7", "--until", "1d")
+    assert shadowed.code == 3, shadowed
+    assert "203.0.113.7  shadowed" in shadowed.out
+    assert "accept 203.0.113.7:80" in shadowed.err
+
+
 def test_what_was_read_is_not_read_again(host: ExitHost) -> None:
     """An apply that has nothing to do does not signal Tor."""
     block(host)

@@ -106,8 +106,8 @@ class Applied:
         found: dict[Destination, Rule] = {}
         shadowed = [d for d, state in self.states.items() if state is State.SHADOWED]
         for view in self.views if shadowed else ():
-            if view.running is not None and view.running.enforced is not None:
-                decisions = Decisions(view.running.enforced)
+            if view.policy is not None:
+                decisions = Decisions(view.policy)
                 for destination in shadowed:
                     if (rule := reconcile.shadowing(destination, decisions)) is not None:
                         found.setdefault(destination, rule)

@@ -110,23 +110,20 @@ def limits_of(view: View) -> Limits | None:
 
 def _policy(view: View) -> tuple[Rule, ...]:
     """Return the policy that a relay enforces, or has read. Raises TorUnreachableError."""
+    if view.policy is not None:
+        return view.policy
     if view.unobserved is not None:
-        policy = view.policy_after_reload if view.settled else None
-        if policy is None:
-            raise view.broken or TorUnreachableError(
-                f"Tor ({view.name}) has not read its files as they are now, and has no control"
-                " port that says what it enforces",
-                hint="exitpol apply",
-            )
-        return policy
+        raise view.broken or TorUnreachableError(
+            f"Tor ({view.name}) has not read its files as they are now, and has no control port"
+            " that says what it enforces",
+            hint="exitpol apply",
+        )
     if view.running is None:
         raise view.unreachable or TorUnreachableError(f"Tor ({view.name}) cannot be reached")
-    if view.running.enforced is None:
-        raise TorUnreachableError(
-            f"Tor ({view.name}) has no exit policy yet: {view.running.problem}",
-            hint="wait a second after its start, then try again",
-        )
-    return view.running.enforced
+    raise TorUnreachableError(
+        f"Tor ({view.name}) has no exit policy yet: {view.running.problem}",
+        hint="wait a second after its start, then try again",
+    )
 
 
 def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) -> Iterator[Checked]:

@@ -82,11 +82,8 @@ def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list
 
 def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
     for relay, view in zip(host.relays, applied.views, strict=False):
-        policy = None if view.running is None else view.running.enforced
-        if view.unobserved is not None and view.settled:
-            policy = view.policy_after_reload
-        if policy is not None:
-            yield relay, view, Decisions(policy)
+        if view.policy is not None:
+            yield relay, view, Decisions(view.policy)
 
 
 def _cause_of(

@@ -203,6 +203,13 @@ class View:
         return 0 if tor is None else tor.pid
 
     @property
+    def policy(self) -> tuple[Rule, ...] | None:
+        """The enforced policy; without a control port, that of the files if it has read them."""
+        if self.unobserved is not None:
+            return self.policy_after_reload if self.settled else None
+        return None if self.running is None else self.running.enforced
+
+    @property
     def own_policy(self) -> tuple[Rule, ...] | None:
         """The policy that the files define without exitpol's rules.
 
