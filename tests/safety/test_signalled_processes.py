@@ -1,6 +1,7 @@
 """A relay without a control port: Tor's user names the process that root sends a signal to."""
 
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,42 +10,47 @@ import pytest
 from exitpolicy.operations import rights
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config
-from tests.harness.host import EXITPOL
+from tests.harness.host import EXITPOL, ExitHost
 from tests.harness.without_control import start, without_control
 from tests.safety.relays import unprivileged_host
 
 pytestmark = [pytest.mark.tor, pytest.mark.root]
 
 
-def test_the_tick_needs_one_more_right(open_folder: Path) -> None:
-    """With the capabilities of its unit it reloads a Tor that is another user's."""
-    host = unprivileged_host(open_folder)
+@pytest.fixture
+def host(open_folder: Path) -> Iterator[ExitHost]:
+    """Give an exit of another user that exitpol set up without a control port."""
+    made = unprivileged_host(open_folder)
     try:
-        without_control(host)
-        host.tor.stop()
-        start(host)
-        assert host.run("init").code == 0
-        of = Host.of(config.load(host.config), who="timer", clock=lambda: datetime.now(UTC))
-        names = rights.needed(of).capabilities
-        assert "CAP_KILL" in names
-        setpriv = ("/usr/bin/setpriv", "--inh-caps=-all")
-        kept = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in names)
-        for without, code in ((",-kill", 6), ("", 0)):
-            done = subprocess.run(
-                [*setpriv, f"--bounding-set=-all{kept}{without}", *EXITPOL,
-                 "--config", str(host.config), "block", "203.0.113.7", "--until", "1d"],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert done.returncode == code, done
-        assert host.tor.rejects("203.0.113.7")
-        assert host.run("apply").out.startswith("nothing to do")
+        without_control(made)
+        made.tor.stop()
+        start(made)
+        assert made.run("init").code == 0
+        yield made
     finally:
-        host.tor.stop()
+        made.tor.stop()
 
 
-def test_only_the_relays_own_tor_gets_a_signal(open_folder: Path) -> None:
+def test_the_tick_needs_one_more_right(host: ExitHost) -> None:
+    """With the capabilities of its unit it reloads a Tor that is another user's."""
+    of = Host.of(config.load(host.config), who="timer", clock=lambda: datetime.now(UTC))
+    names = rights.needed(of).capabilities
+    assert "CAP_KILL" in names
+    setpriv = ("/usr/bin/setpriv", "--inh-caps=-all")
+    kept = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in names)
+    for without, code in ((",-kill", 6), ("", 0)):
+        done = subprocess.run(
+            [*setpriv, f"--bounding-set=-all{kept}{without}", *EXITPOL,
+             "--config", str(host.config), "block", "203.0.113.7", "--until", "1d"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done
+    assert host.tor.rejects("203.0.113.7")
+    assert host.run("apply").out.startswith("nothing to do")
+
+
+def test_only_the_relays_own_tor_gets_a_signal(host: ExitHost, open_folder: Path) -> None:
     """Tor's user writes other processes into the pid file, or links it: none gets a signal."""
-    host = unprivileged_host(open_folder)
     pid_file = host.tor.folder / "pid"
     secret = open_folder / "secret"
     secret.write_text("root:$6$hash")
@@ -67,10 +73,6 @@ def test_only_the_relays_own_tor_gets_a_signal(open_folder: Path) -> None:
         "a program called tor": (f"{others[2].pid}", f"not with {torrc}"),
     }
     try:
-        without_control(host)
-        host.tor.stop()
-        start(host)
-        assert host.run("init").code == 0
         for name, (content, why) in signals.items():
             pid_file.write_text(content)
             done = host.run("block", "203.0.113.7", "--until", "1d")
@@ -83,7 +85,6 @@ def test_only_the_relays_own_tor_gets_a_signal(open_folder: Path) -> None:
         assert "hash" not in done.err
         assert [other.poll() for other in others] == [None] * len(others)
     finally:
-        host.tor.stop()
         for other in others:
             other.kill()
             other.wait()
