@@ -8,8 +8,8 @@ from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.desired import Desired
 from exitpolicy.operations.host import Host
 from exitpolicy.policy.reconcile import View
-from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment, inspect, layout, process
+from exitpolicy.storage.config import Relay, usual_unit
+from exitpolicy.tor import fragment, inspect, process
 from exitpolicy.tor.inspect import Candidate, CandidateError
 
 
@@ -44,7 +44,7 @@ class Inspected:
         if found is not None:
             return found.removesuffix(".service")
         if self.relay.torrc.is_relative_to("/etc/tor"):
-            return layout.unit(self.relay)
+            return usual_unit(self.relay.torrc)
         return "tor"
 
 

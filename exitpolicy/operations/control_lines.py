@@ -8,7 +8,7 @@ from typing import Final
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import files
-from exitpolicy.storage.config import usual_control
+from exitpolicy.storage.config import usual_control, usual_unit
 from exitpolicy.storage.locks import WAIT_SECONDS, apply_lock_path, lock, lock_folder
 from exitpolicy.tor import discovery, layout, managed, torrc, verify
 from exitpolicy.tor.discovery import Discovered
@@ -35,7 +35,7 @@ def how_to_open(found: Discovered) -> str:
         return "in the variables of ansible-relayor: tor_enableControlSocket: true"
     return (
         f"write into {path}, instead of its own lines of these names, and restart Tor"
-        f" (systemctl restart {_unit(found)}):\n{_lines(found)}"
+        f" (systemctl restart {usual_unit(found.relay.torrc)}):\n{_lines(found)}"
     )
 
 
@@ -60,7 +60,7 @@ def _opening(found: Discovered) -> Opening | None:
     # A last line that goes on would swallow the first of them.
     if discovery.control_of(verify.options(found.invocation, new, _NAMES)) is None:
         return None
-    return Opening(path, old, new, _unit(found))
+    return Opening(path, old, new, usual_unit(found.relay.torrc))
 
 
 def add(host: Host, chosen: Iterable[Opening]) -> None:
@@ -76,11 +76,6 @@ def add(host: Host, chosen: Iterable[Opening]) -> None:
                 )
             content = opening.new.encode("utf-8", "surrogateescape")
             files.replace(opening.torrc, content, follow=True)
-
-
-def _unit(found: Discovered) -> str:
-    is_instance = layout.is_instance(found.relay)
-    return f"tor@{found.relay.torrc.parent.name}" if is_instance else "tor@default"
 
 
 def _lines(found: Discovered) -> str:

@@ -163,7 +163,7 @@ def no_control(found: Discovered) -> InvalidFileError:
 
 def _without_control(relay: Relay) -> str:
     """Return how to set up a relay that is to have no control port."""
-    without = replace(relay, control=NO_CONTROL, reload=Unit(usual_unit(relay.torrc)))
+    without = replace(relay, control=NO_CONTROL, reload=Unit(f"{usual_unit(relay.torrc)}.service"))
     return (
         "or do without: nothing then shows what Tor enforces, and blocks are at best unverified;"
         f" write into the config, under relays:\n- {entry(without)}"

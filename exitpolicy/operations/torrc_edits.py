@@ -15,8 +15,8 @@ from exitpolicy.core.errors import (
     UsageError,
 )
 from exitpolicy.operations import refusals
-from exitpolicy.storage.config import Relay
-from exitpolicy.tor import discovery, inspect, layout, managed, sockets, torrc, verify
+from exitpolicy.storage.config import Relay, usual_unit
+from exitpolicy.tor import discovery, inspect, managed, sockets, torrc, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor.control import NotAnsweredError, connect
 from exitpolicy.tor.discovery import Discovered
@@ -101,7 +101,7 @@ def _why_it_stays(
             hint=f"write %include {own} there instead, and type exitpol init",
         )
     if _runs_sandboxed(relay, found):
-        unit = layout.unit(relay)
+        unit = usual_unit(relay.torrc)
         return AttentionError(
             f"{message}: Tor runs with Sandbox 1, and exits at a reload that finds another file",
             hint="when you restart it anyway:"
@@ -140,5 +140,5 @@ def _restart(relay: Relay) -> RefusedError:
     return RefusedError(
         f"Tor ({relay.name}) runs with Sandbox 1: once its torrc includes a new file it exits at"
         " its next reload, also that of logrotate; it has to be restarted right after init",
-        hint=f"exitpol init --yes && systemctl restart {layout.unit(relay)}",
+        hint=f"exitpol init --yes && systemctl restart {usual_unit(relay.torrc)}",
     )

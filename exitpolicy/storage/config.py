@@ -303,7 +303,7 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
         relay = Relay(**values, fragment=fragment)
         if not relay.has_control and relay.reload is None:
             # Debian's unit; the operator corrects it where Tor is started in another way.
-            complete = entry(replace(relay, reload=Unit(usual_unit(relay.torrc))))
+            complete = entry(replace(relay, reload=Unit(f"{usual_unit(relay.torrc)}.service")))
             raise document.error(
                 item.line,
                 "a relay without a control port needs reload: systemd:UNIT or pid:FILE",
@@ -343,9 +343,9 @@ def usual_control(torrc: Path) -> str:
 
 
 def usual_unit(torrc: Path) -> str:
-    """Return the systemd unit with which Debian starts the relay of a torrc."""
+    """Return the systemd unit with which Debian starts the relay of a torrc, without its suffix."""
     is_instance = torrc.parent.parent == Path("/etc/tor/instances")
-    return f"tor@{torrc.parent.name if is_instance else 'default'}.service"
+    return f"tor@{torrc.parent.name}" if is_instance else "tor@default"
 
 
 def _check_distinct(document: Document, line: int, relay: Relay, others: Sequence[Relay]) -> None:

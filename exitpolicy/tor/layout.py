@@ -93,16 +93,6 @@ def defaults_torrc(relay: Relay, root: Path = Path("/")) -> Path | None:
     return usual if relay.torrc == root / _DEFAULT and usual.is_file() else None
 
 
-def is_instance(relay: Relay) -> bool:
-    """Tell whether a relay is one of Debian's instances."""
-    return relay.torrc.parent.parent == Path("/") / _INSTANCES
-
-
-def unit(relay: Relay) -> str:
-    """Return the unit that Debian starts a relay with, whether it runs or not."""
-    return f"tor@{relay.torrc.parent.name}" if is_instance(relay) else "tor@default"
-
-
 def _of_instance(name: str, root: Path) -> Path | None:
     """Return the defaults-torrc of an instance.
 
