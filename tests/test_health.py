@@ -1,8 +1,10 @@
 """`status --check`, the tick and `doctor` share health checks; each cause here is real."""
 
 import os
+import re
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -126,6 +128,59 @@ def test_a_tick_that_does_not_run_is_reported_by_cause(exit_: ExitHost) -> None:
     assert list(status(exit_)[1]) == ["state_missing"]
     assert exit_.tick().code == 0
     assert status(exit_) == (0, {})
+
+
+def test_between_its_end_and_the_next_tick_a_block_is_due(exit_: ExitHost) -> None:
+    """Nothing is wrong then: no command raises an alarm before two minutes have passed."""
+    assert exit_.run("block", "203.0.113.9", "--until", "1h").code == 0
+    assert exit_.run("block", "203.0.113.7", "--until", "3s").code == 0
+    time.sleep(3.1)
+    assert status(exit_) == (0, {})
+    shown = exit_.run("status")
+    assert (shown.code, shown.err) == (0, "")
+    assert "2 in force: 1 live, 1 due" in shown.out
+    (due,) = exit_.run("list", "--state", "due", "--json").json["blocks"]
+    assert due["destination"] == "203.0.113.7"
+    checks = exit_.run("doctor", "--json").json["findings"]
+    assert {c["severity"] for c in checks if c["check"] == "fragment"} == {"ok"}
+    assert exit_.tick().code == 0
+    assert "1 in force: 1 live\n" in exit_.run("status").out
+    assert [b["state"] for b in exit_.run("list", "--json").json["blocks"]] == ["live"]
+
+
+def test_a_block_that_no_tick_lifts_is_reported(exit_: ExitHost) -> None:
+    """Two minutes after its end it is due no longer."""
+    now = datetime.now(UTC)
+    assert exit_.run("block", "203.0.113.7", "--until", "1h").code == 0
+    text = exit_.ledger.read_text()
+    (until,) = re.findall('until: "([^"]+)"', text)
+    for seconds, code in ((90, 0), (130, 3)):
+        ended = (now - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        began = '2026-01-01T00:00:00Z"'
+        text_now = re.sub('since: "[^"]+"', f'since: "{began}', text.replace(until, ended))
+        exit_.ledger.write_text(text_now)
+        done = exit_.run("status", "--check", "--json")
+        assert (seconds, done.code, done.json["fragment_changed"]) == (seconds, code, code == 3)
+
+
+def test_a_tor_that_does_not_answer_is_a_failure_of_status(exit_: ExitHost) -> None:
+    """Also without --check: code 6, and a text that says so."""
+    exit_.tor.stop()
+    done = exit_.run("status")
+    assert (done.code, done.out.splitlines()[0]) == (6, "default  unreachable")
+    assert "cannot be reached" in done.err
+
+
+def test_a_lost_include_is_never_shown_as_live(exit_: ExitHost) -> None:
+    """A tool writes the torrc again, and Tor reloads: the tick records what it sees."""
+    assert exit_.run("block", "203.0.113.7", "--until", "1h").code == 0
+    torrc = exit_.tor.torrc
+    lines = torrc.read_text().splitlines(keepends=True)
+    torrc.write_text("".join(line for line in lines if not line.startswith("%include")))
+    exit_.tor.reload()
+    time.sleep(1.5)  # Tor enforces the policy of a reload a second later.
+    assert exit_.tick().code == 8
+    assert [b["state"] for b in exit_.run("list", "--json").json["blocks"]] == ["pending"]
 
 
 def test_reasons_do_not_reach_the_journal(exit_: ExitHost) -> None:

@@ -35,6 +35,7 @@ _COLOURS: Final = {
     "live": "32",
     "pending": "33",
     "lifting": "33",
+    "due": "2",
     "unknown": "33",
     "unverified": "33",
     "removed": "33",

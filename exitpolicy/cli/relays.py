@@ -234,7 +234,7 @@ def status(
 ) -> int:
     """Show what each Tor enforces, and how near its limits are.
 
-    Example: exitpol status --check
+    Exit code 6 if a Tor cannot be reached. Example: exitpol status --check
     """
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
@@ -249,7 +249,7 @@ def status(
         say_json(**status_output.as_json(seen, found))
     else:
         status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
-    return found.exit_code(seen.exit_code) if check_ else ExitCode.DONE
+    return found.exit_code(seen.exit_code) if check_ else seen.unreachable_code
 
 
 def apply(

@@ -16,6 +16,9 @@ from exitpolicy.core.errors import NoSuchBlockError, UsageError
 MAX_TEXT: Final = 1000
 """The maximum length of a reason or a reference, in characters."""
 
+DUE_TIME: Final = timedelta(minutes=2)
+"""How long after its end a block may wait for the tick, which runs every minute."""
+
 
 class State(StrEnum):
     """The observed state of a block."""
@@ -34,6 +37,8 @@ class State(StrEnum):
     """No Tor could be asked."""
     LIFTING = "lifting"
     """Lifted or expired: removed from the fragment, not yet read by Tor."""
+    DUE = "due"
+    """It ended a moment ago, and the next tick lifts it."""
 
 
 # A named tuple is made faster than a dataclass, and there are many of them.
@@ -84,6 +89,12 @@ class Block(NamedTuple):
     def has_ended(self, now: datetime) -> bool:
         """Tell whether the block has been lifted, or has expired at `now`."""
         return self.was_lifted or (self.until is not None and self.until <= now)
+
+    def is_due(self, now: datetime) -> bool:
+        """Tell whether the block expired within DUE_TIME, and no tick has recorded its end."""
+        if self.until is None or self.ended is not None:
+            return False
+        return timedelta() <= now - self.until < DUE_TIME
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor import health, own_files, relay, timer
 from exitpolicy.doctor import host as host_checks
 from exitpolicy.doctor.finding import Finding, attempt, failed
-from exitpolicy.operations.desired import desired
+from exitpolicy.operations.desired import desired, with_due
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
+from exitpolicy.operations.query import due_now
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
@@ -58,8 +59,12 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
 
 
 def _ledger(host: Host) -> Ledger | None:
-    """Return the ledger; None if it is invalid, which is a finding of its own."""
+    """Return the ledger as the relays should enforce it until the next tick.
+
+    None if it is invalid, which is a finding of its own.
+    """
     try:
-        return host.ledger()
+        ledger = host.ledger()
+        return with_due(ledger, due_now(host, ledger))
     except ExitpolError:
         return None

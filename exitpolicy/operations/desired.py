@@ -1,9 +1,9 @@
 """The desired state: the blocks in force and the rules that enforce them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from exitpolicy.core.block import Blocks
+from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
 from exitpolicy.operations.planning import concerns
 from exitpolicy.policy.minimize import fewest_rules
@@ -43,3 +43,25 @@ def desired(ledger: Ledger, time: Time, relays: Sequence[Relay] = ()) -> Desired
     if ledger.policy is not None:
         rules += base_policies.load(ledger.policy).rules
     return Desired(blocks, rules)
+
+
+def due(ledger: Ledger, time: Time, states: Mapping[str, str]) -> Blocks:
+    """Return the blocks that the next tick will lift, and that Tor enforces until then.
+
+    `states` are those of the last observation, by the destination's canonical text.
+    """
+    return Blocks.of(
+        block
+        for block in ledger.blocks
+        if block.is_due(time.now)
+        and not time.enforces(block)
+        and states.get(str(block.destination), State.LIFTING) != State.LIFTING
+    )
+
+
+def with_due(ledger: Ledger, waiting: Blocks) -> Ledger:
+    """Return the ledger as if due blocks had not ended: as the last tick left the relays."""
+    if not waiting:
+        return ledger
+    lasting = {block.destination: block._replace(until=None) for block in waiting}
+    return replace(ledger, blocks=Blocks({**ledger.blocks.by_destination, **lasting}))

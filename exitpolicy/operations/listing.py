@@ -111,6 +111,8 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
             state = _gravest(on.values())
         elif known.get(text) == State.LIFTING:
             state = State.LIFTING
+        elif text in known and block.is_due(time.now):
+            state = State.DUE
         elif everything:
             state = "ended" if block.has_ended(time.now) else "scheduled"
         else:

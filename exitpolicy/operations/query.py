@@ -1,7 +1,7 @@
 """Read-only queries of the running Tors: what they reject, and their status."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -9,13 +9,16 @@ from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode, TorUnreachableError
 from exitpolicy.operations import apply
+from exitpolicy.operations.desired import due, with_due
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.limits import Limits, measure
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule
+from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
+from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment, inspect
 from exitpolicy.tor.inspect import Candidate
 
@@ -58,6 +61,12 @@ class Status:
             return ExitCode.ATTENTION
         return ExitCode.DONE
 
+    @property
+    def unreachable_code(self) -> ExitCode:
+        """The exit code of `status` without --check: why a Tor could not be asked, or 0."""
+        errors = (view.unreachable for view in self.applied.views)
+        return next((error.exit_code for error in errors if error is not None), ExitCode.DONE)
+
 
 def check(
     host: Host, destinations: Sequence[Destination], relays: Sequence[str] = ()
@@ -70,7 +79,9 @@ def check(
     named = host.known_relays(relays)
     asked = [relay for relay in host.some_relays() if not named or relay.name in named]
     time = host.time()
-    blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
+    ledger = host.ledger()
+    ledger = with_due(ledger, due_now(host, ledger))
+    blocks = Blocks.of(block for block in ledger.blocks if time.enforces(block))
 
     def inspected(relay: Relay) -> View:
         text = fragment.read(relay.fragment) or ""
@@ -91,13 +102,33 @@ def exit_code(results: Iterable[Checked]) -> ExitCode:
 
 
 def status(host: Host) -> Status:
-    """Inspect every relay. Raises InvalidFileError for an invalid ledger."""
+    """Inspect every relay. Raises InvalidFileError for an invalid ledger.
+
+    Blocks that the next tick will lift are expected to be enforced until then.
+    """
     ledger = host.ledger()
-    applied = apply.preview(host, ledger)
+    waiting = due_now(host, ledger)
+    applied = _with_due(apply.preview(host, with_due(ledger, waiting)), waiting)
     now = applied.time.now
     ends = [block.until for block in applied.blocks if block.until and block.until > now]
     behind = any(plan.is_behind for plan in applied.plans)
     return Status(applied, ledger.blocks, min(ends, default=None), behind)
+
+
+def due_now(host: Host, ledger: Ledger) -> Blocks:
+    """Return the blocks that the next tick will lift."""
+    last = observed.load(host.state_path)
+    return Blocks.of() if last is None else due(ledger, host.time(), last.states)
+
+
+def _with_due(applied: apply.Applied, waiting: Blocks) -> apply.Applied:
+    """Return a preview in which due blocks are due, on relays that answer."""
+    states = {
+        destination: State.DUE if destination in waiting and state is not State.UNKNOWN else state
+        for destination, state in applied.states.items()
+    }
+    mixed = {d: on for d, on in applied.mixed.items() if d not in waiting}
+    return replace(applied, states=states, mixed=mixed)
 
 
 def limits_of(view: View) -> Limits | None:
