@@ -9,6 +9,7 @@ from exitpolicy.cli.app import COMMANDS, run
 from exitpolicy.cli.reference import commands_markdown
 from exitpolicy.core.block import State
 from exitpolicy.core.errors import ExitCode
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.storage import config
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +55,12 @@ def test_every_state_is_explained() -> None:
     table = REFERENCE.split("## States of a block")[1].split("##")[0]
     for state in State:
         assert table.count(f"| `{state}` |") == 1, state
+
+
+def test_every_fault_is_explained() -> None:
+    """The table of health has each name once, and no other."""
+    table = REFERENCE.split("## Health")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(map(str, Fault))
 
 
 def test_the_readme_is_short() -> None:

@@ -77,6 +77,10 @@ class InvalidFileError(ExitpolError):
     exit_code = ExitCode.INVALID_FILE
 
 
+class IncludeLostError(InvalidFileError):
+    """A torrc does not include its fragment."""
+
+
 class NoSuchBlockError(ExitpolError):
     """The ledger has no block with that destination or reference."""
 

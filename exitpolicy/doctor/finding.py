@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from exitpolicy.core.errors import ExitCode, ExitpolError
+from exitpolicy.doctor.fault import Fault
 
 
 class Severity(StrEnum):
@@ -32,8 +33,8 @@ class Finding:
     """A command, or lines to write into a file; empty if the check passed."""
     exit_code: ExitCode = ExitCode.DONE
     """The exit code of the command if this is the gravest finding."""
-    cause: str = ""
-    """A stable identifier for programs; only findings of `status` and the tick have one."""
+    cause: Fault | Literal[""] = ""
+    """A stable name for programs; only findings of `status` and the tick have one."""
 
 
 _GRAVEST_FIRST: Final = (
@@ -50,7 +51,9 @@ def ok(check: str, observed: str) -> Finding:
     return Finding(check, Severity.OK, observed)
 
 
-def warn(check: str, observed: str, *, why: str, fix: str, cause: str = "") -> Finding:
+def warn(
+    check: str, observed: str, *, why: str, fix: str, cause: Fault | Literal[""] = ""
+) -> Finding:
     """Return a finding that can cause harm later."""
     return Finding(check, Severity.WARN, observed, why, fix, ExitCode.ATTENTION, cause)
 
@@ -62,7 +65,7 @@ def fail(
     why: str,
     fix: str,
     code: ExitCode = ExitCode.ATTENTION,
-    cause: str = "",
+    cause: Fault | Literal[""] = "",
 ) -> Finding:
     """Return a finding that causes harm now."""
     return Finding(check, Severity.FAIL, observed, why, fix, code, cause)

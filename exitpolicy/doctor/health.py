@@ -3,11 +3,22 @@
 They need nothing but what those commands have inspected anyway. Each finding has a `cause`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.block import State
+from exitpolicy.core.errors import (
+    ExitCode,
+    ExitpolError,
+    IncludeLostError,
+    InvalidFileError,
+    RefusedError,
+    TorRefusesError,
+    TorUnreachableError,
+)
 from exitpolicy.doctor import known_relays, limits, timer
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
 from exitpolicy.operations.apply import Applied
@@ -16,6 +27,8 @@ from exitpolicy.operations.query import limits_of
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage.config import Relay
+
+_FEW: Final = 5
 
 
 def of_host(host: Host) -> list[Finding]:
@@ -31,7 +44,42 @@ def of_relay(host: Host, relay: Relay, view: View, measured: Limits | None) -> l
     return [
         *attempt(f"{relay.name}: limits", lambda: limits.check(relay, view, measured)),
         *attempt(f"{relay.name}: own policy", lambda: _own_policy(host, relay, view)),
+        *attempt(f"{relay.name}: foreign changes", lambda: _foreign(relay, view)),
     ]
+
+
+def faults(result: Applied, findings: Iterable[Finding]) -> frozenset[Fault]:
+    """Return what is wrong: what an apply or a preview observed, and what checks found.
+
+    It is empty exactly where `status --check` ends with 0.
+    """
+    found = {_FAULTS[state] for state in result.states.values() if state in _FAULTS}
+    found |= {_of_error(problem) for problem in result.problems}
+    found |= {finding.cause or Fault.ATTENTION for finding in findings}
+    behind = result.is_preview and any(plan.is_behind for plan in result.plans)
+    if behind or not all(view.in_sync for view in result.views):
+        found.add(Fault.DRIFT)
+    if any(view.foreign for view in result.views):
+        found.add(Fault.FOREIGN_CHANGES)
+    return frozenset(found)
+
+
+def _of_error(error: ExitpolError) -> Fault:
+    kinds = (
+        (IncludeLostError, Fault.INCLUDE_LOST),
+        (InvalidFileError, Fault.FILE_INVALID),
+        (TorUnreachableError, Fault.TOR_UNREACHABLE),
+        (TorRefusesError, Fault.TOR_REFUSES),
+        (RefusedError, Fault.REFUSED),
+    )
+    return next((fault for kind, fault in kinds if isinstance(error, kind)), Fault.ATTENTION)
+
+
+_FAULTS: Final = {
+    State.PENDING: Fault.PENDING,
+    State.LIFTING: Fault.LIFTING,
+    State.SHADOWED: Fault.SHADOWED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +114,7 @@ def applied(host: Host, result: Applied) -> Health:
                 f"it was changed at run time: {'; '.join(change.difference.sentences)}",
                 why="somebody else controls this Tor; the reload has repaired it",
                 fix="find out who uses Tor's control port",
-                cause="own_policy_changed",
+                cause=Fault.OWN_POLICY_CHANGED,
             )
 
     found = [
@@ -91,6 +139,23 @@ def _health(host: Host, views: Sequence[View], found: Sequence[Finding]) -> Heal
     return Health(tuple(dict.fromkeys(faults)), measured)
 
 
+def _foreign(relay: Relay, view: View) -> Iterator[Finding]:
+    check = f"{relay.name}: foreign changes"
+    # A Tor that has to be reloaded is a problem of its own, which names the changes.
+    if view.foreign and not view.needs_reload:
+        named = "; ".join(view.foreign[:_FEW])
+        more = f"; and {len(view.foreign) - _FEW} more" if len(view.foreign) > _FEW else ""
+        yield warn(
+            check,
+            f"Tor has not read changes of its files: {named}{more}",
+            why="the next reload loads them, whoever asks for it; exitpol does not",
+            fix=f"reload Tor, or undo the changes in {relay.torrc}",
+            cause=Fault.FOREIGN_CHANGES,
+        )
+    else:
+        yield ok(check, "Tor has read all of its files")
+
+
 def _own_policy(host: Host, relay: Relay, view: View) -> Iterator[Finding]:
     check = f"{relay.name}: own policy"
     found = own_policy.changes(host, [view])
@@ -100,7 +165,7 @@ def _own_policy(host: Host, relay: Relay, view: View) -> Iterator[Finding]:
             f"it was changed: {'; '.join(change.difference.sentences)}",
             why="the exit policy without the blocks is not the one that you accepted",
             fix=f"correct {relay.torrc} and reload Tor; or, if it is right: exitpol policy accept",
-            cause="own_policy_changed",
+            cause=Fault.OWN_POLICY_CHANGED,
         )
     if not found:
         yield ok(check, "as accepted, or not recorded yet")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.core.shell import word
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import DEFAULT_PATH
@@ -29,7 +30,7 @@ def check(host: Host) -> Iterator[Finding]:
             why="exitpol blocks nothing on it",
             fix=f"exitpol init --torrc {word(relay.torrc)}; or, to leave it alone, add"
             f" {relay.torrc} to unmanaged: [] in {path}",
-            cause="relay_appeared",
+            cause=Fault.RELAY_APPEARED,
         )
     gone = [relay for relay in host.relays if not os.path.lexists(relay.torrc)]
     for relay in gone:
@@ -39,7 +40,7 @@ def check(host: Host) -> Iterator[Finding]:
             why="its blocks are not enforced once its Tor starts again",
             fix=f"restore it; or, if the relay is gone, remove its entry from {path}",
             code=ExitCode.INVALID_FILE,
-            cause="relay_disappeared",
+            cause=Fault.RELAY_DISAPPEARED,
         )
     if not new and not gone:
         yield ok("relays", f"{len(host.relays)} in {path}, and no other at the usual places")

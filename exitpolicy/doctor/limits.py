@@ -9,6 +9,7 @@ from typing import Final
 
 from exitpolicy.core.addresses import Family
 from exitpolicy.core.ports import Ports, difference, normal_ports, ports_text
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT
 from exitpolicy.policy.limits import Limits
@@ -46,7 +47,7 @@ def _descriptor(relay: Relay, view: View, limits: Limits) -> Finding:
         f"{size:,} bytes; the directory authorities refuse more than {DESCRIPTOR_LIMIT:,}",
         why="the relay drops out of the consensus, and no block of it takes effect for clients",
         fix=_shorten(relay, view, limits),
-        cause="descriptor_too_long",
+        cause=Fault.DESCRIPTOR_TOO_LONG,
     )
 
 
@@ -93,7 +94,7 @@ def _accepts_nothing(relay: Relay, view: View) -> Finding:
         "the enforced policy accepts no connection at all",
         why="this exit does not exit: all blocks are moot",
         fix=fix,
-        cause="accepts_nothing",
+        cause=Fault.ACCEPTS_NOTHING,
     )
 
 
@@ -111,7 +112,7 @@ def _ports(relay: Relay, enforced: Sequence[Rule], summary: PortSummary) -> Iter
                 " all addresses",
                 why="no client chooses this exit for an address that it accepts",
                 fix=f"write an accept rule with * into {relay.torrc}, such as accept *:443",
-                cause="ports_closed",
+                cause=Fault.PORTS_CLOSED,
             )
         else:
             yield ok(name, f"IPv{family}: {summary.text}")
@@ -126,7 +127,7 @@ def _ports(relay: Relay, enforced: Sequence[Rule], summary: PortSummary) -> Iter
         f" more than {limit:,} {unit} are rejected there, or the summary is too long",
         why="no client chooses this exit for these ports, although its policy accepts them",
         fix=_narrow(relay, enforced, family),
-        cause="ports_closed",
+        cause=Fault.PORTS_CLOSED,
     )
 
 
@@ -178,5 +179,5 @@ def _exit_flag(relay: Relay, enforced: Sequence[Rule], limits: Limits) -> Iterat
             "not given: in every /8 some address is rejected on port 80 or 443",
             why="clients hardly choose an exit without the Exit flag",
             fix=f"leave one /8 without any reject rule: see {relay.torrc} and exitpol list",
-            cause="exit_flag_lost",
+            cause=Fault.EXIT_FLAG_LOST,
         )

@@ -1,6 +1,7 @@
 """The checks of the timer: whether it is installed, runs every minute, and succeeds."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.durations import remaining_text, utc_text
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations import timer as timer_units
 from exitpolicy.operations.host import Host
@@ -16,15 +18,21 @@ from exitpolicy.storage import observed
 
 LATE_SECONDS: Final = 5 * 60
 """The tick runs every minute; a slow apply takes a few."""
+UNIT: Final = timer_units.UNITS[1]
+_SERVICE: Final = timer_units.UNITS[0]
+_JOURNAL: Final = f"journalctl -u {_SERVICE} -n 20"
+_PROGRAM_ENDS: Final = ("/exitpolicy/tick.py", "/exitpol", "/python3")
 _SECONDS: Final = 10.0
 _CRON: Final = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/cron/tabs")
-_TICK: Final = re.compile(r"^(?!\s*#).*(?:exitpolicy/tick\.py|exitpol\b.*\bexpire)", re.MULTILINE)
+_TICK: Final = re.compile(
+    r"^(?!\s*#).*(?:exitpolicy/tick\.py|exitpol\b.*\bexpire).*$", re.MULTILINE
+)
 
 
 def installed(host: Host) -> Iterator[Finding]:
     """Check that systemd or cron runs the tick every minute."""
     why = "it lifts blocks on their date, applies hand edits and repairs drift"
-    unit = timer_units.UNITS[1]
+    unit = UNIT
     if timer_units.booted():
         active, enabled = (_systemctl(word, unit) for word in ("is-active", "is-enabled"))
         if active == "active" and enabled == "enabled":
@@ -67,16 +75,18 @@ def unit(host: Host) -> Iterator[Finding]:
 
 
 def tick(host: Host) -> Iterator[Finding]:
-    """Check that the tick ran lately and succeeded: each run updates the mtime of the state."""
-    service, check = timer_units.UNITS[0], "tick"
-    journal = f"journalctl -u {service} -n 20"
-    if timer_units.booted() and _systemctl("is-failed", service) == "failed":
+    """Check that the tick ran lately and succeeded: each run updates the mtime of the state.
+
+    What runs it does not matter. If it did not run, the finding names why.
+    """
+    check = "tick"
+    if _unit_fails():
         yield fail(
             check,
-            f"{service} has failed",
+            f"{_SERVICE} has failed",
             why="no block is lifted and no drift is repaired until it succeeds",
-            fix=f"{journal}; then: systemctl start {service}",
-            cause="unit_failed",
+            fix=f"{_JOURNAL}; then: systemctl start {_SERVICE}",
+            cause=Fault.UNIT_FAILED,
         )
         return
     last = observed.load(host.state_path)
@@ -86,19 +96,18 @@ def tick(host: Host) -> Iterator[Finding]:
             f"{host.state_path} is missing or damaged: exitpol does not know when it inspected Tor",
             why="it does not know what Tor enforces",
             fix="exitpol apply",
-            cause="state_missing",
+            cause=Fault.STATE_MISSING,
         )
         return
     now, ran = host.clock(), datetime.fromtimestamp(host.state_path.stat().st_mtime, UTC)
     if (now - ran).total_seconds() > LATE_SECONDS:
+        cause, reason, fix = _why_late()
         yield fail(
             check,
-            f"it ran {remaining_text(now, ran)} ago, at {utc_text(ran)}, not every minute",
+            f"it ran {remaining_text(now, ran)} ago, at {utc_text(ran)}, not every minute{reason}",
             why="no block is lifted and no drift is noticed while it does not run",
-            fix=f"systemctl status {timer_units.UNITS[1]}; {journal}"
-            if timer_units.booted()
-            else "exitpol doctor",
-            cause="tick_late",
+            fix=fix,
+            cause=cause,
         )
     elif not last.settled:
         yield warn(
@@ -106,10 +115,48 @@ def tick(host: Host) -> Iterator[Finding]:
             f"{utc_text(last.when)}: desired, installed and enforced state differed",
             why="the timer tries again every minute",
             fix="exitpol apply",
-            cause="not_settled",
+            cause=Fault.NOT_SETTLED,
         )
     else:
         yield ok(check, f"ran at {utc_text(ran)}; Tor was inspected at {utc_text(last.when)}")
+
+
+def _unit_fails() -> bool:
+    """Tell whether the timer runs a service that fails. An old failure means nothing under cron."""
+    if not timer_units.booted() or _systemctl("is-failed", _SERVICE) != "failed":
+        return False
+    return _systemctl("is-active", UNIT) == "active" or _cron_place() is None
+
+
+def _why_late() -> tuple[Fault, str, str]:
+    """Return why the tick does not run: the fault, the words for it, and how to fix it."""
+    by_systemd = timer_units.booted() and _systemctl("is-active", UNIT) == "active"
+    place = None if by_systemd else _cron_place()
+    line = timer_units.installed_command() if by_systemd else _cron_line(place)
+    if line is None:
+        fix = "exitpol init --timer"
+        return Fault.TIMER_MISSING, ": neither systemd nor cron runs it", fix
+    gone = next((path for path in _programs(line) if not path.exists()), None)
+    if gone is not None:
+        fix = "install exitpol again; then: exitpol init --timer"
+        return Fault.PROGRAM_GONE, f": {gone}, which {place or _SERVICE} runs, is gone", fix
+    if by_systemd:
+        return Fault.TICK_LATE, "", f"systemctl status {UNIT}; {_JOURNAL}"
+    return Fault.TICK_LATE, "", f"see whether cron runs, and what it mails: {place}"
+
+
+def _programs(line: str) -> Iterator[Path]:
+    """Yield the interpreter and the tick of a command line, and the program that the tick becomes.
+
+    It comes from a unit or a crontab, and is data: nothing of it is run.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("/") and (before == "--" or word.endswith(_PROGRAM_ENDS)):
+            yield Path(word)
 
 
 def _systemctl(word: str, unit: str) -> str:
@@ -129,8 +176,16 @@ def _cron_place() -> Path | None:
         path = Path(name)
         try:
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                if file.is_file() and _TICK.search(file.read_text("utf-8", "replace")):
+                if _cron_line(file) is not None:
                     return file
         except OSError:
             continue
     return None
+
+
+def _cron_line(crontab: Path | None) -> str | None:
+    """Return the line of a crontab that runs the tick; None if there is none. Raises OSError."""
+    if crontab is None or not crontab.is_file():
+        return None
+    found = _TICK.search(crontab.read_text("utf-8", "replace"))
+    return None if found is None else found[0].replace("\\%", "%")

@@ -167,6 +167,16 @@ def outdated(host: Host, folder: Path | None = None) -> list[str]:
     return found
 
 
+def installed_command(folder: Path | None = None) -> str | None:
+    """Return the command line of the installed service; None if it is not installed."""
+    try:
+        text = ((folder or FOLDER) / UNITS[0]).read_text("utf-8", "replace")
+    except OSError:
+        return None
+    found = re.search("^ExecStart=(.*)", text, re.MULTILINE)
+    return None if found is None else found[1].replace("%%", "%").replace("$$", "$")
+
+
 def _arguments(host: Host) -> list[str]:
     """Return the arguments of the tick: the state file, and the command that it becomes."""
     config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]

@@ -12,6 +12,7 @@ from typing import Final
 
 from exitpolicy.core.errors import (
     ExitpolError,
+    IncludeLostError,
     InvalidFileError,
     TorRefusesError,
     TorUnreachableError,
@@ -322,7 +323,7 @@ def _read(
     torrc = _torrc_of(relay, running)
     place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
-        raise InvalidFileError(
+        raise IncludeLostError(
             f"{torrc} does not include {candidate.fragment}",
             hint=f"exitpol init --torrc {word(torrc)}",
         )
