@@ -315,7 +315,8 @@ class _Apply:
 
         for relay, outcome in zip(relays, in_parallel(one, relays), strict=True):
             if isinstance(outcome, View):
-                by_name[relay.name] = outcome
+                # A reload reads all files.
+                by_name[relay.name] = replace(outcome, foreign=())
                 self.fatal.pop(relay.name, None)
                 continue
             if isinstance(outcome, TorRefusesError):
