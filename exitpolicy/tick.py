@@ -1,11 +1,14 @@
 """The first step of the timer: decide whether exitpol must run. Usually it need not.
 
-    python3 -I -S tick.py STATE -- COMMAND...
+    python3 -I -S tick.py STATE [METRICS] -- COMMAND...
 
 reads one small file and the dates of a few others. It exits with 0 if nothing has changed and
 nothing is due; otherwise it becomes COMMAND (`exitpol expire --quiet`). It runs as a script of its
 own, imports only what the interpreter has loaded already, takes no lock and reads no YAML. If it
 does not understand the state, exitpol must run.
+
+METRICS is the file of metrics. While it shows the last observation, it has the modification time of
+the state (exitpolicy.storage.metrics_file). A tick with nothing to do sets both to the present.
 
 exitpolicy.storage.observed writes the state file after every apply, as lines of words:
 
@@ -29,8 +32,12 @@ HEAD = 262144
 """Characters of the state within which its head must end."""
 
 
-def due(state: str, now: float) -> str | None:
-    """Return why exitpol must run; None if it need not. `state` is the path of the state file."""
+def due(state: str, now: float, metrics: str | None = None) -> str | None:
+    """Return why exitpol must run; None if it need not.
+
+    `state` and `metrics` are paths. Both files are touched, the metrics only if exitpol need not
+    run.
+    """
     try:
         # The folder may be another user's: open no link, and wait for no FIFO.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -40,9 +47,10 @@ def due(state: str, now: float) -> str | None:
             errors="surrogateescape",
             newline="\n",
         ) as file:
-            if os.fstat(file.fileno()).st_mode & 0o170000 != 0o100000:
+            found = os.fstat(file.fileno())
+            if found.st_mode & 0o170000 != 0o100000:
                 return "the state is not a regular file"
-            touch(file.fileno())
+            touched = touch(file.fileno())
             # Not splitlines(), which also splits at what may stand in a path.
             head, end, _ = file.read(HEAD).partition("\n\n")
             lines = head.split("\n")
@@ -71,15 +79,35 @@ def due(state: str, now: float) -> str | None:
         return "the state is not understood"
     if not seen >= {"version", "applied", "next", "settled", "watch"}:
         return "the state is incomplete"
+    return None if metrics is None else outdated(metrics, found.st_mtime_ns, touched)
+
+
+def outdated(metrics: str, shown: int, now: int) -> str | None:
+    """Return why the metrics have to be written; touch them if they need not.
+
+    `shown` is the time of the state, in ns, before it was set to `now`.
+    """
+    try:
+        # The folder may be another user's: touch no file that a link of that user names.
+        if os.stat(metrics, follow_symlinks=False).st_mtime_ns != shown:
+            return "the metrics do not show the last observation"
+        os.utime(metrics, (now, now), follow_symlinks=False)
+    except OSError:
+        return "the metrics are missing, or cannot be touched"
     return None
 
 
-def touch(descriptor: int) -> None:
-    """Set the time of the state file to now; `exitpol status` takes it for the last tick."""
+def touch(descriptor: int) -> int:
+    """Set the time of the state file to now; `exitpol status` takes it for the last tick.
+
+    Return that time: in whole seconds, which every file system keeps.
+    """
+    second = int(time.time())
     try:  # noqa: SIM105 - contextlib costs time
-        os.utime(descriptor)
+        os.utime(descriptor, (second, second))
     except OSError:
         pass  # A read-only or foreign state is reported as a tick that does not run.
+    return second
 
 
 def fingerprint(path: str) -> str:
@@ -96,12 +124,13 @@ def fingerprint(path: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Do nothing, or become the command after `--`. Return an exit code."""
-    if len(arguments) < 3 or arguments[1] != "--":
-        sys.stderr.write("usage: tick.py STATE -- COMMAND [ARGUMENT...]\n")
+    end = arguments.index("--") if "--" in arguments else 0
+    paths, command = arguments[:end], arguments[end + 1 :]
+    if not 1 <= len(paths) <= 2 or not command:
+        sys.stderr.write("usage: tick.py STATE [METRICS] -- COMMAND [ARGUMENT...]\n")
         return 2
-    if due(arguments[0], time.time()) is None:
+    if due(paths[0], time.time(), *paths[1:]) is None:
         return 0
-    command = arguments[2:]
     try:
         os.execv(command[0], command)
     except OSError as error:

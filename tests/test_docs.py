@@ -1,6 +1,8 @@
 """The documents are true: they are compared with the program."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from exitpolicy.core.errors import ExitCode
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.storage import config
 
+ANALYZE = shutil.which("systemd-analyze")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "exitpolicy" / "docs"
 REFERENCE = (DOCS / "reference.md").read_text()
@@ -76,3 +79,22 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="there is no systemd-analyze")
+def test_systemd_understands_the_units_of_the_guide(tmp_path: Path) -> None:
+    """Those that send a mail when the health changes."""
+    guide = (DOCS / "guide.md").read_text()
+    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", guide, re.DOTALL)
+    assert [name for name, _ in units] == ["exitpol-mail.path", "exitpol-mail.service"]
+    for name, text in units:
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [ANALYZE or "", "verify", "--recursive-errors=no", *(name for name, _ in units)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = [text for text in done.stderr.splitlines() if "exitpol-mail" in text]
+    assert (done.returncode, ours) == (0, [])

@@ -1,5 +1,6 @@
 """`status --check`, the tick and `doctor` share health checks; each cause here is real."""
 
+import json
 import os
 import re
 import sys
@@ -13,6 +14,8 @@ import pytest
 from exitpolicy import tick
 from exitpolicy.doctor import timer
 from exitpolicy.operations import timer as timer_units
+from exitpolicy.storage import health_record
+from exitpolicy.storage.health_record import HealthRecord
 from tests.harness.host import ExitHost, HostMaker
 
 OPEN = ("ExitRelay 1", "ExitPolicy accept *:*")
@@ -21,6 +24,7 @@ OPEN = ("ExitRelay 1", "ExitPolicy accept *:*")
 def status(host: ExitHost) -> tuple[int, dict[str, str]]:
     """Return the exit code of `status --check` and, by cause, how to fix each finding."""
     done = host.run("status", "--check", "--json")
+    assert bool(done.json["faults"]) == bool(done.code), done
     return done.code, {finding["cause"]: finding["fix"] for finding in done.json["health"]}
 
 
@@ -270,4 +274,67 @@ def test_changes_that_tor_has_not_read_are_reported(exit_: ExitHost) -> None:
     assert "ContactInfo" in exit_.run("status").err
     exit_.tor.reload()
     time.sleep(1.5)
+    assert status(exit_) == (0, {})
+
+
+def test_the_tick_reports_a_fault_once(exit_: ExitHost) -> None:
+    """Cron mails what a tick prints: it prints when the health changes, not every minute."""
+    assert exit_.run("block", "203.0.113.7", "--until", "1h", "--reason", "personal").code == 0
+    assert (exit_.tick().err, exit_.tick().err) == ("", "")
+    exit_.tor.stop()
+    first, second = exit_.tick(), exit_.tick()
+    assert (first.code, second.code) == (6, 6)
+    assert "cannot be reached" in first.err
+    assert (second.out, second.err) == ("", "")
+    record = json.loads(exit_.ledger.with_name("health.json").read_text())
+    assert record["faults"] == ["tor_unreachable"]
+    assert "cannot be reached" in record["messages"][0]
+    assert "personal" not in str(record)
+    exit_.tor.start()
+    again = exit_.tick()
+    assert (again.code, again.err) == (0, "exitpol: health: all is well again\n")
+    assert (exit_.tick().out, exit_.tick().err) == ("", "")
+    assert json.loads(exit_.ledger.with_name("health.json").read_text())["faults"] == []
+
+
+def test_the_same_fault_of_another_relay_is_news(make_host: HostMaker) -> None:
+    """The second Tor that stops is reported as the first one was."""
+    host = make_host(OPEN, OPEN)
+    for tor in host.relays:
+        tor.stop()
+        assert tor.name in host.tick().err
+        assert host.tick().err == ""
+
+
+def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    """A damaged one is written again; text of others reaches a mail in ASCII only."""
+    path = tmp_path / "health.json"
+    assert health_record.load(path) is None
+    for text in ("", "[]", "{}", '{"since": "x"}', "[" * 100_000, "\0"):
+        path.write_text(text)
+        assert health_record.load(path) is None
+    found = HealthRecord(datetime.now(UTC), frozenset({"drift"}), messages=("\u202e\x1b" * 9_999,))
+    assert health_record.update(path, found)
+    assert not health_record.update(path, found)
+    assert path.read_bytes().isascii()
+    assert path.stat().st_size < 30_000
+    assert health_record.update(path, HealthRecord(datetime.now(UTC), frozenset()))
+    path.unlink()
+    assert not health_record.update(path, HealthRecord(datetime.now(UTC), frozenset()))
+
+
+def test_a_tick_that_fails_says_so_once(exit_: ExitHost) -> None:
+    """The record holds the failure, and `status --check` reports it until the tick works again."""
+    text = exit_.ledger.read_text()
+    exit_.ledger.write_text("version: 7\n")
+    exit_.ledger.with_name("last_valid.yaml").unlink()
+    first, second = exit_.tick(), exit_.tick()
+    assert (first.code, second.code) == (8, 8)
+    assert str(exit_.ledger) in first.err
+    assert second.err == ""
+    as_json = exit_.run("expire", "--quiet", "--json")
+    assert (as_json.code, as_json.json["error"]["exit_code"]) == (8, 8)
+    exit_.ledger.write_text(text)
+    assert list(status(exit_)[1]) == ["tick_failed"]
+    assert exit_.tick().err == "exitpol: health: all is well again\n"
     assert status(exit_) == (0, {})

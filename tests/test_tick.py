@@ -174,6 +174,34 @@ def test_any_bytes_are_understood_or_a_reason(
         assert {line.split(b" ")[0] for line in lines} >= {b"version", b"watch", b"next"}
 
 
+def test_metrics_that_show_another_observation_are_a_reason(path: Path, tmp_path: Path) -> None:
+    """The file has the time of the state as long as it shows that state; both are touched."""
+    metrics = tmp_path / "exitpol.prom"
+    missing = "the metrics are missing, or cannot be touched"
+    assert tick.due(str(path), NOW, str(metrics)) == missing
+    metrics.write_text("exitpol_info 1\n")
+    os.utime(metrics, (5, 5))
+    older = "the metrics do not show the last observation"
+    assert tick.due(str(path), NOW, str(metrics)) == older
+    assert metrics.stat().st_mtime == 5
+    os.utime(path, (5, 5))
+    assert tick.due(str(path), NOW, str(metrics)) is None
+    assert metrics.stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert 0 <= time.time() - metrics.stat().st_mtime < 10
+
+
+def test_no_link_in_the_place_of_the_metrics_is_touched(path: Path, tmp_path: Path) -> None:
+    """The folder may belong to another user."""
+    victim, link = tmp_path / "victim", tmp_path / "link"
+    victim.touch()
+    link.symlink_to(victim)
+    for file in (path, victim):
+        os.utime(file, (5, 5))
+    os.utime(link, (5, 5), follow_symlinks=False)
+    assert tick.due(str(path), NOW, str(link)) is None
+    assert victim.stat().st_mtime == 5
+
+
 def run(
     path: Path, *command: str, strace: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
@@ -255,10 +283,20 @@ def test_a_command_that_cannot_be_run_is_an_error_with_a_hint(tmp_path: Path) ->
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["state"], ["state", "--"], ["state", "exitpol", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["state"],
+        ["state", "--"],
+        ["state", "exitpol", "x"],
+        ["--", "exitpol"],
+        ["state", "metrics", "more", "--", "exitpol"],
+    ],
+)
 def test_wrong_arguments_are_a_usage_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without STATE, `--` and COMMAND, it prints the usage and exits with 2."""
     assert tick.main(arguments) == 2
-    assert capsys.readouterr().err == "usage: tick.py STATE -- COMMAND [ARGUMENT...]\n"
+    assert capsys.readouterr().err == "usage: tick.py STATE [METRICS] -- COMMAND [ARGUMENT...]\n"

@@ -22,12 +22,12 @@ from exitpolicy.cli.arguments import (
 )
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
+from exitpolicy.cli.render import Report
 from exitpolicy.core.durations import utc_text
-from exitpolicy.core.errors import ExitCode, UsageError
+from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
 
 if TYPE_CHECKING:
     from exitpolicy.core.block import Block
-    from exitpolicy.core.errors import ExitpolError
     from exitpolicy.doctor.health import Health
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.host import Host
@@ -230,23 +230,45 @@ def status(
         bool,
         typer.Option("--check", help="For monitoring: exit code 3 if anything needs attention."),
     ] = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Write metrics in the format of Prometheus.")
+    ] = False,
+    output_: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Replace this file by the metrics."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show what each Tor enforces, and how near its limits are.
 
     Exit code 6 if a Tor cannot be reached. Example: exitpol status --check
     """
+    if as_json and prometheus:
+        raise UsageError("--json and --prometheus exclude each other", hint="choose one of them")
+    if output_ is not None and not prometheus:
+        raise UsageError("--output is for --prometheus", hint="add --prometheus")
+    from exitpolicy.cli import metrics
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
     from exitpolicy.operations import query
     from exitpolicy.operations.rejection_causes import moot_causes
+    from exitpolicy.storage import metrics_file
 
     host = the_host()
     with output.progress("asking Tor"):
         seen = query.status(host)
         found = health.inspected(host, seen.applied.views)
     if as_json:
-        say_json(**status_output.as_json(seen, found))
+        say_json(
+            **status_output.as_json(seen, found),
+            faults=sorted(health.faults(seen.applied, found.findings)),
+        )
+    elif prometheus:
+        text = metrics.of_host(host, seen.applied, found)
+        if output_ is None:
+            output.say_exact(text)
+        else:
+            metrics_file.write(output_, text)
     else:
         status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
     return found.exit_code(seen.exit_code) if check_ else seen.unreachable_code
@@ -286,7 +308,8 @@ def apply(
 
 def expire(
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print nothing unless something changed.")
+        bool,
+        typer.Option("--quiet", help="Print nothing unless the blocks or the health changed."),
     ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -295,27 +318,40 @@ def expire(
 
     Example: exitpol expire
     """
+    from exitpolicy.cli import tick_result
     from exitpolicy.operations import change
     from exitpolicy.operations.apply import Watch
     from exitpolicy.operations.outcome import removal_code
     from exitpolicy.operations.rejection_causes import still_rejected
 
     host = the_host(who="timer" if quiet else None)
-    changed = change.expire(host, change.Options(dry_run=dry_run))
+    try:
+        changed = change.expire(host, change.Options(dry_run=dry_run))
+    except ExitpolError as error:
+        is_news = not quiet or tick_result.record_failure(host, error)
+        if is_news or as_json:
+            raise
+        return error.exit_code
     ends = [] if dry_run else [block.destination for block in changed.blocks]
     causes = still_rejected(host, changed.applied, ends)
     if not as_json:
         for ended in changed.blocks:
             # Never the reason or the reference: this reaches the journal and the mails of cron.
             say(f"{ended.destination}  {'would end' if dry_run else 'ended'}")
+    health = _health(host, changed.applied)
+    report = Report.ALL
+    if health is not None:
+        health = tick_result.write_metrics(host, changed.applied, health)
+        if quiet:
+            report = tick_result.record(host, changed.applied, health)
     return say_applied(
         changed.applied,
         removal_code(changed.applied, changed.applied.states, causes, Watch.OWN),
         as_json=as_json,
-        quiet=quiet,
+        report=report,
         ended=changed.blocks,
         causes=[cause for cause in causes if cause.removable],
-        health=_health(host, changed.applied),
+        health=health,
     )
 
 
@@ -342,7 +378,7 @@ def say_applied(
     code: ExitCode,
     *,
     as_json: bool,
-    quiet: bool = False,
+    report: Report = Report.ALL,
     ended: Sequence["Block"] = (),
     causes: Sequence["Cause"] = (),
     health: "Health | None" = None,
@@ -375,14 +411,18 @@ def say_applied(
         )
     if applied.is_preview:
         say_diffs(applied)
-    elif not quiet or not applied.does_nothing:
+    elif report is Report.ALL or not applied.does_nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         done = "nothing to do" if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
         render.note_unverified(applied)
     render.warn_of_causes(causes)
+    if report is Report.KNOWN:
+        return code
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     render.report_findings(findings)
+    if report is Report.WELL_AGAIN:
+        output.note("health: all is well again")
     return code

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from exitpolicy.cli.output import hint, note, printable, say, warn
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.policy.rule import Rule
+
+
+class Report(Enum):
+    """Which faults an apply reports."""
+
+    ALL = auto()
+    """All of them, and what was done."""
+    NEW = auto()
+    """All of them; what was done only if something was."""
+    KNOWN = auto()
+    """None, because a former tick has reported them."""
+    WELL_AGAIN = auto()
+    """That there are none any more."""
+
 
 MANY: Final = 25
 """How many destinations of one kind are named one by one."""

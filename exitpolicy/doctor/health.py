@@ -4,7 +4,7 @@ They need nothing but what those commands have inspected anyway. Each finding ha
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exitpolicy.core.block import State
@@ -17,7 +17,7 @@ from exitpolicy.core.errors import (
     TorRefusesError,
     TorUnreachableError,
 )
-from exitpolicy.doctor import known_relays, limits, timer
+from exitpolicy.doctor import known_relays, limits, metrics, timer
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
@@ -36,6 +36,7 @@ def of_host(host: Host) -> list[Finding]:
     return [
         *attempt("tick", lambda: timer.tick(host)),
         *attempt("relays", lambda: known_relays.check(host)),
+        *attempt("metrics", lambda: metrics.check(host)),
     ]
 
 
@@ -54,17 +55,19 @@ def faults(result: Applied, findings: Iterable[Finding]) -> frozenset[Fault]:
     It is empty exactly where `status --check` ends with 0.
     """
     found = {_FAULTS[state] for state in result.states.values() if state in _FAULTS}
-    found |= {_of_error(problem) for problem in result.problems}
+    found |= {of_error(problem) for problem in result.problems}
     found |= {finding.cause or Fault.ATTENTION for finding in findings}
     behind = result.is_preview and any(plan.is_behind for plan in result.plans)
-    if behind or not all(view.in_sync for view in result.views):
+    answering = (view for view in result.views if view.running is not None)
+    if behind or not all(view.in_sync for view in answering):
         found.add(Fault.DRIFT)
     if any(view.foreign for view in result.views):
         found.add(Fault.FOREIGN_CHANGES)
     return frozenset(found)
 
 
-def _of_error(error: ExitpolError) -> Fault:
+def of_error(error: ExitpolError) -> Fault:
+    """Return the fault that an error is."""
     kinds = (
         (IncludeLostError, Fault.INCLUDE_LOST),
         (InvalidFileError, Fault.FILE_INVALID),
@@ -90,6 +93,10 @@ class Health:
     """Those that somebody has to act on."""
     limits: Mapping[str, Limits | None]
     """What each relay uses of each limit, by name; None for a relay that is no exit."""
+
+    def adding(self, finding: Finding) -> "Health":
+        """Return the health with one more finding that somebody has to act on."""
+        return replace(self, findings=(*self.findings, finding))
 
     def exit_code(self, code: ExitCode) -> ExitCode:
         """Return the exit code of a command: its own `code`, or that of the gravest finding."""

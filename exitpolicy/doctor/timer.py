@@ -14,14 +14,14 @@ from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.operations import timer as timer_units
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import observed
+from exitpolicy.storage import health_record, observed
 
 LATE_SECONDS: Final = 5 * 60
 """The tick runs every minute; a slow apply takes a few."""
 UNIT: Final = timer_units.UNITS[1]
 _SERVICE: Final = timer_units.UNITS[0]
 _JOURNAL: Final = f"journalctl -u {_SERVICE} -n 20"
-_PROGRAM_ENDS: Final = ("/exitpolicy/tick.py", "/exitpol", "/python3")
+_PROGRAM: Final = re.compile(r"/(?:.*/)?(?:python[0-9.]*|exitpol|exitpolicy/tick\.py)")
 _SECONDS: Final = 10.0
 _CRON: Final = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/cron/tabs")
 _TICK: Final = re.compile(
@@ -99,6 +99,16 @@ def tick(host: Host) -> Iterator[Finding]:
             cause=Fault.STATE_MISSING,
         )
         return
+    record = health_record.load(host.health_path)
+    if record is not None and Fault.TICK_FAILED in record.faults and record.since > last.when:
+        yield fail(
+            check,
+            f"since {utc_text(record.since)} it fails: {'; '.join(record.messages)}",
+            why="no block is lifted and no drift is repaired until it succeeds",
+            fix="exitpol apply",
+            cause=Fault.TICK_FAILED,
+        )
+        return
     now, ran = host.clock(), datetime.fromtimestamp(host.state_path.stat().st_mtime, UTC)
     if (now - ran).total_seconds() > LATE_SECONDS:
         cause, reason, fix = _why_late()
@@ -155,7 +165,7 @@ def _programs(line: str) -> Iterator[Path]:
     except ValueError:
         return
     for before, word in zip(["", *words], words, strict=False):
-        if word.startswith("/") and (before == "--" or word.endswith(_PROGRAM_ENDS)):
+        if _PROGRAM.fullmatch(word) or (before == "--" and word.startswith("/")):
             yield Path(word)
 
 

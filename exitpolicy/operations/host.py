@@ -68,6 +68,11 @@ class Host:
         return last_read.path_beside(self.config.ledger)
 
     @property
+    def health_path(self) -> Path:
+        """The file that keeps what the last ticks found wrong."""
+        return self.config.ledger.with_name("health.json")
+
+    @property
     def history_path(self) -> Path:
         """The file that keeps the history."""
         return self.config.ledger.with_name("history.jsonl")

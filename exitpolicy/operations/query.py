@@ -109,10 +109,15 @@ def status(host: Host) -> Status:
     ledger = host.ledger()
     waiting = due_now(host, ledger)
     applied = _with_due(apply.preview(host, with_due(ledger, waiting)), waiting)
-    now = applied.time.now
-    ends = [block.until for block in applied.blocks if block.until and block.until > now]
     behind = any(plan.is_behind for plan in applied.plans)
-    return Status(applied, ledger.blocks, min(ends, default=None), behind)
+    return Status(applied, ledger.blocks, next_expiry(applied), behind)
+
+
+def next_expiry(applied: apply.Applied) -> datetime | None:
+    """Return when the next block in force ends; None if none does."""
+    now = applied.time.now
+    ends = (block.until for block in applied.blocks if block.until and block.until > now)
+    return min(ends, default=None)
 
 
 def due_now(host: Host, ledger: Ledger) -> Blocks:

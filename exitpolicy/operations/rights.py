@@ -56,6 +56,9 @@ def needed(host: Host) -> Rights:
         _relay(found, relay)
     for path in _replaced(host):
         _owner(found, path)
+    if (metrics := host.config.metrics) is not None:
+        # A new file there belongs to the owner of the folder.
+        _owner(found, metrics if metrics.exists() else metrics.parent)
     for folder in found.writable:
         _reach(found, folder, _WRITE | _SEARCH)
     for path in read_files(host):
@@ -179,6 +182,8 @@ def _written_folders(host: Host) -> Iterator[Path]:
     yield from _folders(host.config.ledger)
     for path in _fragments(host):
         yield from _folders(path)
+    if host.config.metrics is not None:
+        yield from _folders(host.config.metrics)
 
 
 def _folders(path: Path) -> Iterator[Path]:
@@ -216,6 +221,7 @@ def _replaced(host: Host) -> Iterator[Path]:
     yield last_read.path_beside(ledger)
     yield ledger_file.last_valid_path(ledger)
     yield host.history_path
+    yield host.health_path
     yield from _fragments(host)
 
 

@@ -178,10 +178,11 @@ def installed_command(folder: Path | None = None) -> str | None:
 
 
 def _arguments(host: Host) -> list[str]:
-    """Return the arguments of the tick: the state file, and the command that it becomes."""
+    """Return the arguments of the tick: its files, and the command that it becomes."""
     config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]
     command = [sys.executable, "-I", "-m", "exitpolicy", *config, "expire", "--quiet"]
-    return [str(host.state_path), "--", *command]
+    metrics = [] if host.config.metrics is None else [str(host.config.metrics.absolute())]
+    return [str(host.state_path), *metrics, "--", *command]
 
 
 def _read(host: Host) -> Iterator[Path]:

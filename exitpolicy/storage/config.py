@@ -30,6 +30,7 @@ KEYS: Final = (
     "protected",
     "max_prefix",
     "operator",
+    "metrics",
 )
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
@@ -128,6 +129,8 @@ class Config:
     max_prefix: dict[Family, int] = field(default_factory=lambda: {4: 16, 6: 32})
     """The shortest prefix that is blocked without --force, by family."""
     operator: Operator = Operator()
+    metrics: Path | None = None
+    """The file that the tick writes metrics into; None: it writes none."""
     source: Path | None = None
     """The file that was read."""
 
@@ -176,6 +179,8 @@ def render(config: Config) -> bytes:
     if any(operator.values()):
         words = (f"{key}: {quoted(value)}" for key, value in operator.items() if value)
         lines.append(f"operator: {{{', '.join(words)}}}\n")
+    if config.metrics is not None:
+        lines.append(f"metrics: {_quoted(config.metrics)}\n")
     return "".join(lines).encode()
 
 
@@ -246,6 +251,7 @@ def parse(path: Path, content: bytes) -> Config:
         if "max_prefix" in top
         else default.max_prefix,
         operator=_operator(document, top["operator"]) if "operator" in top else Operator(),
+        metrics=_file(document, top["metrics"], "metrics", base) if "metrics" in top else None,
         source=path,
     )
 

@@ -6,7 +6,9 @@ disturbed least.
 
 import compileall
 import gc
+import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,12 +45,23 @@ def main() -> int:
         ticking = [PYTHON, "-I", "-S", str(tick.__file__), str(host.state), "--", "/bin/false"]
         command = str(Path(PYTHON).with_name("exitpol"))
         listing = [command, "--config", str(host.config), "list"]
-        plain, ticked, listed = _in_turn(bare, ticking, listing)
+        plain, ticked, metered, listed = _in_turn(bare, ticking, _metered(host), listing)
         missed += _row("tick with nothing to do, 1,000 blocks / python3 -c pass", ticked / plain, 2)
+        missed += _row("the same with a file of metrics / without one", metered / ticked, 1.1)
         missed += _row("exitpol list, 1,000 blocks / python3 -c pass", listed / plain, 9)
     missed += _row("states of 1,000 blocks against 1,000 rules, ms", _states() * 1000, 100)
     missed += _row("ledger of 10,000 blocks: ours / yaml.load with CSafeLoader", _load(), 1.0)
     return int(missed > 0)
+
+
+def _metered(host: ExitHost) -> list[str]:
+    """Return a tick with nothing to do that touches a file of metrics, with a state of its own."""
+    state, metrics = host.folder / "metered-state", host.folder / "exitpol.prom"
+    shutil.copyfile(host.state, state)
+    metrics.write_text(host.run("status", "--prometheus").out)
+    for path in (state, metrics):
+        os.utime(path, (1, 1))
+    return [PYTHON, "-I", "-S", str(tick.__file__), str(state), str(metrics), "--", "/bin/false"]
 
 
 def _row(what: str, measured: float, target: float) -> bool:

@@ -83,11 +83,24 @@ class ExitHost:
             text=True,
         )
 
-    def tick(self) -> Outcome:
-        """Run the tick as the timer does."""
+    @property
+    def metrics(self) -> Path:
+        """The file of metrics, where the config names one."""
+        return self.folder / "textfile" / "exitpol.prom"
+
+    def tick(self, *metrics: Path) -> Outcome:
+        """Run the tick as the timer does, with the file of metrics if the config names one."""
         result = subprocess.run(
             [
-                *(sys.executable, "-I", "-S", tick.__file__, str(self.state), "--"),
+                *(
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    tick.__file__,
+                    str(self.state),
+                    *map(str, metrics),
+                    "--",
+                ),
                 *(*EXITPOL, "--config", str(self.config), "expire", "--quiet"),
             ],
             capture_output=True,

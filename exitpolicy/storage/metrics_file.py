@@ -1,0 +1,51 @@
+"""The file of metrics, which another program reads: node_exporter, as a user of its own.
+
+The file and the state of the last observation have one modification time, in whole seconds, as
+long as the file shows that observation. So the tick sees, without reading either, when another
+command has observed Tor anew.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import files
+
+_PUBLIC: Final = 0o644
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file in one step, readable for everybody. Raises InvalidFileError."""
+    try:
+        folder = path.absolute().parent.stat()
+    except OSError as error:
+        raise InvalidFileError(
+            f"{path} cannot be written: its folder: {error.strerror}",
+            hint="correct metrics: in the config, or make the folder",
+        ) from error
+    owner = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    files.replace(path, text.encode(), files.Ownership(_PUBLIC, *owner))
+
+
+def mark_shown(path: Path, state: Path, applied: float, now: float) -> None:
+    """Note that the file shows the observation of the moment `applied`, if that is the last one.
+
+    If this fails, the tick writes the file again.
+    """
+    second = int(now)
+    try:
+        with files.place(state) as target:
+            descriptor = target.open(os.O_RDONLY)
+            try:
+                # Of this very file: another command may replace it meanwhile.
+                head = os.pread(descriptor, 200, 0).decode("ascii", "replace").split("\n")
+                if f"applied {applied:.3f}" not in head:
+                    return
+                os.utime(descriptor, (second, second))
+            finally:
+                os.close(descriptor)
+        with files.place(path) as target:
+            os.utime(target.name, (second, second), dir_fd=target.folder, follow_symlinks=False)
+    except OSError:
+        return
