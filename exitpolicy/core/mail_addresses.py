@@ -22,7 +22,10 @@ _ADDRESS: Final = re.compile(
     r"@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 )
 _ENCODED_WORD: Final = re.compile(r"=\?[^?\s]*\?[BbQq]\?[^?\s]*\?=")
-_SEPARATORS: Final = re.compile(r"[\s<>(),;:\"\[\]\\]+")
+# Control and invisible characters as well: what precedes them is an address that a reader sees.
+_SEPARATORS: Final = re.compile(
+    r"[\s\x00-\x1f\x7f-\xa0\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff<>(),;:\"\[\]\\]+"
+)
 
 
 def is_mail_address(text: str) -> bool:
@@ -33,9 +36,9 @@ def is_mail_address(text: str) -> bool:
 def mail_addresses(fields: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct addresses in header fields of one name, in order.
 
-    `fields` are undecoded field bodies. A field with a syntax error gives every address in it, so
-    that an unclear field shows as more than one address. Quoted local parts, address literals and
-    addresses outside ASCII are left out.
+    `fields` are undecoded field bodies. A field with a syntax error, or with a mailbox that is
+    left out, gives every address in it, so that an unclear field shows as more than one address.
+    Quoted local parts, address literals and addresses outside ASCII are left out.
     """
     parsed = list(fields)
     if len(parsed) > MAX_FIELDS or any(len(field) > MAX_FIELD for field in parsed):
@@ -65,7 +68,9 @@ def _addresses(field: str) -> list[str]:
     try:
         header: Any = HeaderRegistry()("from", masked)
         texts = [address.addr_spec for address in header.addresses]
-        valid = not any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects)
+        valid = all(map(is_mail_address, texts)) and not any(
+            isinstance(defect, InvalidHeaderDefect) for defect in header.defects
+        )
     except (IndexError, ValueError, AttributeError, TypeError, RecursionError):
         # The standard library's parser fails in these ways on some invalid fields.
         texts, valid = [], False
