@@ -121,6 +121,17 @@ def test_a_reader_that_closes_the_pipe_is_no_error(
     assert process.returncode == ExitCode.DONE
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "--help"], ["--version"]])
+def test_a_reader_that_is_gone_already_is_no_error(arguments: list[str]) -> None:
+    """Typer writes the help by itself, and would end with 1."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "exitpolicy", *arguments]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (ExitCode.DONE, b"")
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["history"], ["policy", "list"], ["--help"]])
 def test_what_does_not_talk_to_tor_loads_little(config: Path, arguments: list[str]) -> None:
     """Loading what talks to Tor and what writes letters would take longer than their work."""

@@ -120,6 +120,12 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of the output has seen enough.
         output.discard()
         return ExitCode.DONE
+    except SystemExit as ended:
+        # Typer writes the help by itself, and ends the process if its reader is gone.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        output.discard()
+        return ExitCode.DONE
     except (Exception, Interruption) as error:
         if os.environ.get("EXITPOL_DEBUG"):
             raise
