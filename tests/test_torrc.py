@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage import files
-from exitpolicy.tor import torrc, torrc_lines, verify
+from exitpolicy.tor import fragment_include, torrc, torrc_includes, torrc_lines, verify
 from exitpolicy.tor.invocation import Invocation
-from exitpolicy.tor.torrc import IncludeLimitError
+from exitpolicy.tor.torrc_includes import IncludeLimitError
 from tests.harness.tor import TOR
 
 pytestmark = pytest.mark.tor
@@ -62,7 +62,7 @@ class Host:
 
     def redirected(self, candidate: Path | str) -> str:
         """Return the torrc with a candidate."""
-        return torrc.redirected(self.torrc, self.fragment, candidate, self.folder)
+        return fragment_include.redirected(self.torrc, self.fragment, candidate, self.folder)
 
 
 @pytest.fixture
@@ -173,14 +173,14 @@ def test_the_candidate_is_read_as_the_fragment_will_be(host: Host, layout: str) 
     if after is not None:
         assert before != after
         assert "reject 198.51.100.9:*" in after["ExitPolicy"]
-        assert torrc.include_place(host.torrc, host.fragment, host.folder) is not None
+        assert fragment_include.include_place(host.torrc, host.fragment, host.folder) is not None
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_the_place_of_the_include_is_one(host: Host, layout: str) -> None:
     """The named line is an include; without it, Tor reads another policy."""
     lay_out(host, layout)
-    place = torrc.include_place(host.torrc, host.fragment, host.folder)
+    place = fragment_include.include_place(host.torrc, host.fragment, host.folder)
     assert place is not None
     lines = place.file.read_bytes().split(b"\n")
     assert b"%include" in lines[place.line - 1]
@@ -212,7 +212,7 @@ def test_without_an_include_there_is_no_place(host: Host, text: str) -> None:
     host.write("other.conf", "Nickname b\n")
     (host.folder / "loop").symlink_to("loop")
     host.write("torrc", text)
-    assert torrc.include_place(host.torrc, host.fragment, host.folder) is None
+    assert fragment_include.include_place(host.torrc, host.fragment, host.folder) is None
     assert host.redirected(CANDIDATE).removesuffix("\n") == host.original().removesuffix("\n")
 
 
@@ -226,10 +226,12 @@ def test_a_link_to_the_fragment_is_the_fragment(host: Host) -> None:
 def places(host: Host) -> list[Callable[[], object]]:
     """Return what finds a place in a torrc and in all that it includes."""
     return [
-        lambda: torrc.include_place(host.torrc, host.fragment, host.folder),
+        lambda: fragment_include.include_place(host.torrc, host.fragment, host.folder),
         lambda: host.redirected(""),
-        lambda: torrc.with_include(host.torrc, host.fragment, host.folder),
-        lambda: torrc.first_exit_policy(host.torrc, host.fragment, REJECT_ALL, host.folder),
+        lambda: fragment_include.with_include(host.torrc, host.fragment, host.folder),
+        lambda: fragment_include.first_exit_policy(
+            host.torrc, host.fragment, REJECT_ALL, host.folder
+        ),
     ]
 
 
@@ -308,7 +310,7 @@ def test_a_pattern_takes_in_what_glob_does(tmp_path: Path, pattern: str) -> None
     assert found == expected
 
 
-@pytest.mark.parametrize("levels", [torrc.MAX_DEPTH, torrc.MAX_DEPTH + 1])
+@pytest.mark.parametrize("levels", [torrc_includes.MAX_DEPTH, torrc_includes.MAX_DEPTH + 1])
 def test_a_chain_of_includes_is_followed_as_deep_as_tor_does(host: Host, levels: int) -> None:
     """Thirty levels are the most that the tor program follows, and so do we."""
     host.write("torrc", "%include @/1\n")
@@ -318,7 +320,7 @@ def test_a_chain_of_includes_is_followed_as_deep_as_tor_does(host: Host, levels:
     # Not empty: Tor does not open an empty file.
     host.write("exitpol.conf", "# x\n")
     host.write("after", "# x\n")
-    if levels > torrc.MAX_DEPTH:
+    if levels > torrc_includes.MAX_DEPTH:
         assert host.read(host.original()) is None
         with pytest.raises(InvalidFileError, match="more than 30 levels"):
             host.redirected(CANDIDATE)
@@ -352,10 +354,10 @@ def test_our_include_goes_above_the_first_exit_policy(
     for name, text in files.items():
         host.write(name, text)
     before = host.read(host.original())
-    host.write("torrc", torrc.with_include(host.torrc, host.fragment, host.folder))
-    assert torrc.include_place(host.torrc, host.fragment, host.folder) == torrc.Place(
-        host.torrc, line
-    )
+    host.write("torrc", fragment_include.with_include(host.torrc, host.fragment, host.folder))
+    assert fragment_include.include_place(
+        host.torrc, host.fragment, host.folder
+    ) == torrc_includes.Place(host.torrc, line)
     after = host.read(host.original())
     if before is not None:
         assert after is not None
@@ -388,7 +390,7 @@ def test_a_rule_is_found_where_it_stands(
     """The first line with the rule is named, in whichever file it is."""
     for name, text in files.items():
         host.write(name, text)
-    found = torrc.first_exit_policy(host.torrc, host.fragment, ACCEPT_ALL, host.folder)
+    found = fragment_include.first_exit_policy(host.torrc, host.fragment, ACCEPT_ALL, host.folder)
     assert (found and str(found)) == (place and f"{host.folder}/{place}")
 
 
@@ -407,7 +409,7 @@ def test_what_is_no_torrc_is_an_error(
     """A missing torrc, a folder, a FIFO, a link to itself: an error that names it, at once."""
     make(host.torrc)
     with pytest.raises(InvalidFileError, match=message):
-        torrc.include_place(host.torrc, host.fragment)
+        fragment_include.include_place(host.torrc, host.fragment)
 
 
 _PARTS = (
@@ -433,7 +435,7 @@ def test_whatever_tor_takes_the_copy_means_the_same(host: Host, text: str, inner
         return
     host.write("exitpol.conf", CANDIDATE)
     after = host.read(host.original())
-    place = torrc.include_place(host.torrc, host.fragment, host.folder)
+    place = fragment_include.include_place(host.torrc, host.fragment, host.folder)
     if after is not None and place is not None:
         assert host.read(copy) == after
 
@@ -447,9 +449,9 @@ def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
     assert copy.removesuffix(b"\n") == content.removesuffix(b"\n") or b"%include" in content
     if b"\0" in content:
         with pytest.raises(InvalidFileError, match="a NUL byte"):
-            torrc.with_include(host.torrc, host.fragment, host.folder)
+            fragment_include.with_include(host.torrc, host.fragment, host.folder)
     else:
-        torrc.with_include(host.torrc, host.fragment, host.folder)
+        fragment_include.with_include(host.torrc, host.fragment, host.folder)
 
 
 def test_sources_name_files_and_the_folders_that_can_get_new_ones(tmp_path: Path) -> None:
@@ -476,7 +478,7 @@ def test_the_name_of_an_included_file_is_no_line(tmp_path: Path, name: str) -> N
     (folder / "z.conf").write_text(f"%include {fragment}\n")
     path = tmp_path / "torrc"
     path.write_text(f"%include {folder}\n")
-    text = torrc.redirected(path, fragment, "")
+    text = fragment_include.redirected(path, fragment, "")
     assert [line.keyword for line in torrc_lines.lines(text) if line.keyword] == ["%include"]
     path.write_text(text, "utf-8", "surrogateescape")
     assert [found for _, found in torrc.includes(path)] == [folder / name]

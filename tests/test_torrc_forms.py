@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.rule import Rule, parse_entries, parse_rule
-from exitpolicy.tor import torrc, verify
+from exitpolicy.tor import fragment_include, torrc_includes, verify
 from exitpolicy.tor.invocation import Invocation
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.tor import TOR, Tor
@@ -305,21 +305,21 @@ def test_exitpol_reads_what_tor_reads(tmp_path: Path, text: str, inner: str, cle
     folder.mkdir()
     reader = Reader(folder).write("torrc", text).write("one", clears + inner).write("d/2", inner)
     path, fragment = folder / "torrc", folder / "fragment"
-    own = list(torrc.own_rules(path, fragment))
+    own = list(fragment_include.own_rules(path, fragment))
     told = reader.rules()
     assert understood(own) == told
     for place, _ in own:
         assert 1 <= place.line <= len(place.file.read_bytes().split(b"\n"))
-    path.write_bytes(torrc.with_include(path, fragment).encode())
+    path.write_bytes(fragment_include.with_include(path, fragment).encode())
     reader.write("fragment", "ExitPolicy reject 203.0.113.7:80\n")
-    above = understood(torrc.rules_above(path, fragment))
-    assert torrc.removed_at(path, fragment) is None
+    above = understood(fragment_include.rules_above(path, fragment))
+    assert fragment_include.removed_at(path, fragment) is None
     assert reader.rules() == [*above, *parse_rule("reject 203.0.113.7:80"), *told[len(above) :]]
     if not clears:
         assert above == []
 
 
-def understood(policy: Iterable[tuple[torrc.Place, str]]) -> list[Rule]:
+def understood(policy: Iterable[tuple[torrc_includes.Place, str]]) -> list[Rule]:
     """Return the rules of a policy, as exitpol takes them."""
     entries = parse_entries([text for _, text in policy])
     return [entry for entry in entries if isinstance(entry, Rule)]

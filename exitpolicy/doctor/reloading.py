@@ -9,7 +9,7 @@ from exitpolicy.core.errors import ExitCode
 from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.inspected import Inspected
-from exitpolicy.tor import apparmor, invocation, process, torrc, verify
+from exitpolicy.tor import apparmor, fragment_include, invocation, process, torrc, verify
 
 
 def verified(subject: Inspected, check: str) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def verified(subject: Inspected, check: str) -> Iterator[Finding]:
         yield failed(check, subject.candidate_error, why=why, fix=fix)
     elif view.broken is None:
         yield ok(check, "tor accepts the torrc with the desired fragment")
-    elif torrc.include_places(path, subject.fragment, subject.folder):
+    elif fragment_include.include_places(path, subject.fragment, subject.folder):
         fix = f"correct it until this reports no error: tor --verify-config -f {path}"
         yield failed(check, view.broken, why=why, fix=fix)
 

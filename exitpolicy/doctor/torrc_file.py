@@ -15,7 +15,7 @@ from exitpolicy.policy.difference import rejecting
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.rule import Rule, RuleError, parse_rule
 from exitpolicy.storage import history
-from exitpolicy.tor import managed, torrc
+from exitpolicy.tor import fragment_include, managed
 
 _FEW: Final = 5
 
@@ -41,7 +41,7 @@ def same_torrc(subject: Inspected, check: str) -> Iterator[Finding]:
 def included_once(subject: Inspected, check: str) -> Iterator[Finding]:
     """Report whether the torrc includes the fragment exactly once."""
     path, fragment = subject.relay.torrc, subject.fragment
-    places = torrc.include_places(path, fragment, subject.folder)
+    places = fragment_include.include_places(path, fragment, subject.folder)
     if not places:
         yield fail(
             check,
@@ -65,7 +65,7 @@ def included_once(subject: Inspected, check: str) -> Iterator[Finding]:
 def order(subject: Inspected, check: str) -> Iterator[Finding]:
     """Report what takes the effect of blocks: rules above the include, and what replaces them."""
     path, fragment = subject.relay.torrc, subject.fragment
-    if not torrc.include_places(path, fragment, subject.folder):
+    if not fragment_include.include_places(path, fragment, subject.folder):
         return
     option = subject.view.command_line_policy
     if option:
@@ -77,7 +77,7 @@ def order(subject: Inspected, check: str) -> Iterator[Finding]:
             " and restart Tor",
         )
         return
-    removing = torrc.removed_at(path, fragment, subject.folder)
+    removing = fragment_include.removed_at(path, fragment, subject.folder)
     if removing is not None:
         yield fail(
             check,
@@ -87,7 +87,7 @@ def order(subject: Inspected, check: str) -> Iterator[Finding]:
         )
         return
     fix = f"move the line %include {fragment} above it"
-    for place, text in torrc.rules_above(path, fragment, subject.folder):
+    for place, text in fragment_include.rules_above(path, fragment, subject.folder):
         try:
             rules = parse_rule(text)
         except RuleError:
@@ -108,7 +108,7 @@ def left_over(subject: Inspected, check: str) -> Iterator[Finding]:
     path = subject.relay.torrc
     rules = [
         (place, rule)
-        for place, text in torrc.own_rules(path, subject.fragment, subject.folder)
+        for place, text in fragment_include.own_rules(path, subject.fragment, subject.folder)
         for rule in _understood(text)
         if not rule.accept and rule.prefix > 0
     ]

@@ -144,12 +144,12 @@ def _usual_relays(config: Config) -> tuple[Relay, ...]:
 
 def with_included(relay: Relay, former: Path) -> Relay:
     """Return a relay with the `former` fragment if its torrc includes only that one."""
-    from exitpolicy.tor import torrc  # noqa: PLC0415
+    from exitpolicy.tor import fragment_include  # noqa: PLC0415
 
     try:
-        if torrc.include_place(relay.torrc, relay.fragment) is not None:
+        if fragment_include.include_place(relay.torrc, relay.fragment) is not None:
             return relay
-        place = torrc.include_place(relay.torrc, former)
+        place = fragment_include.include_place(relay.torrc, former)
     except InvalidFileError:
         # It is reported where Tor reads the torrc.
         return relay

@@ -46,7 +46,7 @@ from exitpolicy.storage.locks import (
     lock,
     lock_folder,
 )
-from exitpolicy.tor import fragment, last_read, layout, torrc, verify
+from exitpolicy.tor import fragment, fragment_include, last_read, layout, verify
 from exitpolicy.tor import invocation as invocations
 
 _FOLDER_NAME = "exitpol"
@@ -308,6 +308,6 @@ def _torrcs(host: Host) -> set[Path]:
 
 def _includes(path: Path, included: Path) -> bool:
     try:
-        return torrc.include_place(path, included) is not None
+        return fragment_include.include_place(path, included) is not None
     except InvalidFileError:
         return False

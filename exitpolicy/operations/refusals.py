@@ -8,7 +8,7 @@ from exitpolicy.operations.fitting import Broken
 from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage.config import Config, Relay
-from exitpolicy.tor import torrc
+from exitpolicy.tor import fragment_include
 
 
 def forbidden(config: Config, block: Block) -> RefusedError | None:
@@ -104,7 +104,7 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
         return None
     if view.command_line_policy:
         return commanded(relay, view.command_line_policy)
-    removing = torrc.removed_at(relay.torrc, relay.fragment)
+    removing = fragment_include.removed_at(relay.torrc, relay.fragment)
     if removing is not None:
         return InvalidFileError(
             f"{removing}: /ExitPolicy removes all rules above it, and with them those of"
@@ -117,7 +117,7 @@ def without_effect(relay: Relay, view: View) -> ExitpolError | None:
         above = first_catch_all(view.configured.options.exit_policy[:position])
     if above is None:
         return None
-    place = torrc.first_exit_policy(relay.torrc, relay.fragment, above)
+    place = fragment_include.first_exit_policy(relay.torrc, relay.fragment, above)
     return InvalidFileError(
         f"{place or relay.torrc}: {str(above)!r} is above the include of"
         f" {relay.fragment}, so that no block has any effect",
@@ -145,7 +145,9 @@ def not_understood(relay: Relay, view: View) -> list[AttentionError]:
     )
     if not unknown:
         return []
-    places = {text: place for place, text in torrc.own_rules(relay.torrc, relay.fragment)}
+    places = {
+        text: place for place, text in fragment_include.own_rules(relay.torrc, relay.fragment)
+    }
     return [
         AttentionError(
             f"{places.get(text, relay.torrc)}: exitpol does not understand the rule {text!r}, and"

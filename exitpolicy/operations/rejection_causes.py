@@ -14,7 +14,7 @@ from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule, RuleError, parse_rule
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import torrc
+from exitpolicy.tor import fragment_include, torrc_includes
 
 _PRIVATE: Final = frozenset(parse_rule("reject private:*"))
 _NO_IPV6: Final = frozenset(parse_rule("reject *6:*"))
@@ -141,8 +141,8 @@ def _no_exit(options: ExitOptions) -> str:
     return "ExitRelay 0"
 
 
-def _place(relay: Relay, rule: Rule) -> torrc.Place | None:
+def _place(relay: Relay, rule: Rule) -> torrc_includes.Place | None:
     try:
-        return torrc.first_exit_policy(relay.torrc, relay.fragment, rule)
+        return fragment_include.first_exit_policy(relay.torrc, relay.fragment, rule)
     except (InvalidFileError, RuleError):
         return None

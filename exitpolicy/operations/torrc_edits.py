@@ -16,7 +16,7 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.operations import refusals
 from exitpolicy.storage.config import Relay, usual_unit
-from exitpolicy.tor import discovery, inspect, managed, sockets, torrc, verify
+from exitpolicy.tor import discovery, fragment_include, inspect, managed, sockets, torrc, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor.control import NotAnsweredError, connect
 from exitpolicy.tor.discovery import Discovered
@@ -59,18 +59,18 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
         raise refusals.no_exit(relay)
     old = torrc.read_text(relay.torrc)
     remarks = _overwritten(relay, own)
-    if torrc.include_place(relay.torrc, relay.fragment) is None:
+    if fragment_include.include_place(relay.torrc, relay.fragment) is None:
         if any(character in str(own) for character in '"\\#*?[ \t\n'):
             raise UsageError(f"{own} is not allowed in a torrc", hint="choose a plain name")
         hidden = inspect.hidden_from_tor(relay, own)
         if hidden is not None:
             raise hidden
-        new = torrc.with_include(relay.torrc, own)
+        new = fragment_include.with_include(relay.torrc, own)
         restart = _restart(relay) if _runs_sandboxed(relay, found) else None
         return TorrcEdit(relay, own, old, new, restart=restart, remarks=remarks)
     if relay.fragment == own:
         return TorrcEdit(relay, own, old, old, remarks=remarks)
-    moved = torrc.with_other_include(relay.torrc, former, own)
+    moved = fragment_include.with_other_include(relay.torrc, former, own)
     stays = _why_it_stays(relay, own, found, moved)
     if moved is None or stays is not None:
         return TorrcEdit(relay, own, old, old, remarks=(stays,) if stays else ())
@@ -95,7 +95,7 @@ def _why_it_stays(
             hint=managed.how_to_include(relay.torrc, own),
         )
     if moved is None:
-        place = torrc.include_place(relay.torrc, relay.fragment)
+        place = fragment_include.include_place(relay.torrc, relay.fragment)
         return AttentionError(
             f"{message}: the include at {place} is not one line of {relay.torrc} with that path",
             hint=f"write %include {own} there instead, and type exitpol init",

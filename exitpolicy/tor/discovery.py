@@ -13,7 +13,7 @@ from typing import Final
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import inspect, torrc, torrc_lines, verify
+from exitpolicy.tor import fragment_include, inspect, torrc_lines, verify
 from exitpolicy.tor.invocation import Invocation, of_relay
 
 _NAMES: Final = (
@@ -74,7 +74,7 @@ class Discovered:
 def discover(relay: Relay) -> Discovered:
     """Let Tor read the files of a relay. Raises TorRefusesError, InvalidFileError."""
     invocation = of_relay(relay)
-    text = torrc.redirected(relay.torrc, relay.fragment, "", invocation.folder)
+    text = fragment_include.redirected(relay.torrc, relay.fragment, "", invocation.folder)
     options = verify.options(invocation, text, _NAMES)
     others = inspect.other_fragments(relay.torrc, relay.fragment, invocation.folder)
     own = Configured(ExitOptions.read(options), (), other_fragments=tuple(others)).own

@@ -24,7 +24,17 @@ from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage import base_policies, observed
 from exitpolicy.storage import last_read as last_read_file
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import apparmor, daemon, fragment, last_read, mounts, process, users, verify
+from exitpolicy.tor import (
+    apparmor,
+    daemon,
+    fragment,
+    fragment_include,
+    last_read,
+    mounts,
+    process,
+    users,
+    verify,
+)
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
 from exitpolicy.tor import torrc as torrc_file
@@ -321,7 +331,7 @@ def _read(
     pid = 0 if peer is None else peer.pid
     invocation = invocations.of_relay(relay, peer)
     torrc = _torrc_of(relay, running)
-    place = torrc_file.include_place(torrc, candidate.fragment, invocation.folder)
+    place = fragment_include.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None:
         raise IncludeLostError(
             f"{torrc} does not include {candidate.fragment}",
@@ -336,7 +346,7 @@ def _read(
     key = _key(torrc, invocation, candidate, fingerprint)
     reading = known.get(key)
     if reading is None:
-        text = torrc_file.redirected(
+        text = fragment_include.redirected(
             torrc, candidate.fragment, candidate.content, invocation.folder
         )
         _verify(torrc, invocation, text, candidate)
@@ -349,7 +359,7 @@ def _read(
     configured = Configured(
         ExitOptions.read(reading.options),
         candidate.rules,
-        len(torrc_file.include_places(torrc, candidate.fragment, invocation.folder)),
+        len(fragment_include.include_places(torrc, candidate.fragment, invocation.folder)),
         tuple(other_fragments(torrc, candidate.fragment, invocation.folder)),
     )
     return _Files(
@@ -544,7 +554,7 @@ def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:
         lines = torrc_file.values(path, ["exitpolicy"], files.invocation.folder).get("exitpolicy")
     except InvalidFileError:
         return ()
-    own = torrc_file.replaces_policy(files.torrc, fragment, files.invocation.folder)
+    own = fragment_include.replaces_policy(files.torrc, fragment, files.invocation.folder)
     return tuple(f"ExitPolicy {value}" for value in lines or () if not own)
 
 

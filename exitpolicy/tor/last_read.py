@@ -17,7 +17,7 @@ from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import LastRead
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import daemon, loaded, process, verify
+from exitpolicy.tor import daemon, fragment_include, loaded, process, verify
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import torrc as torrc_file
 from exitpolicy.tor.invocation import Invocation
@@ -68,7 +68,7 @@ def of_start(relay: Relay) -> LastRead | None:
     paths = sources(invocation, relay.torrc, relay.fragment)
     if not older(paths, process.started(peer.pid)):
         return None
-    text = torrc_file.redirected(relay.torrc, relay.fragment, "", invocation.folder)
+    text = fragment_include.redirected(relay.torrc, relay.fragment, "", invocation.folder)
     lines = lines_of(invocation, relay.torrc, verify.dump(invocation, text))
     return now(peer.pid, ExitOptions(), lines, paths)._replace(options="")
 

@@ -16,7 +16,7 @@ from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.limits import measure
 from exitpolicy.policy.rule import parse_policy
 from exitpolicy.storage import config, ledger_file
-from exitpolicy.tor import torrc
+from exitpolicy.tor import fragment_include
 
 _NOW: Final = datetime(2026, 11, 22, 10, tzinfo=UTC)
 _OWN: Final = parse_destination("185.220.101.4")
@@ -73,9 +73,9 @@ def torrc_file(data: bytes) -> None:
         path.write_bytes(data.replace(b"FRAGMENT", str(fragment).encode()))
         fragment.write_text("ExitPolicy reject 192.0.2.1:*\n")
         for use in (
-            lambda: torrc.include_place(path, fragment, folder),
-            lambda: torrc.redirected(path, fragment, "", folder),
-            lambda: torrc.with_include(path, fragment, folder),
+            lambda: fragment_include.include_place(path, fragment, folder),
+            lambda: fragment_include.redirected(path, fragment, "", folder),
+            lambda: fragment_include.with_include(path, fragment, folder),
         ):
             try:
                 use()
