@@ -87,8 +87,47 @@ def test_a_broken_relay_refuses_no_block_of_another(make_host: HostMaker) -> Non
     done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "second")
     assert done.code == 5, done
     done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "default", "--json")
-    assert done.json["blocks"][0]["state"] == "live"
+    assert (done.code, done.json["blocks"][0]["state"]) == (0, "live")
     assert host.tor.rejects("203.0.113.7")
+
+
+def test_a_relay_that_is_down_gives_no_code_to_changes_of_another(make_host: HostMaker) -> None:
+    """`block`, `renew` and `lift` of one relay end with its code; the other is in a note."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.run("block", "198.51.100.9", "--until", "1d")
+    host.relays[1].stop()
+    note = "exitpol: not part of this change: Tor (second) cannot be reached"
+    for command in (
+        ("block", "203.0.113.7", "--until", "1d", "--relay", "default"),
+        # No relay is named: the block is only for the one that runs.
+        ("renew", "203.0.113.7", "--until", "2d"),
+        ("lift", "203.0.113.7"),
+        ("lift", "198.51.100.9", "--relay", "default"),
+    ):
+        done = host.run(*command)
+        assert (done.code, note in done.err) == (0, True), (command, done)
+        assert done.out.split()[1] == ("lifted" if command[0] == "lift" else "live")
+        assert "error" not in done.err
+    assert not host.tor.rejects("198.51.100.9")
+    # Changes that are also for the relay that is down, or for it alone.
+    both = host.run("block", "203.0.113.7", "--until", "1d", "--json")
+    assert (both.code, both.json["problems"][0]["relays"]) == (6, ["second"])
+    for command in (
+        ("block", "192.0.2.9", "--until", "1d", "--relay", "second"),
+        ("renew", "203.0.113.7", "--until", "2d"),
+        ("lift", "198.51.100.9"),
+    ):
+        assert host.run(*command).code == 6, command
+
+
+def test_a_block_for_two_relays_is_live_on_the_named_one(make_host: HostMaker) -> None:
+    """The state of a block also for a relay that is down is that of the relay which was named."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.run("block", "203.0.113.7", "--until", "1d", "--relay", "second")
+    host.relays[1].stop()
+    done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "default", "--json")
+    assert (done.code, done.json["blocks"][0]["state"]) == (0, "live"), done
+    assert host.run("list", "--json").json["blocks"][0]["states"]["second"] == "unknown"
 
 
 def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> None:

@@ -58,7 +58,7 @@ def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
             "relays": [],
         }
     ]
-    assert read["error"] == {"message": "x", "hint": None, "exit_code": 4}
+    assert read["error"] == {"message": "x", "hint": None, "exit_code": 4, "relays": []}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])

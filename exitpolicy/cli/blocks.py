@@ -166,7 +166,7 @@ def lift(
 
     with output.progress(output.TOR_READS):
         changed = change.lift(host, chosen, options, relay or ())
-    return say_lifted(host, changed, options, as_json=as_json, relays=relay or ())
+    return say_lifted(host, changed, options, as_json=as_json)
 
 
 def _ask_to_lift(count: int) -> None:
@@ -392,7 +392,7 @@ def say_changed(
     more = {} if streams is None else _streams_json(streams)
     if isinstance(changed, RecordedOnly):
         return _say_recorded(changed, as_json=as_json, more=more)
-    applied = changed.applied
+    applied = changed.seen
     states = {
         b.destination: str(applied.states.get(b.destination, "scheduled")) for b in changed.blocks
     }
@@ -409,6 +409,7 @@ def say_changed(
         output.warn(f"{destination} is an address of this host: did you mean the address attacked?")
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
+    output.note_elsewhere(changed.elsewhere)
     done = {"live", "moot", "unverified"}
     unsettled = applied.problems and not done.issuperset(states.values())
     if unsettled and not applied.is_preview:
@@ -416,9 +417,7 @@ def say_changed(
     return exit_code(applied, states, options.watch)
 
 
-def say_lifted(
-    host: Host, changed: "Result", options: "Options", *, as_json: bool, relays: Sequence[str] = ()
-) -> int:
+def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
     """Write the result of a lift, name what still rejects a destination; return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.outcome import lifted_state, removal_code
@@ -426,10 +425,9 @@ def say_lifted(
 
     if isinstance(changed, RecordedOnly):
         return _say_recorded(changed, as_json=as_json, more={})
-    applied = changed.applied
-    states = {b.destination: lifted_state(applied, b.destination, relays) for b in changed.blocks}
+    applied = changed.seen
+    states = {b.destination: lifted_state(applied, b.destination) for b in changed.blocks}
     causes = () if options.dry_run else still_rejected(host, applied, states)
-    causes = tuple(cause for cause in causes if not relays or cause.relay in relays)
     if as_json:
         _say_json(changed, options, states, {"still_rejected": render.causes_json(causes)})
     elif options.dry_run:
@@ -440,6 +438,7 @@ def say_lifted(
     render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
+    output.note_elsewhere(changed.elsewhere)
     return removal_code(applied, states, causes, options.watch)
 
 

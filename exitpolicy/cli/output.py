@@ -202,7 +202,12 @@ def say_json(**values: Any) -> None:  # noqa: ANN401 - any value of JSON
 
 def error_json(error: ExitpolError) -> dict[str, Any]:
     """Return an error as JSON."""
-    return {"message": str(error), "hint": error.hint, "exit_code": int(error.exit_code)}
+    return {
+        "message": str(error),
+        "hint": error.hint,
+        "exit_code": int(error.exit_code),
+        "relays": error.relay_names,
+    }
 
 
 @contextlib.contextmanager
@@ -286,6 +291,14 @@ def warn_all(remarks: Iterable[ExitpolError]) -> None:
     for remark in remarks:
         warn(str(remark))
         for line in (remark.hint or "").splitlines():
+            hint(line)
+
+
+def note_elsewhere(problems: Iterable[ExitpolError]) -> None:
+    """Write the problems of relays that a change is not for, as notes with their hints."""
+    for problem in problems:
+        note(f"not part of this change: {problem}")
+        for line in (problem.hint or "").splitlines():
             hint(line)
 
 

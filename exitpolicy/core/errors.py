@@ -1,7 +1,7 @@
 """Errors for people: one base class, caught once at the edge of the program."""
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -25,7 +25,8 @@ class ExitpolError(Exception):
     """A failure that a person can act on.
 
     `str(error)` says what happened and what state things are in now, as one sentence without a
-    final full stop. `hint` says what to do or to type next.
+    final full stop. `hint` says what to do or to type next. `relay_names` are those of the
+    relays that it is about; empty if it is about none in particular.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
@@ -33,6 +34,12 @@ class ExitpolError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        self.relay_names: tuple[str, ...] = ()
+
+    def about(self, *relays: str) -> Self:
+        """Name the relays that it is about, and return it."""
+        self.relay_names = relays
+        return self
 
 
 class UsageError(ExitpolError):

@@ -415,8 +415,10 @@ def _result(
         if destination not in blocks and any(is_lifting(view, destination) for view in views)
     ]
     states = _states(plans, by_name)
-    problems = [problem for view in views for problem in _problems(view)]
-    problems += [problem for plan in plans for problem in plan.problems()]
+    problems = [problem.about(view.name) for view in views for problem in _problems(view)]
+    for plan in plans:
+        names = [relay.name for relay in plan.relays]
+        problems += [problem.about(*names) for problem in plan.problems()]
     return Applied(
         time,
         blocks,
@@ -461,7 +463,7 @@ def _problems(view: View) -> list[ExitpolError]:
 def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:
     """Add why relays that have to be reloaded are not."""
     found = [
-        error
+        error.about(view.name)
         for view in result.views
         if view.name in result.reload
         and _not_reloadable(view) is None

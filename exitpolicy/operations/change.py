@@ -19,6 +19,7 @@ from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
+from exitpolicy.operations.outcome import on_relays
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
@@ -53,6 +54,20 @@ class Changed:
     blocks: tuple[Block, ...]
     """The changed blocks, as they are after it; those that ended, as they were."""
     applied: Applied
+    """What was observed on all relays."""
+    relays: frozenset[str] = frozenset()
+    """The relays that the change is for; empty for all."""
+
+    @property
+    def seen(self) -> Applied:
+        """What was observed on the relays that the change is for."""
+        return on_relays(self.applied, self.relays)
+
+    @property
+    def elsewhere(self) -> tuple[ExitpolError, ...]:
+        """The problems of the other relays."""
+        own = self.seen.problems
+        return tuple(problem for problem in self.applied.problems if problem not in own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,8 @@ def block(
         forbidden = refusals.forbidden(host.config, one)
         if forbidden is not None:
             raise forbidden
-    return _add(host, "block", lambda blocks: blocks.blocked(new), destinations, options)
+    change = _Addition("block", lambda blocks: blocks.blocked(new), destinations, frozenset(named))
+    return _add(host, change, options)
 
 
 def renew(
@@ -119,7 +135,7 @@ def renew(
                 )
         return blocks.renewed(destinations, until, host.clock())
 
-    return _add(host, "renew", altered, destinations, options)
+    return _add(host, _Addition("renew", altered, destinations, named), options)
 
 
 def lift(
@@ -147,7 +163,8 @@ def lift(
         ledger = host.ledger()
         chosen = list(choose(ledger.blocks, now))
         blocks = altered(ledger.blocks, chosen)
-        return Changed(tuple(chosen), apply.preview(host, replace(ledger, blocks=blocks)))
+        previewed = apply.preview(host, replace(ledger, blocks=blocks))
+        return Changed(tuple(chosen), previewed, _concerned(named, chosen))
     with _ledger_lock(host):
         ledger = host.ledger()
         chosen = list(choose(ledger.blocks, now))
@@ -164,7 +181,17 @@ def lift(
                 )
             )
         recorded = Moment.now()
-    return _apply(host, tuple(chosen), options.watch, recorded, failed)
+    applied = _apply(host, options.watch, recorded, failed)
+    if isinstance(applied, ExitpolError):
+        return RecordedOnly(tuple(chosen), applied)
+    return Changed(tuple(chosen), applied, _concerned(named, chosen))
+
+
+def _concerned(named: Iterable[str], blocks: Sequence[Block]) -> frozenset[str]:
+    """Return the relays that a change is for, named or those of its blocks; empty for all."""
+    if not named and all(block.relays for block in blocks):
+        return frozenset(name for block in blocks for name in block.relays)
+    return frozenset(named)
 
 
 def _names(host: Host) -> tuple[str, ...]:
@@ -294,13 +321,20 @@ def _refuse_shadows(name: str, shadowed: Sequence[str], options: Options) -> Non
         )
 
 
-def _add(
-    host: Host,
-    action: history.Action,
-    alter: Callable[[Blocks], Blocks],
-    destinations: Sequence[Destination],
-    options: Options,
-) -> Result:
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """A change that may add rules."""
+
+    action: history.Action
+    alter: Callable[[Blocks], Blocks]
+    """Returns the blocks after it, given those before it."""
+    destinations: Sequence[Destination]
+    """Those of the changed blocks."""
+    relays: frozenset[str]
+    """The relays that were named; empty if none were."""
+
+
+def _add(host: Host, change: _Addition, options: Options) -> Result:
     """Make a change that may add rules, unless it would harm a relay.
 
     It is planned with the ledger that it is written to: two changes that fit one by one, but not
@@ -308,24 +342,28 @@ def _add(
     """
     if options.dry_run:
         ledger = host.ledger()
-        altered = alter(ledger.blocks)
-        previewed = _harmless(host, replace(ledger, blocks=altered), destinations)
-        return Changed(tuple(_chosen(altered, destinations)), previewed)
+        altered = change.alter(ledger.blocks)
+        previewed = _harmless(host, replace(ledger, blocks=altered), change.destinations)
+        changed = _chosen(altered, change.destinations)
+        return Changed(changed, previewed, _concerned(change.relays, changed))
     failed: list[ExitpolError] = []
     with _ledger_lock(host):
         ledger = host.ledger()
-        altered = alter(ledger.blocks)
+        altered = change.alter(ledger.blocks)
         with interrupted_state("nothing was changed"):
-            _harmless(host, replace(ledger, blocks=altered), destinations)
-        changed = _chosen(altered, destinations)
+            _harmless(host, replace(ledger, blocks=altered), change.destinations)
+        changed = _chosen(altered, change.destinations)
         if altered != ledger.blocks:
             expired = _replaced(ledger.blocks, changed)
             ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
             record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
             failed += attempted(lambda: record("expire", expired))
-            failed += attempted(lambda: record(action, changed))
+            failed += attempted(lambda: record(change.action, changed))
         recorded = Moment.now()
-    return _apply(host, tuple(changed), options.watch, recorded, failed)
+    applied = _apply(host, options.watch, recorded, failed)
+    if isinstance(applied, ExitpolError):
+        return RecordedOnly(changed, applied)
+    return Changed(changed, applied, _concerned(change.relays, changed))
 
 
 def _replaced(before: Blocks, changed: Iterable[Block]) -> list[Block]:
@@ -347,24 +385,21 @@ def _harmless(host: Host, ledger: Ledger, destinations: Iterable[Destination]) -
 
 
 def _apply(
-    host: Host,
-    changed: tuple[Block, ...],
-    watch: Watch,
-    recorded: Moment,
-    failed: Sequence[ExitpolError],
-) -> Result:
-    """Apply a recorded change. `failed` are the problems so far, which stop nothing."""
+    host: Host, watch: Watch, recorded: Moment, failed: Sequence[ExitpolError]
+) -> Applied | ExitpolError:
+    """Apply a recorded change, or return why that failed: a later apply completes it.
+
+    `failed` are the problems so far, which stop nothing.
+    """
     try:
         with interrupted_state("the change is recorded in the ledger"):
-            applied = apply.apply(host, watch=watch, since=recorded)
-        return Changed(changed, applied.with_problems(failed))
+            return apply.apply(host, watch=watch, since=recorded).with_problems(failed)
     except ExitpolError as error:
-        # The change is on record: a later apply completes it, whatever fails now.
-        return RecordedOnly(changed, error)
+        return error
 
 
-def _chosen(blocks: Blocks, destinations: Iterable[Destination]) -> list[Block]:
-    return [blocks.get(destination) for destination in dict.fromkeys(destinations)]
+def _chosen(blocks: Blocks, destinations: Iterable[Destination]) -> tuple[Block, ...]:
+    return tuple(blocks.get(destination) for destination in dict.fromkeys(destinations))
 
 
 def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destination]) -> None:

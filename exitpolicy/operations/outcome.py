@@ -1,15 +1,48 @@
 """The result of an apply, in a word and in an exit code."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.rejection_causes import Cause
-from exitpolicy.policy.block_states import is_lifting
+from exitpolicy.policy.block_states import gravest, is_lifting
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
+
+
+def on_relays(applied: Applied, relays: Collection[str]) -> Applied:
+    """Return an apply as far as it concerns some relays; all of it if none is named."""
+    if not relays:
+        return applied
+    views = tuple(view for view in applied.views if view.name in relays)
+    states: dict[Destination, State] = {}
+    mixed: dict[Destination, dict[str, State]] = {}
+    for destination, state in applied.states.items():
+        block = applied.blocks.by_destination.get(destination)
+        if block is None:
+            # Removed: the state is LIFTING.
+            if any(is_lifting(view, destination) for view in views):
+                states[destination] = state
+        elif not block.relays or not set(relays).isdisjoint(block.relays):
+            on = applied.mixed.get(destination, {})
+            here = {name: state for name, state in on.items() if name in relays}
+            states[destination] = gravest(here.values()) if here else state
+            if len(set(here.values())) > 1:
+                mixed[destination] = here
+    return replace(
+        applied,
+        views=views,
+        states=states,
+        mixed=mixed,
+        problems=tuple(
+            problem
+            for problem in applied.problems
+            if not problem.relay_names or not set(relays).isdisjoint(problem.relay_names)
+        ),
+    )
 
 
 def exit_code(
@@ -44,16 +77,17 @@ def removal_code(
     return code
 
 
-def lifted_state(applied: Applied, destination: Destination, relays: Collection[str] = ()) -> str:
-    """Return the state of a block that was removed from all relays, or from those named.
+def lifted_state(applied: Applied, destination: Destination) -> str:
+    """Return the state of a block that was removed from all observed relays.
 
     It is `lifted`, or `lifting` until Tor has read it. It is `removed` where a Tor that has read it
     does not say what it enforces.
     """
-    views = [view for view in applied.views if view.name in relays]
-    if any(is_lifting(view, destination) for view in views):
+    # A block that goes on on other relays has no state here.
+    removed = destination not in applied.blocks
+    if applied.states.get(destination) is State.LIFTING or (
+        not removed and any(is_lifting(view, destination) for view in applied.views)
+    ):
         return str(State.LIFTING)
-    if applied.states.get(destination) is State.LIFTING:
-        return str(State.LIFTING)
-    concerned = views if relays else applied.views
-    return "lifted" if all(view.unobserved is None for view in concerned) else "removed"
+    observed = all(view.unobserved is None for view in applied.views)
+    return "lifted" if observed else "removed"

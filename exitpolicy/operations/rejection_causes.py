@@ -51,7 +51,7 @@ def moot_causes(
     """Return why relays reject the destinations of moot blocks anyway."""
     moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
     found: list[Cause] = []
-    for relay, view in zip(host.relays, applied.views, strict=False):
+    for relay, view in _observed(host, applied):
         if not moot or (view.running is None and view.unobserved is None):
             continue
         policy = view.own_policy
@@ -81,9 +81,16 @@ def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list
 
 
 def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
-    for relay, view in zip(host.relays, applied.views, strict=False):
+    for relay, view in _observed(host, applied):
         if view.policy is not None:
             yield relay, view, Decisions(view.policy)
+
+
+def _observed(host: Host, applied: Applied) -> Iterator[tuple[Relay, View]]:
+    """Yield the observed relays of a host with their views."""
+    relays = {relay.name: relay for relay in host.relays}
+    for view in applied.views:
+        yield relays[view.name], view
 
 
 def _cause_of(
