@@ -153,6 +153,25 @@ def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> 
     assert host.run("list", "--json").json["blocks"][0]["state"] == "live"
 
 
+def test_check_shows_the_relays_that_answer(make_host: HostMaker) -> None:
+    """A relay that is down is reported (6) after the others; if none answers, it is the error."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+    host.run("block", "203.0.113.7", "--until", "1d")
+    host.relays[1].stop()
+    done = host.run("check", "203.0.113.7")
+    assert (done.code, done.out.splitlines()[0].split()[:3]) == (
+        6,
+        ["default:", "203.0.113.7", "rejected"],
+    )
+    assert "error: Tor (second) cannot be reached" in done.err
+    found = host.run("check", "203.0.113.7", "--json").json
+    assert [r["relay"] for r in found["results"]] == ["default"]
+    assert [(p["relays"], p["exit_code"]) for p in found["problems"]] == [(["second"], 6)]
+    assert host.run("check", "203.0.113.7", "--relay", "default").code == 0
+    host.tor.stop()
+    assert "error" in host.run("check", "203.0.113.7", "--json").json
+
+
 def test_with_tor_down_the_block_is_recorded_and_pending(make_host: HostMaker) -> None:
     """Exit code 6, the block in the ledger and in the fragment; live once Tor is up."""
     host = make_host()

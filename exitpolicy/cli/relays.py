@@ -182,13 +182,14 @@ def check(
 ) -> int:
     """Tell whether this exit connects to a destination, and why.
 
-    Exit code 3 if it would, wholly or partly. Example: exitpol check 203.0.113.7:22
+    Exit code 3 if it would, wholly or partly; 6 if a Tor cannot be reached.
+    Example: exitpol check 203.0.113.7:22
     """
     from exitpolicy.operations import query
 
     destinations = read_destinations(dest)
     with output.progress("asking Tor"):
-        results = query.check(the_host(), destinations, relay or ())
+        checked = query.check(the_host(), destinations, relay or ())
     if as_json:
         say_json(
             results=[
@@ -204,12 +205,13 @@ def check(
                     "rules": [str(rule) for rule in result.deciding],
                     "blocks": [str(b.destination) for b in result.blocks],
                 }
-                for result in results
-            ]
+                for result in checked.results
+            ],
+            problems=[output.error_json(problem) for problem in checked.problems],
         )
     else:
-        several = len({result.relay for result in results}) > 1
-        for result in results:
+        several = bool(checked.problems) or len({r.relay for r in checked.results}) > 1
+        for result in checked.results:
             at = f"{result.relay}: " if several else ""
             rules = ", ".join(str(rule) for rule in result.deciding[:4]) or "no rule"
             more = f" and {len(result.deciding) - 4} more" if len(result.deciding) > 4 else ""
@@ -222,7 +224,8 @@ def check(
             for block_ in result.blocks[:4]:
                 words = render.until_words(block_.until, datetime.now(UTC))
                 say(f"    block {block_.destination}  {words}  {render.why(block_)}".rstrip())
-    return query.exit_code(results)
+    output.report_all(checked.problems)
+    return checked.exit_code
 
 
 def status(

@@ -1,13 +1,13 @@
 """Read-only queries of the running Tors: what they reject, and their status."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitCode, TorUnreachableError
+from exitpolicy.core.errors import ExitCode, ExitpolError, TorUnreachableError
 from exitpolicy.operations import apply
 from exitpolicy.operations.desired import due, with_due
 from exitpolicy.operations.host import Host
@@ -68,13 +68,28 @@ class Status:
         return next((error.exit_code for error in errors if error is not None), ExitCode.DONE)
 
 
-def check(
-    host: Host, destinations: Sequence[Destination], relays: Sequence[str] = ()
-) -> list[Checked]:
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """How relays treat connections to destinations."""
+
+    results: tuple[Checked, ...]
+    problems: tuple[ExitpolError, ...]
+    """Why the other relays did not tell."""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 if every relay rejects every destination wholly; else the code of the reason."""
+        if self.problems:
+            return self.problems[0].exit_code
+        safe = all(result.verdict == "rejected" for result in self.results)
+        return ExitCode.DONE if safe else ExitCode.ATTENTION
+
+
+def check(host: Host, destinations: Sequence[Destination], relays: Sequence[str] = ()) -> Checks:
     """Return how each relay, or each of those named, treats each destination.
 
-    Raises UsageError for an unknown relay, and TorUnreachableError for one that does not answer or
-    has no policy yet.
+    Raises UsageError for an unknown relay. If no relay tells, raises why the first does not:
+    TorUnreachableError for one that does not answer or has no policy yet.
     """
     named = host.known_relays(relays)
     asked = [relay for relay in host.some_relays() if not named or relay.name in named]
@@ -91,14 +106,16 @@ def check(
             record=host.last_read_path,
         )
 
-    views = in_parallel(inspected, asked)
-    return [result for view in views for result in _checked(view, destinations, blocks)]
-
-
-def exit_code(results: Iterable[Checked]) -> ExitCode:
-    """Return 0 if every relay rejects every destination wholly, else 3."""
-    safe = all(result.verdict == "rejected" for result in results)
-    return ExitCode.DONE if safe else ExitCode.ATTENTION
+    results: list[Checked] = []
+    problems: list[ExitpolError] = []
+    for view in in_parallel(inspected, asked):
+        try:
+            results += _checked(view, destinations, blocks)
+        except ExitpolError as error:
+            problems.append(error.about(view.name))
+    if problems and not results:
+        raise problems[0]
+    return Checks(tuple(results), tuple(problems))
 
 
 def status(host: Host) -> Status:
@@ -145,7 +162,7 @@ def limits_of(view: View) -> Limits | None:
 
 
 def _policy(view: View) -> tuple[Rule, ...]:
-    """Return the policy that a relay enforces, or has read. Raises TorUnreachableError."""
+    """Return the policy that a relay enforces, or has read. Raises ExitpolError."""
     if view.policy is not None:
         return view.policy
     if view.unobserved is not None:

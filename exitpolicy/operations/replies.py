@@ -235,12 +235,14 @@ def _lifted(host: Host, ended: Sequence[history.Change]) -> Iterator[BlockFact]:
             checked = query.check(host, [parse_destination(change.destination)])
         except ExitpolError:
             continue
+        if checked.problems:
+            continue
         moment = datetime.fromisoformat(change.time)
         yield BlockFact(
             destination=change.destination,
             since=moment,
             until=moment,
-            live=any(one.verdict == "rejected" for one in checked),
+            live=any(one.verdict == "rejected" for one in checked.results),
         )
 
 
