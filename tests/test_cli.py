@@ -357,3 +357,15 @@ def test_lift_of_everything_is_not_a_destination(
     """`lift '*'` proposes nothing that `lift` does not have."""
     assert run(["--config", str(config), "lift", "*"]) == ExitCode.USAGE
     assert "--force" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["30 days", "1 month", "2027-01-31 18:00Z"])
+def test_a_time_of_several_words_needs_no_quotes(
+    config: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """`--until 30 days` means the same as `--until '30 days'`."""
+    for words in (option.split(), [option]):
+        code = run(["--config", str(config), "renew", "--until", *words, "203.0.113.9"])
+        assert code == ExitCode.NO_SUCH_BLOCK, "the time and the destination were understood"
+        assert "203.0.113.9" in capsys.readouterr().err
+    assert run(["--config", str(config), "list", "--expiring", *option.split()]) == 0

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.durations import (
+    count_words,
     parse_end,
     parse_start,
     parse_time,
@@ -130,6 +131,28 @@ def test_what_is_no_end_is_refused_with_advice(text: str, message: str, hint: st
         parse_until(text, NOW)
     assert message in str(caught.value)
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (["30", "days"], 2),
+        (["30", "Days", "203.0.113.7"], 2),
+        (["1", "day", "12", "hours", "x"], 4),
+        (["90", "m"], 2),
+        (["2027-01-31", "18:00Z"], 2),
+        (["30d", "days"], 0),
+        (["30", "203.0.113.7"], 0),
+        (["2027-01-31", "203.0.113.7"], 0),
+        (["30"], 0),
+        (["days", "30"], 0),
+        (["３", "days"], 0),  # noqa: RUF001
+        ([], 0),
+    ],
+)
+def test_a_time_of_several_words_is_found(words: list[str], count: int) -> None:
+    """Numbers with their units, and a date with its time, belong together; all else does not."""
+    assert count_words(words) == count
 
 
 def test_an_end_is_after_now_or_refused_to_the_second() -> None:

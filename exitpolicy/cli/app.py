@@ -11,7 +11,7 @@ import typer
 
 from exitpolicy import __version__
 from exitpolicy.cli import output
-from exitpolicy.cli.arguments import Session, with_ask
+from exitpolicy.cli.arguments import Session, with_ask, with_whole_times
 from exitpolicy.cli.output import say
 from exitpolicy.core.errors import (
     ExitCode,
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. No exception leaves it."""
     as_json = "--json" in arguments
     try:
-        given = with_ask(arguments)
+        given = with_ask(with_whole_times(arguments))
         code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
         output.flush()
         return int(code or 0)

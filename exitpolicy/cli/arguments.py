@@ -13,7 +13,7 @@ import typer
 
 from exitpolicy.cli import completion
 from exitpolicy.core.destination import Destination, parse_pasted_destination
-from exitpolicy.core.durations import EXAMPLES
+from exitpolicy.core.durations import EXAMPLES, count_words
 from exitpolicy.core.errors import UsageError
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config as config_file
@@ -54,6 +54,9 @@ Force = Annotated[
     bool, typer.Option("--force", help="Exceed max_prefix, the port summary or the Exit flag.")
 ]
 
+
+_TIMES: Final = ("--until", "--expiring")
+"""The options whose value is a time."""
 
 ASK: Final = "ask"
 """The value of --block where none is given."""
@@ -114,6 +117,18 @@ def _stdin_destinations() -> Iterator[Destination]:
                 yield parse_pasted_destination(words)
             except UsageError as error:
                 raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from error
+
+
+def with_whole_times(arguments: Sequence[str]) -> list[str]:
+    """Join the words of a time that the shell has split: `--until 30 days`."""
+    given = list(arguments)
+    for option in _TIMES:
+        if option in given:
+            start = given.index(option) + 1
+            end = start + count_words(given[start:])
+            if end > start:
+                given[start:end] = [" ".join(given[start:end])]
+    return given
 
 
 def with_ask(arguments: Sequence[str]) -> list[str]:

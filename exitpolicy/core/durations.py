@@ -4,6 +4,7 @@ All times are aware, in UTC, to the second. The present time is always an argume
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from math import ceil
@@ -74,6 +75,22 @@ def parse_until(text: str, now: datetime) -> datetime | None:
             hint="to end a block now: exitpol lift DEST",
         )
     return until
+
+
+def count_words(words: Sequence[str]) -> int:
+    """Return how many words, from the first on, make one time or duration: 2 of `30 days`.
+
+    0 if the first word is a time by itself, or none.
+    """
+    if len(words) > 1 and re.fullmatch(_DATE, words[0]) and re.match("[0-9]{2}:", words[1]):
+        return 2
+    units = {*_WORDS, *_UNITS, *_MONTHS}
+    count = 0
+    for number, unit in zip(words[::2], words[1::2], strict=False):
+        if not (number.isascii() and number.isdigit() and unit.lower() in units):
+            break
+        count += 2
+    return count
 
 
 def parse_end(text: str) -> datetime | None:
