@@ -66,9 +66,16 @@ class Place:
             if flags & os.O_EXCL:
                 raise
             return self._open_present(flags & ~os.O_CREAT)
-        if os.geteuid() == 0 and (folder := os.fstat(self.folder)).st_uid != 0:
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        if (owner := self.owner_of_new()) is not None:
+            os.fchown(descriptor, *owner)
         return descriptor
+
+    def owner_of_new(self) -> tuple[int, int] | None:
+        """Return the user and group that root gives a new file to; None to keep it."""
+        folder = os.fstat(self.folder)
+        if os.geteuid() != 0 or folder.st_uid == 0:
+            return None
+        return folder.st_uid, folder.st_gid
 
     def _open_present(self, flags: int) -> int:
         try:
@@ -273,17 +280,20 @@ def replace(
 def _stage(target: Place, content: bytes, ownership: Ownership | None) -> None:
     staged = Place(target.folder, f".{target.name}.new", target.path)
     present = _attributes(target)
-    owner, acl = (None, None) if present is None else present
-    ownership = ownership or owner
+    former, acl = (None, None) if present is None else present
+    ownership = ownership or former
     with contextlib.suppress(FileNotFoundError):
         os.unlink(staged.name, dir_fd=staged.folder)
-    descriptor = staged.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Not Place.open(): the owner of the folder could open a file that is his for a moment.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE
+    descriptor = os.open(staged.name, flags, 0o600, dir_fd=staged.folder)
+    owner = staged.owner_of_new() if ownership is None else (ownership.uid, ownership.gid)
     try:
         try:
             # Owner and mode first: the file must never be more open than it will be.
             made = os.fstat(descriptor)
-            if ownership and (ownership.uid, ownership.gid) != (made.st_uid, made.st_gid):
-                os.fchown(descriptor, ownership.uid, ownership.gid)
+            if owner is not None and owner != (made.st_uid, made.st_gid):
+                os.fchown(descriptor, *owner)
             if present is not None:
                 _set_acl(descriptor, acl)
             os.fchmod(descriptor, 0o640 if ownership is None else ownership.mode)
@@ -395,17 +405,22 @@ def read(path: Path, what: str, *, limit: int) -> bytes:
         raise _unreadable(path, what, error) from error
 
 
-def read_own(path: Path, what: str, *, limit: int, follow: bool = False) -> bytes:
+def read_own(
+    path: Path, what: str, *, limit: int, follow: bool = False, owner: int | None = None
+) -> bytes:
     """Return the content of a file that may lie in another user's folder.
 
     Like `read`, but symbolic links are followed only as `place` allows, and at the file's own name
-    only with `follow`. A hard link that another user may have made is refused.
+    only with `follow`. A hard link that another user may have made is refused, and with `owner` a
+    file of any other user.
     """
     try:
         with place(path, follow=follow) as target:
             descriptor = target.open(os.O_RDONLY)
             try:
-                _check_hard_link(target, os.fstat(descriptor))
+                found = os.fstat(descriptor)
+                _check_hard_link(target, found)
+                _check_owner(found, owner)
             except OSError:
                 os.close(descriptor)
                 raise
@@ -414,6 +429,12 @@ def read_own(path: Path, what: str, *, limit: int, follow: bool = False) -> byte
         raise
     except OSError as error:
         raise _unreadable(path, what, error) from error
+
+
+def _check_owner(found: os.stat_result, owner: int | None) -> None:
+    """Refuse a file of another user than `owner`, if that is given. Raises OSError."""
+    if owner is not None and found.st_uid != owner:
+        raise OSError(errno.EPERM, "it belongs to another user")
 
 
 def _check_hard_link(target: Place, found: os.stat_result) -> None:
@@ -430,7 +451,8 @@ def _content(path: Path, descriptor: int, what: str, limit: int) -> bytes:
             raise InvalidFileError(f"{path}: the {what} is not a regular file")
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise InvalidFileError(f"{path}: the {what} is larger than {limit // 1_000_000} MB")
+        most = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit} bytes"
+        raise InvalidFileError(f"{path}: the {what} is larger than {most}")
     return content
 
 

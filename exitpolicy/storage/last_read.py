@@ -4,10 +4,13 @@
                                       "versions": MARK}}}
 
 It is a cache: without it, a Tor whose files changed after its start is not reloaded until the
-operator says so. A mark is a short digest, from which no password can be found.
+operator says so. A mark is a short digest. A list of passwords can be tried against it, and who
+could write the file could have any change loaded. So it is root's alone, also where the ledger lies
+in another user's folder.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -28,7 +31,8 @@ def path_beside(ledger: Path) -> Path:
 def load(path: Path) -> dict[str, LastRead]:
     """Return what is recorded by relay name; nothing if there is no file that can be read."""
     try:
-        document = json.loads(files.read_own(path, "record of files read", limit=MAX_BYTES))
+        content = files.read_own(path, "record of files read", limit=MAX_BYTES, owner=os.geteuid())
+        document = json.loads(content)
         if document["version"] != _VERSION:
             return {}
         return {
@@ -51,4 +55,5 @@ def save(path: Path, relays: Mapping[str, LastRead]) -> None:
     """Write the record. The caller holds the apply lock. Raises InvalidFileError."""
     entries = {name: read._asdict() for name, read in sorted(relays.items())}
     text = json.dumps({"version": _VERSION, "relays": entries}, indent=1)
-    files.replace(path, f"{text}\n".encode("utf-8", "surrogateescape"))
+    only_ours = files.Ownership(0o600, os.geteuid(), os.getegid())
+    files.replace(path, f"{text}\n".encode("utf-8", "surrogateescape"), only_ours)

@@ -3,13 +3,15 @@
 A unit of systemd or a pid file names the process. Tor's user may write the pid file, and a process
 id may be used again. So a process gets the signal only if it runs as root or as Tor's user, runs
 tor, and was started with the relay's torrc. A handle on it (pidfd_open(2)) is taken before these
-checks, and the signal goes to that handle.
+checks, and the signal goes to that handle. SIGHUP ends a process that does not handle it: a Tor
+that has just started, or one with __DisableSignalHandlers. So the handler must be there.
 """
 
 import os
 import re
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,11 @@ _RULES_A_SECOND: Final = 5_000
 _SYSTEMCTL_SECONDS: Final = 30.0
 _MAX_BYTES: Final = 64
 """Of a pid file."""
+_PID: Final = re.compile("0*[1-9][0-9]{0,6}")
+"""Linux counts to 4194304."""
+_HANDLER_SECONDS: Final = 5.0
+"""How long to wait for a Tor that has just started to handle SIGHUP."""
+_POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +76,13 @@ def opened(relay: Relay) -> Iterator[Daemon]:
     pid = _pid_of(relay)
     try:
         handle = os.pidfd_open(pid)
-    except OSError as error:
+    except ProcessLookupError as error:
         raise _unreachable(
             relay, f"{_source(relay)} names process {pid}, which does not run"
+        ) from error
+    except OSError as error:
+        raise _unreachable(
+            relay, f"{_source(relay)} names {pid}, of which no handle can be had: {error.strerror}"
         ) from error
     try:
         uid = _checked(relay, pid)
@@ -91,6 +102,7 @@ def reload(relay: Relay, rules: int = 0) -> None:
     TorUnreachableError if it could not be told.
     """
     with opened(relay) as daemon:
+        _check_ready(relay, daemon)
         failure = _tell(relay, daemon)
         if daemon.ends_within(ALIVE_SECONDS + rules / _RULES_A_SECOND):
             raise TorRefusesError(
@@ -99,6 +111,24 @@ def reload(relay: Relay, rules: int = 0) -> None:
             )
         if failure is not None:
             raise failure
+
+
+def _check_ready(relay: Relay, daemon: Daemon) -> None:
+    """Wait until a Tor handles SIGHUP. Raises TorUnreachableError if it does not, or is stopped."""
+    deadline = time.monotonic() + _HANDLER_SECONDS
+    while not process.catches(daemon.pid, signal.SIGHUP):
+        if time.monotonic() > deadline or daemon.ends_within(_POLL_SECONDS):
+            raise TorUnreachableError(
+                f"Tor ({relay.name}) is not reloaded: process {daemon.pid} does not handle SIGHUP,"
+                " which would end it",
+                hint="it may be starting: exitpol apply; or remove __DisableSignalHandlers from its"
+                " torrc and restart it",
+            )
+    if process.is_stopped(daemon.pid):
+        raise TorUnreachableError(
+            f"Tor ({relay.name}) is not reloaded: process {daemon.pid} is stopped",
+            hint=f"let it go on: kill -CONT {daemon.pid}",
+        )
 
 
 def _tell(relay: Relay, daemon: Daemon) -> ExitpolError | None:
@@ -139,7 +169,7 @@ def _main_process(relay: Relay, unit: Unit) -> int:
         text = _systemctl("show", "--property=MainPID", "--value", unit.name).strip()
     except _SystemctlError as error:
         raise _unreachable(relay, f"systemctl show {unit.name}: {error}") from error
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) <= 1:
+    if not _PID.fullmatch(text) or int(text) == 1:
         raise _unreachable(
             relay,
             f"the unit {unit.name} has no main process",
@@ -151,15 +181,17 @@ def _main_process(relay: Relay, unit: Unit) -> int:
 
 def _in_file(relay: Relay, path: Path) -> int:
     try:
-        # Its content is not printed: Tor's user may have linked it to any file.
-        text = files.read(path, "pid file", limit=_MAX_BYTES).decode("ascii", "replace").strip()
+        # Tor's user may put a link there: to open a device as root may do harm, such as to a
+        # watchdog, which then resets the host.
+        content = files.read_own(path, "pid file", limit=_MAX_BYTES, follow=True)
+        text = content.decode("ascii", "replace").strip()
     except FileNotFoundError as error:
         raise _unreachable(
             relay, f"there is no {path}", f"start Tor; it writes that file with PidFile {path}"
         ) from error
     except InvalidFileError as error:
         raise _unreachable(relay, str(error), error.hint) from error
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) <= 1:
+    if not _PID.fullmatch(text) or int(text) == 1:
         raise _unreachable(relay, f"{path} does not hold a process id")
     return int(text)
 

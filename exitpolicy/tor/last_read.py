@@ -26,7 +26,7 @@ from exitpolicy.tor.peer import Peer
 from exitpolicy.tor.verify import OptionLine
 
 _DIGITS: Final = 8
-"""Of a mark. So short a digest shows a change, and does not tell a password."""
+"""Of a mark. So short a digest shows a change; the record is root's alone all the same."""
 
 
 def identity_of(pid: int) -> str:

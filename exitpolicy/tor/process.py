@@ -35,16 +35,37 @@ def start_ticks(pid: int) -> int | None:
 
 def user(pid: int) -> User | None:
     """Return the user as whom a process reads files; None if it cannot be seen."""
-    fields: dict[str, list[str]] = {}
     try:
-        for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
-            key, _, value = line.partition(":")
-            fields[key] = value.split()
+        fields = _status(pid)
         groups = tuple(int(group) for group in fields["Groups"])
         # Real, effective, saved, and the one that counts for files.
         return User(int(fields["Uid"][3]), int(fields["Gid"][3]), groups)
     except (OSError, ValueError, LookupError):
         return None
+
+
+def catches(pid: int, number: int) -> bool:
+    """Tell whether a process has a handler for a signal; False if it cannot be seen."""
+    try:
+        return bool(int(_status(pid)["SigCgt"][0], 16) >> (number - 1) & 1)
+    except (OSError, ValueError, LookupError):
+        return False
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped, by SIGSTOP or a debugger; False if it cannot be seen."""
+    try:
+        return _status(pid)["State"][0] in {"T", "t"}
+    except (OSError, LookupError):
+        return False
+
+
+def _status(pid: int) -> dict[str, list[str]]:
+    """Return the words of each line of /proc/PID/status. Raises OSError."""
+    text = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
+    # Not splitlines(), which also splits at what may stand in a name.
+    lines = (line.partition(":") for line in text.split("\n"))
+    return {key: value.split() for key, _, value in lines}
 
 
 def unit(pid: int) -> str | None:

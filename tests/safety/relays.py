@@ -28,9 +28,9 @@ def unprivileged_tor(folder: Path, lines: Iterable[str]) -> Tor:
     return tor
 
 
-def unprivileged_host(base: Path) -> ExitHost:
+def unprivileged_host(base: Path, *lines: str) -> ExitHost:
     """Start a Tor that gives up root's rights; exitpol is not yet set up for it."""
-    tor = unprivileged_tor(base / "tor", [f"User {USER}"])
+    tor = unprivileged_tor(base / "tor", [f"User {USER}", *lines])
     host = ExitHost(base, [tor])
     tor.start()
     return host
