@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,17 @@ from pathlib import Path
 import pytest
 
 from exitpolicy import tick
+from exitpolicy.cli import tick_result
 from exitpolicy.doctor import timer
+from exitpolicy.doctor.finding import warn
+from exitpolicy.doctor.health import Health
 from exitpolicy.operations import timer as timer_units
-from exitpolicy.storage import health_record
+from exitpolicy.operations.apply import preview
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import config, files, health_record
 from exitpolicy.storage.health_record import HealthRecord
 from tests.harness.host import ExitHost, HostMaker
+from tests.harness.without_control import start, without_control
 
 OPEN = ("ExitRelay 1", "ExitPolicy accept *:*")
 
@@ -310,9 +317,24 @@ def test_a_record_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     """A damaged one is written again; text of others reaches a mail in ASCII only."""
     path = tmp_path / "health.json"
     assert health_record.load(path) is None
-    for text in ("", "[]", "{}", '{"since": "x"}', "[" * 100_000, "\0"):
+    whole = '{"since": "2026-01-01T00:00:00Z", "faults": [], "places": [], "messages": []'
+    for text in (
+        *("", "[]", "{}", '{"since": "x"}', "[" * 100_000, "\0", "7", '{"since": 7}'),
+        *(f'{whole}, "failed_after": "x"}}', f'{whole}, "failed_after": {"9" * 400}}}'),
+        whole.replace('"messages": []', '"messages": {}') + "}",
+        whole.replace("2026", "0000") + "}",
+    ):
         path.write_text(text)
         assert health_record.load(path) is None
+    # A time without a zone could not be compared; no text is longer than exitpol writes it.
+    path.write_text(
+        whole.replace("Z", "").replace('"messages": []', f'"messages": ["{"x" * 9_999}"]}}')
+    )
+    read = health_record.load(path)
+    assert read is not None
+    assert read.since.tzinfo is not None
+    assert len(read.messages[0]) == 4_000
+    path.unlink()
     found = HealthRecord(datetime.now(UTC), frozenset({"drift"}), messages=("\u202e\x1b" * 9_999,))
     assert health_record.update(path, found)
     assert not health_record.update(path, found)
@@ -338,3 +360,89 @@ def test_a_tick_that_fails_says_so_once(exit_: ExitHost) -> None:
     assert list(status(exit_)[1]) == ["tick_failed"]
     assert exit_.tick().err == "exitpol: health: all is well again\n"
     assert status(exit_) == (0, {})
+
+
+def test_a_tick_that_goes_on_failing_stays_reported(exit_: ExitHost) -> None:
+    """A command that works in between must not hide it, and neither may a clock that was set."""
+
+    def failing_tick() -> str:
+        """Let the tick fail, as where only its unit lacks a right; return what it says."""
+        text = exit_.ledger.read_text()
+        last_valid = exit_.ledger.with_name("last_valid.yaml")
+        kept = last_valid.read_text()
+        exit_.ledger.write_text("version: 7\n")
+        last_valid.unlink()
+        said = exit_.tick()
+        assert said.code == 8, said
+        exit_.ledger.write_text(text)
+        last_valid.write_text(kept)
+        return said.err
+
+    assert failing_tick()
+    assert not failing_tick()
+    assert list(status(exit_)[1]) == ["tick_failed"]
+    assert exit_.run("apply").code == 0
+    assert status(exit_) == (0, {})
+    assert failing_tick()
+    assert list(status(exit_)[1]) == ["tick_failed"]
+    record = exit_.ledger.with_name("health.json")
+    content = json.loads(record.read_text())
+    for since in ("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z"):
+        record.write_text(json.dumps({**content, "since": since}))
+        assert list(status(exit_)[1]) == ["tick_failed"]
+    assert exit_.tick().err == "exitpol: health: all is well again\n"
+    assert status(exit_) == (0, {})
+
+
+def test_two_relays_without_control_port_are_told_apart(make_host: HostMaker) -> None:
+    """The second Tor that stops is news, although the fault is the same."""
+    host = make_host(OPEN, OPEN, start=False, init=False)
+    start(host)
+    for tor in host.relays:
+        without_control(host, f"pid:{tor.folder / 'pid'}", tor)
+    assert host.run("init").code == 0
+    assert host.tick().err == ""
+    for tor in host.relays:
+        tor.stop()
+        (tor.folder / "pid").unlink()
+        assert f"Tor ({tor.name}) is not found" in host.tick().err
+        assert host.tick().err == ""
+
+
+def test_ticks_that_end_at_once_write_whole_files(make_host: HostMaker, tmp_path: Path) -> None:
+    """Cron starts one each minute, also while the last one still waits for Tor."""
+    (tmp_path / "textfile").mkdir()
+    host = make_host(OPEN, extra="metrics: textfile/exitpol.prom\n")
+    real, inside = files.write_all, threading.Lock()
+
+    def slowly(descriptor: int, content: bytes) -> None:
+        if content.startswith((b"# HELP", b'{\n "schema"')):
+            assert inside.acquire(blocking=False), "two writers at once"
+            time.sleep(0.3)
+            inside.release()
+        real(descriptor, content)
+
+    host_of = Host.of(config.load(host.config), who="timer", clock=lambda: datetime.now(UTC))
+    applied = preview(host_of, host_of.ledger())
+    well, unwell = Health((), {}), Health((warn("x", "y", why="z", fix="w"),), {})
+    failures: list[BaseException] = []
+
+    def report(health: Health) -> None:
+        try:
+            assert tick_result.write_metrics(host_of, applied, health) == health
+            tick_result.record(host_of, applied, health)
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "write_all", slowly)
+        ticks = [threading.Thread(target=report, args=(each,)) for each in (well, unwell)]
+        for each in ticks:
+            each.start()
+        for each in ticks:
+            each.join()
+    assert failures == []
+    assert host.metrics.read_text().endswith('exitpol_fault{name="attention"} 0\n') or (
+        host.metrics.read_text().endswith('exitpol_fault{name="attention"} 1\n')
+    )
+    assert health_record.load(host.ledger.with_name("health.json")) is not None

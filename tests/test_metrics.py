@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.core.block import State
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.storage import metrics_file
 from tests.harness.host import ExitHost, HostMaker
+from tests.harness.without_control import start, without_control
 
 OPEN = ("ExitRelay 1", "ExitPolicy accept *:*")
 PROMTOOL = shutil.which("promtool")
@@ -166,20 +168,77 @@ def test_a_timer_that_does_not_know_the_file_is_reported(metered: ExitHost) -> N
     assert (done.code, [f["cause"] for f in done.json["health"]]) == (3, ["metrics_not_written"])
 
 
+def test_only_a_file_of_metrics_is_replaced(tmp_path: Path) -> None:
+    """A mistyped path names the torrc, or /dev/null: neither is lost, and no device is opened."""
+    torrc, device, fifo = tmp_path / "torrc", tmp_path / "null", tmp_path / "fifo"
+    link, folder = tmp_path / "link", tmp_path / "folder"
+    torrc.write_text("ORPort 9001\n")
+    os.mkfifo(fifo)
+    link.symlink_to(torrc)
+    folder.mkdir()
+    wrong = [torrc, fifo, link, folder]
+    if os.geteuid() == 0:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        wrong.append(device)
+    before = sorted(tmp_path.iterdir())
+    for path in wrong:
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        with pytest.raises(InvalidFileError, match="is not replaced"):
+            metrics_file.write(path, "# HELP exitpol_x\n")
+        assert stat.S_IFMT(path.lstat().st_mode) == kind
+    assert torrc.read_text() == "ORPort 9001\n"
+    assert sorted(tmp_path.iterdir()) == before
+    empty = tmp_path / "empty"
+    empty.touch()
+    for text in ("# HELP exitpol_x 1\n", "# HELP exitpol_x 2\n"):
+        metrics_file.write(empty, text)
+        assert empty.read_text() == text
+
+
 @pytest.mark.root
 def test_no_link_of_another_user_is_followed(tmp_path: Path) -> None:
     """The folder may belong to the user of node_exporter."""
     folder, victim = tmp_path / "theirs", tmp_path / "victim"
     folder.mkdir()
     os.chown(folder, 65534, 65534)
-    victim.write_text("root's\n")
+    victim.write_text("# HELP exitpol_x\n")
     os.utime(victim, (1, 1))
     (folder / "exitpol.prom").symlink_to(victim)
+    with pytest.raises(InvalidFileError):
+        metrics_file.write(folder / "exitpol.prom", "x 1\n")
+    metrics_file.mark_shown(folder / "exitpol.prom", tmp_path / "none", 0.0, 5.0)
+    assert victim.read_text() == "# HELP exitpol_x\n"
+    assert victim.stat().st_mtime == 1
+    (folder / "exitpol.prom").unlink()
     metrics_file.write(folder / "exitpol.prom", "x 1\n")
-    assert victim.read_text() == "root's\n"
     found = (folder / "exitpol.prom").lstat()
     assert (stat.S_ISREG(found.st_mode), found.st_uid) == (True, 65534)
-    (folder / "exitpol.prom").unlink()
-    (folder / "exitpol.prom").symlink_to(victim)
-    metrics_file.mark_shown(folder / "exitpol.prom", tmp_path / "none", 0.0, 5.0)
-    assert victim.stat().st_mtime == 1
+
+
+def test_a_relay_without_control_port_claims_nothing(make_host: HostMaker) -> None:
+    """It runs, and its blocks are unverified: it is neither in sync nor out of sync."""
+    host = make_host(OPEN, OPEN, start=False, init=False)
+    start(host)
+    without_control(host)
+    assert host.run("init").code == 0
+    assert host.run("block", "203.0.113.7", "--until", "1h").code == 0
+    found = samples(host.run("status", "--prometheus").out)
+    one, two = ('relay="default"', 'relay="second"')
+    assert found[f"exitpol_relay_reachable{{{one}}}"] == 1
+    assert found[f"exitpol_relay_reachable{{{two}}}"] == 1
+    assert found[f"exitpol_relay_in_sync{{{two}}}"] == 1
+    observed = ("in_sync", "exit_flag")
+    assert not [key for name in observed for key in found if f"relay_{name}{{{one}" in key]
+    assert found[f'exitpol_blocks{{{one},state="unverified"}}'] == 1
+    assert found[f'exitpol_blocks{{{one},state="live"}}'] == 0
+    assert found[f'exitpol_blocks{{{two},state="live"}}'] == 1
+    assert faults(found) == set()
+    # Own lines that Tor has not read are drift, here as well.
+    host.tor.add("ExitPolicy reject 198.51.100.0/24:*")
+    done = host.run("status", "--check", "--json")
+    assert (done.code, "drift" in done.json["faults"]) == (3, True), done
+    for tor in host.relays:
+        tor.stop()
+    found = samples(host.run("status", "--prometheus").out)
+    assert [found[f"exitpol_relay_reachable{{{each}}}"] for each in (one, two)] == [0, 0]
+    assert not [key for key in found if "relay_in_sync{" in key]

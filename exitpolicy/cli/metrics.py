@@ -41,10 +41,18 @@ class Moments(NamedTuple):
 def of_host(host: Host, applied: Applied, health: Health) -> str:
     """Return the metrics of what an apply or a preview observed."""
     last = observed.load(host.state_path)
-    ran = None if last is None else host.state_path.stat().st_mtime
-    moments = Moments(ran, None if last is None else last.applied)
+    moments = Moments(_last_tick(host), None if last is None else last.applied)
     faults = health_checks.faults(applied, health.findings)
     return as_text(applied, health.limits, faults, moments)
+
+
+def _last_tick(host: Host) -> float | None:
+    """Return when the tick last ran; None if that is not known."""
+    try:
+        return host.state_path.lstat().st_mtime
+    except OSError:
+        # The folder may be another user's, who may remove the file at any time.
+        return None
 
 
 def as_text(
@@ -87,12 +95,12 @@ def _metrics(
             _moment(moments.observation),
         ),
         "relay_reachable": (
-            "Whether Tor answers.",
-            [({"relay": v.name}, v.running is not None) for v in views],
+            "Whether Tor answers; without a control port, whether it runs.",
+            [({"relay": view.name}, view.is_reachable) for view in views],
         ),
         "relay_in_sync": (
-            "Whether Tor runs what its files say and enforces it.",
-            [({"relay": view.name}, view.in_sync) for view in views],
+            "Whether Tor runs what its files say and enforces it; absent if it does not tell.",
+            [({"relay": view.name}, view.in_sync) for view in views if view.running is not None],
         ),
         "relay_exit_flag": (
             "Whether the exit policy keeps the Exit flag.",

@@ -250,12 +250,11 @@ def status(
         raise UsageError("--json and --prometheus exclude each other", hint="choose one of them")
     if output_ is not None and not prometheus:
         raise UsageError("--output is for --prometheus", hint="add --prometheus")
-    from exitpolicy.cli import metrics
+    from exitpolicy.cli import metrics, tick_result
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
     from exitpolicy.operations import query
     from exitpolicy.operations.rejection_causes import moot_causes
-    from exitpolicy.storage import metrics_file
 
     host = the_host()
     with output.progress("asking Tor"):
@@ -267,11 +266,10 @@ def status(
             faults=sorted(health.faults(seen.applied, found.findings)),
         )
     elif prometheus:
-        text = metrics.of_host(host, seen.applied, found)
         if output_ is None:
-            output.say_exact(text)
+            output.say_exact(metrics.of_host(host, seen.applied, found))
         else:
-            metrics_file.write(output_, text)
+            tick_result.write_metrics_to(output_, host, seen.applied, found)
     else:
         status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
     return found.exit_code(seen.exit_code) if check_ else seen.unreachable_code

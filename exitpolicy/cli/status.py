@@ -81,7 +81,7 @@ def _relay_json(status: Status, view: View, health: Health) -> dict[str, Any]:
     running = view.running
     return {
         "name": view.name,
-        "reachable": running is not None or view.unobserved is not None,
+        "reachable": view.is_reachable,
         "observed": running is not None,
         "exit": None if running is None else running.options.exits,
         "in_sync": _in_sync(status, view),

@@ -58,8 +58,7 @@ def faults(result: Applied, findings: Iterable[Finding]) -> frozenset[Fault]:
     found |= {of_error(problem) for problem in result.problems}
     found |= {finding.cause or Fault.ATTENTION for finding in findings}
     behind = result.is_preview and any(plan.is_behind for plan in result.plans)
-    answering = (view for view in result.views if view.running is not None)
-    if behind or not all(view.in_sync for view in answering):
+    if behind or not all(view.settled for view in result.views if view.is_reachable):
         found.add(Fault.DRIFT)
     if any(view.foreign for view in result.views):
         found.add(Fault.FOREIGN_CHANGES)

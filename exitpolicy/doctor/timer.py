@@ -100,7 +100,8 @@ def tick(host: Host) -> Iterator[Finding]:
         )
         return
     record = health_record.load(host.health_path)
-    if record is not None and Fault.TICK_FAILED in record.faults and record.since > last.when:
+    failed = record is not None and Fault.TICK_FAILED in record.faults
+    if record is not None and failed and record.failed_after == last.applied:
         yield fail(
             check,
             f"since {utc_text(record.since)} it fails: {'; '.join(record.messages)}",

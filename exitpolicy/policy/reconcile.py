@@ -203,6 +203,11 @@ class View:
         return 0 if tor is None else tor.pid
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether its Tor answers; without a control port, whether it runs."""
+        return self.running is not None or self.unobserved is not None
+
+    @property
     def policy(self) -> tuple[Rule, ...] | None:
         """The enforced policy; without a control port, that of the files if it has read them."""
         if self.unobserved is not None:

@@ -1,4 +1,4 @@
-"""Two locks: one to change the ledger, one to change what Tor enforces.
+"""Locks: to change the ledger, to change what Tor enforces, and to report.
 
 They are taken with flock(2) here and not with a library: the lock files lie in the ledger's folder,
 which may be another user's, and a library that opens them by path would follow links there.
@@ -83,6 +83,11 @@ def ledger_lock_path(ledger: Path) -> Path:
 def apply_lock_path(ledger: Path) -> Path:
     """Return the lock around installing a fragment and talking to Tor about it."""
     return ledger.with_name(".apply.lock")
+
+
+def report_lock_path(ledger: Path) -> Path:
+    """Return the lock around writing the file of metrics and the record of the health."""
+    return ledger.with_name(".report.lock")
 
 
 def lock_folder(ledger: Path) -> None:

@@ -6,6 +6,7 @@ command has observed Tor anew.
 """
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -13,10 +14,16 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 
 _PUBLIC: Final = 0o644
+_START: Final = b"# HELP exitpol_"
+"""How each file of metrics begins, whatever version wrote it."""
 
 
 def write(path: Path, text: str) -> None:
-    """Replace the file in one step, readable for everybody. Raises InvalidFileError."""
+    """Replace the file in one step, readable for everybody. Raises InvalidFileError.
+
+    Only a file of metrics is replaced, or an empty one: not the torrc, nor /dev/null, if a mistyped
+    path names them. The caller holds a lock.
+    """
     try:
         folder = path.absolute().parent.stat()
     except OSError as error:
@@ -24,8 +31,36 @@ def write(path: Path, text: str) -> None:
             f"{path} cannot be written: its folder: {error.strerror}",
             hint="correct metrics: in the config, or make the folder",
         ) from error
+    _check_replaceable(path)
     owner = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     files.replace(path, text.encode(), files.Ownership(_PUBLIC, *owner))
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace anything but a file of metrics. Raises InvalidFileError."""
+    reason = ""
+    try:
+        with files.place(path) as target:
+            found = os.lstat(target.name, dir_fd=target.folder)
+            if not stat.S_ISREG(found.st_mode):
+                reason = "it is not a regular file"
+            elif found.st_size:
+                descriptor = target.open(os.O_RDONLY)
+                try:
+                    if os.pread(descriptor, len(_START), 0) != _START:
+                        reason = "it holds something else than metrics of exitpol"
+                finally:
+                    os.close(descriptor)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise InvalidFileError(
+            f"{path} is not replaced: {reason}",
+            hint="name another file, or move that one away; without --output, status writes the"
+            " metrics to its output",
+        )
 
 
 def mark_shown(path: Path, state: Path, applied: float, now: float) -> None:

@@ -3,11 +3,15 @@
 import time
 
 from tests.harness.host import ExitHost
+from tests.harness.tor import Tor
 
 
-def without_control(host: ExitHost, reload: str | None = None) -> None:
-    """Let exitpol know no control port of the first relay; the test itself still asks Tor."""
-    tor = host.tor
+def without_control(host: ExitHost, reload: str | None = None, relay: Tor | None = None) -> None:
+    """Let exitpol know no control port of the first relay; the test itself still asks Tor.
+
+    `relay` is another one.
+    """
+    tor = relay or host.tor
     old = f'control: "{tor.control_socket}"'
     text = host.config.read_text()
     assert old in text
