@@ -451,7 +451,53 @@ def test_any_bytes_are_a_torrc(host: Host, content: bytes) -> None:
         with pytest.raises(InvalidFileError, match="a NUL byte"):
             fragment_include.with_include(host.torrc, host.fragment, host.folder)
     else:
-        fragment_include.with_include(host.torrc, host.fragment, host.folder)
+        host.torrc.write_text(
+            fragment_include.with_include(host.torrc, host.fragment, host.folder),
+            "utf-8",
+            "surrogateescape",
+        )
+        without = fragment_include.without_include(host.torrc, host.fragment)
+        assert without is not None
+        assert without.encode("utf-8", "surrogateescape") == content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Nickname a\n",
+        "Nickname a",
+        "Nickname a\r\nExitPolicy reject *:25\r\n",
+        "ExitPolicy reject *:25\nNickname a",
+        " \nExitPolicy reject *:25\n",
+        "ContactInfo b \\\n",
+        "ContactInfo b \\\n\n",
+        "ContactInfo b \\",
+        "ContactInfo b \\\n# c\n",
+        "ContactInfo b \\\n \nNickname a",
+        "ExitPolicy reject *:25\n/ExitPolicy\nNickname a\n\n",
+    ],
+)
+def test_a_removed_include_leaves_every_byte_as_it_was(host: Host, text: str) -> None:
+    """Also the line end at the end of the file, and a value that goes on there."""
+    host.torrc.write_text(text, newline="")
+    before = host.read(host.original())
+    host.torrc.write_text(fragment_include.with_include(host.torrc, host.fragment), newline="")
+    included = host.read(host.original())
+    assert included is not None
+    assert included["ExitPolicy"][0] == "reject 203.0.113.7:*"
+    assert fragment_include.without_include(host.torrc, host.fragment) == text
+    assert before is None or before.get("ContactInfo") == included.get("ContactInfo")
+
+
+@pytest.mark.parametrize(
+    "text", ["%include @/*.conf\n", "%include @/other\n", "%include \\\n@/exitpol.conf\n"]
+)
+def test_an_include_of_another_form_is_the_operators_to_remove(host: Host, text: str) -> None:
+    """A pattern, an include in another file, a line that goes on: each may hold more."""
+    host.write("torrc", text)
+    host.write("other", "%include @/exitpol.conf\n")
+    assert fragment_include.include_place(host.torrc, host.fragment) is not None
+    assert fragment_include.without_include(host.torrc, host.fragment) is None
 
 
 def test_sources_name_files_and_the_folders_that_can_get_new_ones(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ A copy of the torrc in which that line includes a candidate is what Tor verifies
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,11 @@ _INCLUDED: Final = _Mark.INCLUDED
 _REMOVED: Final = _Mark.REMOVED
 _REMOVING: Final = "/exitpolicy"
 """The keyword of a line that removes all rules above it."""
+_END_OF_VALUE: Final = " \n"
+"""The line above an include where the file ended in a continued value, which it ends likewise.
+
+Its space tells it from an empty line of the operator's.
+"""
 
 
 def include_place(torrc: Path, fragment: Path, folder: Path = Path("/")) -> Place | None:
@@ -116,7 +121,8 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
 
     Lines that a later `/ExitPolicy` removes are no such lines: it would remove the fragment's rules
     as well. An include of a file that has an ExitPolicy line counts as one. Without any,
-    `%include FRAGMENT` becomes the last line. Raises InvalidFileError.
+    `%include FRAGMENT` becomes the last line. The text ends with a line end only if it did before,
+    so that `without_include` returns what was there. Raises InvalidFileError.
     """
     text = read_text(torrc)
     if "\0" in text:
@@ -141,9 +147,38 @@ def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
     if place is not None:
         texts.insert(place, ours)
     else:
-        # A blank line ends a continued value, as the end of the file did.
-        texts.append(f"\n{ours}" if goes_on else ours)
-    return "".join(texts)
+        texts += [_END_OF_VALUE, ours] if goes_on else [ours]
+    return _ended_like(text, texts)
+
+
+def without_include(torrc: Path, fragment: Path) -> str | None:
+    """Return the torrc's text without each `%include FRAGMENT`: the text before `with_include`.
+
+    None if one of them is not a line of the torrc itself that names the file: it may stand in
+    another file, or be a pattern or a folder. Raises InvalidFileError.
+    """
+    places = include_places(torrc, fragment)
+    if any(place.file != torrc for place in places):
+        return None
+    numbers = {place.line for place in places}
+    text = read_text(torrc)
+    texts: list[str] = []
+    goes_on = ended = False
+    for line in lines(text):
+        if line.number not in numbers:
+            texts.append(line.text)
+            goes_on, ended = line.goes_on, goes_on and line.text == _END_OF_VALUE
+        elif line.goes_on or line.content != str(fragment):
+            return None
+        elif ended:
+            texts.pop()
+    return _ended_like(text, texts)
+
+
+def _ended_like(text: str, texts: Collection[str]) -> str:
+    """Return lines as a text that ends with a line end only if `text` does."""
+    result = "".join(texts)
+    return result if text.endswith("\n") else result.removesuffix("\n")
 
 
 def with_other_include(torrc: Path, former: Path, fragment: Path) -> str | None:
