@@ -59,9 +59,24 @@ class Candidate:
     """Content that Tor is to read in place of the fragment."""
 
     fragment: Path
-    content: Path | str
-    """The file with it, or the text itself."""
+    content: Path | str | None
+    """The file with it, or the text itself; None to read the torrc without the include."""
     rules: tuple[Entry, ...]
+
+    @classmethod
+    def without(cls, fragment: Path) -> "Candidate":
+        """Return the candidate for a torrc that does not include the fragment, or will not."""
+        return cls(fragment, None, ())
+
+    @property
+    def replacement(self) -> Path | str:
+        """What stands in the torrc in place of the fragment."""
+        return "" if self.content is None else self.content
+
+    @property
+    def included(self) -> tuple[Path, ...]:
+        """The fragment, if the torrc is to include it."""
+        return () if self.content is None else (self.fragment,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +158,7 @@ def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View
             must_restart=None
             if running is None or loaded is None
             else _must_restart(
-                relay, running, loaded, files=files, found=found, own=candidate.fragment
+                relay, running, loaded, files=files, found=found, candidate=candidate
             ),
             foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
             defaults_policy=_defaults_policy(files, candidate.fragment),
@@ -223,7 +238,7 @@ def _with_last_read(
     return replace(
         view,
         foreign=tuple(dict.fromkeys(foreign)),
-        must_restart=_must_restart_unasked(view, files, found, lines, candidate.fragment),
+        must_restart=_must_restart_unasked(view, files, found, lines, candidate),
     )
 
 
@@ -232,7 +247,7 @@ def _must_restart_unasked(
     files: _Files,
     found: Sequence[Difference],
     lines: Sequence[OptionLine],
-    own: Path,
+    candidate: Candidate,
 ) -> TorRefusesError | None:
     """Return why a Tor without a control port would exit at a reload, or read nothing."""
     pid = view.pid
@@ -245,13 +260,13 @@ def _must_restart_unasked(
             f"Tor ({view.name}) reads nothing at a reload: __ReloadTorrcOnSIGHUP is 0",
             hint=f"remove that option and restart Tor: systemctl restart {unit or 'tor'}",
         )
-    if files.options.get("Sandbox") != ["1"]:
+    if files.options.get("Sandbox") != ["1"] or candidate.content is None:
         return None
     return comparison.unknown_include(
         view.name,
         Loaded(process.started(pid), None, (), {}),
         include=files.include,
-        own=own,
+        own=candidate.fragment,
         running=files.configured.options,
         unit=unit,
     )
@@ -332,13 +347,13 @@ def _read(
     invocation = invocations.of_relay(relay, peer)
     torrc = _torrc_of(relay, running)
     place = fragment_include.include_place(torrc, candidate.fragment, invocation.folder)
-    if place is None:
+    if place is None and candidate.content is not None:
         raise IncludeLostError(
             f"{torrc} does not include {candidate.fragment}",
             hint=f"exitpol init --torrc {word(torrc)}",
         )
     sources = _sources(invocation, torrc, candidate.fragment)
-    contents: list[Path | str] = [*map(Path, sources), candidate.fragment, candidate.content]
+    contents: list[Path | str] = [*map(Path, sources), candidate.fragment, candidate.replacement]
     size = sum(map(_size, contents))
     invocation = replace(invocation, seconds=verify.seconds_for(size))
     _check_visible(pid, invocation, torrc, candidate)
@@ -347,7 +362,7 @@ def _read(
     reading = known.get(key)
     if reading is None:
         text = fragment_include.redirected(
-            torrc, candidate.fragment, candidate.content, invocation.folder
+            torrc, candidate.fragment, candidate.replacement, invocation.folder
         )
         _verify(torrc, invocation, text, candidate)
         own = verify.dump(invocation, text)
@@ -365,7 +380,7 @@ def _read(
     return _Files(
         invocation,
         torrc,
-        place.file,
+        torrc if place is None else place.file,
         reading.own,
         reading.options,
         fingerprint,
@@ -409,7 +424,7 @@ def other_fragments(torrc: Path, own: Path, folder: Path) -> Iterator[tuple[Entr
 
 def _key(torrc: Path, invocation: Invocation, candidate: Candidate, fingerprint: str) -> str:
     """Return a text that changes with all that a reading depends on. Raises InvalidFileError."""
-    content = candidate.content
+    content = candidate.replacement
     rules = content if isinstance(content, str) else torrc_file.read_text(content)
     # How long Tor may take changes nothing of what it reads.
     how = (invocation.command, str(invocation.folder), invocation.user)
@@ -429,18 +444,18 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
     ours = candidate.content if isinstance(candidate.content, Path) else None
     paths = [*files, *(path for path in included if path != candidate.fragment)]
     existing = [path for path in paths if os.path.exists(path)]  # noqa: PTH110 - never raises
-    folder = candidate.fragment.parent
-    if pid and (hidden := mounts.hidden(pid, [*existing, candidate.fragment])):
+    folders = [f"{path.parent}/" for path in candidate.included]
+    if pid and (hidden := mounts.hidden(pid, [*existing, *candidate.included])):
         raise _hidden(hidden[0])
     if pid and apparmor.is_enforced(pid):
-        for path in apparmor.forbidden([*existing, candidate.fragment]):
+        for path in apparmor.forbidden([*existing, *candidate.included]):
             raise TorRefusesError(
                 f"AppArmor does not let Tor read {path}; Tor would exit at a reload",
                 hint=f"keep Tor's files below /etc/tor, or:\n{apparmor.how_to_allow(path)}",
             )
     if not (invocation.drops_user and invocation.user):
         return
-    names = [*map(str, existing), *([] if ours is None else [str(ours)]), f"{folder}/"]
+    names = [*map(str, existing), *([] if ours is None else [str(ours)]), *folders]
     unreadable = verify.unreadable(invocation.user, names)
     if unreadable:
         path = Path(unreadable[0])
@@ -533,14 +548,20 @@ def _must_restart(
     *,
     files: _Files,
     found: Sequence[Difference],
-    own: Path,
+    candidate: Candidate,
 ) -> TorRefusesError | None:
     unit = process.unit(running.pid) if running.pid else None
     fatal = comparison.fatal(relay.name, found, unit)
-    if fatal is not None or files.options.get("Sandbox") != ["1"]:
+    # Without an include, there is no new file that a sandboxed Tor may not open.
+    if fatal or files.options.get("Sandbox") != ["1"] or candidate.content is None:
         return fatal
     return comparison.unknown_include(
-        relay.name, loaded, include=files.include, own=own, running=running.options, unit=unit
+        relay.name,
+        loaded,
+        include=files.include,
+        own=candidate.fragment,
+        running=running.options,
+        unit=unit,
     )
 
 
