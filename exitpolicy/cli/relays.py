@@ -51,7 +51,27 @@ def init(
     ] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="Change a torrc although its Tor has to be restarted then."),
+        typer.Option(
+            "--yes",
+            help="Do not ask: change a torrc although its Tor has to be restarted then;"
+            " with --remove, end the blocks in force.",
+        ),
+    ] = False,
+    remove: Annotated[
+        bool,
+        typer.Option("--remove", help="Undo it: each torrc as it was, no fragment, no timer."),
+    ] = False,
+    purge: Annotated[
+        bool,
+        typer.Option(
+            "--purge", help="With --remove, also delete the config, the ledger and its history."
+        ),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="With --remove, also where a base policy ends and the exit opens wider."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -59,12 +79,28 @@ def init(
 
     Example: exitpol init --timer
     """
-    from exitpolicy.operations import init as init_operation
-    from exitpolicy.operations.relay_set import NoControlPortError
-
     if Session.config is None and os.geteuid() != 0:
         # Without root, Tor reads the torrc of its user differently, and says that it is wrong.
         raise UsageError("init changes files of root's and of Tor's", hint="sudo exitpol init")
+    if not remove and (purge or force):
+        raise UsageError("--purge and --force are for --remove", hint="exitpol init --help")
+    if remove:
+        if torrc or timer:
+            raise UsageError("--remove removes exitpol from all relays, and the timer with it")
+        from exitpolicy.cli.uninstall import Removal
+
+        return Removal(the_host(), force=force, purge=purge, yes=yes, as_json=as_json).run(
+            dry_run=dry_run
+        )
+    return _set_up(torrc, timer=timer, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _set_up(
+    torrc: list[Path] | None, *, timer: bool, dry_run: bool, yes: bool, as_json: bool
+) -> int:
+    from exitpolicy.operations import init as init_operation
+    from exitpolicy.operations.relay_set import NoControlPortError
+
     named = [Path(os.path.abspath(path)) for path in torrc or ()]  # noqa: PTH100
     host = the_host(may_miss_config=True)
     try:

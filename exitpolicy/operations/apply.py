@@ -286,7 +286,7 @@ class _Apply:
     def _may_reload(self, view: View) -> bool:
         if self.foreign is Foreign.LOAD:
             return _not_reloadable(view) is None
-        return _hindrance(view, self.fatal) is None
+        return hindrance(view, self.fatal) is None
 
     def _settle(self, views: Sequence[View]) -> tuple[View, ...]:
         """Wait for relays that have read their files but do not enforce them yet.
@@ -467,12 +467,12 @@ def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:
         for view in result.views
         if view.name in result.reload
         and _not_reloadable(view) is None
-        and (error := _hindrance(view, fatal)) is not None
+        and (error := hindrance(view, fatal)) is not None
     ]
     return replace(result, problems=_gravest_first([*result.problems, *found]))
 
 
-def _hindrance(view: View, fatal: Mapping[str, str]) -> ExitpolError | None:
+def hindrance(view: View, fatal: Mapping[str, str]) -> ExitpolError | None:
     """Return why a relay is not reloaded; None if it is.
 
     `fatal` has the fingerprint of the files with which a reload ended a Tor, by relay.

@@ -263,7 +263,7 @@ def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
     former = planned.config.former or before.former or single
     if former is None or not (host.config.former or os.path.lexists(former)):
         return []
-    users = [path for path in _torrcs(host) if _includes(path, former)]
+    users = [path for path in known_torrcs(host) if _includes(path, former)]
     if users:
         return (
             []
@@ -299,7 +299,7 @@ def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
     return []
 
 
-def _torrcs(host: Host) -> set[Path]:
+def known_torrcs(host: Host) -> set[Path]:
     """Return every torrc that is known: of the config, at the usual places, of running Tors."""
     found = {relay.torrc for relay in host.relays} | set(host.config.unmanaged)
     found |= {candidate.torrc for candidate in layout.candidates()}

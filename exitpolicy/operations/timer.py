@@ -24,6 +24,8 @@ UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
+STAMPS: Final = Path("/var/lib/systemd/timers")
+"""Where systemd keeps when a timer last elapsed, beyond the life of its unit."""
 RUNNING: Final = Path("/run/systemd/system")
 """Exists exactly when systemd is the init system (sd_booted(3))."""
 
@@ -52,6 +54,47 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         if result.returncode != 0:
             raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
     return written
+
+
+def installed(host: Host, folder: Path | None = None) -> list[Path]:
+    """Return the files of the timer, if it runs the tick of this host's ledger."""
+    folder = folder or FOLDER
+    command = installed_command(folder)
+    if command is None or unit_syntax.argument(str(host.state_path)) not in command.split(" "):
+        return []
+    found = [folder / name for name in UNITS]
+    found += [folder / "timers.target.wants" / UNITS[1], STAMPS / f"stamp-{UNITS[1]}"]
+    return [path for path in found if os.path.lexists(path)]
+
+
+def remove(host: Host, folder: Path | None = None) -> list[Path]:
+    """Stop the timer, and delete its files; return them. Raises InvalidFileError.
+
+    A tick that waits for the lock of the caller is ended.
+    """
+    found = installed(host, folder)
+    if not found:
+        return []
+    if booted():
+        _systemctl("disable", "--now", UNITS[1])
+        _systemctl("stop", UNITS[0])
+    for path in found:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise InvalidFileError(
+                f"{path} cannot be deleted: {error.strerror}",
+                hint=files.permission_hint(path, error),
+            ) from error
+    if booted():
+        _systemctl("daemon-reload")
+        _systemctl("reset-failed", UNITS[0])
+    return found
+
+
+def _systemctl(*arguments: str) -> None:
+    """Run systemctl. A unit that is not known, or has not failed, is what the caller wants."""
+    subprocess.run(["systemctl", *arguments], capture_output=True, check=False)  # noqa: S607
 
 
 def changed_by_others() -> Path | None:
