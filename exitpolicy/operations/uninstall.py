@@ -49,8 +49,9 @@ from exitpolicy.storage.locks import (
     lock,
     lock_folder,
 )
-from exitpolicy.tor import fragment, inspect, layout, managed, reload, torrc
+from exitpolicy.tor import fragment, fragment_include, inspect, layout, managed, reload, torrc
 from exitpolicy.tor.inspect import Candidate, CandidateError
+from exitpolicy.tor.torrc_includes import Place
 
 _AGAIN: Final = "exitpol init --remove"
 _SAME: Final = Difference((), ())
@@ -235,7 +236,7 @@ def _plan_one(host: Host, relay: Relay, base: tuple[Rule, ...]) -> RelayRemoval:
     """Plan the removal from one relay. Its errors concern only this relay."""
     try:
         old = torrc.read_text(relay.torrc)
-        place = torrc.include_place(relay.torrc, relay.fragment)
+        place = fragment_include.include_place(relay.torrc, relay.fragment)
     except InvalidFileError as error:
         is_gone = not os.path.lexists(relay.torrc) and not may_run(relay)
         return RelayRemoval(relay, "", "", obstacle=None if is_gone else error)
@@ -243,7 +244,7 @@ def _plan_one(host: Host, relay: Relay, base: tuple[Rule, ...]) -> RelayRemoval:
         view = _view(host, relay, Candidate.without(relay.fragment))
         if place is None:
             return RelayRemoval(relay, old, old, view=view)
-        new = torrc.without_include(relay.torrc, relay.fragment)
+        new = fragment_include.without_include(relay.torrc, relay.fragment)
         if new is None or managed.is_claimed(relay.torrc):
             return RelayRemoval(relay, old, old, obstacle=_not_ours(relay, place))
         if view.broken is not None:
@@ -268,7 +269,7 @@ def _view(host: Host, relay: Relay, candidate: Candidate) -> View:
     return inspect.inspect_relay(relay, candidate, host.readings, record=host.last_read_path)
 
 
-def _not_ours(relay: Relay, place: torrc.Place) -> AttentionError:
+def _not_ours(relay: Relay, place: Place) -> AttentionError:
     """Return why the operator has to take out the include."""
     stays = f"the relay {relay.name!r} goes on including {relay.fragment}"
     if managed.is_claimed(relay.torrc):
@@ -440,7 +441,7 @@ def _delete_fragments(host: Host, done: Sequence[Relay]) -> tuple[list[Path], li
 def _includes(user: Path, path: Path) -> bool:
     """Tell whether a torrc includes a file. One that is there and cannot be read may do so."""
     try:
-        return torrc.include_place(user, path) is not None
+        return fragment_include.include_place(user, path) is not None
     except InvalidFileError:
         return os.path.lexists(user)
 
