@@ -369,3 +369,25 @@ def test_a_time_of_several_words_needs_no_quotes(
         assert code == ExitCode.NO_SUCH_BLOCK, "the time and the destination were understood"
         assert "203.0.113.9" in capsys.readouterr().err
     assert run(["--config", str(config), "list", "--expiring", *option.split()]) == 0
+
+
+COMPLAINT = Path(__file__).with_name("corpus") / "abuseipdb-style.eml"
+
+
+def test_a_workstation_writes_the_letter_that_names_no_block(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mail is answered without ledger and relay; what needs them says which is missing."""
+    config = tmp_path / "config.yaml"
+    config.write_text("ledger: blocks.yaml\nfragments: exitpol\noperator: {name: Ada Rossi}\n")
+    assert run(["--config", str(config), "reply", str(COMPLAINT), "--lang", "en"]) == 0
+    letter, said = capsys.readouterr()
+    assert "Thank you for your report" in letter
+    assert "Ada Rossi" in letter
+    assert "this host has no ledger" in said
+    assert run(["--config", str(config), "reply", "T#1"]) == ExitCode.INVALID_FILE
+    assert "only a ledger says what 'T#1' is" in capsys.readouterr().err
+    # A broken or unreadable ledger is not the same as none.
+    config.with_name("blocks.yaml").write_text("version: 9\n")
+    assert run(["--config", str(config), "reply", str(COMPLAINT)]) == ExitCode.INVALID_FILE
+    assert list(tmp_path.glob("exitpol*")) == [], "nothing was made"

@@ -93,6 +93,8 @@ def reply(
         _write_mail(letter)
     else:
         output.say_text(str(letter))
+    if not subject.has_ledger:
+        note("this host has no ledger, so the letter names no block; on the relay's host it may")
     _warn_of_blocks(subject, answer.facts, about or [])
     return ExitCode.DONE
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from exitpolicy.complaint import Complaint
 from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import parse_destination
-from exitpolicy.core.errors import ExitpolError, NoSuchBlockError, UsageError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, NoSuchBlockError, UsageError
 from exitpolicy.operations import query
 from exitpolicy.operations.complaints import own_addresses
 from exitpolicy.operations.host import Host
@@ -41,6 +41,8 @@ class Subject:
     """Blocks with a reference that the complaint names, but of a destination that it does not.
     Anybody can write somebody else's ticket number into a mail, so the answer does not name them.
     """
+    has_ledger: bool = True
+    """Whether this host has a ledger: a workstation, on which a mail is answered, may have none."""
 
     @property
     def withheld_references(self) -> list[str]:
@@ -74,10 +76,23 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
     """Find the blocks that a complaint, references and destinations name.
 
     A complaint names a block by its destination only: an address of the complaint is in the block.
-    Raises NoSuchBlockError for a name without a block.
+    Raises NoSuchBlockError for a name without a block, and InvalidFileError for an invalid ledger,
+    or for none where a name needs it.
     """
     now = host.clock()
-    blocks = Blocks.of(block for block in host.ledger().blocks if not block.has_ended(now))
+    try:
+        ledger = host.ledger()
+    except InvalidFileError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        if names:
+            raise InvalidFileError(
+                f"{error}, and only a ledger says what {names[0]!r} is",
+                hint="run the command on the relay's host, or name only the FILE of the complaint",
+            ) from error
+        ledger = None
+    present = () if ledger is None else ledger.blocks
+    blocks = Blocks.of(block for block in present if not block.has_ended(now))
     past = list(history.read(host.history_path))
     found: dict[Block, None] = {}
     ended: dict[str, history.Change] = {}
@@ -100,7 +115,12 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         and block not in found
     ]
     return Subject(
-        complaint, tuple(found), tuple(ended.values()), tuple(references), tuple(withheld)
+        complaint,
+        tuple(found),
+        tuple(ended.values()),
+        tuple(references),
+        tuple(withheld),
+        has_ledger=ledger is not None,
     )
 
 
@@ -184,7 +204,8 @@ def template_text(name: Kind | Paragraph, language: Language) -> str:
 
 def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = None) -> ReplyFacts:
     """Return what an answer may state: what the ledger says and what Tor was seen to do."""
-    states = query.status(host).applied.states
+    # A letter that names no block needs no relay, and can be written elsewhere.
+    states = query.status(host).applied.states if about.blocks else {}
     complaint = about.complaint
     accused = _accused(host, complaint)
     operator, relay = host.config.operator, _identity(host, accused)
