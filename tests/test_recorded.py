@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,3 +138,26 @@ def test_a_state_that_cannot_be_written_stops_no_block(host: ExitHost) -> None:
     assert host.tor.rejects("203.0.113.7"), blocked
     assert "203.0.113.7  live" in blocked.out
     assert blocked.code == 8
+
+
+@pytest.mark.parametrize("command", ["lift", "block"])
+def test_an_invalid_ledger_refuses_a_change_and_says_how_to_go_on(
+    host: ExitHost, command: str
+) -> None:
+    """Exit code 8; the command that the hint shows makes the same change possible."""
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    line = host.ledger.read_text().count("\n") + 1
+    with host.ledger.open("a") as file:
+        file.write("bloks: []\n")
+    words = [command, "203.0.113.7", *(["--until", "2d"] if command == "block" else [])]
+    done = host.run(*words)
+    assert (done.code, f"{host.ledger}:{line}: " in done.err) == (8, True), done
+    assert "nothing was changed, and blocks end as the last valid ledger says" in done.err
+    assert "then type the command again" in done.err
+    shown = done.err.partition("the last valid ledger first: ")[2].splitlines()[0]
+    subprocess.run(shown.split(), check=True)
+    assert host.run(*words).code == 0
+    # Who owns the folder could put a link in the place of either file.
+    host.ledger.parent.chmod(0o777)
+    host.ledger.write_text("bloks: []\n")
+    assert "cp -p" not in host.run(*words).err

@@ -4,17 +4,20 @@ Each change is first planned and refused if it would harm a relay, then recorded
 A change that only removes rules is never refused.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
 from exitpolicy.core.retention import Retention
+from exitpolicy.core.shell import word
 from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
 from exitpolicy.operations.host import Host
@@ -160,13 +163,13 @@ def lift(
         return reduced.lifted((d for d in destinations if reduced.get(d) == before.get(d)), now)
 
     if options.dry_run:
-        ledger = host.ledger()
+        ledger = _ledger(host)
         chosen = list(choose(ledger.blocks, now))
         blocks = altered(ledger.blocks, chosen)
         previewed = apply.preview(host, replace(ledger, blocks=blocks))
         return Changed(tuple(chosen), previewed, _concerned(named, chosen))
     with _ledger_lock(host):
-        ledger = host.ledger()
+        ledger = _ledger(host)
         chosen = list(choose(ledger.blocks, now))
         blocks = altered(ledger.blocks, chosen)
         after = [blocks.get(block.destination) for block in chosen]
@@ -276,10 +279,10 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
     if name is not None:
         base_policies.load(name)
     if options.dry_run:
-        previewed = apply.preview(host, replace(host.ledger(), policy=name))
+        previewed = apply.preview(host, replace(_ledger(host), policy=name))
         return PolicyUsed(previewed, _shadowed(previewed))
     with _ledger_lock(host):
-        ledger = host.ledger()
+        ledger = _ledger(host)
         with interrupted_state("nothing was changed"):
             previewed = apply.preview(host, replace(ledger, policy=name))
             shadowed = _shadowed(previewed)
@@ -341,14 +344,14 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
     together, are not both accepted.
     """
     if options.dry_run:
-        ledger = host.ledger()
+        ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
         previewed = _harmless(host, replace(ledger, blocks=altered), change.destinations)
         changed = _chosen(altered, change.destinations)
         return Changed(changed, previewed, _concerned(change.relays, changed))
     failed: list[ExitpolError] = []
     with _ledger_lock(host):
-        ledger = host.ledger()
+        ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
         with interrupted_state("nothing was changed"):
             _harmless(host, replace(ledger, blocks=altered), change.destinations)
@@ -425,6 +428,30 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         unable += [*broken, *held, *plan.obstacles, *no_exit][:1]
     if len(unable) == len(plans):
         raise unable[0]
+
+
+def _ledger(host: Host) -> Ledger:
+    """Return the ledger that is to be changed. Raises InvalidFileError that says how to go on."""
+    try:
+        return host.ledger()
+    except InvalidFileError as error:
+        path = host.config.ledger
+        if host.last_valid_ledger() is None:
+            raise
+        advice = f"{error.hint or 'correct the ledger'}; then type the command again"
+        if _only_own(path):
+            last_valid = word(ledger_file.last_valid_path(path))
+            advice += f"\nor return to the last valid ledger first: cp -p {last_valid} {word(path)}"
+        raise InvalidFileError(
+            f"{error}; nothing was changed, and blocks end as the last valid ledger says",
+            hint=advice,
+        ) from error
+
+
+def _only_own(path: Path) -> bool:
+    """Tell whether nobody else can put a link in the place of a file, which cp would follow."""
+    folder = path.parent.stat()
+    return folder.st_uid == os.geteuid() and not folder.st_mode & 0o022 and not path.is_symlink()
 
 
 def _ledger_lock(host: Host) -> AbstractContextManager[None]:
