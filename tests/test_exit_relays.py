@@ -153,6 +153,37 @@ def test_a_relay_that_is_down_does_not_stop_the_others(make_host: HostMaker) -> 
     assert host.run("list", "--json").json["blocks"][0]["state"] == "live"
 
 
+def test_list_says_why_a_block_is_not_enforced(make_host: HostMaker) -> None:
+    """A relay that is down, foreign changes, and a limit: each with the relay and the reason."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",))
+
+    def said(*arguments: str) -> tuple[str, dict[str, dict[str, str]]]:
+        causes = {b["destination"]: b["causes"] for b in host.run("list", "--json").json["blocks"]}
+        return host.run("list", *arguments).err, causes
+
+    host.run("block", "203.0.113.7", "--until", "1d")
+    assert said()[1] == {"203.0.113.7": {}}
+    good = host.relays[1].torrc.read_text()
+    host.relays[1].add("ContactInfo someone else")
+    assert host.run("block", "203.0.113.8", "203.0.113.9", "--until", "1d").code == 3
+    text, causes = said()
+    reason = "Tor (second) is not reloaded: its files hold other changes that it has not read"
+    assert f"203.0.113.8, 203.0.113.9 are pending on second: {reason}" in text
+    assert list(causes["203.0.113.8"]) == ["second"]
+    assert causes["203.0.113.7"] == {}
+    host.relays[1].torrc.write_text(good)
+    host.ledger.write_text(
+        host.ledger.read_text()
+        + '- {destination: "100.0.0.0/6", since: "2026-01-01", until: never, relays: [default]}\n'
+    )
+    assert host.run("apply").code == 3
+    text, causes = said("--state", "pending")
+    assert "100.0.0.0/6 is pending on default: 100.0.0.0/6 is wider than a /16" in text
+    assert causes["203.0.113.8"] == {}
+    host.relays[1].stop()
+    assert "are unknown on second: no Tor answers at its control port" in said()[0]
+
+
 def test_check_shows_the_relays_that_answer(make_host: HostMaker) -> None:
     """A relay that is down is reported (6) after the others; if none answers, it is the error."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",))

@@ -40,6 +40,11 @@ observations = st.builds(
         st.dictionaries(names, st.sampled_from(State), min_size=1, max_size=3),
         max_size=3,
     ),
+    causes=st.dictionaries(
+        destinations().map(str),
+        st.dictionaries(names, names | st.sampled_from(["a b", "same"]), min_size=1, max_size=3),
+        max_size=3,
+    ),
     retention=st.builds(
         Retention,
         instants,

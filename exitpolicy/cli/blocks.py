@@ -239,6 +239,7 @@ def list_(
                     **render.block_json(entry.block),
                     "state": str(entry.state),
                     "states": {name: str(state) for name, state in entry.on.items()},
+                    "causes": entry.causes,
                 }
                 for entry in listed.blocks
             ],
@@ -257,6 +258,7 @@ def list_(
         spare=("UNTIL",),
     )
     _note_differing(listed.blocks)
+    _note_waiting(listed.blocks)
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
         seen = "now" if ago == "ended" else f"{ago} ago"
@@ -320,6 +322,17 @@ def _note_differing(entries: Iterable["Listed"]) -> None:
             found.update((name, str(s)) for name, s in entry.on.items() if str(s) != "live")
     for (name, state), count in sorted(found.items()):
         note(f"{name}: {count} {state}")
+
+
+def _note_waiting(entries: Iterable["Listed"]) -> None:
+    """Say why blocks are pending or unknown; those of one relay with one reason share a line."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for entry in entries:
+        for name, cause in entry.causes.items():
+            key = (name, str(entry.on[name]), cause)
+            found.setdefault(key, []).append(entry.destination)
+    for (name, state, cause), destinations in found.items():
+        note(f"{render.listed(destinations, f'{state} on {name}')}: {cause}")
 
 
 def _say_blocks(

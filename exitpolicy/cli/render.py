@@ -81,10 +81,14 @@ def note_moot(causes: Iterable["Cause"]) -> None:
     for cause in causes:
         found.setdefault((cause.relay, cause.reason), []).append(str(cause.destination))
     for (relay, reason), moot in found.items():
-        more = f" and {len(moot) - 4} more" if len(moot) > 5 else ""
-        listed = ", ".join(moot[:4] if more else moot)
-        is_moot = "is moot" if len(moot) == 1 else "are moot"
-        note(f"{listed}{more} {is_moot} on {relay}: {reason}")
+        note(f"{listed(moot, f'moot on {relay}')}: {reason}")
+
+
+def listed(destinations: Sequence[str], state: str) -> str:
+    """Return `A, B and 7 more are STATE`."""
+    more = f" and {len(destinations) - 4} more" if len(destinations) > 5 else ""
+    named = ", ".join(destinations[:4] if more else destinations)
+    return f"{named}{more} {'is' if len(destinations) == 1 else 'are'} {state}"
 
 
 def note_unverified(applied: "Applied") -> None:

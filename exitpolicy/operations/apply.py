@@ -26,6 +26,7 @@ from exitpolicy.core.errors import (
 from exitpolicy.operations import removals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
+from exitpolicy.operations.pending_causes import pending_causes
 from exitpolicy.operations.planning import FragmentPlan, plan_all
 from exitpolicy.policy import reconcile
 from exitpolicy.policy.block_states import gravest, is_lifting, states_on
@@ -352,6 +353,14 @@ class _Apply:
         """Save what was observed; return why that failed, if it did."""
         time = result.time
         change = self.ledger.blocks.next_change(time.now)
+        by_name = {view.name: view for view in result.views}
+        on = _states(result.plans, by_name)
+        hindrances = {
+            view.name: error
+            for view in result.views
+            if view.name in result.reload and (error := hindrance(view, self.fatal)) is not None
+        }
+        causes = pending_causes(result.plans, result.views, on, hindrances)
         observation = Observation(
             applied=time.now.timestamp(),
             next_change=None if change is None else change.timestamp(),
@@ -365,6 +374,7 @@ class _Apply:
             retention=self.retention,
             states={str(destination): str(seen) for destination, seen in result.states.items()},
             mixed={str(destination): on for destination, on in result.mixed.items()},
+            causes={str(destination): by_relay for destination, by_relay in causes.items()},
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
 

@@ -18,6 +18,10 @@ NotInForce = Literal["scheduled", "ended"]
 NOT_IN_FORCE: Final = get_args(NotInForce)
 """The states of blocks that are not in force."""
 
+_WAITING: Final = frozenset({State.PENDING, State.UNKNOWN})
+_SILENT: Final = "no Tor answers at its control port"
+_NOT_SEEN: Final = "not known yet; to find out: exitpol apply"
+
 MAX_CHANGES: Final = 50_000
 """The most changes of the history that are shown: about 50 MB of memory."""
 
@@ -32,6 +36,8 @@ class Listed(NamedTuple):
     """Of several relays, the gravest."""
     on: Mapping[str, State]
     """The state on each relay that the block is for; empty if it is not in force."""
+    causes: Mapping[str, str]
+    """By relay, why the block is pending or unknown."""
 
 
 class Listing(NamedTuple):
@@ -91,6 +97,7 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
         seen = None
     known = {} if seen is None else seen.states
     mixed = {} if seen is None else seen.mixed
+    reasons = {} if seen is None else seen.causes
     silent = {r.name for r in host.relays if r.has_control and not answers(r)}
     names = [relay.name for relay in host.relays]
     everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
@@ -118,7 +125,12 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
         else:
             continue
         if not wanted.states or state in wanted.states or wanted.states.intersection(on.values()):
-            listed.append(Listed(block, text, state, on))
+            causes = {
+                name: _SILENT if name in silent else reasons.get(text, {}).get(name, _NOT_SEEN)
+                for name, here in on.items()
+                if here in _WAITING
+            }
+            listed.append(Listed(block, text, state, on, causes))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
 
 

@@ -5,7 +5,7 @@ the head of the file, and documents it.
 """
 
 import time as system_time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
@@ -80,6 +80,8 @@ class Observation:
     """The observed state of each block in force, by the destination's canonical text."""
     mixed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The states by relay of each block whose relays have different ones."""
+    causes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By relay, why each block that is pending or unknown is not enforced: one line of text."""
     retention: Retention = field(default_factory=Retention)
     """The running time since blocks ended."""
 
@@ -132,7 +134,51 @@ def save(path: Path, observation: Observation) -> None:
         for name, states in observation.mixed.items()
         for relay, state in states.items()
     )
+    lines += _cause_lines(observation.causes)
     files.replace(path, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+
+
+@dataclass(slots=True)
+class _Lines:
+    """What the lines of a state file say."""
+
+    words: dict[str, str] = field(default_factory=dict)
+    """The value of each key that has one."""
+    watched: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    mixed: dict[str, dict[str, str]] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+    fatal: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, dict[str, str]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    """The causes by number."""
+
+    def add(self, line: str) -> None:
+        """Read a line. Raises ValueError, KeyError."""
+        key, _, value = line.partition(" ")
+        if key == "state":
+            state, name = value.split(" ", 1)
+            self.states[name] = State(state)
+        elif key == "on":
+            state, name, relay = value.split(" ", 2)
+            self.mixed.setdefault(name, {})[relay] = State(state)
+        elif key == "cause":
+            number, text = value.split(" ", 1)
+            self.texts[number] = text
+        elif key == "because":
+            number, name, relay = value.split(" ", 2)
+            self.causes.setdefault(name, {})[relay] = self.texts[number]
+        elif key == "ended":
+            at, record = value.split(" ", 1)
+            self.ended[record] = _seconds(at)
+        elif key == "fatal":
+            mark, name = value.split(" ", 1)
+            self.fatal[name] = mark
+        elif key == "watch":
+            ctime, size, inode, name = value.split(" ", 3)
+            self.watched[name] = f"{ctime} {size} {inode}"
+        else:
+            self.words[_FORMER_KEYS.get(key, key)] = value
 
 
 def load(path: Path) -> Observation | None:
@@ -141,51 +187,41 @@ def load(path: Path) -> Observation | None:
         text = files.read_own(path, "state", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, InvalidFileError):
         return None
-    words: dict[str, str] = {}
-    watched: dict[str, str] = {}
-    states: dict[str, str] = {}
-    mixed: dict[str, dict[str, str]] = {}
-    ended: dict[str, float] = {}
-    fatal: dict[str, str] = {}
+    lines = _Lines()
+    words = lines.words
     try:
         # Not splitlines(), which also splits at what may stand in a path.
         for line in text.split("\n"):
-            key, _, value = line.partition(" ")
-            if key == "state":
-                state, name = value.split(" ", 1)
-                states[name] = State(state)
-            elif key == "on":
-                state, name, relay = value.split(" ", 2)
-                mixed.setdefault(name, {})[relay] = State(state)
-            elif key == "ended":
-                at, record = value.split(" ", 1)
-                ended[record] = _seconds(at)
-            elif key == "fatal":
-                mark, name = value.split(" ", 1)
-                fatal[name] = mark
-            elif key == "watch":
-                ctime, size, inode, name = value.split(" ", 3)
-                watched[name] = f"{ctime} {size} {inode}"
-            else:
-                words[_FORMER_KEYS.get(key, key)] = value
+            lines.add(line)
         if words["version"] != "1":
             return None
         return Observation(
             applied=_moment(words["applied"]),
             next_change=None if words["next"] == "never" else _moment(words["next"]),
             settled=words["settled"] == "1",
-            watched=watched,
+            watched=lines.watched,
             reloaded=_moment(words["reloaded"]),
             trusted=_moment(words["trusted"]) if "trusted" in words else None,
             jumped_to=_moment(words["jumped-to"]) if "jumped-to" in words else None,
             begun=_begun(words["begun"]) if "begun" in words else None,
-            fatal=fatal,
-            states=states,
-            mixed=mixed,
-            retention=Retention(_seconds(words.get("running", "0")), ended),
+            fatal=lines.fatal,
+            states=lines.states,
+            mixed=lines.mixed,
+            causes=lines.causes,
+            retention=Retention(_seconds(words.get("running", "0")), lines.ended),
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
+
+
+def _cause_lines(causes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Yield a line for each cause, `cause NUMBER TEXT`, then `because NUMBER DESTINATION RELAY`."""
+    texts = dict.fromkeys(text for by_relay in causes.values() for text in by_relay.values())
+    numbers = {text: number for number, text in enumerate(texts)}
+    yield from (f"cause {number} {text}" for text, number in numbers.items())
+    for destination, by_relay in causes.items():
+        for relay, text in by_relay.items():
+            yield f"because {numbers[text]} {destination} {relay}"
 
 
 def _begun(text: str) -> Moment:
