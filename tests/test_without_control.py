@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from exitpolicy.storage import config
+from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.storage import config, files
 from exitpolicy.tor import daemon
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.terminal import on_a_terminal
@@ -259,6 +261,60 @@ def test_a_reload_that_ends_tor_is_put_back(make_host: HostMaker, tmp_path: Path
     assert host.tor.alive
 
 
+def test_a_full_disk_does_not_hide_that_tor_ended(
+    make_host: HostMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fragment cannot be put back: the same files are not loaded again, in a loop."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    host = make_host(["ExitRelay 1", f"Log notice file {logs}/log"], start=False, init=False)
+    start(host)
+    without_control(host)
+    assert host.run("init").code == 0
+    shutil.rmtree(logs)
+    real = files.replace
+
+    def full(path: Path, *rest: Any, **more: Any) -> None:  # noqa: ANN401 - passed on
+        if path == host.fragment:
+            raise InvalidFileError(f"{path} cannot be written: No space left on device")
+        real(path, *rest, **more)
+
+    monkeypatch.setattr(files, "replace", full)
+    done = host.run("block", "203.0.113.7", "--until", "1d")
+    assert done.code == 5, done
+    assert "ended when it was told to reload" in done.err
+    assert f"{host.fragment} cannot be written: No space left" in done.err
+    monkeypatch.undo()
+    logs.mkdir()
+    start(host)
+    shutil.rmtree(logs)
+    host.ledger.write_text(host.ledger.read_text().replace("203.0.113.7", "203.0.113.8"))
+    again = host.run("apply")
+    assert (again.code, "ended Tor (default) before" in again.err) == (5, True), again
+    assert host.tor.alive
+
+
+def test_a_lost_include_is_named(host: ExitHost) -> None:
+    """The Tor runs: it is not unreachable, and its blocks are pending."""
+    block(host)
+    text = host.tor.torrc.read_text()
+    host.tor.torrc.write_text("".join(x for x in text.splitlines(True) if "%include" not in x))
+    host.tor.signal(signal.SIGHUP)
+    assert host.tick().code == 8
+    assert "203.0.113.7  pending" in host.run("list").out
+    relay = host.run("status", "--json").json["relays"][0]
+    assert (relay["reachable"], relay["observed"], relay["in_sync"]) == (True, False, False)
+    assert "process" in host.run("status").out
+    metrics = host.run("status", "--prometheus").out
+    assert 'exitpol_relay_reachable{relay="default"} 1\n' in metrics
+    assert 'exitpol_fault{name="include_lost"} 1\n' in metrics
+    assert 'exitpol_fault{name="tor_unreachable"} 0\n' in metrics
+    checked = host.run("check", "203.0.113.7")
+    assert (checked.code, "does not include" in checked.err) == (8, True), checked
+    lifted = host.run("lift", "203.0.113.7")
+    assert (lifted.code, "203.0.113.7  lifting" in lifted.out) == (8, True), lifted
+
+
 def test_no_other_process_is_signalled(host: ExitHost, tmp_path: Path) -> None:
     """The pid file names a process that only looks like the relay's Tor: nothing is sent."""
     fake = tmp_path / "tor"
@@ -354,6 +410,8 @@ def test_a_unit_is_reloaded(
     done = host.run("block", "203.0.113.8", "--until", "1d")
     assert done.code == 6, done
     assert "Job type reload is not applicable" in done.err
+    assert "203.0.113.8  pending" in done.out
+    assert host.run("list", "--state", "unknown").out == ""
     assert not host.tor.rejects("203.0.113.8")
     (tmp_path / "unit-pid").write_text("0\n")
     done = host.run("apply")

@@ -320,11 +320,13 @@ class _Apply:
                 by_name[relay.name] = replace(outcome, foreign=())
                 self.fatal.pop(relay.name, None)
                 continue
+            view, unobserved = by_name[relay.name], by_name[relay.name].unobserved
             if isinstance(outcome, TorRefusesError):
-                self.fatal[relay.name] = by_name[relay.name].fingerprint
+                self.fatal[relay.name], unobserved = view.fingerprint, None
                 outcome = _put_back(result.plans, relay, outcome)  # noqa: PLW2901 - says more
+            # Without a control port, it runs on although it could not be told to reload.
             by_name[relay.name] = replace(
-                by_name[relay.name], running=None, unobserved=None, unreachable=outcome
+                view, running=None, unobserved=unobserved, unreachable=outcome
             )
         return self._result(result.plans, tuple(by_name.values()))
 
@@ -390,7 +392,11 @@ def _put_back(
         if relay not in plan.relays or not plan.changed or plan.text == plan.text_without_additions:
             continue
         text = plan.text_without_additions
-        files.replace(plan.path, text.encode("utf-8", "surrogateescape"))
+        try:
+            files.replace(plan.path, text.encode("utf-8", "surrogateescape"))
+        except InvalidFileError as failure:
+            # That Tor ended must be known all the same: it must not be reloaded so again.
+            return TorRefusesError(f"{error}; {failure}", hint=error.hint)
         now = "is again as it was before" if text == plan.former else "holds no new rule"
         return TorRefusesError(f"{error}; {plan.path} {now}", hint=error.hint)
     return error

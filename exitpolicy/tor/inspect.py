@@ -19,7 +19,7 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.core.shell import word
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
-from exitpolicy.policy.reconcile import Configured, Running, Unobserved, View
+from exitpolicy.policy.reconcile import Configured, LastRead, Running, Unobserved, View
 from exitpolicy.policy.rule import Entry, torrc_values
 from exitpolicy.storage import base_policies, observed
 from exitpolicy.storage import last_read as last_read_file
@@ -205,7 +205,9 @@ def _inspect_by_files(
     except CandidateError:
         raise
     except (TorRefusesError, InvalidFileError) as error:
-        return View(relay.name, None, None, unreachable, error)
+        # It runs all the same.
+        runs = None if peer is None else Unobserved(peer.pid, LastRead("", "", (), ""), None)
+        return View(relay.name, None, None, unreachable, error, unobserved=runs)
 
 
 def _with_last_read(
