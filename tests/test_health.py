@@ -71,6 +71,10 @@ def test_own_lines_make_the_descriptor_too_long(make_host: HostMaker) -> None:
     """The torrc's own lines are named; blocks are not blamed."""
     host = make_host((OPEN[0], *own_lines(900), OPEN[1]))
     assert_reported(host, "descriptor_too_long", f"remove ExitPolicy lines from {host.tor.torrc}")
+    refused = host.run("block", "203.0.113.7", "--until", "1h")
+    assert refused.code == 4
+    assert "exitpol status names what to remove" in refused.err
+    assert "lift some blocks" not in refused.err
 
 
 def test_a_family_makes_the_descriptor_too_long(exit_: ExitHost) -> None:

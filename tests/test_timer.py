@@ -133,6 +133,9 @@ def test_a_home_is_readable_where_something_lies_in_one(at: str) -> None:
     assert line(text, "ProtectHome") == "read-only"
     password = service(host(Path("/srv"), password=Path(at) / "pw"))
     assert line(password, "ProtectHome") == "read-only"
+    made = host(Path("/srv"))
+    metered = replace(made, config=replace(made.config, metrics=Path(at) / "exitpol.prom"))
+    assert line(service(metered), "ProtectHome") == "read-only"
 
 
 def test_the_timer_ticks_every_minute_and_makes_up_for_missed_ticks(tmp_path: Path) -> None:

@@ -229,10 +229,12 @@ def _arguments(host: Host) -> list[str]:
 
 
 def _read(host: Host) -> Iterator[Path]:
-    """Yield the files that a tick reads, the program included."""
+    """Yield the files that a tick uses, the program included."""
     yield from (Path(sys.executable), Path(sys.base_prefix), Path(tick.__file__))
     yield from (relay.fragment for relay in host.relays)
     yield from read_files(host)
+    if host.config.metrics is not None:
+        yield host.config.metrics
 
 
 def _in_a_home(path: Path) -> bool:

@@ -162,7 +162,9 @@ def _descriptor_problem(before: Limits, after: Limits) -> Problem | None:
         message=f"the relay's descriptor would have {after.descriptor_bytes:,} bytes{known}:"
         f" {-after.descriptor_room:,} more than is safe, and the authorities refuse more"
         f" than {DESCRIPTOR_LIMIT:,}",
-        hint=f"about {fits:,} more rules like these fit: lift some blocks, or block"
+        hint="it is over that limit without this change: exitpol status names what to remove"
+        if before.descriptor_bytes > DESCRIPTOR_LIMIT
+        else f"about {fits:,} more rules like these fit: lift some blocks, or block"
         " whole networks instead of single addresses",
     )
 
