@@ -107,7 +107,7 @@ def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str
         ("example.com:443", "is not an address", "holds addresses, not names"),
         ("https://example.com/", "is not an address", "holds addresses, not names"),
         ("my-host.example", "is not an address", "holds addresses, not names"),
-        ("*:25", "is not an address", "write 0.0.0.0/0 or ::/0"),
+        ("*:25", "is not an address", "write 0.0.0.0/0, and"),
         ("203.0.113[.]7", "is a defanged address", "write 203.0.113.7"),
         ("203.0.113(dot)7", "is a defanged address", "write 203.0.113.7"),
         ("2001[:]db8::1", "is a defanged address", "write 2001:db8::1"),
