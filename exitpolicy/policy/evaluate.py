@@ -67,9 +67,19 @@ class Decisions:
     def deciding(self, destination: Destination) -> list[int]:
         """Return the rules that decide any part of a destination, in order."""
         starts, decisions = self._segments[destination.family]
-        index = bisect_right(starts, destination.first) - 1
+        end = bisect_right(starts, destination.last)
+        index = bisect_right(starts, destination.first, 0, end) - 1
+        if index + 1 == end and len(destination.ports) == 1:
+            # Most destinations: the same rules match all of their addresses.
+            decided = decisions[index]
+            if len(decided) == 1:
+                return [decided[0][1]]
+            ((low, high),) = destination.ports
+            at = bisect_right(decided, (low, _BEYOND)) - 1
+            if at + 1 == len(decided) or decided[at + 1][0] > high:
+                return [decided[at][1]]
         found: set[int] = set()
-        while index < len(starts) and starts[index] <= destination.last:
+        while index < end:
             decided = decisions[index]
             for low, high in destination.ports:
                 # As in `_between`, written out: a command asks this for thousands of blocks.

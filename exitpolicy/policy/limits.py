@@ -53,6 +53,8 @@ class Limits:
     """The `ipv6-policy` line, which Tor leaves out where it is `reject 1-65535`."""
     free_networks: tuple[int, int]
     """The /8s that count for the Exit flag on ports 80 and 443: accepted, no part rejected."""
+    is_estimate: bool = False
+    """Whether the size of the policy is estimated from a part of it."""
 
     @property
     def exit_flag(self) -> bool:
@@ -154,13 +156,17 @@ def _descriptor_problem(before: Limits, after: Limits) -> Problem | None:
     line = max(1, grown // more) if more > 0 and grown > 0 else _AVERAGE_LINE
     fits = max(0, before.descriptor_room // line)
     known = "" if after.descriptor_known else ", an estimate, because it cannot be read now"
+    size, excess = f"{after.descriptor_bytes:,}", f"{-after.descriptor_room:,}"
+    if after.is_estimate:
+        size = f"about {round(after.descriptor_bytes, -4):,}"
+        excess = f"about {round(-after.descriptor_room, -4):,}"
     return Problem(
         "descriptor",
         forcible=False,
         excess=-after.descriptor_room,
         fits=fits,
-        message=f"the relay's descriptor would have {after.descriptor_bytes:,} bytes{known}:"
-        f" {-after.descriptor_room:,} more than is safe, and the authorities refuse more"
+        message=f"the relay's descriptor would have {size} bytes{known}:"
+        f" {excess} more than is safe, and the authorities refuse more"
         f" than {DESCRIPTOR_LIMIT:,}",
         hint="it is over that limit without this change: exitpol status names what to remove"
         if before.descriptor_bytes > DESCRIPTOR_LIMIT
