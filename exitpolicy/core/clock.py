@@ -36,6 +36,10 @@ class Time(NamedTuple):
         begins_in_time = self.now <= block.since <= self.trusted
         return begins_in_time and block.ended is None and not block.has_ended(self.now)
 
+    def enforced(self, blocks: Blocks) -> Blocks:
+        """Return the blocks that are to be enforced."""
+        return Blocks.of(block for block in blocks if self.enforces(block))
+
     def held(self, blocks: Blocks) -> Blocks:
         """Return the blocks that are enforced only because the clock is not trusted."""
         return Blocks.of(b for b in blocks if self.enforces(b) and not b.in_force(self.now))

@@ -139,10 +139,11 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
 def preview(host: Host, ledger: Ledger) -> Applied:
     """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
-    plans = plan_all(host, ledger, time, lambda _, text: text)
+    in_force = time.enforced(ledger.blocks)
+    plans = plan_all(host, in_force, ledger.policy, lambda _, text: text)
     last = observed.load(host.state_path)
     removed = _removed(last, removals.announced(host))
-    result = _result(ledger, time, plans, _views(host, plans), removed)
+    result = _result(in_force, time, plans, _views(host, plans), removed)
     result = _with_hindrances(result, {} if last is None else last.fatal)
     return replace(result, is_preview=True)
 
@@ -181,7 +182,7 @@ def _observed_since(host: Host, since: Moment) -> Applied | None:
     if observed.fingerprints(paths) != last.watched:
         return None
     time = host.time()
-    blocks = Blocks.of(block for block in host.ledger().blocks if time.enforces(block))
+    blocks = time.enforced(host.ledger().blocks)
     if not all(str(block.destination) in last.states for block in blocks):
         return None
     states = {b.destination: State(last.states[str(b.destination)]) for b in blocks}
@@ -203,6 +204,7 @@ class _Apply:
         self.reloaded = self.last.reloaded if self.last is not None else 0.0
         self.invalid: list[ExitpolError] = []
         self.ledger = self._read_ledger()
+        self.in_force = self.time.enforced(self.ledger.blocks)
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
         self.removed: tuple[Destination, ...] = ()
@@ -232,7 +234,7 @@ class _Apply:
     def run(self) -> Applied:
         """Plan, install, reload, wait; record what happened."""
         try:
-            plans = plan_all(self.host, self.ledger, self.time, self._stage)
+            plans = plan_all(self.host, self.in_force, self.ledger.policy, self._stage)
             plans = tuple(in_parallel(self._install, plans))
         finally:
             for path in self.staged:
@@ -252,7 +254,9 @@ class _Apply:
             result = self._reload(result, reloading)
             result = replace(result, reloaded=tuple(relay.name for relay in reloading))
         elif self.watch is not Watch.NOT:
-            result = self._result(plans, self._settle(result.views))
+            views = self._settle(result.views)
+            if views != result.views:
+                result = self._result(plans, views)
         # Last, because it waits for who changes the ledger, and a failure must stop no removal.
         failed = attempted(lambda: removals.record(self.host, plans))
         result = result.with_problems([*failed, *self.invalid])
@@ -281,7 +285,7 @@ class _Apply:
         return plan
 
     def _result(self, plans: tuple[FragmentPlan, ...], views: tuple[View, ...]) -> Applied:
-        result = _result(self.ledger, self.time, plans, views, self.removed)
+        result = _result(self.in_force, self.time, plans, views, self.removed)
         return result if self.foreign is Foreign.LOAD else _with_hindrances(result, self.fatal)
 
     def _may_reload(self, view: View) -> bool:
@@ -416,7 +420,7 @@ def _views(host: Host, plans: Iterable[FragmentPlan]) -> tuple[View, ...]:
 
 
 def _result(
-    ledger: Ledger,
+    blocks: Blocks,
     time: Time,
     plans: tuple[FragmentPlan, ...],
     views: tuple[View, ...],
@@ -424,13 +428,12 @@ def _result(
 ) -> Applied:
     by_name = {view.name: view for view in views}
     untouched = {relay.name for plan in plans if plan.text is None for relay in plan.relays}
-    blocks = Blocks.of(block for block in ledger.blocks if time.enforces(block))
     lifting = [
         destination
         for destination in removed
         if destination not in blocks and any(is_lifting(view, destination) for view in views)
     ]
-    states = _states(plans, by_name)
+    states, mixed = _states(plans, by_name)
     problems = [problem.about(view.name) for view in views for problem in _problems(view)]
     for plan in plans:
         names = [relay.name for relay in plan.relays]
@@ -441,29 +444,28 @@ def _result(
         plans,
         views,
         tuple(v.name for v in views if v.needs_reload and v.name not in untouched),
-        {
-            **{destination: gravest(on.values()) for destination, on in states.items()},
-            **dict.fromkeys(lifting, State.LIFTING),
-        },
+        {**states, **dict.fromkeys(lifting, State.LIFTING)},
         _gravest_first(problems),
-        mixed={d: on for d, on in states.items() if len(on) > 1 and len(set(on.values())) > 1},
+        mixed=mixed,
     )
 
 
 def _states(
     plans: Iterable[FragmentPlan], by_name: Mapping[str, View]
-) -> dict[Destination, dict[str, State]]:
-    """Return the state of each block in force on each of its relays."""
-    found: dict[Destination, dict[str, State]] = {}
+) -> tuple[dict[Destination, State], dict[Destination, dict[str, State]]]:
+    """Return the gravest state of each block in force, and the states by relay if they differ."""
+    on: dict[str, Mapping[Destination, State]] = {}
     for plan in plans:
         blocks = tuple(plan.blocks)
         for relay in plan.relays:
             concerned = [b for b in blocks if not b.relays or relay.name in b.relays]
-            for destination, state in states_on(
-                by_name[relay.name], concerned, plan.held.keys()
-            ).items():
-                found.setdefault(destination, {})[relay.name] = state
-    return found
+            on[relay.name] = states_on(by_name[relay.name], concerned, plan.held.keys())
+    states: dict[Destination, State] = {}
+    differing: dict[Destination, None] = {}
+    for found in on.values():
+        differing |= {d: None for d, state in found.items() if states.setdefault(d, state) != state}
+    mixed = {d: {name: of[d] for name, of in on.items() if d in of} for d in differing}
+    return {**states, **{d: gravest(of.values()) for d, of in mixed.items()}}, mixed
 
 
 def _problems(view: View) -> list[ExitpolError]:

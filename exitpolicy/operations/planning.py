@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exitpolicy.core.block import Block, Blocks
-from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import (
     AttentionError,
@@ -25,7 +24,6 @@ from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
-from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment, inspect
 from exitpolicy.tor.inspect import CandidateError
 
@@ -97,11 +95,16 @@ def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
     return [(path, tuple(group)) for path, group in found.items()]
 
 
-def plan_all(host: Host, ledger: Ledger, time: Time, stage: Stage) -> tuple[FragmentPlan, ...]:
-    """Plan every fragment of the host. Raises InvalidFileError for a host without relays."""
+def plan_all(
+    host: Host, in_force: Blocks, policy: str | None, stage: Stage
+) -> tuple[FragmentPlan, ...]:
+    """Plan every fragment of the host, given the blocks in force and the name of a base policy.
+
+    Raises InvalidFileError for a host without relays.
+    """
     found = groups(host.some_relays())
     return tuple(
-        in_parallel(lambda group: _Planner(host, ledger, time, stage, *group).plan(), found)
+        in_parallel(lambda group: _Planner(host, policy, in_force, stage, *group).plan(), found)
     )
 
 
@@ -113,19 +116,18 @@ def concerns(block: Block, relays: Iterable[Relay]) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Planner:
     host: Host
-    ledger: Ledger
-    time: Time
+    policy: str | None
+    """The name of the base policy."""
+    in_force: Blocks
     stage: Stage
     path: Path
     relays: tuple[Relay, ...]
 
     def plan(self) -> FragmentPlan:
         """Plan the fragment. Its errors concern only the relays that include it."""
-        blocks = Blocks.of(
-            block
-            for block in self.ledger.blocks
-            if self.time.enforces(block) and concerns(block, self.relays)
-        )
+        blocks = self.in_force
+        if not all(concerns(block, self.relays) for block in blocks):
+            blocks = Blocks.of(block for block in blocks if concerns(block, self.relays))
         former: str | None = None
         try:
             former = fragment.read(self.path)
@@ -160,7 +162,10 @@ class _Planner:
                 known=rules,
             )
             chosen = found.rules
-            held |= {d: refusals.beyond_limit(broken) for d, broken in found.held.items()}
+            # Thousands of blocks may be held for one reason: it is made once.
+            limits = {id(one): one for one in found.held.values()}
+            reasons = {number: refusals.beyond_limit(one) for number, one in limits.items()}
+            held |= {d: reasons[id(one)] for d, one in found.held.items()}
         if chosen != read:
             views, refused = self._inspect(chosen, former)
         plan = FragmentPlan(self.path, self.relays, former, None, fewer, views, blocks, held)
@@ -193,7 +198,7 @@ class _Planner:
         )
 
     def _base(self) -> tuple[Rule, ...]:
-        return () if self.ledger.policy is None else base_policies.load(self.ledger.policy).rules
+        return () if self.policy is None else base_policies.load(self.policy).rules
 
     def _sorted(
         self, blocks: Blocks, rules: tuple[Entry, ...]
@@ -315,8 +320,9 @@ def _emptied(error: ExitpolError) -> AttentionError:
 def _grouped(held: Mapping[Destination, ExitpolError]) -> list[ExitpolError]:
     """Return one error for each reason, which names the blocks that it concerns."""
     by_reason: dict[str, tuple[ExitpolError, list[Destination]]] = {}
+    texts = {id(error): str(error) for error in {id(e): e for e in held.values()}.values()}
     for destination, error in held.items():
-        by_reason.setdefault(str(error), (error, []))[1].append(destination)
+        by_reason.setdefault(texts[id(error)], (error, []))[1].append(destination)
     return [_not_installed(error, found) for error, found in by_reason.values()]
 
 

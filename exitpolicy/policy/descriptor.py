@@ -49,8 +49,9 @@ def lone_bytes(destination: Destination) -> int:
         return 0
     if destination.first == destination.last:
         # Most destinations are single addresses, and a ledger may have 100,000 of them.
-        rule = f"reject {address_text(4, destination.first)}:\n"
-        return sum(len(rule) + len(ports_text((ports,))) for ports in destination.ports)
+        rule = len(f"reject {address_text(4, destination.first)}:\n")
+        ports = destination.ports
+        return rule * len(ports) + len(ports_text(ports)) - (len(ports) - 1)
     return rules_bytes(
         Rule(False, destination.family, network, length, low, high)
         for network, length in destination.prefixes()

@@ -25,7 +25,7 @@ into parts of one or two rules, except for input that was constructed to prevent
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -111,17 +111,39 @@ def fewest_prefixes(ranges: Iterable[int], bits: int) -> list[tuple[int, int]]:
 
 
 def _rules_with_ports(family: Family, groups: dict[Ports, list[int]]) -> list[Rule]:
+    bits = BITS[family]
     own: dict[tuple[int, int], list[Interval]] = {}
     for ports, ranges in groups.items():
-        for prefix in fewest_prefixes(ranges, BITS[family]):
+        for prefix in fewest_prefixes(ranges, bits):
             own.setdefault(prefix, []).extend(ports)
-    wide = _maximal_rules(own, BITS[family])
+    chosen = [
+        (network, bits, low, high)
+        for network in _lone_addresses(own, bits)
+        for low, high in normal_ports(own.pop((network, bits)))
+    ]
+    wide = _maximal_rules(own, bits)
     wide.sort(key=lambda rule: (rule.network, -rule.size, rule.ports))
     _shorten(family, wide)
-    chosen = sorted(
-        (rule.network, BITS[family] - rule.size.bit_length() + 1, *rule.ports) for rule in wide
-    )
-    return [Rule(False, family, *rule) for rule in chosen]
+    chosen += [(rule.network, bits - rule.size.bit_length() + 1, *rule.ports) for rule in wide]
+    return [Rule(False, family, *rule) for rule in sorted(chosen)]
+
+
+def _lone_addresses(own: Collection[tuple[int, int]], bits: int) -> list[int]:
+    """Return the addresses that no rule of another address can meet: their rules are their ports.
+
+    These are the prefixes (network, length) of one address, within no other prefix and without a
+    blocked neighbour to be joined with. Most entries of a long ledger are such.
+    """
+    found: list[int] = []
+    end, before = 0, -2
+    for network, length in sorted(own):
+        if network >= end and length == bits and network ^ 1 != before:
+            found.append(network)
+        elif network ^ 1 == before and found and found[-1] == before:
+            found.pop()
+        before = network if length == bits else -2
+        end = max(end, network + (1 << bits - length))
+    return found
 
 
 @dataclass(slots=True)

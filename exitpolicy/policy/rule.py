@@ -110,6 +110,10 @@ class Rule(NamedTuple):
 
     def __str__(self) -> str:
         # Follows policy_write_item with format_for_desc (tor: src/core/or/policies.c).
+        if self.prefix == 32 and self.family == 4:
+            # Most rules of a long policy.
+            action = "accept" if self.accept else "reject"
+            return f"{action} {address_text(4, self.network)}:{self._ports_text}"
         if self.prefix == 0:
             address = "*"
         else:
