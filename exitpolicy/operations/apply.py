@@ -136,6 +136,12 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
     return []
 
 
+def plan(host: Host, ledger: Ledger) -> tuple[FragmentPlan, ...]:
+    """Return what applying a ledger would install. Raises InvalidFileError."""
+    in_force = host.time().enforced(ledger.blocks)
+    return plan_all(host, in_force, ledger.policy, lambda _, text: text)
+
+
 def preview(host: Host, ledger: Ledger) -> Applied:
     """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
@@ -378,7 +384,7 @@ class _Apply:
             begun=self.begun,
             fatal=self.fatal,
             retention=self.retention,
-            states={str(destination): str(seen) for destination, seen in result.states.items()},
+            states={str(destination): seen for destination, seen in result.states.items()},
             mixed={str(destination): on for destination, on in result.mixed.items()},
             causes={str(destination): by_relay for destination, by_relay in causes.items()},
         )

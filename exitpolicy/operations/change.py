@@ -346,7 +346,8 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
     if options.dry_run:
         ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
-        previewed = _harmless(host, replace(ledger, blocks=altered), change.destinations)
+        previewed = apply.preview(host, replace(ledger, blocks=altered))
+        _refuse_harm(previewed.plans, change.destinations)
         changed = _chosen(altered, change.destinations)
         return Changed(changed, previewed, _concerned(change.relays, changed))
     failed: list[ExitpolError] = []
@@ -354,7 +355,8 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
         ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
         with interrupted_state("nothing was changed"):
-            _harmless(host, replace(ledger, blocks=altered), change.destinations)
+            plans = apply.plan(host, replace(ledger, blocks=altered))
+            _refuse_harm(plans, change.destinations)
         changed = _chosen(altered, change.destinations)
         if altered != ledger.blocks:
             expired = _replaced(ledger.blocks, changed)
@@ -378,13 +380,6 @@ def _replaced(before: Blocks, changed: Iterable[Block]) -> list[Block]:
         and old.ended is None
         and old.has_ended(new.since)
     ]
-
-
-def _harmless(host: Host, ledger: Ledger, destinations: Iterable[Destination]) -> Applied:
-    """Return what applying a ledger would do, unless it is to be refused."""
-    previewed = apply.preview(host, ledger)
-    _refuse_harm(previewed.plans, destinations)
-    return previewed
 
 
 def _apply(

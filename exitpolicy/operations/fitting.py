@@ -239,7 +239,6 @@ class _Fitting:
 
 def _is_apart(decisions: Decisions, destination: Destination) -> bool:
     """Tell whether no rule matches the destination or an address next to it."""
-    first = max(0, destination.first - 1)
-    last = min((1 << BITS[destination.family]) - 1, destination.last + 1)
-    around = Destination(destination.family, first, last, destination.ports)
-    return decisions.deciding(around) == [IMPLICIT_ACCEPT]
+    family, first, last, ports = destination
+    first, last = max(0, first - 1), min((1 << BITS[family]) - 1, last + 1)
+    return decisions.deciding(Destination(family, first, last, ports)) == [IMPLICIT_ACCEPT]

@@ -16,7 +16,6 @@ from exitpolicy.operations import refusals
 from exitpolicy.operations.fitting import fit, gauges
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
-from exitpolicy.policy.block_states import rejects
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, rules_bytes
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
@@ -212,7 +211,7 @@ class _Planner:
             forbidden = refusals.forbidden(self.host.config, block)
             if forbidden is not None:
                 held[block.destination] = forbidden
-            elif rules and rejects(decisions, block.destination):
+            elif rules and decisions.rejects(block.destination):
                 installed.append(block)
             else:
                 added.append(block)
@@ -306,7 +305,7 @@ def _says_no(view: View) -> bool:
 def _is_part(rules: Iterable[Rule], others: Iterable[Entry]) -> bool:
     """Tell whether rejecting rules reject nothing that the others do not reject."""
     decisions = Decisions([rule for rule in others if isinstance(rule, Rule)])
-    return all(rule.accept or rejects(decisions, rule.destination) for rule in rules)
+    return all(rule.accept or decisions.rejects(rule.destination) for rule in rules)
 
 
 def _rules_of(text: str | None) -> tuple[Entry, ...]:
@@ -320,9 +319,13 @@ def _emptied(error: ExitpolError) -> AttentionError:
 def _grouped(held: Mapping[Destination, ExitpolError]) -> list[ExitpolError]:
     """Return one error for each reason, which names the blocks that it concerns."""
     by_reason: dict[str, tuple[ExitpolError, list[Destination]]] = {}
-    texts = {id(error): str(error) for error in {id(e): e for e in held.values()}.values()}
+    # Thousands of blocks may have the same error.
+    by_error: dict[int, list[Destination]] = {}
     for destination, error in held.items():
-        by_reason.setdefault(texts[id(error)], (error, []))[1].append(destination)
+        found = by_error.get(id(error))
+        if found is None:
+            found = by_error[id(error)] = by_reason.setdefault(str(error), (error, []))[1]
+        found.append(destination)
     return [_not_installed(error, found) for error, found in by_reason.values()]
 
 

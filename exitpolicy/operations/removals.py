@@ -16,7 +16,6 @@ from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.planning import FragmentPlan, concerns
-from exitpolicy.policy.block_states import rejects
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.rule import Rule
 from exitpolicy.storage import files, history
@@ -91,7 +90,7 @@ def _is_installed(block: Block, plan: FragmentPlan) -> bool:
     if plan.text is not None or not concerns(block, plan.relays):
         return False
     found = [rule for rule in plan.installed if isinstance(rule, Rule)]
-    return bool(found) and rejects(Decisions(found), block.destination)
+    return bool(found) and Decisions(found).rejects(block.destination)
 
 
 def _path(host: Host) -> Path:

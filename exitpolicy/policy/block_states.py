@@ -51,11 +51,11 @@ def states_on(
     final = view.in_sync
 
     def state(destination: Destination) -> State:
-        if any(map(enforced.accepts, enforced.deciding(destination))):
+        if not enforced.rejects(destination):
             return State.SHADOWED if final and destination not in held else State.PENDING
         if own_decisions is None and not running.options.exits:
             return State.MOOT
-        if own_decisions is not None and rejects(own_decisions, destination):
+        if own_decisions is not None and own_decisions.rejects(destination):
             return State.MOOT
         return State.PENDING if destination in held else State.LIVE
 
@@ -75,9 +75,9 @@ def _states_by_files(
     def state(destination: Destination) -> State:
         if destination in held:
             return State.PENDING
-        if decisions is not None and not rejects(decisions, destination):
+        if decisions is not None and not decisions.rejects(destination):
             return State.SHADOWED
-        if own_decisions is not None and rejects(own_decisions, destination):
+        if own_decisions is not None and own_decisions.rejects(destination):
             return State.MOOT
         return State.UNVERIFIED
 
@@ -98,9 +98,4 @@ def is_lifting(view: View, destination: Destination) -> bool:
     if not rejecting:
         return False
     expected = view.policy_after_reload
-    return expected is None or not rejects(Decisions(expected), destination)
-
-
-def rejects(decisions: Decisions, destination: Destination) -> bool:
-    """Tell whether a policy rejects every address and port of a destination."""
-    return not any(map(decisions.accepts, decisions.deciding(destination)))
+    return expected is None or not Decisions(expected).rejects(destination)

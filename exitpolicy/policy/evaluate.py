@@ -45,6 +45,8 @@ class Decisions:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules: Final = tuple(rules)
+        # The last one is that of IMPLICIT_ACCEPT, which is -1.
+        self._accepts = [*(rule.accept for rule in self.rules), True]
         self._segments: dict[Family, tuple[list[int], list[PortDecisions]]] = {
             family: _segments(self.rules, family) for family in (4, 6)
         }
@@ -66,18 +68,11 @@ class Decisions:
 
     def deciding(self, destination: Destination) -> list[int]:
         """Return the rules that decide any part of a destination, in order."""
+        if (only := self._only(destination)) is not None:
+            return [only]
         starts, decisions = self._segments[destination.family]
         end = bisect_right(starts, destination.last)
         index = bisect_right(starts, destination.first, 0, end) - 1
-        if index + 1 == end and len(destination.ports) == 1:
-            # Most destinations: the same rules match all of their addresses.
-            decided = decisions[index]
-            if len(decided) == 1:
-                return [decided[0][1]]
-            ((low, high),) = destination.ports
-            at = bisect_right(decided, (low, _BEYOND)) - 1
-            if at + 1 == len(decided) or decided[at + 1][0] > high:
-                return [decided[at][1]]
         found: set[int] = set()
         while index < end:
             decided = decisions[index]
@@ -90,6 +85,29 @@ class Decisions:
             index += 1
         return sorted(found)
 
+    def rejects(self, destination: Destination) -> bool:
+        """Tell whether every address and port of a destination is rejected."""
+        if (only := self._only(destination)) is not None:
+            return not self._accepts[only]
+        return not any(self._accepts[rule] for rule in self.deciding(destination))
+
+    def _only(self, destination: Destination) -> int | None:
+        """Return the one rule that decides a destination; None if there may be several.
+
+        A command asks this for 100,000 blocks. The same rules match all addresses of most.
+        """
+        family, first, last, ports = destination
+        starts, decisions = self._segments[family]
+        end = bisect_right(starts, first)
+        if len(ports) != 1 or (end < len(starts) and starts[end] <= last):
+            return None
+        decided = decisions[end - 1]
+        if len(decided) == 1:
+            return decided[0][1]
+        low, high = ports[0]
+        at = bisect_right(decided, (low, _BEYOND))
+        return decided[at - 1][1] if at == len(decided) or decided[at][0] > high else None
+
     def used(self) -> set[int]:
         """Return the rules that decide anything at all."""
         return {
@@ -101,7 +119,7 @@ class Decisions:
 
     def accepts(self, rule: int) -> bool:
         """Tell whether the rule with this index accepts."""
-        return rule == IMPLICIT_ACCEPT or self.rules[rule].accept
+        return self._accepts[rule]
 
     def meaning(self) -> Meaning:
         """Return what is accepted, in a normal form: equal for policies that mean the same."""

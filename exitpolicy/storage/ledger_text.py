@@ -83,11 +83,34 @@ def parse(name: str, content: bytes) -> Ledger:
     return parse_source(name, content).ledger
 
 
-# A command reads the same content several times: to preview, under the lock, and to apply.
-@lru_cache(maxsize=2)
+class _Read(NamedTuple):
+    """A file that was read, and what it says."""
+
+    name: str
+    content: bytes
+    source: Source
+
+
+_recently_read: Final[list[_Read]] = []
+"""At most _KEPT, the last one first.
+
+A command reads the same content several times: to preview, under the lock, and to apply. After its
+own change, nearly all lines are those that it has read before.
+"""
+_KEPT: Final = 2
+
+
 def parse_source(name: str, content: bytes) -> Source:
     """Return the ledger and the places of its blocks. Raises InvalidFileError."""
-    return parse_written_lines(name, content) or parse_any_yaml(name, content)
+    present = [read for read in _recently_read if read.name == name]
+    for read in present:
+        if read.content == content:
+            return read.source
+    former = present[0].source if present else None
+    source = parse_written_lines(name, content, former) or parse_any_yaml(name, content)
+    _recently_read.insert(0, _Read(name, content, source))
+    del _recently_read[_KEPT:]
+    return source
 
 
 def render(ledger: Ledger) -> bytes:
@@ -293,11 +316,13 @@ _OTHER_BREAKS: Final = ("\x85", "\u2028", "\u2029", "\n---", "\n...")
 _ESCAPED: Final = r'\\(?:(["\\])|(n)|x(..)|u(....)|U(........))'
 
 
-def parse_written_lines(name: str, content: bytes) -> Source | None:
+def parse_written_lines(name: str, content: bytes, former: Source | None = None) -> Source | None:
     """Read a ledger with lines in the form that exitpol writes; None if it must be read as YAML.
 
-    Those lines are removed and the rest is read as YAML. This is equal to reading all of it as
-    YAML, provided that the lines are between the key `blocks` and the next key, and not inside
+    `former` is what the file said before: the blocks of its lines are not read again.
+
+    Lines in that form are removed and the rest is read as YAML. This is equal to reading all of it
+    as YAML, provided that the lines are between the key `blocks` and the next key, and not inside
     another value.
     """
     try:
@@ -314,14 +339,26 @@ def parse_written_lines(name: str, content: bytes) -> Source | None:
         if not _apart(lines, top, others):
             return None
         with _no_collection():
-            written = [_written(match, version) for match in lines]
+            known = _blocks_by_line(former, version)
+            written = [
+                Entry(known.get(match[1]) or _written(match, version), *match.span(1), None)
+                for match in lines
+            ]
     except (InvalidFileError, UsageError, ValueError):
         # Read as YAML, the same text gives an error that names the line.
         return None
     entries = sorted([*written, *others], key=lambda entry: entry.start)
-    if len({entry.block.destination for entry in entries}) < len(entries):
-        return None
-    return _source(text, (top, version, policy), entries)
+    source = _source(text, (top, version, policy), entries)
+    # Of two blocks for one destination, the error names the line.
+    return source if len(source.ledger.blocks) == len(entries) else None
+
+
+def _blocks_by_line(source: Source | None, version: str) -> dict[str, Block]:
+    """Return the blocks of lines in the form that exitpol writes, if they are of this version."""
+    if source is None or source.version != version:
+        return {}
+    text = source.text
+    return {text[e.start : e.end]: e.block for e in source.entries if e.node is None}
 
 
 def _has_other_breaks(text: str) -> bool:
@@ -373,45 +410,39 @@ def _apart(lines: list[re.Match[str]], top: Fields, others: list[Entry]) -> bool
     return all(bisect_left(starts, o.start) == bisect_left(starts, o.end) for o in others)
 
 
-def _written(match: re.Match[str], version: str) -> Entry:
+_NO_OTHERS: Final[list[str | None]] = [None] * 6
+"""The optional values of a line behind the reference: most lines have none."""
+
+
+def _written(match: re.Match[str], version: str) -> Block:
     """Return the block of a line as exitpol writes it. Raises UsageError, ValueError."""
-    (
-        destination,
-        since,
-        until,
-        reason,
-        reference,
-        references,
-        relays,
-        source,
-        name,
-        ended,
-        forced,
-    ) = match.groups()[1:]
-    if version == "1" and any(
-        value is not None for value in (references, relays, source, name, ended, forced)
-    ):
-        raise ValueError("keys of version 2")
+    _, destination, since, until, reason, reference, *others = match.groups()
     start, end = _start(since), None if until == "never" else _end(until)
     if start is None or (end is None and until != "never") or (end is not None and end <= start):
         raise ValueError("no times of a block")
-    moment = None if ended is None else _moment(ended)
-    if moment is None and ended is not None:
-        raise ValueError("no time of an end")
     block = Block(
         parse_destination(destination),
         start,
         end,
-        _unescaped("reason", reason),
-        _unescaped("reference", reference),
-        _list("relays", relays),
-        _unescaped("source", source),
-        _unescaped("name", name),
-        _list("references", references),
-        moment,
-        forced is not None,
+        _unescaped("reason", reason) if reason else "",
+        _unescaped("reference", reference) if reference else "",
     )
-    return Entry(block, match.start(1), match.end(1), None)
+    if others == _NO_OTHERS:
+        return block
+    if version == "1":
+        raise ValueError("keys of version 2")
+    references, relays, source, name, ended, forced = others
+    moment = None if ended is None else _moment(ended)
+    if moment is None and ended is not None:
+        raise ValueError("no time of an end")
+    return block._replace(
+        relays=_list("relays", relays),
+        source=_unescaped("source", source),
+        name=_unescaped("name", name),
+        references=_list("references", references),
+        ended=moment,
+        forced=forced is not None,
+    )
 
 
 def _unescaped(key: str, text: str | None) -> str:

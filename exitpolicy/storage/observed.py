@@ -8,6 +8,7 @@ import time as system_time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,6 +24,9 @@ MAX_BYTES: Final = 64_000_000
 
 _FORMER_KEYS: Final = {"leapt": "jumped-to"}
 """Keys that former versions wrote: a file of theirs must not make a doubted clock trusted."""
+
+
+_STATES: Final = {str(state): state for state in State}
 
 
 class Moment(NamedTuple):
@@ -158,10 +162,10 @@ class _Lines:
         key, _, value = line.partition(" ")
         if key == "state":
             state, name = value.split(" ", 1)
-            self.states[name] = State(state)
+            self.states[name] = _STATES[state]
         elif key == "on":
             state, name, relay = value.split(" ", 2)
-            self.mixed.setdefault(name, {})[relay] = State(state)
+            self.mixed.setdefault(name, {})[relay] = _STATES[state]
         elif key == "cause":
             number, text = value.split(" ", 1)
             self.texts[number] = text
@@ -184,9 +188,15 @@ class _Lines:
 def load(path: Path) -> Observation | None:
     """Return the last observation; None if there is none, or none that can be read."""
     try:
-        text = files.read_own(path, "state", limit=MAX_BYTES).decode("utf-8", "surrogateescape")
+        return _parse(files.read_own(path, "state", limit=MAX_BYTES))
     except (FileNotFoundError, InvalidFileError):
         return None
+
+
+# A command reads the same state several times.
+@lru_cache(maxsize=1)
+def _parse(content: bytes) -> Observation | None:
+    text = content.decode("utf-8", "surrogateescape")
     lines = _Lines()
     words = lines.words
     try:
