@@ -1,12 +1,26 @@
 """The `exitpol` command: `python -m exitpolicy` does the same."""
 
+import contextlib
 import gc
 import io
+import os
 import signal
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
+def main() -> NoReturn:
+    """Run the command line, and end the process with its exit code."""
+    code = run()
+    # What cannot be written has been reported, or its reader has gone.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Not sys.exit, which frees every object: with 100,000 blocks that takes half a second.
+    os._exit(code)
+
+
+def run() -> int:
     """Run the command line and return its exit code."""
     # A short-lived process that makes many small objects and no cycles worth collecting.
     gc.disable()
@@ -21,9 +35,9 @@ def main() -> int:
         if isinstance(sys.stdin, io.TextIOWrapper):
             # A list of destinations may hold comments in any encoding.
             sys.stdin.reconfigure(errors="surrogateescape")
-        from exitpolicy.cli.app import run  # noqa: PLC0415
+        from exitpolicy.cli import app  # noqa: PLC0415
 
-        return run(sys.argv[1:])
+        return app.run(sys.argv[1:])
     except Interruption as stopped:
         # Before the command began, or after it ended: there is nothing to say.
         return stopped.kind.exit_code
@@ -50,4 +64,4 @@ def _handle_signals() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

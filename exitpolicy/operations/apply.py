@@ -213,6 +213,8 @@ class _Apply:
         self.in_force = self.time.enforced(self.ledger.blocks)
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
+        self._texts: dict[Destination, str] = {}
+        """The canonical texts of destinations: an apply saves its observation twice."""
         self.removed: tuple[Destination, ...] = ()
 
     def _read_ledger(self) -> Ledger:
@@ -384,11 +386,17 @@ class _Apply:
             begun=self.begun,
             fatal=self.fatal,
             retention=self.retention,
-            states={str(destination): seen for destination, seen in result.states.items()},
+            states={self._text(d): seen for d, seen in result.states.items()},
             mixed={str(destination): on for destination, on in result.mixed.items()},
             causes={str(destination): by_relay for destination, by_relay in causes.items()},
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
+
+    def _text(self, destination: Destination) -> str:
+        text = self._texts.get(destination)
+        if text is None:
+            text = self._texts[destination] = str(destination)
+        return text
 
 
 def _put_back(

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.policy import limits
-from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, lone_bytes, rules_bytes
+from exitpolicy.policy.descriptor import (
+    DESCRIPTOR_LIMIT,
+    SHORTEST_ADDRESS_RULE,
+    SHORTEST_RULE,
+    least_bytes,
+    lone_bytes,
+)
 from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.minimize import fewest_rules
@@ -20,6 +27,8 @@ from exitpolicy.storage import base_policies
 _MEASURED_BYTES: Final = 5 * DESCRIPTOR_LIMIT
 """Of longer sets of rules, a part is measured first: 100,000 rules take seconds."""
 _PART_BYTES: Final = 3 * DESCRIPTOR_LIMIT
+_KEPT: Final = 64
+"""Results that are kept: one for each fragment of a host with many relays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +105,29 @@ def fit(
     descriptor's limit only.
     `known` are the rules for all blocks, if they have been computed already.
     """
-    fitting = _Fitting(base, baseline, on)
+    relays = tuple((gauge.relay, gauge.configured, gauge.running) for gauge in on)
+    return _fit(_Task(tuple(installed), tuple(added), base, baseline, relays), known)
+
+
+class _Task(NamedTuple):
+    """What is to be fitted; see `fit`."""
+
+    installed: tuple[Block, ...]
+    added: tuple[Block, ...]
+    base: tuple[Rule, ...]
+    baseline: tuple[Entry, ...]
+    relays: tuple[tuple[str, Configured, Running | None], ...]
+
+
+# A change is fitted before it is recorded, and again when it is applied.
+@lru_cache(maxsize=_KEPT)
+def _fit(task: _Task, known: tuple[Rule, ...] | None) -> Fit:
+    fitting = _Fitting(task.base, task.baseline, [Gauge(*relay) for relay in task.relays])
     if known is not None:
-        fitting.know([*installed, *added], known)
-    fitting.add([*installed, *(block for block in added if block.forced)])
+        fitting.know([*task.installed, *task.added], known)
+    fitting.add([*task.installed, *(block for block in task.added if block.forced)])
     fitting.hold_to_all_limits()
-    fitting.add([block for block in added if not block.forced])
+    fitting.add([block for block in task.added if not block.forced])
     return Fit(fitting.rules(fitting.chosen), fitting.held)
 
 
@@ -161,23 +187,23 @@ class _Fitting:
         rules = self.rules(blocks)
         if rules == self._baseline:
             return None
-        size = rules_bytes(rules)
         for gauge in self._gauges:
             before = gauge.measure(self._baseline)
-            after = self._estimate(gauge, rules, size) or gauge.measure(rules)
+            after = self._estimate(gauge, rules) or gauge.measure(rules)
             for problem in limits.assess(before, after):
                 if self._counts(problem):
                     return Broken(gauge.relay, problem)
         return None
 
-    def _estimate(self, gauge: Gauge, rules: tuple[Rule, ...], size: int) -> Limits | None:
+    def _estimate(self, gauge: Gauge, rules: tuple[Rule, ...]) -> Limits | None:
         """Return about what a long set of rules uses, if a part of it exceeds the descriptor.
 
-        `size` is that of the rules in bytes. Tor drops a rule only because a rule of the operator's
-        covers it, as no rule of a fewest set covers another. The whole set is therefore at least as
-        long as any part of it. The widest rules are measured, as only they cover own rules.
+        Tor drops a rule only because a rule of the operator's covers it, as no rule of a fewest set
+        covers another. The whole set is therefore at least as long as any part of it. The widest
+        rules are measured, as only they cover own rules.
         """
-        if size <= _MEASURED_BYTES:
+        least = least_bytes(rules)
+        if least <= _MEASURED_BYTES:
             return None
         own = len(rules) - len(self._base)
         part: list[Rule] = []
@@ -187,11 +213,11 @@ class _Fitting:
                 break
             if rule.family == 4:
                 part.append(rule)
-                part_size += rules_bytes([rule])
+                part_size += len(str(rule)) + 1
         measured = gauge.measure((*part, *self._base))
         if measured.descriptor_room >= 0:
             return None
-        factor = size / part_size
+        factor = least / least_bytes(part)
         lines, length = round(measured.policy_lines * factor), round(measured.policy_bytes * factor)
         return replace(
             measured,
@@ -214,9 +240,7 @@ class _Fitting:
         decisions = Decisions(chosen[: len(chosen) - len(self._base)])
         rest: list[Block] = []
         for block in blocks:
-            if lone_bytes(block.destination) > max(room, 0) and _is_apart(
-                decisions, block.destination
-            ):
+            if _exceeds(block.destination, room) and _is_apart(decisions, block.destination):
                 self.held[block.destination] = outer
             else:
                 rest.append(block)
@@ -235,6 +259,15 @@ class _Fitting:
 
     def _room(self, rules: tuple[Rule, ...]) -> int:
         return min(gauge.measure(rules).descriptor_room for gauge in self._gauges)
+
+
+def _exceeds(destination: Destination, room: int) -> bool:
+    """Tell whether the rules for a destination, by themselves, take more than `room` bytes."""
+    family, first, last, _ = destination
+    if family == 6:
+        return False
+    least = SHORTEST_ADDRESS_RULE if first == last else SHORTEST_RULE
+    return least > room or lone_bytes(destination) > room
 
 
 def _is_apart(decisions: Decisions, destination: Destination) -> bool:

@@ -16,7 +16,7 @@ from exitpolicy.operations import refusals
 from exitpolicy.operations.fitting import fit, gauges
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
-from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, rules_bytes
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, least_bytes, rules_bytes
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.reconcile import View
@@ -142,7 +142,8 @@ class _Planner:
         rules = (*fewest_rules(allowed), *base)
         # Tor takes minutes to read very many rules. If they cannot all be installed, Tor reads its
         # files with a few of them, and exitpol computes the rest.
-        read = rules if rules_bytes(rules) <= DESCRIPTOR_LIMIT else (*rules[:1], *base)
+        short = least_bytes(rules) <= DESCRIPTOR_LIMIT and rules_bytes(rules) <= DESCRIPTOR_LIMIT
+        read = rules if short else (*rules[:1], *base)
         views, refused = self._inspect(read, former)
         fewer = self._fewer(installed, held, former, base)
         unsafe = self._unsafe(views)

@@ -22,6 +22,12 @@ DESCRIPTOR_SPARE: Final = 500
 OTHER_CONTENT: Final = 4_000
 """The assumed size of all but the policy, in bytes, where the descriptor cannot be read."""
 
+SHORTEST_RULE: Final = len("reject *:1\n")
+"""The size in a descriptor of the shortest rule, in bytes."""
+
+SHORTEST_ADDRESS_RULE: Final = len("reject 1.1.1.1:1\n")
+"""The same, of a rule for a single address."""
+
 _POLICY_KEYWORDS: Final = (b"accept ", b"reject ", b"ipv6-policy ")
 
 
@@ -37,7 +43,15 @@ def other_bytes(descriptor: bytes) -> int:
 
 def rules_bytes(rules: Iterable[Rule]) -> int:
     """Return the size of rules in a descriptor, if none of them is redundant."""
-    return sum(len(str(rule)) + 1 for rule in rules if rule.family == 4)
+    return sum([len(str(rule)) + 1 for rule in rules if rule.family == 4])
+
+
+def least_bytes(rules: Iterable[Rule]) -> int:
+    """Return a number of bytes that rules take at least, if none of them is redundant.
+
+    For long lists it is found much faster than the exact number.
+    """
+    return SHORTEST_RULE * sum([rule.family == 4 for rule in rules])
 
 
 def lone_bytes(destination: Destination) -> int:

@@ -341,13 +341,17 @@ def parse_written_lines(name: str, content: bytes, former: Source | None = None)
         with _no_collection():
             known = _blocks_by_line(former, version)
             written = [
-                Entry(known.get(match[1]) or _written(match, version), *match.span(1), None)
+                Entry(
+                    (known.get(match[1]) if known else None) or _written(match, version),
+                    *match.span(1),
+                    None,
+                )
                 for match in lines
             ]
     except (InvalidFileError, UsageError, ValueError):
         # Read as YAML, the same text gives an error that names the line.
         return None
-    entries = sorted([*written, *others], key=lambda entry: entry.start)
+    entries = sorted([*written, *others], key=lambda entry: entry.start) if others else written
     source = _source(text, (top, version, policy), entries)
     # Of two blocks for one destination, the error names the line.
     return source if len(source.ledger.blocks) == len(entries) else None
@@ -369,12 +373,16 @@ def _has_other_breaks(text: str) -> bool:
 
 
 def _without(lines: list[re.Match[str]], text: str) -> str:
-    """Return a text with comments of the same length in place of lines."""
+    """Return a text with comments of the same length in place of lines.
+
+    Lines without another between them become one comment: the numbers of later lines change.
+    """
     parts: list[str] = []
     at = 0
     for match in lines:
         start, end = match.span()
-        parts += (text[at:start], "#" * (end - start))
+        between = text[at:start]
+        parts += ("#" if between == "\n" and at else between, "#" * (end - start))
         at = end
     return "".join([*parts, text[at:]])
 
