@@ -311,3 +311,29 @@ def test_the_ledger_keeps_that_a_block_was_forced() -> None:
     assert again.blocks == ledger.blocks
     with pytest.raises(InvalidFileError, match="x:3: forced: 'maybe'"):
         ledger_file.parse("x", text.replace('"yes"', "maybe").encode())
+
+
+def test_a_file_that_was_read_before_is_read_as_strictly() -> None:
+    """A line that was a block in the former text is an error where the new text forbids it."""
+    rare = LINE.replace("}", ', relays: ["a"]}')
+    for text in (f"version: 2\nblocks:\n{LINE}", f"version: 2\nblocks:\n{rare}"):
+        assert len(ledger_text.parse_source("again", text.encode()).ledger.blocks) == 1
+    refused = {
+        "unknown key 'relays'": f"version: 1\nblocks:\n{rare}",
+        "a second block": f"version: 2\nblocks:\n{rare}{LINE}",
+        "unknown key": f"version: 2\nblocks:\n{rare}policy2:\n{LINE}",
+    }
+    for message, text in refused.items():
+        with pytest.raises(InvalidFileError, match=message):
+            ledger_text.parse_source("again", text.encode())
+
+
+@given(st.lists(blocks() | full_blocks(), max_size=4), st.lists(blocks(), max_size=4))
+def test_what_was_read_before_changes_nothing(before: list[Block], after: list[Block]) -> None:
+    """A text is the same ledger, in the same places, whatever was read under its name before."""
+    texts = [
+        ledger_file.render(Ledger(Blocks.of(some))) for some in (before, [*before, *after], after)
+    ]
+    for text in texts:
+        fresh = ledger_text.parse_written_lines("f", text) or ledger_text.parse_any_yaml("f", text)
+        assert ledger_text.parse_source("f", text) == fresh

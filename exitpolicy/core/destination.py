@@ -13,7 +13,9 @@ from exitpolicy.core.addresses import (
     AddressRange,
     Family,
     address_text,
+    is_mapped,
     parse_addresses,
+    plain_ipv6,
 )
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
@@ -98,6 +100,8 @@ def parse_destination(text: str) -> Destination:
     """
     if common := _COMMON.fullmatch(text):
         return _of_common(common)
+    if text.startswith("[") and (found := _of_ipv6_and_port(text)) is not None:
+        return found
     if len(text) > MAX_TEXT:
         raise UsageError(
             f"a text of {len(text)} characters is not a destination",
@@ -182,9 +186,9 @@ def _of_url(url: str, text: str) -> Destination:
 
 # One IPv4 address with at most one port: nearly every line of a large ledger. The general parser
 # gives the same result and takes five times as long.
-_COMMON: Final = re.compile(
-    rf"({OCTET})\.({OCTET})\.({OCTET})\.({OCTET})(?::([1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}))?"
-)
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}"
+"""Most ports; the general parser reads all of them."""
+_COMMON: Final = re.compile(rf"({OCTET})\.({OCTET})\.({OCTET})\.({OCTET})(?::({_PORT}))?")
 
 
 def _of_common(match: re.Match[str]) -> Destination:
@@ -192,6 +196,18 @@ def _of_common(match: re.Match[str]) -> Destination:
     address = int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
     ports = ALL_PORTS if port is None else ((int(port), int(port)),)
     return Destination(4, address, address, ports)
+
+
+def _of_ipv6_and_port(text: str) -> Destination | None:
+    """Return the destination of `[2001:db8::1]:22`; None for anything else.
+
+    The general parser gives the same result and takes three times as long.
+    """
+    host, _, port = text[1:].partition("]:")
+    number = plain_ipv6(host)
+    if number is None or is_mapped(number) or not re.fullmatch(_PORT, port):
+        return None
+    return Destination(6, number, number, ((int(port), int(port)),))
 
 
 def _split_ports(text: str) -> tuple[str, str | None]:

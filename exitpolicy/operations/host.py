@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
-from exitpolicy.storage import last_read, ledger_file, observed
+from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
-from exitpolicy.tor.readings import Readings
+
+if TYPE_CHECKING:
+    from exitpolicy.tor.readings import Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Host:
     """For the history: the login name, or `timer`."""
     clock: Callable[[], datetime]
     """Returns the current time, in UTC."""
-    readings: Readings = field(default_factory=dict, compare=False, repr=False)
+    readings: "Readings" = field(default_factory=dict, compare=False, repr=False)
     """What Tor read in the relays' files since the command began."""
 
     @classmethod
@@ -65,6 +68,9 @@ class Host:
     @property
     def last_read_path(self) -> Path:
         """The file that keeps what Tors without a control port have read."""
+        # Imported here, because `list` does not need it.
+        from exitpolicy.storage import last_read  # noqa: PLC0415
+
         return last_read.path_beside(self.config.ledger)
 
     @property

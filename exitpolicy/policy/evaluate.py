@@ -104,7 +104,7 @@ class Decisions:
         decided = decisions[end - 1]
         if len(decided) == 1:
             return decided[0][1]
-        low, high = ports[0]
+        ((low, high),) = ports
         at = bisect_right(decided, (low, _BEYOND))
         return decided[at - 1][1] if at == len(decided) or decided[at][0] > high else None
 

@@ -113,7 +113,13 @@ def fewest_prefixes(ranges: Iterable[int], bits: int) -> list[tuple[int, int]]:
 def _rules_with_ports(family: Family, groups: dict[Ports, list[int]]) -> list[Rule]:
     bits = BITS[family]
     own: dict[tuple[int, int], list[Interval]] = {}
+    mask = (1 << bits) - 1
     for ports, ranges in groups.items():
+        first, last = ranges[0] >> bits, ranges[0] & mask
+        if len(ranges) == 1 and first == last:
+            # Scattered addresses with ports of their own: there may be thousands of groups.
+            own.setdefault((first, bits), []).extend(ports)
+            continue
         for prefix in fewest_prefixes(ranges, bits):
             own.setdefault(prefix, []).extend(ports)
     chosen = [
