@@ -114,6 +114,11 @@ class Applied:
                         found.setdefault(destination, rule)
         return found
 
+    def state_on(self, destination: Destination, relay: str) -> State | None:
+        """Return the state of a block in force on a relay that it is for."""
+        on = self.mixed.get(destination)
+        return self.states.get(destination) if on is None else on.get(relay)
+
     def with_problems(self, more: Sequence[ExitpolError]) -> "Applied":
         """Return the result with more problems."""
         return replace(self, problems=_gravest_first([*self.problems, *more])) if more else self
@@ -367,14 +372,12 @@ class _Apply:
         """Save what was observed; return why that failed, if it did."""
         time = result.time
         change = self.ledger.blocks.next_change(time.now)
-        by_name = {view.name: view for view in result.views}
-        on = _states(result.plans, by_name)
         hindrances = {
             view.name: error
             for view in result.views
             if view.name in result.reload and (error := hindrance(view, self.fatal)) is not None
         }
-        causes = pending_causes(result.plans, result.views, on, hindrances)
+        causes = pending_causes(result.plans, result.views, result.state_on, hindrances)
         observation = Observation(
             applied=time.now.timestamp(),
             next_change=None if change is None else change.timestamp(),
@@ -387,8 +390,8 @@ class _Apply:
             fatal=self.fatal,
             retention=self.retention,
             states={self._text(d): seen for d, seen in result.states.items()},
-            mixed={str(destination): on for destination, on in result.mixed.items()},
-            causes={str(destination): by_relay for destination, by_relay in causes.items()},
+            mixed={self._text(d): on for d, on in result.mixed.items()},
+            causes={self._text(d): by_relay for d, by_relay in causes.items()},
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
 

@@ -199,21 +199,16 @@ class _Fitting:
         """Return about what a long set of rules uses, if a part of it exceeds the descriptor.
 
         Tor drops a rule only because a rule of the operator's covers it, as no rule of a fewest set
-        covers another. The whole set is therefore at least as long as any part of it. The widest
-        rules are measured, as only they cover own rules.
+        covers another. The whole set is therefore at least as long as any part of it. The part has
+        the widest rules, as only they cover own rules, and some of all.
         """
         least = least_bytes(rules)
         if least <= _MEASURED_BYTES:
             return None
-        own = len(rules) - len(self._base)
-        part: list[Rule] = []
-        part_size = 0
-        for rule in sorted(rules[:own], key=lambda rule: rule.prefix):
-            if part_size > _PART_BYTES:
-                break
-            if rule.family == 4:
-                part.append(rule)
-                part_size += len(str(rule)) + 1
+        rules = tuple(rule for rule in rules[: len(rules) - len(self._base)] if rule.family == 4)
+        wide = sorted((r for r in rules if r.prefix < BITS[4]), key=lambda rule: rule.prefix)
+        count = _PART_BYTES // SHORTEST_ADDRESS_RULE
+        part = dict.fromkeys((*wide[:count], *rules[:: len(rules) // count + 1]))
         measured = gauge.measure((*part, *self._base))
         if measured.descriptor_room >= 0:
             return None

@@ -1,6 +1,6 @@
 """Why a block is pending on a relay, in one sentence for `list`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
@@ -12,31 +12,36 @@ _WAITING = frozenset({State.PENDING, State.UNKNOWN})
 
 
 def pending_causes(
-    plans: tuple[FragmentPlan, ...],
-    views: tuple[View, ...],
-    states: Mapping[Destination, Mapping[str, State]],
+    plans: Iterable[FragmentPlan],
+    views: Iterable[View],
+    state_on: Callable[[Destination, str], State | None],
     hindrances: Mapping[str, ExitpolError],
-) -> dict[Destination, dict[str, str]]:
+) -> dict[Destination, Mapping[str, str]]:
     """Return the reason for each block that is pending or unknown, by relay.
 
-    `states` are those of each block by relay, `hindrances` why relays are not reloaded.
+    `state_on` returns the state of a block on a relay, `hindrances` are why relays are not
+    reloaded.
     """
     by_name = {view.name: view for view in views}
-    plan_of = {relay.name: plan for plan in plans for relay in plan.relays}
-    of_relay: dict[str, str] = {}
-    found: dict[Destination, dict[str, str]] = {}
-    for destination, on in states.items():
-        for name, state in on.items():
-            if state not in _WAITING:
-                continue
-            held = plan_of[name].held.get(destination)
-            if held is not None and by_name[name].unreachable is None:
-                reason = str(held)
-            else:
-                if name not in of_relay:
-                    of_relay[name] = _of_relay(by_name[name], plan_of[name], hindrances.get(name))
-                reason = of_relay[name]
-            found.setdefault(destination, {})[name] = " ".join(reason.split())
+    found: dict[Destination, Mapping[str, str]] = {}
+    for plan in plans:
+        for name in (relay.name for relay in plan.relays):
+            view = by_name[name]
+            # Thousands of blocks may have the same error.
+            reasons: dict[int, dict[str, str]] = {}
+            for block in plan.blocks:
+                destination = block.destination
+                if block.relays and name not in block.relays:
+                    continue
+                if state_on(destination, name) not in _WAITING:
+                    continue
+                held = plan.held.get(destination) if view.unreachable is None else None
+                reason = reasons.get(id(held))
+                if reason is None:
+                    text = str(held or _of_relay(view, plan, hindrances.get(name)))
+                    reason = reasons[id(held)] = {name: " ".join(text.split())}
+                others = found.get(destination)
+                found[destination] = reason if others is None else {**others, **reason}
     return found
 
 
