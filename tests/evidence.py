@@ -44,6 +44,11 @@ class Thing(Enum):
     MAILS = "hostile mails of half a megabyte, read in the child process"
     FUZZ = "inputs from fuzzers, random and guided by coverage, to every reader"
     SYSTEMD = "a booted Debian whose own timer lifts a block; its units verified and scored"
+    PACKAGE = (
+        "the Debian package on a booted Debian: set up, upgraded with blocks in force, removed,"
+        " refused where the exit would open, purged; the same with two instances"
+    )
+    REMOVALS = "`init --remove` killed at each change of a file; then a reload, and once more"
 
 
 def record(thing: Thing, tried: int, most: Mapping[str, float] | None = None) -> None:

@@ -17,34 +17,15 @@ from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage.config import Config, Relay
 from tests.evidence import Thing, record
+from tests.harness.debian import boot, debian
 from tests.harness.tor import ALONE, LOOPBACK
 
 THING = Thing.SYSTEMD
 ANALYZE = shutil.which("systemd-analyze")
 MAX_EXPOSURE, MAX_EXPOSURE_TCP = 1.5, 2.0
-BOOT_SECONDS = 300
 
+SCRIPT = Path(__file__).parent / "harness" / "in_container.py"
 TORRC = f"{LOOPBACK}{ALONE}ExitRelay 1\nExitPolicy accept *:*\n"
-
-UNIT = """\
-[Unit]
-After=tor@default.service multi-user.target
-
-[Service]
-Type=oneshot
-ExecStart=/proof/venv/bin/python3 /proof/in_container.py
-StandardOutput=file:/proof/output
-StandardError=file:/proof/output
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-ENTER = """\
-mount -t tmpfs tmpfs /run &&
-exec systemd-nspawn --quiet --register=no --keep-unit --private-network --boot --console=pipe \
-  --machine=exitpol-proof --directory="$1" --bind-ro="$2" --bind-ro="$3"
-"""
 
 
 @pytest.fixture(params=["unix", "tcp"])
@@ -109,14 +90,6 @@ def test_service_is_hardly_exposed(units: dict[str, Path]) -> None:
     record(THING, 2, {"exposure {:.1f}": float(level[1])})
 
 
-def needed_programs() -> str | None:
-    """Return why no Debian can be booted here, None if one can."""
-    if os.geteuid() != 0:
-        return "booting a container needs root"
-    missing = [p for p in ("mmdebstrap", "systemd-nspawn", "unshare") if not shutil.which(p)]
-    return f"missing: {', '.join(missing)}" if missing else None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("release", ["bookworm", "trixie"])
 def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path, release: str) -> None:
@@ -124,36 +97,26 @@ def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path, releas
 
     The ledger is a link into another folder, which the unit may write.
     """
-    if reason := needed_programs():
-        pytest.skip(reason)
     root = debian(tmp_path, release)
     try:
-        boot_and_see(root, tmp_path)
+        add_program(root)
+        binds = [
+            f"{Path(exitpolicy.__file__).parents[1]}:/proof/source",
+            f"{Path(typer.__file__).parents[1]}:/proof/packages",
+        ]
+        check(*boot(root, SCRIPT, python="/proof/venv/bin/python3", binds=binds))
     finally:
         shutil.rmtree(root)
 
 
-def boot_and_see(root: Path, tmp_path: Path) -> None:
-    """Boot it, wait until it powers off, and return its observations."""
-    command = [
-        shutil.which("unshare") or "unshare", "--mount", "--propagation", "private",
-        "sh", "-c", ENTER, "sh", str(root), f"{Path(exitpolicy.__file__).parents[1]}:/proof/source",
-        f"{Path(typer.__file__).parents[1]}:/proof/packages",
-    ]  # fmt: skip
-    with (tmp_path / "boot").open("w+b") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            process.wait(BOOT_SECONDS)
-        finally:
-            process.kill()
-            process.wait()
-    result = root / "proof" / "result.json"
-    if not result.exists():
-        log_text = (tmp_path / "boot").read_text(errors="replace")
-        pytest.skip(f"a container does not boot here: {log_text[-300:]}")
-    output = root / "proof" / "output"
-    seen = json.loads(result.read_text())
-    check(seen, output.read_text() if output.exists() else "")
+def add_program(root: Path) -> None:
+    """Add exitpol in a virtual environment that has the modules of these tests."""
+    (root / "etc/tor/torrc").write_text(TORRC)
+    chroot = shutil.which("chroot") or "/usr/sbin/chroot"
+    venv = [chroot, str(root), "python3", "-m", "venv", "--without-pip", "/proof/venv"]
+    subprocess.run(venv, check=True, capture_output=True)
+    (packages,) = (root / "proof/venv/lib").glob("python3.*/site-packages")
+    (packages / "exitpol.pth").write_text("/proof/source\n/proof/packages\n")
 
 
 def check(seen: dict[str, Any], output: str) -> None:
@@ -188,34 +151,3 @@ def check(seen: dict[str, Any], output: str) -> None:
     assert seen["service"]["stdout"] == "success\n", what
     assert seen["failed units"]["stdout"] == "", what
     record(THING, 1, {"{:.0f} s after its end": seen["seconds after its end"]})
-
-
-def debian(folder: Path, release: str) -> Path:
-    """Make a Debian with systemd, Tor and exitpol; skip where none can be had."""
-    root = folder / "debian"
-    made = subprocess.run(
-        [
-            shutil.which("mmdebstrap") or "mmdebstrap", "--variant=minbase", "--mode=root",
-            release, str(root),
-            "--include=systemd,systemd-sysv,dbus,python3,tor",
-            "--aptopt=Apt::Install-Recommends false",
-        ],
-        check=False, capture_output=True, text=True, timeout=400,
-    )  # fmt: skip
-    if made.returncode != 0:
-        pytest.skip(f"mmdebstrap found no Debian: {made.stderr[-300:]}")
-    proof = root / "proof"
-    proof.mkdir()
-    (root / "etc/tor/torrc").write_text(TORRC)
-    shutil.copy(Path(__file__).parent / "harness" / "in_container.py", proof)
-    unit = root / "etc/systemd/system/proof.service"
-    unit.write_text(UNIT)
-    wants = unit.parent / "multi-user.target.wants"
-    wants.mkdir(exist_ok=True)
-    (wants / unit.name).symlink_to(f"../{unit.name}")
-    chroot = shutil.which("chroot") or "/usr/sbin/chroot"
-    venv = [chroot, str(root), "python3", "-m", "venv", "--without-pip", "/proof/venv"]
-    subprocess.run(venv, check=True, capture_output=True)
-    (packages,) = (proof / "venv/lib").glob("python3.*/site-packages")
-    (packages / "exitpol.pth").write_text("/proof/source\n/proof/packages\n")
-    return root

@@ -4,55 +4,22 @@ Started by a unit as /proof/bin/python in_container.py; needs the standard libra
 Writes what it saw to /proof/result.json, and then ends the machine.
 """
 
-import json
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.harness.observing import enforced, observe, run, soon, wait_for_tor
+
 SHORT, LONG, EDITED = "203.0.113.7", "203.0.113.9", "203.0.113.11"
 WAIT_SECONDS = 150
-RESULT = Path("/proof/result.json")
 LEDGER = Path("/var/lib/exitpol/blocks.yaml")
-
-
-def run(*command: str) -> dict[str, Any]:
-    """Run a command and return what it came to."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
-    return {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
 
 
 def exitpol(*arguments: str) -> dict[str, Any]:
     """Run exitpol as root would."""
     return run(sys.executable, "-m", "exitpolicy", *arguments)
-
-
-def enforced() -> str:
-    """Return the policy that Tor enforces."""
-    with socket.socket(socket.AF_UNIX) as control:
-        control.settimeout(10)
-        control.connect("/run/tor/control")
-        cookie = Path("/run/tor/control.authcookie").read_bytes().hex()
-        control.sendall(f"AUTHENTICATE {cookie}\r\nGETINFO exit-policy/full\r\nQUIT\r\n".encode())
-        answer = b""
-        while chunk := control.recv(65536):
-            answer += chunk
-    return answer.decode()
-
-
-def wait_for_tor() -> None:
-    """Wait until Tor has made its policy."""
-    deadline = time.time() + 30
-    while time.time() < deadline:
-        try:
-            if "accept *:*" in enforced():
-                return
-        except OSError:
-            pass  # It has not opened its control port yet.
-        time.sleep(0.2)
 
 
 def link_ledger_to(folder: Path) -> None:
@@ -70,8 +37,7 @@ def move_ledger(seen: dict[str, Any]) -> None:
     link_ledger_to(Path("/srv/other"))
     seen["doctor of the moved"] = exitpol("doctor")
     seen["timer of the moved"] = exitpol("init", "--timer")
-    soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 4))
-    seen["renew"] = exitpol("renew", EDITED, "--until", soon)
+    seen["renew"] = exitpol("renew", EDITED, "--until", soon(4))
     time.sleep(4)
     seen["tick of the moved"] = run("systemctl", "start", "exitpol-expire.service")
     time.sleep(1.5)
@@ -80,8 +46,7 @@ def move_ledger(seen: dict[str, Any]) -> None:
 
 
 def main(seen: dict[str, Any]) -> None:
-    """Run the steps and write the observations."""
-    RESULT.write_text('{"started": true}')
+    """Run the steps."""
     wait_for_tor()
     seen["tor"] = run("systemctl", "is-active", "tor@default")
     seen["init"] = exitpol("init")
@@ -90,8 +55,7 @@ def main(seen: dict[str, Any]) -> None:
     seen["timer"] = exitpol("init", "--timer")
     seen["timer active"] = run("systemctl", "is-active", "exitpol-expire.timer")
     ends = time.time() + 12
-    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ends))
-    seen["block"] = exitpol("block", SHORT, "--until", until)
+    seen["block"] = exitpol("block", SHORT, "--until", soon(12))
     seen["block another"] = exitpol("block", LONG, "--until", "30d")
     seen["exposure"] = run("systemd-analyze", "security", "--no-pager", "exitpol-expire.service")
     seen["unit"] = run("systemctl", "cat", "exitpol-expire.service")
@@ -130,12 +94,4 @@ def main(seen: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    observed: dict[str, Any] = {"started": True}
-    try:
-        main(observed)
-    except BaseException as error:
-        observed["error"] = repr(error)
-        raise
-    finally:
-        RESULT.write_text(json.dumps(observed, indent=1))
-        subprocess.run(["/usr/bin/systemctl", "exit", "0"], check=False)
+    observe(main)
