@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.evidence import Thing, record
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.killed import killed_at
 from tests.harness.terminal import on_a_terminal
@@ -18,6 +19,7 @@ from tests.harness.tor import wait_until
 from tests.harness.without_control import start, without_control
 
 pytestmark = pytest.mark.tor
+THING = Thing.REMOVALS
 
 BLOCKED = "203.0.113.7"
 OWN = ("ExitRelay 1", "ExitPolicy reject *:25", "ExitPolicy accept *:*")
@@ -184,6 +186,7 @@ def test_a_stopped_tor_needs_no_fragment(set_up: Callable[..., ExitHost]) -> Non
     see_removed(host)
 
 
+@pytest.mark.slow
 def test_a_tor_that_does_not_answer_keeps_its_fragment(set_up: Callable[..., ExitHost]) -> None:
     """It may be reading its files at this moment. When it answers, the fragment goes."""
     host = set_up(OWN, OWN)
@@ -353,6 +356,7 @@ def interrupted(set_up: Callable[..., ExitHost]) -> Iterator[Callable[[int], boo
         see_removed(host)
         assert not host.config.exists()
         assert not host.ledger.parent.exists()
+        record(THING, 1)
         return died
 
     yield try_one

@@ -33,6 +33,7 @@ from exitpolicy.core.shell import word
 from exitpolicy.operations import apply, timer
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.init import known_torrcs
+from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.torrc_edits import may_run
 from exitpolicy.policy.difference import Difference, compare
@@ -205,8 +206,11 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
         raise planned.refusal
     lock_folder(host.config.ledger)
     with (
+        interrupted_state(f"exitpol may be removed in part; to go on: {_AGAIN}"),
         lock(apply_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="talking to Tor"),
-        lock(ledger_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="changing it"),
+        lock(
+            ledger_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="changing the ledger"
+        ),
     ):
         # Again: another exitpol may have changed any of the files in between.
         planned = plan(host.refreshed())
@@ -343,6 +347,10 @@ def _remove(host: Host, planned: RelayRemoval) -> ExitpolError | None:
     relay = planned.relay
     try:
         if planned.changes:
+            if torrc.read_text(relay.torrc) != planned.old:
+                return InvalidFileError(
+                    f"{relay.torrc} was changed just now, and is left as it is", hint=_AGAIN
+                )
             content = planned.new.encode("utf-8", "surrogateescape")
             files.replace(relay.torrc, content, follow=True)
         return _unread(host, relay)
@@ -400,16 +408,19 @@ def _fragments(host: Host) -> list[Path]:
         found.append(config.fragment)
     if config.former is not None:
         found.append(config.former)
-    return [path for path in dict.fromkeys(found) if os.path.lexists(path) and _is_ours(path)]
+    own = {relay.fragment for relay in host.relays}
+    return [path for path in dict.fromkeys(found) if _is_ours(path, may_be_empty=path in own)]
 
 
-def _is_ours(path: Path) -> bool:
-    """Tell whether exitpol has written a fragment, or it is empty."""
+def _is_ours(path: Path, *, may_be_empty: bool) -> bool:
+    """Tell whether exitpol has written a file in the place of a fragment."""
     try:
         text = fragment.read(path)
     except InvalidFileError:
         return False
-    return text is not None and (not text or fragment.is_fragment(text) or text == fragment.RETIRED)
+    if not text:
+        return text is not None and may_be_empty
+    return fragment.is_fragment(text) or text == fragment.RETIRED
 
 
 def _delete_fragments(host: Host, done: Sequence[Relay]) -> tuple[list[Path], list[ExitpolError]]:
