@@ -11,12 +11,14 @@ import pytest
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.operations import removals
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import history, ledger_file
 from exitpolicy.storage.config import Config
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import ledger_lock_path
+from exitpolicy.tor import fragment
 from tests.harness.host import ExitHost, HostMaker
 
 pytestmark = pytest.mark.tor
@@ -161,3 +163,26 @@ def test_an_invalid_ledger_refuses_a_change_and_says_how_to_go_on(
     host.ledger.parent.chmod(0o777)
     host.ledger.write_text("bloks: []\n")
     assert "cp -p" not in host.run(*words).err
+
+
+def test_a_fragment_that_cannot_be_replaced_lifts_nothing(
+    make_host: HostMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tor is in sync with it and goes on rejecting: the block is lifting, and not lifted."""
+    host = make_host()
+    assert host.run("block", "203.0.113.7", "203.0.113.9", "--until", "1d").code == 0
+
+    def full(path: Path, _text: str) -> Path:
+        raise InvalidFileError(f"{path} cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fragment, "stage", full)
+        done = host.run("lift", "203.0.113.7")
+    assert (done.code, "203.0.113.7  lifting" in done.out) == (8, True), done
+    assert "of Tor's default policy" not in done.err
+    assert host.tor.rejects("203.0.113.7")
+    assert "203.0.113.7  lifting" in host.run("list").out
+    assert host.run("history", "--json").json["changes"][-1]["action"] == "block"
+    assert host.tick().code == 0
+    assert not host.tor.rejects("203.0.113.7")
+    assert host.run("history", "--json").json["changes"][-1]["action"] == "lift"

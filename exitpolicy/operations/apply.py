@@ -448,7 +448,11 @@ def _result(
     lifting = [
         destination
         for destination in removed
-        if destination not in blocks and any(is_lifting(view, destination) for view in views)
+        if destination not in blocks
+        and (
+            any(is_lifting(view, destination) for view in views)
+            or any(removals.is_installed(destination, plan) for plan in plans)
+        )
     ]
     states, mixed = _states(plans, by_name)
     problems = [problem.about(view.name) for view in views for problem in _problems(view)]

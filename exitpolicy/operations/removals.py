@@ -71,7 +71,11 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
             if lasts and not is_new:
                 continue  # the command died before it changed the ledger, or the block resumed
             # The rule of a new block stays in the fragments: it says nothing of the former block.
-            installed = not is_new and any(_is_installed(removal.block, plan) for plan in plans)
+            installed = not is_new and any(
+                concerns(removal.block, plan.relays)
+                and is_installed(removal.block.destination, plan)
+                for plan in plans
+            )
             if failure is not None or installed:
                 waiting.append(removal)
                 continue
@@ -85,12 +89,12 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
             raise failure
 
 
-def _is_installed(block: Block, plan: FragmentPlan) -> bool:
+def is_installed(destination: Destination, plan: FragmentPlan) -> bool:
     """Tell whether a fragment that could not be replaced still holds an ended block."""
-    if plan.text is not None or not concerns(block, plan.relays):
+    if plan.text is not None:
         return False
     found = [rule for rule in plan.installed if isinstance(rule, Rule)]
-    return bool(found) and Decisions(found).rejects(block.destination)
+    return bool(found) and Decisions(found).rejects(destination)
 
 
 def _path(host: Host) -> Path:
