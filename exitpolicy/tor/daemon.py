@@ -117,7 +117,9 @@ def _check_ready(relay: Relay, daemon: Daemon) -> None:
     """Wait until a Tor handles SIGHUP. Raises TorUnreachableError if it does not, or is stopped."""
     deadline = time.monotonic() + _HANDLER_SECONDS
     while not process.catches(daemon.pid, signal.SIGHUP):
-        if time.monotonic() > deadline or daemon.ends_within(_POLL_SECONDS):
+        if daemon.ends_within(_POLL_SECONDS):
+            raise _unreachable(relay, f"process {daemon.pid} has just ended")
+        if time.monotonic() > deadline:
             raise TorUnreachableError(
                 f"Tor ({relay.name}) is not reloaded: process {daemon.pid} does not handle SIGHUP,"
                 " which would end it",
