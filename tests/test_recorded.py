@@ -186,3 +186,29 @@ def test_a_fragment_that_cannot_be_replaced_lifts_nothing(
     assert host.tick().code == 0
     assert not host.tor.rejects("203.0.113.7")
     assert host.run("history", "--json").json["changes"][-1]["action"] == "lift"
+
+
+def test_a_ledger_that_cannot_be_written_keeps_no_expired_block(
+    host: ExitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk it leaves Tor at its end; the tick that can record it says so, once."""
+    assert host.run("block", "203.0.113.7", "--until", "3s").code == 0
+    assert host.run("block", "203.0.113.9", "--until", "1d").code == 0
+    time.sleep(3.1)
+
+    def full(path: Path, _ledger: Ledger) -> None:
+        raise InvalidFileError(f"{path} cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_file, "save", full)
+        for _ in range(2):
+            done = host.run("expire", "--quiet")
+            assert (done.code, "ended" in done.out) == (8, False), done
+        assert "cannot be written" in host.run("expire").err
+    assert not host.tor.rejects("203.0.113.7")
+    assert host.tor.rejects("203.0.113.9")
+    assert host.run("history", "--json").json["changes"][-1]["action"] == "block"
+    done = host.run("expire", "--quiet")
+    assert (done.code, "203.0.113.7  ended" in done.out) == (0, True), done
+    changes = host.run("history", "--json").json["changes"]
+    assert [change["action"] for change in changes] == ["block", "block", "expire"]

@@ -205,6 +205,7 @@ def expire(host: Host, options: Options) -> Changed:
     """Record the end of expired blocks, and apply.
 
     Blocks that a wrong clock ended are in force again. Old records of ended blocks are removed.
+    Where the ledger cannot be written, expired blocks leave Tor all the same.
     """
     time = host.time()
     try:
@@ -216,6 +217,7 @@ def expire(host: Host, options: Options) -> Changed:
         return Changed((), apply.apply(host))
     ends = _ends(ledger, host, time)
     failed: list[ExitpolError] = []
+    is_saved = True
     if options.dry_run:
         return Changed(tuple(ends.expired), apply.preview(host, ledger))
     if any((ends.expired, ends.resumed, ends.removed)):
@@ -228,13 +230,21 @@ def expire(host: Host, options: Options) -> Changed:
             blocks = blocks.expired((block.destination for block in ends.expired), time.now)
             blocks = blocks.without(block.destination for block in ends.removed)
             if blocks != ledger.blocks:
-                ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
-            failed += attempted(
-                lambda: history.append(
-                    host.history_path, "resume", ends.resumed, time.now, host.who
+                failed += attempted(
+                    lambda: ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
                 )
-            )
-    return Changed(tuple(ends.expired), apply.apply(host).with_problems(failed))
+                is_saved = host.ledger().blocks == blocks
+            if is_saved:
+                failed += attempted(
+                    lambda: history.append(
+                        host.history_path, "resume", ends.resumed, time.now, host.who
+                    )
+                )
+            else:
+                # A later one tries again: the one that can record their end says so.
+                failed += attempted(lambda: removals.withdraw(host, ends.expired))
+    expired = tuple(ends.expired) if is_saved else ()
+    return Changed(expired, apply.apply(host).with_problems(failed))
 
 
 @dataclass(frozen=True, slots=True)

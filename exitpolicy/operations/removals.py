@@ -44,6 +44,12 @@ def announce(host: Host, action: Action, blocks: Iterable[Block]) -> None:
     _save(host, [*_load(host), *(Removal(action, block, host.who) for block in blocks)])
 
 
+def withdraw(host: Host, blocks: Iterable[Block]) -> None:
+    """Take back the announcement of blocks. The caller holds the ledger's lock."""
+    gone = {block.destination for block in blocks}
+    _save(host, [each for each in _load(host) if each.block.destination not in gone])
+
+
 def announced(host: Host) -> list[Destination]:
     """Return the removals that are not in the history yet."""
     return [removal.block.destination for removal in _load(host)]
