@@ -35,6 +35,15 @@ ledgers = st.builds(
     Ledger,
     st.lists(blocks() | full_blocks(), max_size=3).map(Blocks.of),
     st.none() | st.sampled_from(base_policies.names()),
+) | st.builds(
+    Ledger,
+    st.lists(blocks(), max_size=2).map(Blocks.of),
+    st.none(),
+    st.dictionaries(
+        st.from_regex(r"[A-Za-z0-9_.-]{1,9}", fullmatch=True),
+        st.sampled_from(base_policies.names()),
+        max_size=3,
+    ),
 )
 ODD = Block(
     parse_destination("203.0.113.7"),
@@ -62,7 +71,7 @@ def test_one_block_is_one_line_that_a_terminal_can_show(ledger: Ledger) -> None:
     """A reason with newlines or control characters stays on its line."""
     text = ledger_file.render(ledger).decode()
     lines = text.removesuffix("\n").split("\n")
-    assert len(lines) == 3 + len(ledger.blocks) + (ledger.policy is not None)
+    assert len(lines) == 3 + len(ledger.blocks) + (ledger_text.policy_yaml(ledger) is not None)
     assert not {category(character) for line in lines for character in line} & {"Cc", "Zl", "Zp"}
     assert len(text.splitlines()) == len(lines)
 
@@ -120,6 +129,11 @@ def two(**changes: str) -> str:
             "\nversion: 3\n",
             "f:2: the ledger says version: '3'",
             "install that one; nothing was changed",
+        ),
+        (
+            "version: 2\npolicy:\n  exit1: web\n  exit2: wbe\n",
+            "f:4: policy: there is no base policy 'wbe'",
+            "write one of: default, no-mail",
         ),
         (
             "version: 1\npolicy: wbe\n",

@@ -140,6 +140,30 @@ def test_only_the_changed_lines_change(
 
 
 @pytest.mark.parametrize(
+    ("before", "name", "relays", "after"),
+    [
+        ('policy: "web" # c\n', "reduced", ["a"], 'policy: {"a": "reduced", "b": "web"} # c\n'),
+        ("# c\n", "web", ["b"], 'policy: {"b": "web"}\n# c\n'),
+        ("policy: {a: web, b: web} # c\n", None, ["a"], 'policy: {"b": "web"} # c\n'),
+        ("policy: {b: web}\n# c\n", None, ["b"], "# c\n"),
+        ("policy:\n  a: web\n# c\n", "web", ["b"], 'policy: {"a": "web", "b": "web"}\n# c\n'),
+        ("policy:\n  a: web\n", "reduced", [], 'policy: "reduced"\n'),
+        ("policy: {a: web}\n", None, [], ""),
+    ],
+)
+def test_a_base_policy_of_one_relay_changes_one_line(
+    before: str, name: str | None, relays: list[str], after: str
+) -> None:
+    """Comments and blocks stay; the policies of the other relays stay as well."""
+    head, tail = (
+        "version: 2\n",
+        "blocks:\n- # one\n  {destination: 203.0.113.1, since: 2026-11-22, until: never}\n",
+    )
+    found = change(f"{head}{before}{tail}", lambda one: one.with_policy(name, relays, ["a", "b"]))
+    assert found == f"{head}{after}{tail}"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("version: 2\n", f"version: 2\nblocks:\n{NEW_LINE}\n"),

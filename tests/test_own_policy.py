@@ -170,3 +170,46 @@ def test_accepting_needs_a_tor_that_answers(make_host: HostMaker) -> None:
     done = host.run("policy", "accept", "--json")
     assert done.code == 3
     assert done.json["left_out"] == ["default"]
+
+
+def test_relays_of_one_host_have_base_policies_of_their_own(make_host: HostMaker) -> None:
+    """`policy use`, `show` and `accept` work on the named relay, and on no other."""
+    host = make_host(WEB[:1], WEB[:1])
+    assert host.run("block", "203.0.113.7:443", "--until", "1h").code == 0
+    before = host.relays[1].rules()
+    reloads = host.relays[1].log().count("Received reload signal")
+    preview = host.run("policy", "use", "web", "--relay", "default", "--dry-run")
+    assert (preview.code, "+ExitPolicy accept *:443" in preview.out) == (0, True), preview
+    assert host.run("policy", "use", "web", "--relay", "default").code == 0
+    assert 'policy: {"default": "web"}' in host.ledger.read_text()
+    assert host.relays[0].rejects("203.0.113.8", 25)
+    assert host.relays[0].rejects("203.0.113.7", 443)
+    assert not host.relays[1].rejects("203.0.113.8", 22)
+    assert host.relays[1].rules() == before
+    assert host.relays[1].log().count("Received reload signal") == reloads
+    assert host.run("status", "--check").code == 0
+    shown = {r["relay"]: r for r in host.run("policy", "show", "--json").json["relays"]}
+    assert (shown["default"]["base"], shown["second"]["base"]) == ("web", None)
+    rules = shown["default"]["rules"]
+    accepted = [rule for rule in rules if rule.startswith("accept")]
+    assert accepted == ["accept *4:80", "accept *4:443"], rules
+    assert rules[-1] == "reject *4:*"
+    assert not any("203.0.113.7" in rule for rule in shown["default"]["rules"])
+    assert "second" not in host.run("policy", "show", "--relay", "default").out
+    used = host.run("policy", "list", "--json").json
+    assert (used["used"], used["used_by"]) == (None, {"default": "web"})
+    # Both relays are changed by others; one change is accepted.
+    for relay in host.relays:
+        relay.add("ExitPolicy reject *:8443")
+        relay.reload_and_wait()
+    assert host.run("policy", "accept", "--relay", "second").out.startswith("second: ")
+    causes = {f["check"] for f in host.run("status", "--json").json["health"]}
+    assert all("second" not in check for check in causes), causes
+    # A relay that is down does not keep another from its policy.
+    host.relays[1].stop()
+    done = host.run("policy", "use", "none", "--relay", "default")
+    assert (done.code, "not part of this change: Tor (second)" in done.err) == (0, True), done
+    assert "policy" not in host.ledger.read_text()
+    assert host.run("policy", "show", "--relay", "second").code == 6
+    assert host.run("policy", "use", "web", "--relay", "third").code == 2
+    assert host.run("policy", "show", "web", "--relay", "default").code == 2

@@ -103,7 +103,7 @@ def test_it_knows_the_keys_that_exitpol_knows() -> None:
     assert tuple(SCHEMAS["ledger"]["properties"]) == ledger_text.TOP_KEYS
     assert tuple(blocks["block_of_version_1"]["properties"]) == ledger_text.BLOCK_KEYS["1"]
     assert tuple(blocks["block"]["properties"]) == ledger_text.BLOCK_KEYS["2"]
-    names = SCHEMAS["ledger"]["properties"]["policy"]["enum"]
+    names = blocks["base_policy"]["enum"]
     assert {name for name in names if name} == set(base_policies.names())
 
 
@@ -144,6 +144,7 @@ def test_what_a_schema_cannot_tell_occurs(kind: str) -> None:
         ),
         ("ledger", f"version: 1\nblocks:\n{test_blocks_file.PLAIN}".encode()),
         ("ledger", f"version: 2\nblocks:\n{test_blocks_file.MANY_LINES}".encode()),
+        ("ledger", b"version: 2\npolicy: {exit1: web, exit2: ''}\n"),
         ("ledger", f"version: 2\npolicy: web\nblocks:\n{test_blocks_file.LINE}".encode()),
         (
             "ledger",

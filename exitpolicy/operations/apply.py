@@ -144,14 +144,14 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
 def plan(host: Host, ledger: Ledger) -> tuple[FragmentPlan, ...]:
     """Return what applying a ledger would install. Raises InvalidFileError."""
     in_force = host.time().enforced(ledger.blocks)
-    return plan_all(host, in_force, ledger.policy, lambda _, text: text)
+    return plan_all(host, in_force, ledger, lambda _, text: text)
 
 
 def preview(host: Host, ledger: Ledger) -> Applied:
     """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
     in_force = time.enforced(ledger.blocks)
-    plans = plan_all(host, in_force, ledger.policy, lambda _, text: text)
+    plans = plan_all(host, in_force, ledger, lambda _, text: text)
     last = observed.load(host.state_path)
     removed = _removed(last, removals.announced(host))
     result = _result(in_force, time, plans, _views(host, plans), removed)
@@ -247,7 +247,7 @@ class _Apply:
     def run(self) -> Applied:
         """Plan, install, reload, wait; record what happened."""
         try:
-            plans = plan_all(self.host, self.in_force, self.ledger.policy, self._stage)
+            plans = plan_all(self.host, self.in_force, self.ledger, self._stage)
             plans = tuple(in_parallel(self._install, plans))
         finally:
             for path in self.staged:

@@ -275,32 +275,44 @@ def _ends(ledger: Ledger, host: Host, time: Time) -> _Ends:
 class PolicyUsed:
     """The result of a new base policy."""
 
-    applied: Applied
+    seen: Applied
+    """What was observed on the relays that it is for."""
+    elsewhere: tuple[ExitpolError, ...]
+    """The problems of the other relays."""
     shadowed: tuple[str, ...]
     """The operator's own ExitPolicy rules that have no effect below it."""
 
 
-def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
-    """Put a base policy below the blocks, or none.
+def use_policy(
+    host: Host, name: str | None, options: Options, relays: Sequence[str] = ()
+) -> PolicyUsed:
+    """Put a base policy below the blocks, or none: of all relays, or of those named.
 
-    Raises UsageError for an unknown one, and RefusedError if rules of the operator's own would
-    lose their effect: they are named, and `force` accepts it.
+    Raises UsageError for an unknown policy or relay, and RefusedError if rules of the operator's
+    own would lose their effect: they are named, and `force` accepts it.
     """
+    named = host.known_relays(relays)
+    refusals.refuse_shared_fragments(host.relays, named)
     if name is not None:
         base_policies.load(name)
+
+    def altered(ledger: Ledger) -> Ledger:
+        return ledger.with_policy(name, sorted(named), _names(host))
+
     if options.dry_run:
-        previewed = apply.preview(host, replace(_ledger(host), policy=name))
-        return PolicyUsed(previewed, _shadowed(previewed))
+        previewed = apply.preview(host, altered(_ledger(host)))
+        return _used(previewed, named, _shadowed(on_relays(previewed, named)))
     with _ledger_lock(host):
         ledger = _ledger(host)
         with interrupted_state("nothing was changed"):
-            previewed = apply.preview(host, replace(ledger, policy=name))
-            shadowed = _shadowed(previewed)
+            previewed = apply.preview(host, altered(ledger))
+            shadowed = _shadowed(on_relays(previewed, named))
             if name is not None:
-                _refuse_harm(previewed.plans, [])
+                _refuse_harm(_plans_of(previewed, named), [])
                 _refuse_shadows(name, shadowed, options)
-        ledger_file.save(host.config.ledger, replace(ledger, policy=name))
+        ledger_file.save(host.config.ledger, altered(ledger))
         text = "no base policy" if name is None else f"base policy {name}"
+        text += f" on {', '.join(sorted(named))}" if named else ""
         failed = attempted(
             lambda: history.append_policy(
                 host.history_path, "policy-used", text, host.clock(), host.who
@@ -308,8 +320,23 @@ def use_policy(host: Host, name: str | None, options: Options) -> PolicyUsed:
         )
     with interrupted_state("the change is recorded in the ledger"):
         applied = apply.apply(host).with_problems(failed)
-    own_policy.accept(host, applied.views)
-    return PolicyUsed(applied, shadowed)
+    own_policy.accept(host, on_relays(applied, named).views)
+    return _used(applied, named, shadowed)
+
+
+def _used(applied: Applied, named: frozenset[str], shadowed: tuple[str, ...]) -> PolicyUsed:
+    seen = on_relays(applied, named)
+    elsewhere = tuple(one for one in applied.problems if one not in seen.problems)
+    return PolicyUsed(seen, elsewhere, shadowed)
+
+
+def _plans_of(applied: Applied, named: frozenset[str]) -> list[FragmentPlan]:
+    """Return the plans of the named relays, or of all if none is named."""
+    return [
+        plan
+        for plan in applied.plans
+        if not named or any(relay.name in named for relay in plan.relays)
+    ]
 
 
 def _shadowed(previewed: Applied) -> tuple[str, ...]:

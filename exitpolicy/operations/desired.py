@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
-from exitpolicy.operations.planning import concerns
+from exitpolicy.operations.planning import base_rules, concerns
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.rule import Rule
-from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment
@@ -40,9 +39,7 @@ def desired(ledger: Ledger, time: Time, relays: Sequence[Relay] = ()) -> Desired
         if time.enforces(block) and (not relays or concerns(block, relays))
     )
     rules = fewest_rules(block.destination for block in blocks)
-    if ledger.policy is not None:
-        rules += base_policies.load(ledger.policy).rules
-    return Desired(blocks, rules)
+    return Desired(blocks, (*rules, *base_rules(ledger, relays)))
 
 
 def due(ledger: Ledger, time: Time, states: Mapping[str, str]) -> Blocks:

@@ -13,11 +13,13 @@ from typing import Final
 from exitpolicy.core.errors import ExitCode, InvalidFileError
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.planning import base_rules
 from exitpolicy.policy.difference import Difference, compare
+from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import Running, Unobserved, View
 from exitpolicy.policy.rule import Entry, Rule
-from exitpolicy.storage import base_policies, history, own_policies
+from exitpolicy.storage import history, own_policies
 from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
 from exitpolicy.storage.own_policies import OwnPolicy, Values
 from exitpolicy.tor import fragment
@@ -55,6 +57,21 @@ def changes(host: Host, views: Sequence[View]) -> tuple[PolicyChange, ...]:
     out. Raises InvalidFileError.
     """
     return _compared(host, _observed(host, views), _recorded(host)).changes
+
+
+def present(host: Host, views: Sequence[View]) -> dict[str, Values | None]:
+    """Return the own policy of each relay, by name, without the rules that decide nothing.
+
+    None where it is not known now. Raises InvalidFileError.
+    """
+    found: dict[str, Values | None] = dict.fromkeys(view.name for view in views)
+    for each in _observed(host, views):
+        rules = own_policies.rules_of(each.values, _path(host))
+        used = Decisions(rules).used()
+        found[each.relay] = own_policies.values_of(
+            tuple(rule for index, rule in enumerate(rules) if index in used)
+        )
+    return found
 
 
 def watch(host: Host, applied: Applied) -> tuple[PolicyChange, ...]:
@@ -152,8 +169,7 @@ def _observed(
     `former` are the fragments that were installed when the views were made, by relay name; the
     installed ones if it is None.
     """
-    policy = host.best_known_ledger().policy
-    base = () if policy is None else base_policies.load(policy).rules
+    ledger = host.best_known_ledger()
     relays = {relay.name: relay for relay in host.relays}
     found = []
     for view in views:
@@ -161,6 +177,7 @@ def _observed(
             installed = fragment.rules_of(fragment.read(relays[view.name].fragment) or "")
         else:
             installed = former.get(view.name, ())
+        base = base_rules(ledger, [relays[view.name]])
         values = _own_policy(view, installed, base)
         if values is not None:
             local = () if view.running is None else view.running.local

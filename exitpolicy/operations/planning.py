@@ -23,6 +23,7 @@ from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
 from exitpolicy.storage.config import Relay
+from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment, inspect
 from exitpolicy.tor.inspect import CandidateError
 
@@ -95,15 +96,15 @@ def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
 
 
 def plan_all(
-    host: Host, in_force: Blocks, policy: str | None, stage: Stage
+    host: Host, in_force: Blocks, ledger: Ledger, stage: Stage
 ) -> tuple[FragmentPlan, ...]:
-    """Plan every fragment of the host, given the blocks in force and the name of a base policy.
+    """Plan every fragment of the host, given the blocks in force and the ledger.
 
     Raises InvalidFileError for a host without relays.
     """
     found = groups(host.some_relays())
     return tuple(
-        in_parallel(lambda group: _Planner(host, policy, in_force, stage, *group).plan(), found)
+        in_parallel(lambda group: _Planner(host, ledger, in_force, stage, *group).plan(), found)
     )
 
 
@@ -112,11 +113,33 @@ def concerns(block: Block, relays: Iterable[Relay]) -> bool:
     return not block.relays or any(relay.name in block.relays for relay in relays)
 
 
+def base_rules(ledger: Ledger, relays: Sequence[Relay]) -> tuple[Rule, ...]:
+    """Return the rules of the base policy of relays that include one fragment; none for none.
+
+    If their policies differ, it is that of the first one.
+    """
+    name = ledger.policy if not relays else ledger.policy_of(relays[0].name)
+    return () if name is None else base_policies.load(name).rules
+
+
+def _of_two_minds(ledger: Ledger, relays: Sequence[Relay]) -> list[AttentionError]:
+    """Report relays that include one fragment and have different base policies in the ledger."""
+    first, *others = relays
+    return [
+        AttentionError(
+            f"the relays {first.name!r} and {other.name!r} include the same fragment, and the"
+            f" ledger gives them different base policies; both have that of {first.name!r}",
+            hint="to give each relay its own fragment: exitpol init",
+        )
+        for other in others
+        if ledger.policy_of(first.name) != ledger.policy_of(other.name)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Planner:
     host: Host
-    policy: str | None
-    """The name of the base policy."""
+    ledger: Ledger
     in_force: Blocks
     stage: Stage
     path: Path
@@ -179,7 +202,10 @@ class _Planner:
             text_without_additions=fragment.render(()) if unsafe else fewer,
             unsafe=tuple(unsafe),
             obstacles=tuple(error for error in without_effect if error is not None),
-            remarks=tuple(one for pair in pairs for one in refusals.not_understood(*pair)),
+            remarks=(
+                *_of_two_minds(self.ledger, self.relays),
+                *(one for pair in pairs for one in refusals.not_understood(*pair)),
+            ),
         )
 
     def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
@@ -198,7 +224,7 @@ class _Planner:
         )
 
     def _base(self) -> tuple[Rule, ...]:
-        return () if self.policy is None else base_policies.load(self.policy).rules
+        return base_rules(self.ledger, self.relays)
 
     def _sorted(
         self, blocks: Blocks, rules: tuple[Entry, ...]

@@ -16,10 +16,10 @@ from exitpolicy.storage.ledger_text import (
     Source,
     fields_of,
     parse_source,
+    policy_yaml,
     render,
     render_block,
 )
-from exitpolicy.storage.yaml_document import quoted
 from exitpolicy.storage.yaml_nodes import Fields, Items
 
 _DASH: Final = re.compile(r"-[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
@@ -82,16 +82,17 @@ def _head_edits(source: Source, ledger: Ledger) -> Iterator[_Edit]:
     if source.version != VERSION:
         yield _Edit(version.start, version.end, VERSION)
     policy = top.values.get("policy")
-    if ledger.policy == source.ledger.policy:
+    new = policy_yaml(ledger)
+    if new == policy_yaml(source.ledger):
         return
     if policy is None:
         at = _line_end(text, version.end)
-        yield _Edit(at, at, _new_line(text, at, f"policy: {quoted(ledger.policy or '')}"))
-    elif ledger.policy is None:
-        start = text.rfind("\n", 0, top.keys["policy"]) + 1
-        yield _Edit(start, _line_end(text, policy.end), "")
+        yield _Edit(at, at, _new_line(text, at, f"policy: {new}"))
+    elif new is None or (isinstance(policy, Fields) and not policy.flow):
+        start, end = text.rfind("\n", 0, top.keys["policy"]) + 1, _line_end(text, policy.end)
+        yield _Edit(start, end, "" if new is None else _new_line(text, start, f"policy: {new}"))
     else:
-        yield _Edit(policy.start, policy.end, quoted(ledger.policy))
+        yield _Edit(policy.start, policy.end, new)
 
 
 def _removal(text: str, entry: Entry) -> _Edit:

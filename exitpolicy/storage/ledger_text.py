@@ -7,9 +7,9 @@ Reading gives the ledger and the places of its blocks in the text, so that a cha
 import gc
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -53,7 +53,27 @@ class Ledger:
 
     blocks: Blocks
     policy: str | None = None
-    """The name of the base policy below the blocks; None for none."""
+    """The name of the base policy below the blocks of all relays; None for none."""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """The names of the base policies of single relays, by relay; `policy` is None then."""
+
+    def policy_of(self, relay: str) -> str | None:
+        """Return the name of a relay's base policy; None if it has none."""
+        return self.policies.get(relay, self.policy)
+
+    def with_policy(
+        self, name: str | None, relays: Collection[str], known: Collection[str]
+    ) -> "Ledger":
+        """Return the ledger with a base policy, or none, for some of the known relays.
+
+        Without `relays`, it is for all, also for those that are added later.
+        """
+        if not relays:
+            return replace(self, policy=name, policies={})
+        chosen = {relay: self.policy_of(relay) for relay in (*self.policies, *known)}
+        chosen |= dict.fromkeys(relays, name)
+        policies = {relay: policy for relay, policy in chosen.items() if policy is not None}
+        return replace(self, policy=None, policies=policies)
 
 
 # A named tuple is made faster than a dataclass, and a ledger has one for each block.
@@ -116,11 +136,19 @@ def parse_source(name: str, content: bytes) -> Source:
 def render(ledger: Ledger) -> bytes:
     """Return the text of a new ledger file."""
     lines = [_HEADER, f"version: {VERSION}\n"]
-    if ledger.policy is not None:
-        lines.append(f"policy: {quoted(ledger.policy)}\n")
+    if (policy := policy_yaml(ledger)) is not None:
+        lines.append(f"policy: {policy}\n")
     lines.append("blocks:\n" if ledger.blocks else "blocks: []\n")
     lines += (f"- {render_block(block)}\n" for block in ledger.blocks)
     return "".join(lines).encode()
+
+
+def policy_yaml(ledger: Ledger) -> str | None:
+    """Return the base policies as a value of YAML, on one line; None if there are none."""
+    if ledger.policies:
+        items = (f"{quoted(relay)}: {quoted(name)}" for relay, name in ledger.policies.items())
+        return f"{{{', '.join(items)}}}"
+    return None if ledger.policy is None else quoted(ledger.policy)
 
 
 def render_block(block: Block) -> str:
@@ -155,7 +183,7 @@ def parse_any_yaml(name: str, content: bytes) -> Source:
     """Read a ledger of any form."""
     document = Document(name, content)
     text = content.decode("utf-8-sig")
-    top, version, policy = _head(document)
+    top, version, without_blocks = _head(document)
     entries: list[Entry] = []
     found: set[object] = set()
     nodes = top.values.get("blocks")
@@ -170,17 +198,17 @@ def parse_any_yaml(name: str, content: bytes) -> Source:
                 )
             found.add(entry.block.destination)
             entries.append(entry)
-    return _source(text, (top, version, policy), entries)
+    return _source(text, (top, version, without_blocks), entries)
 
 
-def _source(text: str, head: tuple[Fields, str, str | None], entries: list[Entry]) -> Source:
-    top, version, policy = head
+def _source(text: str, head: tuple[Fields, str, Ledger], entries: list[Entry]) -> Source:
+    top, version, without_blocks = head
     blocks = Blocks.of(entry.block for entry in entries)
-    return Source(text, version, top, tuple(entries), Ledger(blocks, policy))
+    return Source(text, version, top, tuple(entries), replace(without_blocks, blocks=blocks))
 
 
-def _head(document: Document) -> tuple[Fields, str, str | None]:
-    """Return the mapping at the top, the file's version and its base policy."""
+def _head(document: Document) -> tuple[Fields, str, Ledger]:
+    """Return the mapping at the top, the file's version, and a ledger with its base policies."""
     root = document.root
     if root is None:
         raise document.error(1, "the ledger is empty", f"an empty one holds: version: {VERSION}")
@@ -196,7 +224,12 @@ def _head(document: Document) -> tuple[Fields, str, str | None]:
             f"the ledger says version: {version!r}; this exitpol knows {', '.join(BLOCK_KEYS)}",
             "if it is from a newer exitpol, install that one; nothing was changed",
         )
-    return root, version, _policy(document, values.get("policy"))
+    node = values.get("policy")
+    if isinstance(node, Fields):
+        names = {relay: _policy(document, named) for relay, named in node.values.items()}
+        policies = {relay: name for relay, name in names.items() if name is not None}
+        return root, version, Ledger(Blocks.of(), policies=policies)
+    return root, version, Ledger(Blocks.of(), _policy(document, node))
 
 
 def _policy(document: Document, node: Node | None) -> str | None:
@@ -345,7 +378,7 @@ def parse_written_lines(name: str, content: bytes, former: Source | None = None)
         return None
     try:
         rest = Document(name, _without(lines, text).encode())
-        top, version, policy = _head(rest)
+        top, version, without_blocks = _head(rest)
         others = [_entry(rest, node, BLOCK_KEYS[version]) for node in _other_nodes(rest, top, text)]
         if not _apart(lines, top, others):
             return None
@@ -363,7 +396,7 @@ def parse_written_lines(name: str, content: bytes, former: Source | None = None)
         # Read as YAML, the same text gives an error that names the line.
         return None
     entries = sorted([*written, *others], key=lambda entry: entry.start) if others else written
-    source = _source(text, (top, version, policy), entries)
+    source = _source(text, (top, version, without_blocks), entries)
     # Of two blocks for one destination, the error names the line.
     return source if len(source.ledger.blocks) == len(entries) else None
 
