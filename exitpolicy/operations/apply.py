@@ -253,23 +253,22 @@ class _Apply:
             for path in self.staged:
                 files.discard(files.staged_path(path))
         self.removed = _removed(self.last, removals.announced(self.host))
-        result = self._result(plans, _views(self.host, plans))
+        views = _views(self.host, plans)
+        waiting = _waiting(plans, views)
         reloading = [
             relay
-            for relay, view in zip(self.host.relays, result.views, strict=True)
-            if (relay.name in result.reload or (self.foreign is Foreign.LOAD and view.foreign))
+            for relay, view in zip(self.host.relays, views, strict=True)
+            if (relay.name in waiting or (self.foreign is Foreign.LOAD and view.foreign))
             and self._may_reload(view)
         ]
         if reloading:
             self._leave_time()
-            # Saved before the reload: if this process dies during it, the next apply still waits.
-            self._save(replace(result, problems=(AttentionError("a reload is under way"),)))
-            result = self._reload(result, reloading)
-            result = replace(result, reloaded=tuple(relay.name for relay in reloading))
+            self._save_reload()
+            views = self._reload(plans, views, reloading)
         elif self.watch is not Watch.NOT:
-            views = self._settle(result.views)
-            if views != result.views:
-                result = self._result(plans, views)
+            views = self._settle(views)
+        result = self._result(plans, views)
+        result = replace(result, reloaded=tuple(relay.name for relay in reloading))
         # Last, because it waits for who changes the ledger, and a failure must stop no removal.
         failed = attempted(lambda: removals.record(self.host, plans))
         result = result.with_problems([*failed, *self.invalid])
@@ -321,8 +320,11 @@ class _Apply:
 
         return tuple(in_parallel(one, list(zip(self.host.relays, views, strict=True))))
 
-    def _reload(self, result: Applied, relays: Sequence[Relay]) -> Applied:
-        by_name = {view.name: view for view in result.views}
+    def _reload(
+        self, plans: Sequence[FragmentPlan], views: Sequence[View], relays: Sequence[Relay]
+    ) -> tuple[View, ...]:
+        """Reload relays; return the views of all."""
+        by_name = {view.name: view for view in views}
         seconds = None if self.watch is Watch.NOT else reload.SETTLE_SECONDS
 
         def one(relay: Relay) -> View | ExitpolError:
@@ -340,12 +342,12 @@ class _Apply:
             view, unobserved = by_name[relay.name], by_name[relay.name].unobserved
             if isinstance(outcome, TorRefusesError):
                 self.fatal[relay.name], unobserved = view.fingerprint, None
-                outcome = _put_back(result.plans, relay, outcome)  # noqa: PLW2901 - says more
+                outcome = _put_back(plans, relay, outcome)  # noqa: PLW2901 - says more
             # Without a control port, it runs on although it could not be told to reload.
             by_name[relay.name] = replace(
                 view, running=None, unobserved=unobserved, unreachable=outcome
             )
-        return self._result(result.plans, tuple(by_name.values()))
+        return tuple(by_name.values())
 
     def _leave_time(self) -> None:
         """Sleep until the reload does not delay the change before it."""
@@ -367,6 +369,15 @@ class _Apply:
         if known.items() <= before.items():
             return []
         return attempted(lambda: last_read.save(path, {**before, **known}))
+
+    def _save_reload(self) -> None:
+        """Save that Tor is told to reload: if this process dies now, the next apply still waits.
+
+        What was observed last stays as it is.
+        """
+        nothing = Observation(self.time.now.timestamp(), None, settled=False, watched={})
+        seen = replace(self.last or nothing, settled=False, reloaded=self.reloaded)
+        attempted(lambda: observed.save(self.host.state_path, seen))
 
     def _save(self, result: Applied) -> list[ExitpolError]:
         """Save what was observed; return why that failed, if it did."""
@@ -436,6 +447,12 @@ def _views(host: Host, plans: Iterable[FragmentPlan]) -> tuple[View, ...]:
     return tuple(by_name[relay.name] for relay in host.relays)
 
 
+def _waiting(plans: Iterable[FragmentPlan], views: Iterable[View]) -> tuple[str, ...]:
+    """Return the names of the relays that have to read their files."""
+    untouched = {relay.name for plan in plans if plan.text is None for relay in plan.relays}
+    return tuple(v.name for v in views if v.needs_reload and v.name not in untouched)
+
+
 def _result(
     blocks: Blocks,
     time: Time,
@@ -444,7 +461,6 @@ def _result(
     removed: Iterable[Destination],
 ) -> Applied:
     by_name = {view.name: view for view in views}
-    untouched = {relay.name for plan in plans if plan.text is None for relay in plan.relays}
     lifting = [
         destination
         for destination in removed
@@ -464,7 +480,7 @@ def _result(
         blocks,
         plans,
         views,
-        tuple(v.name for v in views if v.needs_reload and v.name not in untouched),
+        _waiting(plans, views),
         {**states, **dict.fromkeys(lifting, State.LIFTING)},
         _gravest_first(problems),
         mixed=mixed,

@@ -122,11 +122,12 @@ def _rules_with_ports(family: Family, groups: dict[Ports, list[int]]) -> list[Ru
             continue
         for prefix in fewest_prefixes(ranges, bits):
             own.setdefault(prefix, []).extend(ports)
-    chosen = [
-        (network, bits, low, high)
-        for network in _lone_addresses(own, bits)
-        for low, high in normal_ports(own.pop((network, bits)))
-    ]
+    chosen: list[tuple[int, int, int, int]] = []
+    for network in _lone_addresses(own, bits):
+        intervals = own.pop((network, bits))
+        if len(intervals) > 1:
+            intervals = list(normal_ports(intervals))
+        chosen += [(network, bits, low, high) for low, high in intervals]
     wide = _maximal_rules(own, bits)
     wide.sort(key=lambda rule: (rule.network, -rule.size, rule.ports))
     _shorten(family, wide)
