@@ -10,6 +10,7 @@ import pytest
 
 from exitpolicy.policy.rule import parse_entries
 from exitpolicy.storage.config import Relay
+from exitpolicy.tor import discovery
 from exitpolicy.tor.inspect import Candidate, CandidateError, inspect_relay
 from exitpolicy.tor.readings import Readings
 from tests.harness.host import ExitHost, HostMaker
@@ -103,6 +104,21 @@ def test_changed_files_are_read_again(counted: CountedTor, change: str) -> None:
     CHANGES[change](counted)
     counted.read(known)
     assert counted.runs() >= 2
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_init_reads_unchanged_files_once(counted: CountedTor, change: str) -> None:
+    """`init` plans twice: the second plan runs no tor, unless a file was changed in between."""
+    if change == "owner" and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+    def plan() -> int:
+        discovery.let_verify(discovery.discover(counted.relay))
+        return counted.runs()
+
+    assert [plan(), plan()] == [2, 0]
+    CHANGES[change](counted)
+    assert plan() >= 2
 
 
 def test_other_rules_are_read_again(counted: CountedTor) -> None:

@@ -16,7 +16,7 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.operations import refusals
 from exitpolicy.storage.config import Relay, usual_unit
-from exitpolicy.tor import discovery, fragment_include, inspect, managed, sockets, torrc, verify
+from exitpolicy.tor import discovery, fragment_include, inspect, managed, sockets, torrc
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor.control import NotAnsweredError, connect
 from exitpolicy.tor.discovery import Discovered
@@ -52,7 +52,7 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
     Raises RefusedError for a relay that is no exit, TorRefusesError and InvalidFileError.
     """
     found = discovery.discover(relay)
-    verify.verify(found.invocation, found.text)
+    discovery.let_verify(found)
     if found.own.bridge:
         raise refusals.bridge(relay)
     if not found.own.exits and found.own.exit_relay is None:

@@ -354,7 +354,7 @@ def _read(
             f"{torrc} does not include {candidate.fragment}",
             hint=f"exitpol init --torrc {word(torrc)}",
         )
-    sources = _sources(invocation, torrc, candidate.fragment)
+    sources = sources_of(invocation, torrc, candidate.fragment)
     contents: list[Path | str] = [*map(Path, sources), candidate.fragment, candidate.replacement]
     size = sum(map(_size, contents))
     invocation = replace(invocation, seconds=verify.seconds_for(size))
@@ -399,7 +399,7 @@ def _size(content: Path | str) -> int:
         return 0
 
 
-def _sources(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
+def sources_of(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str, str]:
     """Return the files and folders that a Tor reads, with their fingerprints.
 
     The fragment and its folder are left out, because exitpol changes them itself, and paths that do
