@@ -21,6 +21,9 @@ TORRC = (
     "ExitPolicy accept *:*\n"
 )
 LONG, SHORT = "reject 203.0.113.7:*", "reject 203.0.113.9:*"
+RELEASE_SCRIPT = SCRIPT.with_name("release_in_container.py")
+MOVED = ("etc/exitpol", "var/lib/exitpol", "etc/tor", "etc/systemd/system")
+"""What an upgrade of Debian leaves as it is."""
 NEWER = "99.0"
 MAX_SECONDS = 20
 """From `exitpol init --timer` to the first live block."""
@@ -140,3 +143,47 @@ def check_instances(seen: dict[str, Any], what: str) -> None:
     assert all(state.endswith(" active") for state in seen["instances after all"]), what
     assert seen["left by instances"] == [], what
     assert seen["failed units"]["stdout"] == "", what
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="this is not Debian")
+def test_the_timer_goes_on_after_an_upgrade_of_debian(tmp_path: Path, packages: Path) -> None:
+    """Debian 13, with its Python and its Tor, lifts what was blocked on Debian 12.
+
+    It has the files of Debian 12; its package was unpacked there anew.
+    """
+    roots = []
+    try:
+        for release in ("bookworm", "trixie"):
+            (tmp_path / release).mkdir()
+            root = debian(tmp_path / release, release)
+            roots.append(root)
+            (root / "proof").mkdir()
+            shutil.copy(packages / "old.deb", root / "proof")
+        first, second = roots
+        (first / "etc/tor/torrc").write_text(TORRC)
+        before, output = boot(first, RELEASE_SCRIPT)
+        for name in MOVED:
+            subprocess.run(["/bin/cp", "-aT", first / name, second / name], check=True)
+        (second / "etc/systemd/system/multi-user.target.wants/proof.service").unlink()
+        command = ["/usr/sbin/chroot", str(second), "dpkg", "-i", "/proof/old.deb"]
+        subprocess.run(command, check=True, capture_output=True)
+        (second / "proof" / "next-release").touch()
+        after, more = boot(second, RELEASE_SCRIPT)
+    finally:
+        for root in roots:
+            shutil.rmtree(root)
+    what = json.dumps([before, after], indent=1) + output + more
+    for steps, names in ((before, ("install", "init", "block")), (after, ("lift", "doctor"))):
+        for name in names:
+            assert steps[name]["code"] == 0, f"{name}: {what}"
+    assert LONG in before["enforced"], what
+    assert SHORT in before["enforced"], what
+    assert after["python"].startswith("3.13"), what
+    assert LONG in after["enforced"], what
+    assert SHORT not in after["enforced"], what
+    assert "timer" in after["history"]["stdout"], what
+    assert after["timer"]["stdout"] == "active\n", what
+    assert after["tick"]["stdout"] == "success\n", what
+    assert LONG not in after["enforced in the end"], what
+    record(THING, 1)
