@@ -130,7 +130,11 @@ def test_a_foreign_change_is_not_loaded(host: ExitHost) -> None:
     lifted = host.run("lift", "203.0.113.7")
     assert (lifted.code, "lifting" in lifted.out) == (3, True), lifted
     assert "203.0.113.7" not in host.fragment.read_text()
-    assert host.run("status", "--check").code == 3
+    checked = host.run("status", "--check", "--json")
+    assert checked.code == 3
+    assert checked.json["faults"] == [
+        *("drift", "foreign_changes", "lifting", "not_settled", "pending")
+    ]
     loaded = host.run("apply", "--load-foreign")
     assert loaded.code == 0, loaded
     assert host.tor.rejects("203.0.113.8")

@@ -54,6 +54,10 @@ class AttentionError(ExitpolError):
     exit_code = ExitCode.ATTENTION
 
 
+class ForeignChangesError(AttentionError):
+    """A Tor is not reloaded, because that would load other changes of its files."""
+
+
 class RefusedError(ExitpolError):
     """Refused, because it would harm the relay or turn it into an exit."""
 

@@ -11,6 +11,7 @@ from exitpolicy.core.block import State
 from exitpolicy.core.errors import (
     ExitCode,
     ExitpolError,
+    ForeignChangesError,
     IncludeLostError,
     InvalidFileError,
     RefusedError,
@@ -68,6 +69,7 @@ def faults(result: Applied, findings: Iterable[Finding]) -> frozenset[Fault]:
 def of_error(error: ExitpolError) -> Fault:
     """Return the fault that an error is."""
     kinds = (
+        (ForeignChangesError, Fault.FOREIGN_CHANGES),
         (IncludeLostError, Fault.INCLUDE_LOST),
         (InvalidFileError, Fault.FILE_INVALID),
         (TorUnreachableError, Fault.TOR_UNREACHABLE),

@@ -16,9 +16,9 @@ from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import (
-    AttentionError,
     ExitCode,
     ExitpolError,
+    ForeignChangesError,
     InvalidFileError,
     TorRefusesError,
     TorUnreachableError,
@@ -558,11 +558,11 @@ def _not_reloadable(view: View) -> ExitpolError | None:
     return None
 
 
-def _foreign(view: View) -> AttentionError:
+def _foreign(view: View) -> ForeignChangesError:
     named = "; ".join(view.foreign[:5])
     more = f"; and {len(view.foreign) - 5} more" if len(view.foreign) > 5 else ""
     asked = view.unobserved is None
-    return AttentionError(
+    return ForeignChangesError(
         f"Tor ({view.name}) is not reloaded: its files hold other changes that it"
         f" {'has not read' if asked else 'may not have read'}: {named}{more}",
         # Without a control port, exitpol does not see that somebody else has reloaded it.
