@@ -36,8 +36,8 @@ def read_file(path: Path) -> bytes:
     """Return the bytes of a complaint. Raises UsageError, InvalidFileError."""
     try:
         return files.read(path, "complaint", limit=MAX_BYTES)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no such file", hint="- reads stdin") from None
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: there is no such file", hint="- reads stdin") from error
 
 
 def own_addresses(host: Host) -> tuple[Destination, ...]:

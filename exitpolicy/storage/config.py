@@ -151,10 +151,10 @@ def load(path: Path | None) -> Config:
     chosen = path or DEFAULT_PATH
     try:
         content = files.read(chosen, "config", limit=MAX_BYTES)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         if path is None:
             return Config()
-        raise InvalidFileError(f"{path}: there is no such config") from None
+        raise InvalidFileError(f"{path}: there is no such config") from error
     return parse(chosen, content)
 
 

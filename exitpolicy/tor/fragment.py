@@ -62,7 +62,7 @@ def read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from None
+        raise InvalidFileError(f"{path}: the fragment cannot be read: {error.strerror}") from error
     if stat.S_ISLNK(found.st_mode):
         # Not resolve(), which raises another error for circular links.
         paths = f"{word(os.path.realpath(path))} {word(path)}"

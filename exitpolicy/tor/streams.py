@@ -63,12 +63,12 @@ def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> li
                     hint="run exitpol where Tor runs",
                 )
             owned |= dict.fromkeys(process.socket_inodes(pid), pid)
-    except PermissionError:
+    except PermissionError as error:
         raise StreamsUnknownError(
             "only root may see which connections are Tor's", hint="run exitpol as root"
-        ) from None
+        ) from error
     except OSError as error:
-        raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from None
+        raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from error
     states = [word for state in _STATES for word in ("state", state)]
     return connections_in(_ss(["-Htne", *states]), owned, DestinationSet(destinations))
 
@@ -140,10 +140,10 @@ def _ss(arguments: Sequence[str], text: str = "") -> str:
             check=False,
             env={**os.environ, "LC_ALL": "C"},
         )
-    except subprocess.TimeoutExpired:
-        raise StreamsUnknownError(f"ss has not answered within {_SECONDS:g} s") from None
+    except subprocess.TimeoutExpired as error:
+        raise StreamsUnknownError(f"ss has not answered within {_SECONDS:g} s") from error
     except OSError as error:
-        raise StreamsUnknownError(f"{program} cannot be run: {error.strerror}") from None
+        raise StreamsUnknownError(f"{program} cannot be run: {error.strerror}") from error
     if "not permitted" in result.stderr:
         raise StreamsUnknownError(
             "the kernel does not let us close connections: that needs root with CAP_NET_ADMIN",

@@ -41,10 +41,10 @@ def read_text(torrc: Path) -> str:
     try:
         content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
         text = content.decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         raise InvalidFileError(
             f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
-        ) from None
+        ) from error
     # A file that has just been changed may be changed again without another time of its change.
     if (
         before is not None

@@ -114,7 +114,7 @@ def included(value: str, folder: Path, level: Level) -> list[Path]:
                 raise InvalidFileError(
                     f"{name}: the folder cannot be read: {error.strerror}",
                     hint="run exitpol as root" if isinstance(error, PermissionError) else None,
-                ) from None
+                ) from error
             inside = [Path(name, entry) for entry in entries if not entry.startswith(".")]
             result += [path for path in inside if is_file(path)]
         else:
