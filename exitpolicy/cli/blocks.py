@@ -310,6 +310,8 @@ def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
 
 def _state_words(on: Mapping[str, "State"]) -> str:
     """Return `live 2/3` for a block whose relays have different states, else nothing."""
+    if len(on) < 2:
+        return ""
     states = [str(state) for state in on.values()]
     return "" if len(set(states)) < 2 else f"live {states.count('live')}/{len(states)}"
 

@@ -124,7 +124,7 @@ def table(
     On a terminal that is too narrow, the columns in `spare` are left out, then the last column is
     broken between words, then the last columns stand below the others.
     """
-    cells = [list(header), *([printable(cell) for cell in row] for row in rows)]
+    cells = [list(header), *map(_printable_row, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     columns = _columns(sys.stdout)
     for name in spare:
@@ -142,6 +142,11 @@ def table(
         if _has_colours():
             lines[1:] = [_row(row, widths).rstrip() for row in cells[1:]]
     _write("\n".join(lines) + "\n")
+
+
+def _printable_row(row: Sequence[str]) -> Sequence[str]:
+    # One test for the usual row: a ledger may have thousands.
+    return row if "".join(row).isprintable() else [printable(cell) for cell in row]
 
 
 def _last_broken(

@@ -95,11 +95,8 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
     if seen is not None and seen.when > time.now:
         # The clock was ahead at the observation: what has happened since is unknown.
         seen = None
-    known = {} if seen is None else seen.states
-    mixed = {} if seen is None else seen.mixed
-    reasons = {} if seen is None else seen.causes
     silent = {r.name for r in host.relays if r.has_control and not answers(r)}
-    names = [relay.name for relay in host.relays]
+    last = _Observed(seen, [relay.name for relay in host.relays], silent)
     everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
     listed: list[Listed] = []
     for block in host.ledger().blocks:
@@ -107,31 +104,63 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
             continue
         text = str(block.destination)
         state: State | NotInForce
-        on: dict[str, State] = {}
+        on: Mapping[str, State] = {}
         if time.enforces(block):
-            state = State(known.get(text, State.PENDING))
-            own = names if not block.relays else [name for name in names if name in block.relays]
-            on = dict.fromkeys(own, state)
-            if text in mixed:
-                on |= {name: State(s) for name, s in mixed[text].items() if name in on}
-            on |= dict.fromkeys(silent.intersection(on), State.UNKNOWN)
-            state = _gravest(on.values())
-        elif known.get(text) == State.LIFTING:
+            state, on = last.on_relays(block, text)
+        elif last.states.get(text) == State.LIFTING:
             state = State.LIFTING
-        elif text in known and block.is_due(time.now):
+        elif text in last.states and block.is_due(time.now):
             state = State.DUE
         elif everything:
             state = "ended" if block.has_ended(time.now) else "scheduled"
         else:
             continue
         if not wanted.states or state in wanted.states or wanted.states.intersection(on.values()):
-            causes = {
-                name: _SILENT if name in silent else reasons.get(text, {}).get(name, _NOT_SEEN)
-                for name, here in on.items()
-                if here in _WAITING
-            }
-            listed.append(Listed(block, text, state, on, causes))
+            listed.append(Listed(block, text, state, on, last.causes(text, on)))
     return Listing(tuple(listed), None if seen is None else seen.when, time.now)
+
+
+class _Observed:
+    """The states of blocks in force on the relays of a host, as observed last."""
+
+    def __init__(
+        self, seen: "observed.Observation | None", relays: list[str], silent: set[str]
+    ) -> None:
+        """`silent` are the relays that do not answer now."""
+        self.states: Mapping[str, str] = {} if seen is None else seen.states
+        self._mixed = {} if seen is None else seen.mixed
+        self._causes = {} if seen is None else seen.causes
+        self._relays = relays
+        self._silent = silent
+        # Most blocks have the same state on the same relays.
+        self._usual: dict[tuple[str, tuple[str, ...]], tuple[State, Mapping[str, State]]] = {}
+
+    def on_relays(self, block: Block, text: str) -> tuple[State, Mapping[str, State]]:
+        """Return the gravest state of a block, and its state on each of its relays."""
+        state = self.states.get(text, State.PENDING)
+        if text in self._mixed:
+            return self._on(block, state, self._mixed[text])
+        key = (state, block.relays)
+        if key not in self._usual:
+            self._usual[key] = self._on(block, state, {})
+        return self._usual[key]
+
+    def _on(
+        self, block: Block, state: str, differing: Mapping[str, str]
+    ) -> tuple[State, Mapping[str, State]]:
+        names = [name for name in self._relays if not block.relays or name in block.relays]
+        on = {name: State(differing.get(name, state)) for name in names}
+        on |= dict.fromkeys(self._silent.intersection(on), State.UNKNOWN)
+        return _gravest(on.values()), on
+
+    def causes(self, text: str, on: Mapping[str, State]) -> dict[str, str]:
+        """Return why a block is not enforced, by relay."""
+        known = self._causes.get(text, {})
+        return {
+            name: _SILENT if name in self._silent else known.get(name, _NOT_SEEN)
+            for name, state in on.items()
+            if state in _WAITING
+        }
 
 
 def _gravest(states: Iterable[State]) -> State:

@@ -142,20 +142,21 @@ def save(path: Path, observation: Observation) -> None:
     files.replace(path, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
 
 
-@dataclass(slots=True)
+# Not a dataclass, which takes longer to make than to use: `list` is to be quick.
 class _Lines:
     """What the lines of a state file say."""
 
-    words: dict[str, str] = field(default_factory=dict)
-    """The value of each key that has one."""
-    watched: dict[str, str] = field(default_factory=dict)
-    states: dict[str, str] = field(default_factory=dict)
-    mixed: dict[str, dict[str, str]] = field(default_factory=dict)
-    ended: dict[str, float] = field(default_factory=dict)
-    fatal: dict[str, str] = field(default_factory=dict)
-    causes: dict[str, dict[str, str]] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    """The causes by number."""
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+        """The value of each key that has one."""
+        self.watched: dict[str, str] = {}
+        self.states: dict[str, str] = {}
+        self.mixed: dict[str, dict[str, str]] = {}
+        self.ended: dict[str, float] = {}
+        self.fatal: dict[str, str] = {}
+        self.causes: dict[str, dict[str, str]] = {}
+        self.texts: dict[str, str] = {}
+        """The causes by number."""
 
     def add(self, line: str) -> None:
         """Read a line. Raises ValueError, KeyError."""
