@@ -20,7 +20,7 @@ from exitpolicy.core.errors import (
 from exitpolicy.core.shell import word
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured, LastRead, Running, Unobserved, View
-from exitpolicy.policy.rule import Entry, torrc_values
+from exitpolicy.policy.rule import Entry, Rule, torrc_values
 from exitpolicy.storage import base_policies, observed
 from exitpolicy.storage import last_read as last_read_file
 from exitpolicy.storage.config import Relay
@@ -366,8 +366,7 @@ def _read(
         text = fragment_include.redirected(
             torrc, candidate.fragment, candidate.replacement, invocation.folder
         )
-        _verify(torrc, invocation, text, candidate)
-        own = verify.dump(invocation, text)
+        own = _verified(torrc, invocation, text, candidate)
         names = {*OPTION_NAMES, "Sandbox"}
         reading = Reading(tuple(own), verify.with_defaults(invocation, own, names))
         # A file that was changed in between may have been read before or after the change.
@@ -498,10 +497,21 @@ def _torrc_of(relay: Relay, running: Running | None) -> Path:
     return relay.torrc
 
 
-def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate) -> None:
-    """Let tor verify a candidate; report an error that the torrc has without it as the torrc's."""
+def _verified(
+    torrc: Path, invocation: Invocation, text: str, candidate: Candidate
+) -> list[OptionLine]:
+    """Let tor verify a candidate, and return the options that it read.
+
+    An error that the torrc has without the candidate is reported as the torrc's. Raises
+    TorRefusesError, CandidateError.
+    """
+    # Tor only warns of some invalid rules, and ignores them. It never does of a `Rule`.
+    may_warn = not all(isinstance(entry, Rule) for entry in candidate.rules)
+    warnings: tuple[str, ...] = ()
     try:
-        warnings = verify.verify(invocation, text)
+        lines = verify.dump(invocation, text)
+        if may_warn:
+            warnings = verify.verify(invocation, text)
     except verify.StalledError:
         # Without the candidate it would take as long.
         raise
@@ -516,9 +526,9 @@ def _verify(torrc: Path, invocation: Invocation, text: str, candidate: Candidate
         raise CandidateError(str(error)) from error
     ours = {value.partition(" ")[2] for value in torrc_values(candidate.rules)}
     for warning in warnings:
-        # Tor only warns of some invalid rules, and ignores them.
         if ours.intersection(_QUOTED.findall(warning)):
             raise CandidateError(f"Tor warns of a rule of ours: {warning}")
+    return lines
 
 
 def _differences(loaded: Loaded, files: _Files) -> list[Difference]:

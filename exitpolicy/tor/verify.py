@@ -61,16 +61,19 @@ def verify(invocation: Invocation, torrc: str) -> tuple[str, ...]:
 
 
 def dump(invocation: Invocation, torrc: str) -> list[OptionLine]:
-    """Return the options in a torrc's text.
+    """Let tor verify a torrc's text and return the options in it.
 
-    Omits values equal to Tor's defaults or the defaults-torrc, like GETINFO config-text. Raises
-    TorRefusesError.
+    Omits values equal to Tor's defaults or the defaults-torrc, like GETINFO config-text. Tor
+    verifies as for --verify-config, but logs no warnings: only what it prints at the end differs
+    (tor: tor_run_main in src/app/main/main.c). Raises TorRefusesError.
     """
     # "short": the full dump of Tor 0.4.9 ends in an assertion (options_dump).
     result = _run(invocation, torrc, "--dump-config", "short")
-    if result.returncode != 0:
-        # --dump-config does not name the error, --verify-config does.
+    if result.returncode != 0 or not result.stdout.strip():
+        # --dump-config does not name the error, --verify-config does. An empty dump does not show
+        # that a Tor has run.
         verify(invocation, torrc)
+    if result.returncode != 0:
         raise TorRefusesError(_complaint(_messages(result.stdout), result))
     return list(option_lines(result.stdout))
 

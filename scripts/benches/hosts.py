@@ -48,7 +48,7 @@ def main() -> int:
         took, memory = _everywhere(host)
         missed += _row(f"{RELAYS} relays, one block live on all, seconds", took, 2.5)
         missed += _row("its memory, MB", memory, 80)
-        missed += _row("runs of tor for each relay", _runs(host), 2)
+        missed += _row("runs of tor for each relay", _runs(host), 1)
     return int(missed > 0)
 
 
@@ -157,7 +157,7 @@ def _everywhere(host: ExitHost) -> Run:
 
 
 def _runs(host: ExitHost) -> float:
-    """Return how often a block runs tor for each relay: to verify, and to read the options."""
+    """Return how often a block runs tor for each relay, to verify and to read the options."""
     with tempfile.TemporaryDirectory() as folder:
         log, program = Path(folder, "runs"), Path(folder, "tor")
         program.write_text(f'#!/bin/sh\necho >>{log}\nexec {host.tor.command[0]} "$@"\n')
