@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -45,14 +46,6 @@ class Mounts:
         }
         """The mount at a mount point, by the identifier of its parent and the point."""
 
-    @classmethod
-    def of_process(cls, pid: int | str) -> "Mounts | None":
-        """Return the mounts of a process; None if they cannot be seen."""
-        try:
-            return cls(Path(f"/proc/{pid}/mountinfo").read_bytes())
-        except OSError:
-            return None
-
     def locate(self, path: str) -> Location | None:
         """Return where an absolute path without links leads; None without a mount at `/`."""
         tops = [n for n, m in self._by_id.items() if m.point == "/" and m.parent not in self._by_id]
@@ -76,15 +69,31 @@ def hidden(pid: int, paths: Iterable[Path]) -> list[Path]:
 
     A path that does not exist stands for the file that may be made there.
     """
-    ours, theirs = Mounts.of_process("self"), Mounts.of_process(pid)
-    if ours is None or theirs is None:
+    here, there = _listed("self"), _listed(pid)
+    # A mount has another identifier in each namespace: where the lists are equal, it is the same.
+    if here is None or there is None or here == there:
         return []
+    ours, theirs = _mounts(here), _mounts(there)
     found: list[Path] = []
     for path in paths:
         places = dict.fromkeys((os.path.normpath(path), os.path.realpath(path)))
         if any(ours.locate(place) != theirs.locate(place) for place in places):
             found.append(path)
     return found
+
+
+def _listed(pid: int | str) -> bytes | None:
+    """Return the list of mounts of a process; None if it cannot be seen."""
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_bytes()
+    except OSError:
+        return None
+
+
+# Relays of one host have the same mounts, or one of a few sets.
+@lru_cache(maxsize=4)
+def _mounts(text: bytes) -> Mounts:
+    return Mounts(text)
 
 
 def _prefixes(path: str) -> list[str]:

@@ -38,13 +38,17 @@ def read_text(torrc: Path) -> str:
     known = _texts.get(torrc)
     if known is not None and known.signature == before:
         return known.text
+    missing = InvalidFileError(
+        f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
+    )
+    # Most hosts have no /etc/tor/torrc-defaults, and a command asks for it many times.
+    if before is None and not os.path.lexists(torrc):
+        raise missing
     try:
         content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
         text = content.decode("utf-8", "surrogateescape")
     except FileNotFoundError as error:
-        raise InvalidFileError(
-            f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
-        ) from error
+        raise missing from error
     # A file that has just been changed may be changed again without another time of its change.
     if (
         before is not None

@@ -6,18 +6,15 @@ Follows src/lib/encoding/confline.c of Tor.
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
-_KEPT: Final = 8
-"""Cached texts."""
+_LINE_COST: Final = 100
+"""What a line costs in the cache beside its characters, in characters."""
+_MOST_KEPT: Final = 8_000_000
+"""The cost of all cached texts. An operator's policy of 20,000 rules costs 2.7 million.
 
-_LONG: Final = range(500, 30_000)
-"""The number of lines of the texts that are cached, an operator's policy of 20,000 rules.
-
-A shorter one is quickly read again. One that is longer may come from an attacker, and would fill
-the memory.
+More may come from an attacker, and would fill the memory.
 """
 
 SPACE: Final = " \t\n\v\f\r"
@@ -51,15 +48,31 @@ class Line(NamedTuple):
         return self.value if self.goes_on else unquoted(self.value)
 
 
+_kept: Final[dict[str, tuple[Line, ...]]] = {}
+"""The lines of texts that were read before.
+
+A command asks a torrc many questions: where the fragment is, what is included, what is hidden.
+"""
+
+
 def lines(text: str) -> Iterable[Line]:
     """Return the lines of a torrc."""
-    return _kept_lines(text) if text.count("\n") in _LONG else _lines(text)
+    known = _kept.get(text)
+    if known is not None:
+        return known
+    cost = len(text) + _LINE_COST * text.count("\n")
+    if cost > _MOST_KEPT:
+        return _lines(text)
+    known = tuple(_lines(text))
+    # A copy, because other threads add texts meanwhile.
+    if cost + sum(map(_cost, _kept.copy().items())) > _MOST_KEPT:
+        _kept.clear()
+    _kept[text] = known
+    return known
 
 
-# A command asks a torrc many questions: where the fragment is, what is included, what is hidden.
-@lru_cache(maxsize=_KEPT)
-def _kept_lines(text: str) -> tuple[Line, ...]:
-    return tuple(_lines(text))
+def _cost(kept: tuple[str, tuple[Line, ...]]) -> int:
+    return len(kept[0]) + _LINE_COST * len(kept[1])
 
 
 def _lines(text: str) -> Iterator[Line]:
