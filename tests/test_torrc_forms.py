@@ -1,6 +1,7 @@
 """Each form in which operators write a torrc, through init, block, check, lift and doctor."""
 
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from exitpolicy.policy.rule import Rule, parse_entries, parse_rule
 from exitpolicy.tor import fragment_include, torrc_includes, verify
 from exitpolicy.tor.invocation import Invocation
 from tests.harness.host import ExitHost, HostMaker
-from tests.harness.tor import TOR, Tor
+from tests.harness.tor import TOR, Tor, wait_until
 
 EXIT = b"ExitRelay 1\n"
 ADDRESS, OTHER = "203.0.113.7", "203.0.113.8"
@@ -218,6 +219,30 @@ def test_a_hibernating_relay_says_so(make_host: HostMaker) -> None:
     assert checked.code == 6
     assert "hibernates" in checked.err
     assert "hibernates" in host.run("doctor").out
+
+
+def test_a_hibernating_relay_is_not_waited_for(make_host: HostMaker) -> None:
+    """Tor makes no new policy before it wakes: the block is installed, and the reason is named."""
+    host = make_host(start=False, init=False)
+    host.tor.add("AccountingStart month 1 00:00", "AccountingMax 100 KBytes")
+    host.tor.start()
+    assert host.run("init").code == 0
+
+    def sleeps() -> bool:
+        with host.tor.control() as control:
+            # What a control connection carries counts as well.
+            control.info("config/names")
+            return control.info("accounting/hibernating") in {"soft", "hard"}
+
+    wait_until(sleeps, what="hibernation")
+    began = time.monotonic()
+    blocked = host.run("block", BLOCK, "--until", "1h")
+    assert time.monotonic() - began < 20
+    assert blocked.code == 3, blocked
+    assert "pending" in blocked.out
+    assert "hibernates until its next accounting period" in blocked.err
+    assert f"reject {BLOCK}" in host.fragment.read_text()
+    assert host.run("lift", BLOCK).code == 0, "it is accepted as before"
 
 
 def test_the_command_line_adds(make_host: HostMaker) -> None:

@@ -16,6 +16,7 @@ from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import (
+    AttentionError,
     ExitCode,
     ExitpolError,
     ForeignChangesError,
@@ -178,7 +179,8 @@ def apply(
             if shared is not None:
                 return shared
         # `init` may have moved a relay to its own fragment while we waited.
-        return _Apply(host.refreshed(), watch, foreign).run()
+        with host.connections.kept():
+            return _Apply(host.refreshed(), watch, foreign).run()
 
 
 def _observed_since(host: Host, since: Moment) -> Applied | None:
@@ -315,7 +317,12 @@ class _Apply:
             relay, view = pair
             if view.nearly_in_sync:
                 with contextlib.suppress(TorUnreachableError):
-                    return reload.wait_settled(relay, view, seconds=UNDER_WAY_SECONDS)
+                    return reload.wait_settled(
+                        relay,
+                        view,
+                        seconds=UNDER_WAY_SECONDS,
+                        connections=self.host.connections,
+                    )
             return view
 
         return tuple(in_parallel(one, list(zip(self.host.relays, views, strict=True))))
@@ -329,7 +336,12 @@ class _Apply:
 
         def one(relay: Relay) -> View | ExitpolError:
             try:
-                return reload.reload_relay(relay, by_name[relay.name], settle_seconds=seconds)
+                return reload.reload_relay(
+                    relay,
+                    by_name[relay.name],
+                    settle_seconds=seconds,
+                    connections=self.host.connections,
+                )
             except ExitpolError as error:
                 return error
 
@@ -475,6 +487,15 @@ def _result(
     for plan in plans:
         names = [relay.name for relay in plan.relays]
         problems += [problem.about(*names) for problem in plan.problems()]
+    waiting = {
+        name for on in states.values() for name, state in on.items() if state is State.PENDING
+    }
+    waiting |= {view.name for view in views for each in lifting if is_lifting(view, each)}
+    problems += [
+        _asleep(view).about(view.name)
+        for view in views
+        if view.name in waiting and view.running is not None and view.running.hibernates
+    ]
     return Applied(
         time,
         blocks,
@@ -513,6 +534,13 @@ def _problems(view: View) -> list[ExitpolError]:
         return [*found, view.must_restart]
     cannot = _not_reloadable(view)
     return found if cannot is None or view.settled else [*found, cannot]
+
+
+def _asleep(view: View) -> AttentionError:
+    return AttentionError(
+        f"Tor ({view.name}) hibernates until its next accounting period (AccountingMax): it makes"
+        " no new connections; what is installed is enforced when it wakes"
+    )
 
 
 def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:

@@ -387,6 +387,11 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
         _refuse_harm(previewed.plans, change.destinations)
         changed = _chosen(altered, change.destinations)
         return Changed(changed, previewed, _concerned(change.relays, changed))
+    with host.connections.kept():
+        return _add_and_apply(host, change, options)
+
+
+def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
     failed: list[ExitpolError] = []
     with _ledger_lock(host):
         ledger = _ledger(host)

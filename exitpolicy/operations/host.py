@@ -11,6 +11,7 @@ from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.config import Config, Relay
+from exitpolicy.tor.connections import Connections
 
 if TYPE_CHECKING:
     from exitpolicy.tor.readings import Readings
@@ -28,6 +29,7 @@ class Host:
     """Returns the current time, in UTC."""
     readings: "Readings" = field(default_factory=dict, compare=False, repr=False)
     """What Tor read in the relays' files since the command began."""
+    connections: Connections = field(default_factory=Connections, compare=False, repr=False)
 
     @classmethod
     def of(cls, config: Config, *, who: str, clock: Callable[[], datetime]) -> "Host":

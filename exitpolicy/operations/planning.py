@@ -30,6 +30,9 @@ from exitpolicy.tor.inspect import CandidateError
 Stage = Callable[[Path, str], Path | str]
 """Makes a candidate readable for Tor: given the fragment and the text, returns path or text."""
 
+AT_ONCE = 6
+"""How many fragments are planned at once, unless their relays do not answer."""
+
 _NAMED = 3
 """How many destinations a message names before it counts the rest."""
 
@@ -104,7 +107,11 @@ def plan_all(
     """
     found = groups(host.some_relays())
     return tuple(
-        in_parallel(lambda group: _Planner(host, ledger, in_force, stage, *group).plan(), found)
+        in_parallel(
+            lambda group: _Planner(host, ledger, in_force, stage, *group).plan(),
+            found,
+            at_once=AT_ONCE,
+        )
     )
 
 
@@ -285,7 +292,11 @@ class _Planner:
 
     def _inspect_one(self, relay: Relay, candidate: inspect.Candidate) -> View:
         return inspect.inspect_relay(
-            relay, candidate, self.host.readings, record=self.host.last_read_path
+            relay,
+            candidate,
+            self.host.readings,
+            record=self.host.last_read_path,
+            connections=self.host.connections,
         )
 
     def _fewer(

@@ -42,6 +42,8 @@ class Running:
     """__ReloadTorrcOnSIGHUP 0: a reload reads nothing."""
     pid: int = 0
     """Its process id; 0 if unknown."""
+    hibernates: bool = False
+    """AccountingMax is reached: it makes no new connections, and no new policy until it wakes."""
 
     def policy_of(self, options: ExitOptions) -> tuple[Rule, ...] | None:
         """Return the policy that this Tor makes of options; None if a rule is not understood."""

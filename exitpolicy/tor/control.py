@@ -1,12 +1,11 @@
 """One conversation with Tor over its control port, within a deadline and a budget of bytes.
 
 stem implements the protocol, but it has no time-outs and reads lines of any length. It therefore
-gets a socket with a deadline and a maximum size of answers. It is used without its threads: one
-question, then its answer.
+gets a socket with a deadline and a maximum size of answers. It is used without its threads:
+questions, then their answers.
 """
 
 import hmac
-import io
 import os
 import socket
 import stat
@@ -19,7 +18,6 @@ from typing import Any, Final
 
 import stem
 import stem.response
-import stem.socket
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
 from exitpolicy.core.shell import word
@@ -27,6 +25,7 @@ from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import cookie_file, invocation, process, users
 from exitpolicy.tor import peer as peers
+from exitpolicy.tor.control_socket import MAX_BYTES, BoundedSocket, ControlSocket
 from exitpolicy.tor.declared import Declared, declared
 from exitpolicy.tor.peer import Peer, PeerUnknownError
 from exitpolicy.tor.sockets import open_socket
@@ -38,12 +37,8 @@ ANSWER_SECONDS: Final = 4.0
 Tor answers in milliseconds; while it loads 10,000 rules it is busy for two seconds. A command talks
 to Tor twice, before and after it records something, and must end within ten seconds.
 """
-MAX_BYTES: Final = 6_000_000
-"""The maximum size of one answer; 100,000 rules have 2.5 MB.
-
-stem needs a multiple of this in memory, because it makes many small objects of an answer.
-"""
-
+_EVENT: Final = "650"
+"""The status of a message that answers no question (control-spec 4.1)."""
 _SERVER_KEY: Final = b"Tor safe cookie authentication server-to-controller hash"
 _CLIENT_KEY: Final = b"Tor safe cookie authentication controller-to-server hash"
 
@@ -65,20 +60,39 @@ class NotAnsweredError(Exception):
 class Control:
     """An authenticated control connection. Made by `connect`."""
 
-    def __init__(
-        self, name: str, connection: stem.socket.ControlSocket, raw: "_Raw", peer: Peer
-    ) -> None:
+    def __init__(self, name: str, raw: BoundedSocket, peer: Peer) -> None:
         self._name = name
-        self._connection = connection
+        self._connection = ControlSocket(raw)
         self._raw = raw
+        self._ahead: dict[str, dict[Any, Any] | NotAnsweredError] = {}
+        """The answers to questions that were asked ahead."""
+        self._is_notified = False
+        """Whether Tor has said that its descriptor changed, since that was last asked."""
         self.peer = peer
         """The process that answers, as the kernel says."""
+        self.constant: dict[str, str] = {}
+        """Known answers to GETINFO that a process does not change."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+        self._raw.connection.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._raw.connection.fileno() < 0
+
+    def is_silent(self) -> bool:
+        """Tell whether the connection is open, and nothing was said that nobody has asked for."""
+        return not self._raw.is_readable(0)
 
     def authenticate(self, relay: Relay, cookies: Sequence[Path]) -> None:
         """Authenticate with the password of the config, or the cookie at one of the paths.
 
         Raises TorUnreachableError, InvalidFileError.
         """
+        self._connection.connect()
         offered = self.methods()
         if "NONE" in offered:
             self._login(relay, "AUTHENTICATE", "it refuses us although it asks for nothing")
@@ -143,7 +157,7 @@ class Control:
     ) -> None:
         try:
             self._connection.send(command)
-            answer = self._connection.recv()
+            answer = self._receive()
         except _NONSENSE as error:
             raise self._unreachable(error) from error
         if not answer.is_ok():
@@ -151,8 +165,7 @@ class Control:
 
     def get_info(self, key: str) -> str:
         """Return the answer to one GETINFO key. Raises NotAnsweredError, TorUnreachableError."""
-        entries = self._ask(f"GETINFO {key}", "GETINFO").entries
-        value = entries.get(key, b"")
+        value = self._entries(_info(key)).get(key, b"")
         return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
     def get_conf(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -161,12 +174,45 @@ class Control:
         Raises NotAnsweredError, TorUnreachableError.
         """
         names = tuple(names)
-        found = self._ask(f"GETCONF {' '.join(names)}", "GETCONF").entries
+        found = self._entries(_conf(names))
         by_name = {key.lower(): value for key, value in found.items()}
         return {
             name: tuple(plain_value(value) for value in by_name.get(name.lower()) or ())
             for name in names
         }
+
+    def ask_ahead(self, infos: Iterable[str], confs: Iterable[Sequence[str]]) -> None:
+        """Ask for all of this in one message; the next `get_info` and `get_conf` have the answers.
+
+        Each of `confs` is for one call of `get_conf`. Raises TorUnreachableError.
+        """
+        questions = [*map(_info, infos), *map(_conf, confs)]
+        questions = [question for question in questions if question.isprintable()]
+        self._ahead.clear()
+        try:
+            self._connection.send_lines(questions)
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+        for question in questions:
+            try:
+                self._ahead[question] = self._answer(question.partition(" ")[0]).entries
+            except NotAnsweredError as error:
+                self._ahead[question] = error
+
+    def watch_descriptor(self) -> None:
+        """Let Tor say when its descriptor changes, and with it the enforced policy."""
+        try:
+            self._connection.send_lines(["SETEVENTS DESCCHANGED"])
+            # A Tor that refuses is asked for its policy from time to time.
+            self._receive()
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+
+    def wait_for_descriptor(self, seconds: float) -> None:
+        """Return once Tor says that its descriptor has changed, or after so many seconds."""
+        if not self._is_notified:
+            self._raw.is_readable(seconds)
+        self._is_notified = False
 
     def reload(self, seconds: float) -> None:
         """Make Tor read its torrc again, and return when it has.
@@ -176,7 +222,7 @@ class Control:
         self._raw.deadline = time.monotonic() + seconds
         try:
             self._connection.send("SIGNAL RELOAD")
-            answer = self._connection.recv()
+            answer = self._receive()
         except stem.SocketClosed as error:
             if self._raw.gave_up:
                 raise self._unreachable(error) from error
@@ -206,20 +252,44 @@ class Control:
         """Set a new deadline for the rest of the conversation, in seconds from now."""
         self._raw.deadline = time.monotonic() + seconds
 
+    def _entries(self, question: str) -> dict[Any, Any]:
+        """Return what Tor answers to GETINFO or GETCONF, or has answered ahead."""
+        known = self._ahead.pop(question, None)
+        if known is None:
+            known = self._ask(question, question.partition(" ")[0]).entries
+        if isinstance(known, NotAnsweredError):
+            raise known
+        return known
+
     def _ask(self, question: str, kind: str) -> Any:  # noqa: ANN401 - stem has no types
         if not question.isprintable():
             # A second line would be a second command.
             raise NotAnsweredError("what is asked does not fit on one line")
-        self._raw.left = MAX_BYTES
         try:
             self._connection.send(question)
-            answer = self._connection.recv()
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
+        return self._answer(kind)
+
+    def _answer(self, kind: str) -> Any:  # noqa: ANN401 - likewise
+        """Read the answer to the next question. Raises NotAnsweredError, TorUnreachableError."""
+        try:
+            answer = self._receive()
             stem.response.convert(kind, answer)
         except (stem.InvalidRequest, stem.OperationFailed) as error:
             raise NotAnsweredError(str(error.message or error)) from error
         except _NONSENSE as error:
             raise self._unreachable(error) from error
         return answer
+
+    def _receive(self) -> Any:  # noqa: ANN401 - likewise
+        """Return the next message that is no event."""
+        self._raw.left = MAX_BYTES
+        while True:
+            message = self._connection.recv()
+            if message.content()[0][0] != _EVENT:
+                return message
+            self._is_notified = True
 
     def _unreachable(self, error: BaseException) -> TorUnreachableError:
         return unreachable(self._name, self._raw.gave_up or _plain(error))
@@ -233,23 +303,37 @@ def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
     must arrive within `seconds`, unless `within` sets another deadline. Raises TorUnreachableError,
     also for an answer that Tor refuses within the block, and InvalidFileError.
     """
+    with reported(relay):
+        control = opened(relay, seconds)
+        try:
+            yield control
+        finally:
+            control.close()
+
+
+@contextmanager
+def reported(relay: Relay) -> Iterator[None]:
+    """Raise TorUnreachableError for what goes wrong in a conversation with a relay."""
     try:
-        with open_socket(relay, seconds) as raw_socket:
-            deadline = time.monotonic() + seconds
-            peer, cookies = _known_peer(relay, raw_socket, seconds)
-            raw = _Raw(raw_socket, deadline)
-            connection = _Connection(raw)
-            try:
-                connection.connect()
-                control = Control(relay.name, connection, raw, peer)
-                control.authenticate(relay, cookies)
-                yield control
-            finally:
-                connection.close()
+        yield
     except NotAnsweredError as error:
         raise unreachable(relay.name, f"it does not say: {_plain(error)}") from error
     except OSError as error:
         raise unreachable(relay.name, f"{relay.control}: {error.strerror or error}") from error
+
+
+def opened(relay: Relay, seconds: float) -> Control:
+    """Return an authenticated connection. Raises TorUnreachableError, InvalidFileError, OSError."""
+    connection = open_socket(relay, seconds)
+    try:
+        deadline = time.monotonic() + seconds
+        peer, cookies = _known_peer(relay, connection, seconds)
+        control = Control(relay.name, BoundedSocket(connection, deadline), peer)
+        control.authenticate(relay, cookies)
+    except BaseException:
+        connection.close()
+        raise
+    return control
 
 
 def unreachable(name: str, why: str) -> TorUnreachableError:
@@ -320,6 +404,14 @@ def _password(relay: Relay, path: Path) -> str:
     return password
 
 
+def _info(key: str) -> str:
+    return f"GETINFO {key}"
+
+
+def _conf(names: Sequence[str]) -> str:
+    return f"GETCONF {' '.join(names)}"
+
+
 def _hmac(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha256")
 
@@ -327,78 +419,3 @@ def _hmac(key: bytes, message: bytes) -> bytes:
 def _plain(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return (text[:200] or type(error).__name__).rstrip(".")
-
-
-class _Raw(io.RawIOBase):
-    """The bytes of a socket until a deadline or a budget ends them."""
-
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        super().__init__()
-        self._connection = connection
-        self.left = MAX_BYTES
-        """How much may still be read."""
-        self.deadline = deadline
-        """When to give up, on the monotonic clock."""
-        self.gave_up = ""
-        """Why it was given up; empty as long as it was not."""
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        count = self._in_time(self._connection.recv_into, buffer)
-        self.left -= count
-        if self.left < 0:
-            self.gave_up = f"it said more than {MAX_BYTES // 1_000_000} MB"
-            raise OSError(self.gave_up)
-        return count
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
-        return self._in_time(self._connection.send, data)
-
-    def _in_time(self, action: Any, data: Any) -> int:  # noqa: ANN401
-        try:
-            # A time-out of 0 would mean not to wait at all, which has another error.
-            self._connection.settimeout(max(self.deadline - time.monotonic(), 0.000_001))
-            return int(action(data))
-        except TimeoutError:
-            self.gave_up = "it does not answer"
-            raise
-
-
-class _File(io.BufferedRWPair):
-    """What stem takes for the socket's file: no line of it is longer than the budget."""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = bytes(super().readline(MAX_BYTES if size is None or size < 0 else size))
-        if b"\0" in line:
-            # Tor never says it, and no path or name that is made of an answer can hold it.
-            raise ValueError("a line of its reply has a NUL byte")
-        return line
-
-
-class _Connection(stem.socket.ControlSocket):  # type: ignore[misc]
-    """Stem's control socket over ours."""
-
-    def __init__(self, raw: _Raw) -> None:
-        super().__init__()
-        self._raw = raw
-
-    def _make_socket(self) -> "_Connection._Socket":
-        return self._Socket(self._raw)
-
-    class _Socket:
-        def __init__(self, raw: _Raw) -> None:
-            self._raw = raw
-
-        def makefile(self, mode: str) -> _File:  # noqa: ARG002 - stem says rwb
-            return _File(self._raw, self._raw)
-
-        def shutdown(self, how: int) -> None:
-            """Leave it to close(): the socket is connect()'s."""
-
-        def close(self) -> None:
-            """Leave it to connect(), which made the socket."""

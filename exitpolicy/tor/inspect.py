@@ -38,6 +38,7 @@ from exitpolicy.tor import (
 from exitpolicy.tor import invocation as invocations
 from exitpolicy.tor import loaded as comparison
 from exitpolicy.tor import torrc as torrc_file
+from exitpolicy.tor.connections import Connections
 from exitpolicy.tor.control import Control, NotAnsweredError, connect
 from exitpolicy.tor.invocation import Invocation
 from exitpolicy.tor.loaded import Difference, Loaded
@@ -47,6 +48,9 @@ from exitpolicy.tor.running import info, running_of
 from exitpolicy.tor.users import User
 from exitpolicy.tor.verify import OptionLine
 
+_CAN_SAVE: Final = "config-can-saveconf"
+_TEXT: Final = "config-text"
+_LOADED: Final = (_CAN_SAVE, _TEXT)
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -105,6 +109,7 @@ def inspect_relay(
     known: Readings | None = None,
     *,
     record: Path | None = None,
+    connections: Connections | None = None,
 ) -> View:
     """Inspect a relay, and let its own Tor program read its files with a candidate.
 
@@ -116,7 +121,7 @@ def inspect_relay(
     try:
         if not relay.has_control:
             return _inspect_by_files(relay, candidate, known, record)
-        return _inspect(relay, candidate, known)
+        return _inspect(relay, candidate, known, connections)
     except CandidateError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a Tor says must not stop the work on others
@@ -127,20 +132,27 @@ def inspect_relay(
         return View(relay.name, None, None, broken=problem)
 
 
-def _inspect(relay: Relay, candidate: Candidate, known: Readings | None) -> View:
+def _inspect(
+    relay: Relay, candidate: Candidate, known: Readings | None, connections: Connections | None
+) -> View:
     running: Running | None = None
     loaded: Loaded | None = None
     peer: Peer | None = None
+    invocation: Invocation | None = None
     unreachable: ExitpolError | None = None
     try:
-        with connect(relay) as control:
+        with (connect if connections is None else connections.connect)(relay) as control:
             peer = control.peer
-            running = running_of(control)
-            loaded = _loaded(control, relay)
+            hidden = _asked_one_by_one(relay)
+            running = running_of(control, _LOADED, [(name,) for name in hidden])
+            invocation = _trusted_invocation(relay, peer)
+            loaded = _loaded(control, hidden, invocation)
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
     try:
-        files = _read(relay, running, peer, candidate, {} if known is None else known)
+        invocation = invocation or invocations.of_relay(relay, peer)
+        torrc = _torrc_of(relay, running)
+        files = _read(torrc, invocation, peer, candidate, {} if known is None else known)
         found = [] if loaded is None else _differences(loaded, files)
         if loaded and not loaded.lines and comparison.fatal(relay.name, found, None):
             # Its silence would be taken for a change of every line in the files.
@@ -186,7 +198,8 @@ def _inspect_by_files(
     except (TorUnreachableError, InvalidFileError) as error:
         unreachable = error
     try:
-        files = _read(relay, None, peer, candidate, {} if known is None else known)
+        invocation = invocations.of_relay(relay, peer)
+        files = _read(relay.torrc, invocation, peer, candidate, {} if known is None else known)
         view = View(
             relay.name,
             None,
@@ -308,26 +321,41 @@ def _hidden(path: Path) -> TorRefusesError:
     )
 
 
-def _loaded(control: Control, relay: Relay) -> Loaded:
-    """Ask a Tor for what it has loaded. Raises TorUnreachableError, InvalidFileError."""
-    pid = control.peer.pid
+def _asked_one_by_one(relay: Relay) -> frozenset[str]:
+    """Return the options that are not in GETINFO config-text, by name in lower case."""
     try:
-        names = {"user", *torrc_file.hidden_names(relay.torrc)}
+        return frozenset({"user", *torrc_file.hidden_names(relay.torrc)})
     except InvalidFileError:
-        names = {"user"}
+        return frozenset({"user"})
+
+
+def _trusted_invocation(relay: Relay, peer: Peer) -> Invocation | None:
+    """Return how a Tor is started; None without a program that can be trusted."""
+    try:
+        return invocations.of_relay(relay, peer)
+    except TorRefusesError:
+        return None
+
+
+def _loaded(control: Control, names: frozenset[str], invocation: Invocation | None) -> Loaded:
+    """Ask a Tor for what it has loaded, with the options `names` one by one.
+
+    Raises TorUnreachableError, InvalidFileError.
+    """
+    pid = control.peer.pid
     started = process.started(pid) if pid else None
     since_start = Loaded(
         started,
-        {"0": True, "1": False}.get(info(control, "config-can-saveconf")),
-        tuple(verify.option_lines(info(control, "config-text"))),
+        {"0": True, "1": False}.get(info(control, _CAN_SAVE)),
+        tuple(verify.option_lines(info(control, _TEXT))),
         {},
     )
-    try:
-        invocation = invocations.of_relay(relay, control.peer)
-        if comparison.newer_than_start(since_start, verify.defaults_path(invocation)):
+    if invocation is not None and comparison.newer_than_start(
+        since_start, verify.defaults_path(invocation)
+    ):
+        # `_read` reports an error.
+        with contextlib.suppress(TorRefusesError):
             names |= {name.lower() for name, _ in verify.defaults(invocation)}
-    except TorRefusesError:
-        pass  # `_read` reports it.
     asked: dict[str, Sequence[str]] = {}
     for name in sorted(names):
         try:
@@ -338,16 +366,14 @@ def _loaded(control: Control, relay: Relay) -> Loaded:
 
 
 def _read(
-    relay: Relay,
-    running: Running | None,
+    torrc: Path,
+    invocation: Invocation,
     peer: Peer | None,
     candidate: Candidate,
     known: Readings,
 ) -> _Files:
     """Let Tor read a relay's files. Raises TorRefusesError, InvalidFileError, CandidateError."""
     pid = 0 if peer is None else peer.pid
-    invocation = invocations.of_relay(relay, peer)
-    torrc = _torrc_of(relay, running)
     place = fragment_include.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None and candidate.content is not None:
         raise IncludeLostError(

@@ -10,8 +10,9 @@ from exitpolicy.policy.reconcile import Running, Unobserved, View
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import daemon, last_read, verify
-from exitpolicy.tor.control import ANSWER_SECONDS, Control, connect
-from exitpolicy.tor.running import enforced_policy, local_rules, running_of
+from exitpolicy.tor.connections import Connections
+from exitpolicy.tor.control import ANSWER_SECONDS, Control
+from exitpolicy.tor.running import after_reload, changed, running_of
 
 SETTLE_SECONDS: Final = 75.0
 """Seconds within which a reloaded Tor must enforce what it has read."""
@@ -19,10 +20,18 @@ SETTLE_SECONDS: Final = 75.0
 UNCERTAIN_SECONDS: Final = 3.0
 """Seconds to wait for a new policy where exitpol cannot tell the new from the former one."""
 
-_POLL_SECONDS: Final = 0.03
+_LEAST_PAUSE: Final = 0.01
+_LONGEST_PAUSE: Final = 0.3
+"""Seconds between two questions for the policy."""
 
 
-def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> View:
+def reload_relay(
+    relay: Relay,
+    view: View,
+    *,
+    settle_seconds: float | None,
+    connections: Connections | None = None,
+) -> View:
     """Reload a relay; wait at most `settle_seconds` until it enforces what its files say.
 
     `None` does not wait. A Tor without a control port only has to go on running for a moment.
@@ -31,14 +40,16 @@ def reload_relay(relay: Relay, view: View, *, settle_seconds: float | None) -> V
     """
     if view.unobserved is not None:
         return _signalled(relay, view, view.unobserved)
-    with connect(relay) as control:
+    with (connections or Connections()).connect(relay) as control:
+        if settle_seconds:
+            control.watch_descriptor()
         if relay.reload is None:
             control.reload(verify.SECONDS)
         else:
             daemon.reload(relay)
         if settle_seconds and view.configured is not None and view.configured.options.unknown:
             control.within(UNCERTAIN_SECONDS + ANSWER_SECONDS)
-            _changed(control, running_of(control), time.monotonic() + UNCERTAIN_SECONDS)
+            _changed(control, _running(control, view), time.monotonic() + UNCERTAIN_SECONDS)
         return _settled(control, view, settle_seconds or 0)
 
 
@@ -62,34 +73,44 @@ def _signalled(relay: Relay, view: View, tor: Unobserved) -> View:
     return replace(view, unobserved=replace(tor, files=files, last=files), foreign=())
 
 
-def wait_settled(relay: Relay, view: View, *, seconds: float) -> View:
+def wait_settled(
+    relay: Relay, view: View, *, seconds: float, connections: Connections | None = None
+) -> View:
     """Wait at most `seconds` until a relay enforces what its files say.
 
     Raises TorUnreachableError if it does not answer.
     """
-    with connect(relay) as control:
+    with (connections or Connections()).connect(relay) as control:
+        control.watch_descriptor()
         return _settled(control, view, seconds)
 
 
 def _settled(control: Control, view: View, seconds: float) -> View:
     control.within(seconds + ANSWER_SECONDS)
     deadline = time.monotonic() + seconds
-    running = running_of(control)
+    running = _running(control, view)
     view = replace(view, running=running)
-    while not view.in_sync and time.monotonic() < deadline:
+    while not view.in_sync and not running.hibernates and time.monotonic() < deadline:
         running = _changed(control, running, deadline)
         view = replace(view, running=running)
     return view
 
 
+def _running(control: Control, view: View) -> Running:
+    return running_of(control) if view.running is None else after_reload(control, view.running)
+
+
 def _changed(control: Control, running: Running, deadline: float) -> Running:
-    """Return what Tor runs once its policy differs from that in `running`, or at the deadline."""
-    before = running.enforced
-    while time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        enforced, problem = enforced_policy(control)
-        if enforced != before:
-            # The expected policy depends on Tor's own addresses, which it may have learned only
-            # now: ask for them again.
-            return replace(running, enforced=enforced, problem=problem, local=local_rules(control))
-    return running
+    """Return what Tor runs once its policy differs from that in `running`, or at the deadline.
+
+    Tor says when its descriptor has changed. In case it does not, it is asked as well, at first
+    after a moment.
+    """
+    now, pause = running, 0.0
+    while now.enforced == running.enforced and not now.hibernates and time.monotonic() < deadline:
+        # A peer that talks all the time does not shorten this.
+        time.sleep(_LEAST_PAUSE)
+        control.wait_for_descriptor(pause)
+        pause = min(2 * pause + _LEAST_PAUSE, _LONGEST_PAUSE)
+        now = changed(control, running)
+    return now

@@ -5,6 +5,7 @@ Tor itself interprets the options.
 
 import glob
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -41,9 +42,12 @@ def read_text(torrc: Path) -> str:
     missing = InvalidFileError(
         f"{torrc}: there is no such torrc", hint="name it: exitpol init --torrc PATH"
     )
-    # Most hosts have no /etc/tor/torrc-defaults, and a command asks for it many times.
+    # These need not be opened. /etc/tor/torrc-defaults is missing on most hosts, and a command asks
+    # for it many times.
     if before is None and not os.path.lexists(torrc):
         raise missing
+    if before is not None and not stat.S_ISREG(before.mode):
+        raise InvalidFileError(f"{torrc}: the torrc is not a regular file")
     try:
         content = files.read_own(torrc, "torrc", limit=MAX_BYTES, follow=True)
         text = content.decode("utf-8", "surrogateescape")
@@ -66,6 +70,7 @@ class _Signature(NamedTuple):
 
     device: int
     inode: int
+    mode: int
     size: int
     modified: int
     changed: int
@@ -95,7 +100,12 @@ def _signature(path: Path) -> _Signature | None:
     except (OSError, ValueError):
         return None
     return _Signature(
-        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        found.st_dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
     )
 
 

@@ -6,6 +6,7 @@ here; at a reload it would end the running Tor.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Final
@@ -25,6 +26,8 @@ _LEAST_SECONDS: Final = 10.0
 """How long it may take to read a small one, which needs some milliseconds."""
 _BYTES_A_SECOND: Final = 20_000
 """Of a large one: half a megabyte takes 5 s, and 2.5 MB more than a minute."""
+_MOST_COMMANDS: Final = 200
+"""Cached command lines of Tors."""
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
@@ -137,8 +140,13 @@ def defaults(invocation: Invocation) -> list[OptionLine]:
 
 def defaults_path(invocation: Invocation) -> Path:
     """Return the defaults-torrc of a Tor, whether it exists or not."""
-    named = invocations.defaults_of(invocation.command[1:])
-    return invocation.folder / (named or Path("/etc/tor/torrc-defaults"))
+    return _defaults_path(invocation.command, invocation.folder)
+
+
+@lru_cache(maxsize=_MOST_COMMANDS)
+def _defaults_path(command: tuple[str, ...], folder: Path) -> Path:
+    named = invocations.defaults_of(command[1:])
+    return folder / (named or Path("/etc/tor/torrc-defaults"))
 
 
 def defaults_text(invocation: Invocation) -> str:
