@@ -27,7 +27,7 @@ from exitpolicy.core.errors import (
 from exitpolicy.operations import removals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
-from exitpolicy.operations.pending_causes import pending_causes
+from exitpolicy.operations.pending_causes import hibernation, pending_causes
 from exitpolicy.operations.planning import FragmentPlan, plan_all
 from exitpolicy.policy import reconcile
 from exitpolicy.policy.block_states import gravest, is_lifting, states_on
@@ -487,15 +487,17 @@ def _result(
     for plan in plans:
         names = [relay.name for relay in plan.relays]
         problems += [problem.about(*names) for problem in plan.problems()]
-    waiting = {
-        name for on in states.values() for name, state in on.items() if state is State.PENDING
-    }
-    waiting |= {view.name for view in views for each in lifting if is_lifting(view, each)}
-    problems += [
-        _asleep(view).about(view.name)
-        for view in views
-        if view.name in waiting and view.running is not None and view.running.hibernates
-    ]
+    for view in views:
+        reason = hibernation(view)
+        pending = (
+            mixed.get(block.destination, {}).get(view.name, states.get(block.destination))
+            for block in blocks
+            if not block.relays or view.name in block.relays
+        )
+        if reason is not None and (
+            State.PENDING in pending or any(is_lifting(view, each) for each in lifting)
+        ):
+            problems.append(AttentionError(reason).about(view.name))
     return Applied(
         time,
         blocks,
@@ -534,13 +536,6 @@ def _problems(view: View) -> list[ExitpolError]:
         return [*found, view.must_restart]
     cannot = _not_reloadable(view)
     return found if cannot is None or view.settled else [*found, cannot]
-
-
-def _asleep(view: View) -> AttentionError:
-    return AttentionError(
-        f"Tor ({view.name}) hibernates until its next accounting period (AccountingMax): it makes"
-        " no new connections; what is installed is enforced when it wakes"
-    )
 
 
 def _with_hindrances(result: Applied, fatal: Mapping[str, str]) -> Applied:

@@ -45,12 +45,25 @@ def pending_causes(
     return found
 
 
+def hibernation(view: View) -> str | None:
+    """Return why a relay that hibernates enforces nothing new; None if it does not."""
+    if view.running is None or not view.running.hibernates:
+        return None
+    return (
+        f"Tor ({view.name}) hibernates until its next accounting period (AccountingMax): it makes"
+        " no new connections; what is installed is enforced when it wakes"
+    )
+
+
 def _of_relay(view: View, plan: FragmentPlan, hindrance: ExitpolError | None) -> str:
     """Return why a relay does not enforce what its fragment is to hold."""
     errors = (view.unreachable, view.broken, *plan.obstacles, view.must_restart, hindrance)
     for error in errors:
         if error is not None:
             return str(error)
+    asleep = hibernation(view)
+    if asleep is not None:
+        return asleep
     if view.running is not None and view.running.enforced is None:
         return f"Tor has no exit policy: {view.running.problem}"
     if view.drift:

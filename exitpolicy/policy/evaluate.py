@@ -134,8 +134,12 @@ def same_meaning(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
 @lru_cache(maxsize=_KEPT)
 def _family_meaning(rules: tuple[Rule, ...], family: Family) -> tuple[tuple[int, Ports], ...]:
     merged: list[tuple[int, Ports]] = []
+    # All addresses that no narrow rule matches share one list.
+    known: dict[int, Ports] = {}
     for start, decided in zip(*_segments(rules, family), strict=True):
-        accepted = _accepted(rules, decided)
+        accepted = known.get(id(decided))
+        if accepted is None:
+            accepted = known[id(decided)] = _accepted(rules, decided)
         if not merged or merged[-1][1] != accepted:
             merged.append((start, accepted))
     return tuple(merged)
