@@ -13,7 +13,7 @@ import pytest
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import parse_rule
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import child, fragment, inspect, invocation, users
+from exitpolicy.tor import child, fragment, inspect, invocation, users, verify
 from exitpolicy.tor.mounts import Mounts
 from exitpolicy.tor.peer import Peer
 from tests.harness.host import ExitHost, HostMaker
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.root, pytest.mark.tor]
 
 USER = "nobody"
 UNSHARE = shutil.which("unshare") or ""
+SETFACL = shutil.which("setfacl") or ""
 RULES = parse_rule("reject 203.0.113.7:*")
 
 
@@ -205,6 +206,71 @@ def test_verification_runs_as_the_user_of_the_relay(relay: tuple[UserTor, Relay]
         assert found.drops_user
     who = child.run_as(users.by_uid(uid), ["/usr/bin/id", "-u"], "", 10)
     assert who.stdout == f"{uid}\n"
+
+
+def deny(path: Path) -> None:
+    """Take the rights of Tor's user away with an access control list."""
+    subprocess.run([SETFACL, "--modify", f"u:{USER}:-", str(path)], check=True)
+
+
+def give_away(path: Path) -> None:
+    """Let another user's group read it, and nobody else."""
+    path.chmod(0o440)
+    os.chown(path, 4711, 4711)
+
+
+def put_another(path: Path) -> None:
+    """Put a closed file in its place."""
+    path.unlink()
+    path.touch(0o600)
+
+
+def put_link(path: Path) -> None:
+    """Put a link to a closed file in its place."""
+    other = path.with_name("other")
+    other.touch(0o600)
+    path.unlink()
+    path.symlink_to(other)
+
+
+CLOSED: dict[str, Callable[[Path], None]] = {
+    "mode": lambda path: path.chmod(0o600),
+    "owner and mode": give_away,
+    "folder": lambda path: path.parent.chmod(0o700),
+    "folder above": lambda path: path.parent.parent.chmod(0o700),
+    "access control list": deny,
+    "list of the folder": lambda path: deny(path.parent),
+    "another file": put_another,
+    "link": put_link,
+}
+
+
+@pytest.mark.skipif(not SETFACL, reason="acl is missing")
+@pytest.mark.parametrize("way", CLOSED)
+def test_a_user_is_tried_again_when_rights_have_changed(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One program answers as long as nothing changed; after any change another one is run."""
+    path = tmp_path / "folder" / "inner" / "torrc"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    openable(path.parent)
+    runs: list[object] = []
+
+    def counted(*arguments: object, **named: object) -> object:
+        runs.append(arguments)
+        return child.run_as(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verify, "run_as", counted)
+    user = users.by_name(USER)
+    assert user is not None
+    names = [str(path), f"{path.parent}/"]
+    assert verify.unreadable(user, names) == verify.unreadable(user, names) == []
+    assert len(runs) == 1
+    CLOSED[way](path)
+    assert verify.unreadable(user, names)
+    assert len(runs) == 2
+    assert verify.unreadable(user, names), "what cannot be read is not remembered"
 
 
 @pytest.mark.skipif(not UNSHARE, reason="util-linux is missing")

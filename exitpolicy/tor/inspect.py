@@ -482,7 +482,11 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
             )
     if not (invocation.drops_user and invocation.user):
         return
-    names = [*map(str, existing), *([] if ours is None else [str(ours)]), *folders]
+    names = [
+        *map(str, existing),
+        *([] if ours is None or verify.is_public(ours) else [str(ours)]),
+        *folders,
+    ]
     unreadable = verify.unreadable(invocation.user, names)
     if unreadable:
         path = Path(unreadable[0])

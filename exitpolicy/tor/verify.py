@@ -4,12 +4,14 @@ The program has the rights of the relay's user. A file that only root can read i
 here; at a reload it would end the running Tor.
 """
 
+import errno
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError
 from exitpolicy.tor import invocation as invocations
@@ -26,8 +28,8 @@ _LEAST_SECONDS: Final = 10.0
 """How long it may take to read a small one, which needs some milliseconds."""
 _BYTES_A_SECOND: Final = 20_000
 """Of a large one: half a megabyte takes 5 s, and 2.5 MB more than a minute."""
-_MOST_COMMANDS: Final = 200
-"""Cached command lines of Tors."""
+_MOST_KEPT: Final = 500
+"""Cached command lines of Tors, and sets of files that their users can read."""
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
@@ -143,7 +145,7 @@ def defaults_path(invocation: Invocation) -> Path:
     return _defaults_path(invocation.command, invocation.folder)
 
 
-@lru_cache(maxsize=_MOST_COMMANDS)
+@lru_cache(maxsize=_MOST_KEPT)
 def _defaults_path(command: tuple[str, ...], folder: Path) -> Path:
     named = invocations.defaults_of(command[1:])
     return folder / (named or Path("/etc/tor/torrc-defaults"))
@@ -163,6 +165,10 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
 
     Folders end in a slash. Raises TorRefusesError.
     """
+    rights = _rights(names)
+    key = None if rights is None else (user, tuple(names), rights)
+    if key in _readable:
+        return []
     try:
         command = ["/bin/sh", "-c", _UNREADABLE, "sh", *dict.fromkeys(names)]
         result = run_as(user, command, "", _LEAST_SECONDS)
@@ -170,7 +176,67 @@ def unreadable(user: User, names: Sequence[str]) -> list[str]:
         raise StalledError(f"a program of Tor's user {user.uid} {error}") from error
     except (OSError, ValueError) as error:
         raise TorRefusesError(f"files cannot be read as Tor's user {user.uid}: {error}") from error
-    return [name for name in result.stdout.split("\0") if name]
+    found = [name for name in result.stdout.split("\0") if name]
+    if result.returncode == 0 and not found and key is not None and len(_readable) < _MOST_KEPT:
+        _readable.add(key)
+    return found
+
+
+def is_public(path: Path) -> bool:
+    """Tell whether whoever can enter a file's folder can read the file."""
+    try:
+        right = _right(str(path))
+    except OSError:
+        return False
+    return right.mode & 0o444 == 0o444 and not right.control_list
+
+
+class _Right(NamedTuple):
+    """What decides who can read a file, or enter a folder."""
+
+    path: str
+    device: int
+    inode: int
+    mode: int
+    owner: int
+    group: int
+    control_list: bytes
+
+
+_readable: Final[set[tuple[User, tuple[str, ...], tuple[_Right, ...]] | None]] = set()
+"""Files and folders that a user could read and enter, with what that depended on.
+
+A command asks before it records a change, and again when it applies the change.
+"""
+
+
+def _rights(names: Iterable[str]) -> tuple[_Right, ...] | None:
+    """Return all that decides who can read files: the rights at them and at the folders above.
+
+    None if it cannot be seen, or with a symbolic link, which may lead through further folders.
+    """
+    parts: dict[Path, None] = {}
+    for path in map(Path, names):
+        if os.path.realpath(path) != str(path):
+            return None
+        parts |= dict.fromkeys((path, *path.parents))
+    try:
+        return tuple(_right(str(part)) for part in parts)
+    except OSError:
+        return None
+
+
+def _right(path: str) -> _Right:
+    """Return owner, group, mode and access control list of a file or a folder. Raises OSError."""
+    found = os.lstat(path)
+    try:
+        control_list = os.getxattr(path, "system.posix_acl_access", follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in {errno.ENODATA, errno.ENOTSUP}:
+            raise
+        control_list = b""
+    about = (found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid)
+    return _Right(path, *about, control_list)
 
 
 def _run(
