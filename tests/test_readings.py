@@ -1,6 +1,7 @@
 """Tor reads the same files once in a command, and again when anything about them has changed."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,40 @@ def test_a_refusal_is_not_kept(counted: CountedTor) -> None:
             inspect_relay(counted.relay, bad, known)
         assert counted.runs() >= 1
     assert not known
+
+
+LINES: Final = (
+    "ContactInfo somebody",
+    "ExitPolicy reject 203.0.113.999:*",
+    "ExitPolicy reject 203.0.113.7:80-70",
+    "ORPort 70000",
+    "MyFamily xyz",
+    "User nosuchuser",
+    "PidFile /nonexistent/folder/pid",
+    "Log notice file /nonexistent/folder/log",
+    "ControlSocket /nonexistent/folder/socket",
+    "HiddenServiceDir /nonexistent/x\nHiddenServicePort 80",
+    "ClientOnionAuthDir /nonexistent",
+    "AccountingMax 1 parsec",
+    "HashedControlPassword zzz",
+    "AuthoritativeDirectory 1\nV3AuthoritativeDirectory 1",
+    "HardwareAccel 1\nAccelName x",
+    "BridgeRelay 1\nExtORPort auto",
+    "%include /nonexistent/file",
+)
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_tor_dumps_what_it_verifies_and_nothing_else(tmp_path: Path, lines: str) -> None:
+    """A fact of Tor on which the single run depends: both commands judge files alike."""
+    text = f"ORPort 127.0.0.1:9001\nSocksPort 0\nDataDirectory {tmp_path}/data\n{lines}\n"
+    command = [TOR, "-f", "-", "--defaults-torrc", "/dev/null"]
+    verified, dumped = (
+        subprocess.run([*command, *how], input=text, text=True, capture_output=True, check=False)
+        for how in (["--verify-config"], ["--dump-config", "short"])
+    )
+    assert verified.returncode == dumped.returncode
+    assert bool(dumped.stdout.strip()) == (verified.returncode == 0)
 
 
 def test_a_rule_that_tor_ignores_is_refused(counted: CountedTor) -> None:
