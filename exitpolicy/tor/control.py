@@ -39,6 +39,8 @@ to Tor twice, before and after it records something, and must end within ten sec
 """
 _EVENT: Final = "650"
 """The status of a message that answers no question (control-spec 4.1)."""
+_MOST_EVENTS: Final = 10
+"""The most events before one answer: a Tor changes its descriptor once in a second at most."""
 _SERVER_KEY: Final = b"Tor safe cookie authentication server-to-controller hash"
 _CLIENT_KEY: Final = b"Tor safe cookie authentication controller-to-server hash"
 
@@ -66,6 +68,8 @@ class Control:
         self._raw = raw
         self._ahead: dict[str, dict[Any, Any] | NotAnsweredError] = {}
         """The answers to questions that were asked ahead."""
+        self._is_watching = False
+        """Whether Tor is to say when its descriptor changes."""
         self._is_notified = False
         """Whether Tor has said that its descriptor changed, since that was last asked."""
         self.peer = peer
@@ -203,6 +207,7 @@ class Control:
         """Let Tor say when its descriptor changes, and with it the enforced policy."""
         try:
             self._connection.send_lines(["SETEVENTS DESCCHANGED"])
+            self._is_watching = True
             # A Tor that refuses is asked for its policy from time to time.
             self._receive()
         except _NONSENSE as error:
@@ -283,13 +288,14 @@ class Control:
         return answer
 
     def _receive(self) -> Any:  # noqa: ANN401 - likewise
-        """Return the next message that is no event."""
+        """Return the next message that is no event. Raises ValueError for too many events."""
         self._raw.left = MAX_BYTES
-        while True:
+        for _ in range(_MOST_EVENTS if self._is_watching else 1):
             message = self._connection.recv()
             if message.content()[0][0] != _EVENT:
                 return message
             self._is_notified = True
+        raise ValueError("it reports events instead of answers")
 
     def _unreachable(self, error: BaseException) -> TorUnreachableError:
         return unreachable(self._name, self._raw.gave_up or _plain(error))

@@ -66,13 +66,16 @@ class BoundedSocket(io.RawIOBase):
         return bool(poll.poll(seconds * 1000))
 
     def _in_time(self, action: Any, data: Any) -> int:  # noqa: ANN401
+        left = self.deadline - time.monotonic()
         try:
-            # A time-out of 0 would mean not to wait at all, which has another error.
-            self.connection.settimeout(max(self.deadline - time.monotonic(), 0.000_001))
-            return int(action(data))
+            if left > 0:
+                self.connection.settimeout(left)
+                return int(action(data))
         except TimeoutError:
-            self.gave_up = "it does not answer"
-            raise
+            pass
+        # Whoever talks without end is never waited for, and ends here as well.
+        self.gave_up = "it does not answer"
+        raise TimeoutError
 
 
 class _File:
