@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from exitpolicy.doctor.health import Health
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.host import Host
+    from exitpolicy.operations.init import Initialized, Plan
     from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.operations.relay_set import NoControlPortError
 
@@ -92,12 +93,6 @@ def init(
         return Removal(the_host(), force=force, purge=purge, yes=yes, as_json=as_json).run(
             dry_run=dry_run
         )
-    return _set_up(torrc, timer=timer, dry_run=dry_run, yes=yes, as_json=as_json)
-
-
-def _set_up(
-    torrc: list[Path] | None, *, timer: bool, dry_run: bool, yes: bool, as_json: bool
-) -> int:
     from exitpolicy.operations import init as init_operation
     from exitpolicy.operations.relay_set import NoControlPortError
 
@@ -110,13 +105,23 @@ def _set_up(
             raise
         return _offer_control_ports(host, error)
     if dry_run:
-        remarks = [*planned.restarts, *planned.remarks]
-        _say_initialized(
-            planned.created, planned.edited, [], as_json=as_json, remarks=remarks, dry_run=True
-        )
-        output.warn_all(remarks)
-        return ExitCode.DONE
+        return _say_planned(planned, as_json=as_json)
     done = init_operation.carry_out(planned, restart=yes or _accepts(planned.restarts))
+    return _finish(done, timer=timer, as_json=as_json)
+
+
+def _say_planned(planned: "Plan", *, as_json: bool) -> int:
+    """Write what init would change, and return the exit code."""
+    remarks = [*planned.restarts, *planned.remarks]
+    _say_initialized(
+        planned.created, planned.edited, [], as_json=as_json, remarks=remarks, dry_run=True
+    )
+    output.warn_all(remarks)
+    return ExitCode.DONE
+
+
+def _finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
+    """Install the timer if it is asked for, write the result, and return the exit code."""
     units: list[Path] = []
     if timer:
         from exitpolicy.operations import timer as timer_operation
