@@ -230,3 +230,24 @@ def test_an_include_in_another_file_is_left_to_the_operator(
     assert f"write %include {host.folder}/exitpol/default.conf there" in done.err
     assert host.run("lift", BLOCKED).code == 0
     assert not relay.rejects(BLOCKED)
+
+
+def test_relays_with_one_fragment_have_one_base_policy(make_host: HostMaker) -> None:
+    """`policy use --relay` is refused (4); a hand edit gives both the first one's, and says so."""
+    host = single(make_host)
+    before = host.ledger.read_text()
+    done = host.run("policy", "use", "web", "--relay", "second", "--force")
+    assert (done.code, "include the same fragment" in done.err) == (4, True), done
+    assert host.ledger.read_text() == before
+    host.ledger.write_text(
+        before.replace("blocks:", "policy: {default: web, second: reduced}\nblocks:")
+    )
+    done = host.run("apply")
+    assert (done.code, "both have that of 'default'" in done.err) == (3, True), done
+    for relay in host.relays:
+        assert relay.rejects("203.0.113.99", 22)
+        assert not relay.rejects("203.0.113.99", 443)
+    assert host.run("init").code == 0
+    assert host.run("apply").code == 0
+    assert host.relays[0].rejects("203.0.113.99", 22)
+    assert not host.relays[1].rejects("203.0.113.99", 22), "the reduced policy accepts SSH"

@@ -129,7 +129,7 @@ def base_rules(ledger: Ledger, relays: Sequence[Relay]) -> tuple[Rule, ...]:
     return () if name is None else base_policies.load(name).rules
 
 
-def _of_two_minds(ledger: Ledger, relays: Sequence[Relay]) -> list[AttentionError]:
+def _conflicting_policies(ledger: Ledger, relays: Sequence[Relay]) -> list[AttentionError]:
     """Report relays that include one fragment and have different base policies in the ledger."""
     first, *others = relays
     return [
@@ -210,7 +210,7 @@ class _Planner:
             unsafe=tuple(unsafe),
             obstacles=tuple(error for error in without_effect if error is not None),
             remarks=(
-                *_of_two_minds(self.ledger, self.relays),
+                *_conflicting_policies(self.ledger, self.relays),
                 *(one for pair in pairs for one in refusals.not_understood(*pair)),
             ),
         )
