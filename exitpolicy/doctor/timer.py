@@ -111,11 +111,14 @@ def tick(host: Host) -> Iterator[Finding]:
         )
         return
     now, ran = host.clock(), datetime.fromtimestamp(host.state_path.stat().st_mtime, UTC)
-    if (now - ran).total_seconds() > LATE_SECONDS:
+    age = (now - ran).total_seconds()
+    # A tick corrects a time in the future, which is from a clock that was ahead.
+    if abs(age) > LATE_SECONDS:
         cause, reason, fix = _why_late()
+        when = "in the future" if age < 0 else f"{remaining_text(now, ran)} ago"
         yield fail(
             check,
-            f"it ran {remaining_text(now, ran)} ago, at {utc_text(ran)}, not every minute{reason}",
+            f"it ran {when}, at {utc_text(ran)}, not every minute{reason}",
             why="no block is lifted and no drift is noticed while it does not run",
             fix=fix,
             cause=cause,
