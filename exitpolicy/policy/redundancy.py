@@ -5,11 +5,11 @@ Follows exit_policy_remove_redundancies in src/core/or/policies.c of Tor 0.4.9.1
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from exitpolicy.core.addresses import Family
+from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.policy.rule import Rule
 
 _NONE: Final = 1 << 62
@@ -64,7 +64,10 @@ def _without_unreachable(rules: Iterable[Rule]) -> Iterator[Rule]:
 def _without_covered_earlier(rules: Iterable[Rule]) -> Iterator[Rule]:
     # By family and prefix length, then by network: the ports that a rule already decides.
     seen: defaultdict[Family, dict[int, dict[int, _Intervals]]] = defaultdict(dict)
-    for rule in rules:
+    rules = list(rules)
+    # The last rule of each single address: behind it, nobody asks what is decided there.
+    last = {(rule.family, rule.network): i for i, rule in enumerate(rules) if _is_single(rule)}
+    for i, rule in enumerate(rules):
         lengths = seen[rule.family]
         for length, networks in lengths.items():
             if length <= rule.prefix:
@@ -72,8 +75,9 @@ def _without_covered_earlier(rules: Iterable[Rule]) -> Iterator[Rule]:
                 if around is not None and around.holds(rule.low, rule.high):
                     break
         else:
-            own = lengths.setdefault(rule.prefix, {}).setdefault(rule.network, _Intervals())
-            own.add(rule.low, rule.high)
+            if not _is_single(rule) or last[rule.family, rule.network] > i:
+                own = lengths.setdefault(rule.prefix, {}).setdefault(rule.network, _Intervals())
+                own.add(rule.low, rule.high)
             yield rule
 
 
@@ -158,6 +162,10 @@ def _without_covered_later(rules: Iterable[Rule]) -> Iterator[Rule]:
     networks: defaultdict[tuple[bool, Family], dict[int, set[int]]] = defaultdict(dict)
     for rule in rules:
         networks[rule.accept, rule.family].setdefault(rule.prefix, set()).add(rule.network)
+    # The first rule of each network: behind it, nobody asks what is within.
+    first: dict[tuple[bool, Family, int, int], int] = {}
+    for i, rule in enumerate(rules):
+        first.setdefault((rule.accept, rule.family, rule.prefix, rule.network), i)
     kept: list[Rule] = []
     for i in range(len(rules) - 1, -1, -1):
         rule = rules[i]
@@ -166,11 +174,31 @@ def _without_covered_later(rules: Iterable[Rule]) -> Iterator[Rule]:
         covering = min((one.containing(rule.low, rule.high) for one in around), default=_NONE)
         if covering == _NONE or _meeting(own[other], inner[other], rule) < covering:
             kept.append(rule)
-        _add(own[same], rule.prefix, rule.network, rule, i)
+        if not _is_single(rule) or _is_asked_for(first, rule, i):
+            _add(own[same], rule.prefix, rule.network, rule, i)
         for length, found in networks[other].items():
-            if length <= rule.prefix and (network := _cut(rule, length)) in found:
+            if (
+                length <= rule.prefix
+                and (network := _cut(rule, length)) in found
+                and first[*other, length, network] < i
+            ):
                 _add(inner[same], length, network, rule, i)
     yield from reversed(kept)
+
+
+def _is_single(rule: Rule) -> bool:
+    """Tell whether a rule is for a single address, as nearly all rules of a long policy are."""
+    return rule.prefix == BITS[rule.family]
+
+
+def _is_asked_for(
+    first: Mapping[tuple[bool, Family, int, int], int], rule: Rule, index: int
+) -> bool:
+    """Tell whether an earlier rule for the single address of a rule exists, of any action."""
+    return any(
+        first.get((accept, rule.family, rule.prefix, rule.network), index) < index
+        for accept in (True, False)
+    )
 
 
 def _add(networks: _Networks, length: int, network: int, rule: Rule, index: int) -> None:
