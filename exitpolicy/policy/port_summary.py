@@ -26,6 +26,8 @@ SUMMARY_LIMIT: Final = 1_000
 NO_PORT: Final = "reject 1-65535"
 """The summary of a policy that accepts no port."""
 
+_STEPS: Final = 16
+"""About the steps of one insertion into a tree of all ports."""
 _COUNT_MAX: Final = (1 << 64) - 1
 _PRIVATE: Final = frozenset(
     (rule.family, rule.network, rule.prefix)
@@ -131,16 +133,35 @@ class _Counts:
 
     def __init__(self, size: int) -> None:
         self._tree = [0] * (size + 1)
+        self._added: list[tuple[int, int]] = []
+        """What is not in the tree yet: a policy may begin with thousands of rules that reject."""
 
     def add(self, start: int, amount: int) -> None:
         """Add an amount to all indexes from `start` on."""
-        i = start + 1
-        while i < len(self._tree):
-            self._tree[i] += amount
-            i += i & -i
+        self._added.append((start, amount))
+
+    def _insert(self) -> None:
+        """Put all amounts into the tree: few one by one, many in linear time."""
+        if len(self._added) * _STEPS < len(self._tree):
+            for start, amount in self._added:
+                i = start + 1
+                while i < len(self._tree):
+                    self._tree[i] += amount
+                    i += i & -i
+        else:
+            more = [0] * len(self._tree)
+            for start, amount in self._added:
+                more[start + 1] += amount
+            for i in range(1, len(more)):
+                if (above := i + (i & -i)) < len(more):
+                    more[above] += more[i]
+            self._tree = [a + b for a, b in zip(self._tree, more, strict=True)]
+        self._added.clear()
 
     def at(self, index: int) -> int:
         """Return the sum at an index."""
+        if self._added:
+            self._insert()
         total, i = 0, index + 1
         while i:
             total += self._tree[i]
