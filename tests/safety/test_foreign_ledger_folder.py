@@ -32,6 +32,8 @@ COMMANDS: list[tuple[str, ...]] = [
     ("list", "--all"),
     ("history",),
     ("status",),
+    # The last one: it deletes the config.
+    ("init", "--remove", "--purge", "--yes", "--force"),
 ]
 
 
