@@ -218,6 +218,7 @@ class _Planner:
     def _untouched(self, blocks: Blocks, former: str | None, error: ExitpolError) -> FragmentPlan:
         present = inspect.Candidate(self.path, former or "", _rules_of(former))
         views = in_parallel(lambda relay: self._inspect_one(relay, present), self.relays)
+        _, added, held = self._sorted(blocks, present.rules)
         return FragmentPlan(
             self.path,
             self.relays,
@@ -226,7 +227,7 @@ class _Planner:
             former or "",
             tuple(views),
             blocks,
-            dict.fromkeys(blocks.by_destination, error),
+            {**dict.fromkeys((block.destination for block in added), error), **held},
             obstacles=(error,),
         )
 
