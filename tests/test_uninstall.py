@@ -121,6 +121,19 @@ def test_a_base_policy_ends_only_with_force(set_up: Callable[..., ExitHost]) -> 
     see_removed(host)
 
 
+def test_the_base_policy_of_one_relay_ends_only_with_force(
+    set_up: Callable[..., ExitHost],
+) -> None:
+    """The other relays have none, and yet nothing is changed before that is accepted."""
+    host = set_up(OWN, ("ExitRelay 1",))
+    assert host.run("policy", "use", "reduced", "--relay", "second").code == 0
+    before = host.snapshot()
+    refused = host.run("init", "--remove", "--yes")
+    assert refused.code == 4, refused
+    assert "leaves the relay 'second' with its own lines" in refused.err
+    assert host.snapshot() == before
+
+
 def test_a_base_policy_that_opens_nothing_ends_like_blocks(set_up: Callable[..., ExitHost]) -> None:
     """It is the policy that Tor has without it."""
     host = set_up(("ExitRelay 1",))

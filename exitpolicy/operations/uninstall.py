@@ -74,6 +74,8 @@ class RelayRemoval:
     """From the policy of the present files to that."""
     opened: Difference = _SAME
     """What the base policy rejects, and the policy that results accepts."""
+    base: str | None = None
+    """The base policy, which ends too."""
     view: View | None = None
     """With its files read without the include."""
     obstacle: ExitpolError | None = None
@@ -93,8 +95,6 @@ class Plan:
     relays: tuple[RelayRemoval, ...]
     ending: tuple[Block, ...]
     """The blocks in force, which end."""
-    base: str | None
-    """The base policy, which ends too."""
     deleted: tuple[Path, ...]
     """The files that would be deleted if every relay can be done."""
     unreadable: InvalidFileError | None = None
@@ -128,7 +128,7 @@ class Plan:
             if each.changes and each.opened.accepted:
                 wider = Difference(each.opened.accepted, ()).sentences[0]
                 return RefusedError(
-                    f"the base policy {self.base!r} ends with exitpol, and leaves the relay"
+                    f"the base policy {each.base!r} ends with exitpol, and leaves the relay"
                     f" {each.relay.name!r} with its own lines: {wider}",
                     hint=f"write the rules that you need into {each.relay.torrc}, or accept that:"
                     f" {_AGAIN} --force",
@@ -182,8 +182,9 @@ def plan(host: Host) -> Plan:
             ledger = host.best_known_ledger()
         except InvalidFileError as error:
             unreadable = error
-    base = () if ledger.policy is None else base_policies.load(ledger.policy).rules
-    relays = in_parallel(lambda relay: _plan_one(host, relay, base), host.relays)
+    relays = in_parallel(
+        lambda relay: _plan_one(host, relay, ledger.policy_of(relay.name)), host.relays
+    )
     time = host.time()
     changed = {each.relay.name for each in relays if each.changes}
     ending = [
@@ -192,7 +193,7 @@ def plan(host: Host) -> Plan:
         if time.enforces(block) and changed and (changed & set(block.relays) or not block.relays)
     ]
     deleted = (*_fragments(host), *timer.installed(host), *_rendered(), *_metrics(host))
-    return Plan(host, tuple(relays), tuple(ending), ledger.policy, deleted, unreadable)
+    return Plan(host, tuple(relays), tuple(ending), deleted, unreadable)
 
 
 def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
@@ -236,7 +237,7 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
     return Removed(planned, tuple(deleted), tuple(problems))
 
 
-def _plan_one(host: Host, relay: Relay, base: tuple[Rule, ...]) -> RelayRemoval:
+def _plan_one(host: Host, relay: Relay, base: str | None) -> RelayRemoval:
     """Plan the removal from one relay. Its errors concern only this relay."""
     try:
         old = torrc.read_text(relay.torrc)
@@ -261,7 +262,8 @@ def _plan_one(host: Host, relay: Relay, base: tuple[Rule, ...]) -> RelayRemoval:
             new,
             after,
             _difference(host, relay, present, after),
-            _difference(host, relay, base, after) if base else _SAME,
+            _difference(host, relay, base_policies.load(base).rules, after) if base else _SAME,
+            base,
             view,
         )
     except ExitpolError as error:
