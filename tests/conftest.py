@@ -1,6 +1,8 @@
 """Fixtures and marks of all tests; failures are counted for the table of the proof."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -24,6 +26,15 @@ def make_host(tmp_path: Path) -> Iterator[HostMaker]:
     """Make hosts in the test's own folder."""
     with host_maker(tmp_path) as make:
         yield make
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that other users may enter, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="exitpol-open-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -84,26 +84,25 @@ class ContainedTor(Tor):
             (self.folder / name).touch()
         for name in ("data", "control", "log", "pid"):
             shutil.chown(self.folder / name, number.pw_uid, number.pw_gid)
-        for folder in (self.folder, *self.folder.parents[:3]):
-            folder.chmod(0o755)
+        self.folder.chmod(0o755)
 
 
 @pytest.fixture(params=["user of compose", "option User"])
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExitHost]:
+def host(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[ExitHost]:
     """Give a host whose one relay runs in a container, and is set up as the guide says."""
-    folder = tmp_path / "tor"
+    folder = open_folder / "tor"
     tor = ContainedTor.alone(folder, ["ExitRelay 1", "ExitPolicyRejectPrivate 1"], "exit1")
     if request.param == "user of compose":
         number = pwd.getpwnam(USER)
         tor.user = f"{number.pw_uid}:{number.pw_gid}"
     tor.defaults = folder / "defaults"
     tor.prepare()
-    host = ExitHost(tmp_path, [tor])
+    host = ExitHost(open_folder, [tor])
     fragments = folder / "exitpol"
     fragments.mkdir(mode=0o755)
     host.fragment = fragments / "exit1.conf"
     host.config.write_text(
-        f"ledger: {tmp_path}/var/blocks.yaml\nfragments: {fragments}\nrelays:\n"
+        f"ledger: {open_folder}/var/blocks.yaml\nfragments: {fragments}\nrelays:\n"
         f'- {{name: exit1, torrc: "{tor.torrc}", control: "{tor.control_socket}",'
         f' user: {USER}, tor: "{TOR}", defaults_torrc: "{tor.defaults}"}}\n'
     )

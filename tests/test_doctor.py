@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,14 +68,6 @@ def exit_(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneExit]:
     with set_up(tmp_path_factory.mktemp("doctor")) as running:
         assert running.run("init").returncode == 0
         yield running
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """Return a folder that everybody can read."""
-    with tempfile.TemporaryDirectory(prefix="exitpol-doctor-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @contextmanager
