@@ -398,7 +398,7 @@ def test_a_rule_is_found_where_it_stands(
     ("make", "message"),
     [
         (lambda path: None, "there is no such torrc"),  # noqa: ARG005
-        (Path.mkdir, "the torrc cannot be read: Is a directory"),
+        (Path.mkdir, "the torrc is not a regular file"),
         (os.mkfifo, "the torrc is not a regular file"),
         (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
     ],
