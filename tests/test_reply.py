@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.complaint import Complaint, Envelope, read_complaint
@@ -1027,15 +1027,17 @@ def test_hostile_facts_do_no_harm(facts: ReplyFacts, kind: Kind, language: Langu
     assert len(message.keys()) == len(set(message.keys()))
     assert message.get_content() == letter.body
     assert message["Subject"] == letter.subject
-    for name, wanted in (("From", "me@exit.example"), ("To", "you@cert.example")):
+    for name, address in (("From", facts.contact), ("To", facts.to)):
         if name in message:
-            assert [address.addr_spec for address in message[name].addresses] == [wanted]
+            # Either what every example may hold, or a text that is by chance an address.
+            assert [found.addr_spec for found in message[name].addresses] == [address]
     if not any(block.live for block in facts.blocks):
         hidden = {BLOCKED_WORDS[language]} - {f.destination for f in (*facts.blocks, *facts.lifted)}
         assert not any(words in flat(letter) for words in hidden)
 
 
 @settings(max_examples=300, deadline=None)
+@example("B[]1:B", "B")
 @given(
     st.text("Re: []#1-aB\t", max_size=30),
     st.text("#1-aB", min_size=1, max_size=6).filter(lambda text: clean(text) is not None),

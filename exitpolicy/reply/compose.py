@@ -175,8 +175,11 @@ def _subject(default: str, original: Original | None, references: tuple[str, ...
             subject = f"{subject} [{reference}]"
             continue
         while again := whole.search(subject, found.end()):
-            rest = (subject[: again.start()] + subject[again.end() :]).replace("[]", "")
-            subject = " ".join(rest.split())
+            left, right = subject[: again.start()], subject[again.end() :]
+            if left.endswith("[") and right.startswith("]"):
+                left, right = left[:-1], right[1:]
+            # The blank keeps words apart that the ticket has parted.
+            subject = " ".join(f"{left} {right}".split())
     # Again, because the removed ticket may have stood between a `=` and a `?`.
     return part_encoded_words(subject)
 
