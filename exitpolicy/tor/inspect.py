@@ -32,6 +32,7 @@ from exitpolicy.tor import (
     last_read,
     mounts,
     process,
+    reopened,
     users,
     verify,
 )
@@ -267,7 +268,7 @@ def _must_restart_unasked(
     """Return why a Tor without a control port would exit at a reload, or read nothing."""
     pid = view.pid
     unit = process.unit(pid)
-    fatal = comparison.fatal(view.name, found, unit)
+    fatal = comparison.fatal(view.name, found, unit) or _cannot_reopen(view.name, files, pid)
     if fatal is not None:
         return fatal
     if ("__reloadtorrconsighup", "0") in lines:
@@ -593,7 +594,9 @@ def _must_restart(
     candidate: Candidate,
 ) -> TorRefusesError | None:
     unit = process.unit(running.pid) if running.pid else None
-    fatal = comparison.fatal(relay.name, found, unit)
+    fatal = comparison.fatal(relay.name, found, unit) or _cannot_reopen(
+        relay.name, files, running.pid
+    )
     # Without an include, there is no new file that a sandboxed Tor may not open.
     if fatal or files.options.get("Sandbox") != ["1"] or candidate.content is None:
         return fatal
@@ -605,6 +608,19 @@ def _must_restart(
         running=running.options,
         unit=unit,
     )
+
+
+def _cannot_reopen(name: str, files: _Files, pid: int) -> TorRefusesError | None:
+    """Return why a reload would end a Tor that has to open its other files again."""
+    own = verify.values_of(files.own, reopened.NAMES)
+    lower = {option.lower(): option for option in reopened.NAMES}
+    defaults: dict[str, list[str]] = {}
+    with contextlib.suppress(InvalidFileError):
+        path = verify.defaults_path(files.invocation)
+        found = torrc_file.values(path, lower, files.invocation.folder)
+        defaults = {lower[key]: values for key, values in found.items()}
+    user = files.invocation.user or users.by_uid(os.geteuid())
+    return reopened.harm(name, {**defaults, **own}, user, pid)
 
 
 def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:

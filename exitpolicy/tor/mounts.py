@@ -82,6 +82,12 @@ def hidden(pid: int, paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def is_shared(pid: int, path: Path) -> bool:
+    """Tell whether a process surely sees at a path what we see there."""
+    listed = _listed("self") is not None and _listed(pid) is not None
+    return listed and not hidden(pid, [path])
+
+
 def _listed(pid: int | str) -> bytes | None:
     """Return the list of mounts of a process; None if it cannot be seen."""
     try:

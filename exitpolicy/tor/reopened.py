@@ -1,0 +1,186 @@
+"""What Tor opens again at a reload besides its configuration files.
+
+A log that cannot be opened, a PidFile that cannot be written, or a control socket's folder that
+others may enter, ends a running Tor at its next reload although none of its options has changed.
+`--verify-config` looks at none of these. Measured; see also options_act in Tor's
+src/app/config/config.c, and check_private_dir in src/lib/fs/dir.c.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from exitpolicy.core.errors import TorRefusesError
+from exitpolicy.core.shell import word
+from exitpolicy.tor import mounts, users
+from exitpolicy.tor.users import User
+
+NAMES: Final = (
+    *("PidFile", "Log", "DataDirectory", "HiddenServiceDir"),
+    *("ControlSocket", "ControlPort", "SocksPort", "ControlSocketsGroupWritable", "Sandbox"),
+)
+"""The options that name these files and folders, or change how Tor opens them."""
+
+_LOG_FILE: Final = re.compile(r"[^/]*\sfile\s+(/.+)", re.IGNORECASE)
+_SOCKET: Final = re.compile(r'(?:unix:)?(?:"(/[^"]+)"|(/\S+))(.*)')
+_OF_THE_SYSTEM: Final = ("/dev/", "/proc/")
+"""Each process sees files of its own there."""
+
+
+class _Fault(NamedTuple):
+    """Something that Tor cannot open."""
+
+    problem: str
+    fix: str
+
+
+def harm(
+    name: str, options: Mapping[str, Sequence[str]], user: User, pid: int
+) -> TorRefusesError | None:
+    """Return why a reload would end a running Tor with unchanged options; None if nothing is known.
+
+    `name` is the relay's, `options` are the values by name of the options NAMES, and `user` is
+    Tor's. What cannot be seen, or what Tor sees elsewhere, is taken for fine.
+    """
+    for path, found in _faults(options, user):
+        # With another mount at this place, Tor sees another file.
+        if pid and mounts.is_shared(pid, path):
+            return TorRefusesError(
+                f"Tor ({name}) would exit at a reload: {found.problem}",
+                hint=f"{found.fix}; then: exitpol apply",
+            )
+    return None
+
+
+def _faults(options: Mapping[str, Sequence[str]], user: User) -> Iterator[tuple[Path, _Fault]]:
+    checks = [(Path(value), _folder) for value in options.get("DataDirectory", ())]
+    checks += [(Path(value), _service) for value in options.get("HiddenServiceDir", ())]
+    if list(options.get("Sandbox", ())) != ["1"]:
+        checks += [(Path(value), _written) for value in options.get("PidFile", ())]
+    for value in options.get("Log", ()):
+        if match := _LOG_FILE.fullmatch(value.strip()):
+            checks.append((Path(match[1]), _written))
+    for path, check in checks:
+        if path.is_absolute() and not str(path).startswith(_OF_THE_SYSTEM):
+            with contextlib.suppress(OSError):  # as a user, or in the timer's unit
+                if (fault := check(path, user)) is not None:
+                    yield path, fault
+    for path, flags in _sockets(options):
+        with contextlib.suppress(OSError):
+            if (fault := _private(path.parent, flags, user)) is not None:
+                yield path.parent, fault
+
+
+def _sockets(options: Mapping[str, Sequence[str]]) -> Iterator[tuple[Path, frozenset[str]]]:
+    """Yield the paths of unix sockets with their flags in lower case.
+
+    Those that everybody may use are left out: Tor makes them anywhere.
+    """
+    shared = list(options.get("ControlSocketsGroupWritable", ())) == ["1"]
+    for name in ("ControlSocket", "ControlPort", "SocksPort"):
+        for value in options.get(name, ()):
+            if match := _SOCKET.fullmatch(value.strip()):
+                flags = frozenset(match[3].lower().split())
+                if shared and name == "ControlSocket":
+                    flags |= {"groupwritable"}
+                if "worldwritable" not in flags:
+                    yield Path(match[1] or match[2]), flags
+
+
+def _written(path: Path, user: User) -> _Fault | None:
+    """Return why a user cannot write a file, or make it if there is none. Raises OSError."""
+    real = Path(os.path.realpath(path))
+    if (fault := _entered(real.parent, user)) is not None:
+        return fault
+    try:
+        found = real.stat()
+    except FileNotFoundError:
+        if _may(user, real.parent, 2):
+            return None
+        return _refused(user, "make files in", real.parent)
+    if stat.S_ISDIR(found.st_mode):
+        return _Fault(f"{path} is a folder, and Tor writes a file there", f"rmdir {word(path)}")
+    return None if _may(user, real, 2) else _refused(user, "write", real)
+
+
+def _folder(path: Path, user: User) -> _Fault | None:
+    return _entered(Path(os.path.realpath(path)), user)
+
+
+def _service(path: Path, user: User) -> _Fault | None:
+    real = Path(os.path.realpath(path))
+    # Tor makes the folder itself if it can.
+    return None if real.is_dir() else _written(real, user)
+
+
+def _entered(folder: Path, user: User) -> _Fault | None:
+    """Return why a user cannot enter a folder without links. Raises OSError."""
+    for each in (*reversed(folder.parents), folder):
+        try:
+            found = each.stat()
+        except FileNotFoundError:
+            owner = users.name_of(user.uid)
+            return _Fault(
+                f"there is no folder {each}",
+                f"install -d -o {owner} -g {users.group_name(user.gid)} -m 0700 {word(folder)}",
+            )
+        if not stat.S_ISDIR(found.st_mode):
+            return _Fault(f"{each} is no folder", f"move {word(each)} away")
+        if not _may(user, each, 1):
+            return _refused(user, "enter", each)
+    return None
+
+
+def _private(folder: Path, flags: frozenset[str], user: User) -> _Fault | None:
+    """Return why Tor would take a folder for unsafe for its sockets. Raises OSError."""
+    if (fault := _entered(Path(os.path.realpath(folder.parent)), user)) is not None:
+        return fault
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return _entered(folder, user)
+    owner, group = users.name_of(user.uid), users.group_name(user.gid)
+    shared = "groupwritable" in flags
+    if not stat.S_ISDIR(found.st_mode):
+        return _Fault(f"{folder}, of its socket, is no folder", f"move {word(folder)} away")
+    if found.st_uid != user.uid or (shared and found.st_gid not in {user.gid, 0}):
+        return _Fault(
+            f"{folder}, the folder of its socket, does not belong to {owner}",
+            f"chown {owner}:{group} {word(folder)}",
+        )
+    unwanted = 0o027 if shared else 0o077
+    if "relaxdirmodecheck" in flags:
+        unwanted &= 0o022
+    if stat.S_IMODE(found.st_mode) & unwanted:
+        return _Fault(
+            f"others than {owner} may enter {folder}, the folder of its socket",
+            f"chmod {'0750' if shared else '0700'} {word(folder)}",
+        )
+    return None
+
+
+def _refused(user: User, action: str, path: Path) -> _Fault:
+    owner = users.name_of(user.uid)
+    letters = {"enter": "x", "write": "w"}.get(action, "wx")
+    return _Fault(
+        f"Tor's user {owner} cannot {action} {path}", f"setfacl -m u:{owner}:{letters} {word(path)}"
+    )
+
+
+def _may(user: User, path: Path, bit: int) -> bool:
+    """Tell whether a user has the right 4 (read), 2 (write) or 1 (enter). Raises OSError.
+
+    With an access control list it is not known, and True.
+    """
+    found = path.stat()
+    if user.uid == 0 or "system.posix_acl_access" in os.listxattr(path):
+        return True
+    if found.st_uid == user.uid:
+        return bool(found.st_mode >> 6 & bit)
+    if found.st_gid in {user.gid, *user.groups}:
+        return bool(found.st_mode >> 3 & bit)
+    return bool(found.st_mode & bit)
