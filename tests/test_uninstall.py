@@ -174,7 +174,7 @@ def test_a_foreign_change_is_not_loaded(set_up: Callable[..., ExitHost]) -> None
     see_removed(host)
 
 
-@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize("knows", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_sandboxed_tor(make_host: HostMaker, *, knows: bool) -> None:
     """It may read fewer files than at its start; whether it knows the fragment does not matter."""
     host = make_host(("Sandbox 1", *OWN), init=False)

@@ -48,7 +48,7 @@ METHODS = {
     "everything": 'COOKIE,SAFECOOKIE,HASHEDPASSWORD,NULL COOKIEFILE="{secret}"',
 }
 
-QUICK = [("NULL", True), ("both cookies", True)]
+QUICK = [("both cookies", True)]
 """What runs with the other tests; scripts/prove runs all."""
 
 
