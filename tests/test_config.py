@@ -31,6 +31,7 @@ relays:
 protected: [198.51.100.0/24, "[2001:db8::1]:22"]
 max_prefix: {ipv4: 24}
 operator: {name: A B, contact: abuse@example.org, relay_name: r, address: 192.0.2.1}
+shared_fronts: fronts.txt
 """
 
 
@@ -56,6 +57,7 @@ def test_everything_it_says_is_read() -> None:
         protected=(parse_destination("198.51.100.0/24"), parse_destination("[2001:db8::1]:22")),
         max_prefix={4: 24, 6: 32},
         operator=Operator("A B", "abuse@example.org", "r", "192.0.2.1"),
+        shared_fronts=base / "fronts.txt",
         source=PATH,
     )
 
@@ -311,6 +313,7 @@ def configs(draw: st.DrawFn) -> Config:
         protected=tuple(draw(st.lists(destinations(), max_size=2))),
         max_prefix={4: draw(st.integers(0, 32)), 6: draw(st.integers(0, 128))},
         operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
+        shared_fronts=draw(st.none() | paths),
         source=PATH,
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)

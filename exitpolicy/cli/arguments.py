@@ -51,7 +51,11 @@ DryRun = Annotated[
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Exceed max_prefix, the port summary or the Exit flag.")
+    bool,
+    typer.Option(
+        "--force",
+        help="Exceed max_prefix, the port summary or the Exit flag; block shared addresses.",
+    ),
 ]
 
 

@@ -110,6 +110,8 @@ def block(
         forbidden = refusals.forbidden(host.config, one)
         if forbidden is not None:
             raise forbidden
+    if not options.force:
+        refusals.refuse_shared_fronts(host.config, destinations)
     change = _Addition("block", lambda blocks: blocks.blocked(new), destinations, frozenset(named))
     return _add(host, change, options)
 

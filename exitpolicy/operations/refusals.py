@@ -1,14 +1,20 @@
 """The reasons for which a block, or any rule on a relay, must not be installed."""
 
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError, RefusedError
 from exitpolicy.operations.fitting import Broken
 from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
+from exitpolicy.storage import shared_fronts
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.tor import fragment_include
+
+_NAMED: Final = 25
+"""How many shared addresses of a list are named."""
 
 
 def forbidden(config: Config, block: Block) -> RefusedError | None:
@@ -31,6 +37,35 @@ def forbidden(config: Config, block: Block) -> RefusedError | None:
             hint="block less, or add --force",
         )
     return None
+
+
+def refuse_shared_fronts(config: Config, destinations: Iterable[Destination]) -> None:
+    """Raise RefusedError for addresses of which a block would also block other sites."""
+    fronts = shared_fronts.load(config)
+    shared = [(d, whose) for d in destinations if (whose := fronts.provider_of(d)) is not None]
+    if not shared:
+        return
+    first, provider = shared[0]
+    error = of_shared_front(str(first), provider, str(first._replace(ports=((22, 22),))))
+    if len(shared) == 1:
+        raise error
+    named = ", ".join(str(destination) for destination, _ in shared[:_NAMED])
+    more = f" and {len(shared) - _NAMED:,} more" if len(shared) > _NAMED else ""
+    raise RefusedError(
+        f"{error}; {len(shared):,} of these are shared", hint=f"{error.hint}\nshared: {named}{more}"
+    )
+
+
+def of_shared_front(shared: str, provider: str, one_port: str) -> RefusedError:
+    """Return the refusal of a block that would also block other sites of a provider.
+
+    `one_port` is a destination that can be blocked.
+    """
+    return RefusedError(
+        f"{shared} is a shared address of {provider}: a block would also block every other"
+        " site behind it; block a port, or answer the reporter",
+        hint=f"a port that serves no web sites can be blocked, such as {one_port}; or add --force",
+    )
 
 
 def refuse_shared_fragments(relays: Iterable[Relay], named: Collection[str]) -> None:

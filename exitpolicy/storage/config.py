@@ -31,6 +31,7 @@ KEYS: Final = (
     "max_prefix",
     "operator",
     "metrics",
+    "shared_fronts",
 )
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
@@ -131,6 +132,8 @@ class Config:
     operator: Operator = Operator()
     metrics: Path | None = None
     """The file that the tick writes metrics into; None: it writes none."""
+    shared_fronts: Path | None = None
+    """The list of shared fronts; None: the one that comes with exitpol."""
     source: Path | None = None
     """The file that was read."""
 
@@ -181,6 +184,8 @@ def render(config: Config) -> bytes:
         lines.append(f"operator: {{{', '.join(words)}}}\n")
     if config.metrics is not None:
         lines.append(f"metrics: {_quoted(config.metrics)}\n")
+    if config.shared_fronts is not None:
+        lines.append(f"shared_fronts: {_quoted(config.shared_fronts)}\n")
     return "".join(lines).encode()
 
 
@@ -252,6 +257,9 @@ def parse(path: Path, content: bytes) -> Config:
         else default.max_prefix,
         operator=_operator(document, top["operator"]) if "operator" in top else Operator(),
         metrics=_file(document, top["metrics"], "metrics", base) if "metrics" in top else None,
+        shared_fronts=_file(document, top["shared_fronts"], "shared_fronts", base)
+        if "shared_fronts" in top
+        else None,
         source=path,
     )
 
