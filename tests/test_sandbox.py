@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy import confinement
 from exitpolicy.complaint import Complaint, read_complaint, wire
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError
@@ -42,11 +43,13 @@ def confined(
     code: str, *, memory: int = 1 << 30, seconds: int = 5, isolated: Path | None = None
 ) -> tuple[int, str]:
     """Run code in a confined process; return its exit code and what it wrote."""
-    isolate = f"sandbox.isolate({str(isolated)!r})\n" if isolated else ""
+    isolate = ""
+    if isolated:
+        isolate = f"confinement.leave_network()\nconfinement.see_only({str(isolated)!r})\n"
     program = (
         "import ctypes, os, resource, socket, sys\n"
-        f"from exitpolicy.operations import sandbox\n{isolate}"
-        f"sandbox.confine(memory={memory}, seconds={seconds})\n" + textwrap.dedent(code)
+        f"from exitpolicy import confinement\n{isolate}"
+        f"confinement.confine(memory={memory}, seconds={seconds})\n" + textwrap.dedent(code)
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
@@ -70,7 +73,7 @@ def test_the_child_is_nobody() -> None:
         """
     )
     assert code == 0, output
-    nobody = (sandbox.NOBODY,) * 3
+    nobody = (confinement.NOBODY,) * 3
     assert output.splitlines()[:3] == [f"{nobody} {nobody} []", "refused", "refused"]
     assert "CapEff:\\t0000000000000000" in output
     assert "NoNewPrivs:\\t1" in output

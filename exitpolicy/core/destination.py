@@ -122,7 +122,7 @@ def parse_destination(text: str) -> Destination:
         raise
 
 
-_SCHEME_PORTS: Final = {
+SCHEME_PORTS: Final = {
     "ftp": 21,
     "ssh": 22,
     "sftp": 22,
@@ -176,7 +176,7 @@ def _of_url(url: str, text: str) -> Destination:
             hint=f"an exit policy holds addresses: resolve it (getent ahosts {word(host)})"
             " and block the addresses",
         )
-    port = ports or _SCHEME_PORTS.get(scheme.lower())
+    port = ports or SCHEME_PORTS.get(scheme.lower())
     if port is None:
         raise UsageError(
             f"the port of {text!r} is unknown", hint=f"write {host}:PORT, or {host} for all ports"

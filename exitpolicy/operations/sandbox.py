@@ -6,44 +6,33 @@ complaint. Its answer is JSON, which is validated strictly (`exitpolicy.complain
 """
 
 import contextlib
-import ctypes
 import encodings
 import importlib
 import json
 import os
 import pkgutil
-import resource
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Collection
 from enum import IntEnum
-from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
+from exitpolicy import confinement
 from exitpolicy.complaint import wire
 from exitpolicy.complaint.model import Complaint
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError
 
-NOBODY: Final = 65534
-"""The user and group of the child, if the parent is root."""
 BASE_MEMORY: Final = 300 << 20
 """Bytes of address space of the child, in addition to four times the complaint."""
 BASE_SECONDS: Final = 10
 """Seconds of processor time of the child, in addition to two for each megabyte."""
-_MAX_FILES: Final = 16
 PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
     " from exitpolicy.operations import sandbox; sandbox.serve()"
 )
 """What the child runs; its argument is the folder of the package."""
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_CLONE_NEWIPC: Final = 0x08000000
-_CLONE_NEWNET: Final = 0x40000000
 _LAZY_MODULES: Final = (
     *("charset_normalizer", "csv", "email.header", "email.headerregistry", "email.utils"),
     *("ipaddress", "quopri", "zipfile"),
@@ -78,7 +67,9 @@ def read_complaint(
             request["root"] = empty
             stdin.write(json.dumps(request).encode("ascii") + b"\n" + data)
             stdin.seek(0)
-            answer, code = _run(stdin.fileno(), 2 * seconds)
+            answer, code = confinement.run(
+                PROGRAM, stdin.fileno(), patience=2 * seconds, limit=wire.MAX_SIZE
+            )
     except OSError as error:
         raise _failure(f"its reader cannot be started ({error.strerror})") from error
     if code == _Exit.DONE:
@@ -102,29 +93,6 @@ def _failure(reason: str) -> InvalidFileError:
     )
 
 
-def _run(stdin: int, patience: int) -> tuple[bytes, int]:
-    """Run the child; return its answer and its exit code, negative for a signal."""
-    package = Path(__file__).resolve().parents[1]
-    with subprocess.Popen(
-        [sys.executable, "-I", "-X", "utf8", "-c", PROGRAM, str(package.parent)],
-        stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={},
-        start_new_session=True,
-    ) as child:  # fmt: skip
-        timer = threading.Timer(patience, child.kill)
-        timer.start()
-        try:
-            # Popen's type allows None, which is for children without a pipe.
-            answer = cast("IO[bytes]", child.stdout).read(wire.MAX_SIZE + 1)
-            if len(answer) > wire.MAX_SIZE:
-                child.kill()
-            return answer, child.wait()
-        except BaseException:
-            child.kill()
-            raise
-        finally:
-            timer.cancel()
-
-
 def serve() -> None:
     """Be the child: read a request and a complaint from stdin, write the answer to stdout."""
     from exitpolicy.complaint import pipeline  # noqa: PLC0415 - only the child needs it
@@ -134,9 +102,10 @@ def serve() -> None:
     _load_all()
     with os.fdopen(os.dup(0), "rb") as stdin:
         request = json.loads(stdin.readline())
-        isolate(request["root"])
+        confinement.leave_network()
+        confinement.see_only(request["root"])
         try:
-            confine(memory=request["memory"], seconds=request["seconds"])
+            confinement.confine(memory=request["memory"], seconds=request["seconds"])
         except OSError:
             os._exit(_Exit.PRIVILEGED)
         try:
@@ -158,50 +127,3 @@ def _load_all() -> None:
     for name in (*_LAZY_MODULES, *charsets):
         with contextlib.suppress(ImportError):  # charsets of other systems
             importlib.import_module(name)
-
-
-def isolate(root: str) -> None:
-    """Leave the network, and see nothing but the folder `root`, as far as the system allows that.
-
-    Only root can do this, and a container may forbid it to root: the other limits still hold.
-    """
-    if os.geteuid() != 0:
-        return
-    if sys.platform == "linux":
-        # One at a time: a kernel may lack one kind of namespace.
-        libc = ctypes.CDLL(None)
-        for namespace in (_CLONE_NEWNET, _CLONE_NEWIPC):
-            libc.unshare(namespace)
-    with contextlib.suppress(OSError):
-        os.chroot(root)
-        os.chdir("/")
-
-
-def confine(*, memory: int, seconds: int) -> None:
-    """Give up all privileges for good, and limit this process.
-
-    `memory` is in bytes of address space, `seconds` is processor time. Raises OSError.
-    """
-    for limit, value in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_NOFILE, _MAX_FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        hard = resource.getrlimit(limit)[1]
-        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (least, least))
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-    if libc is not None and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        if 0 in {*os.getresuid(), *os.getresgid()}:
-            raise PermissionError("still root")
-    if libc is not None and libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        # Other processes of nobody could trace this one.
-        raise OSError(ctypes.get_errno(), "prctl")
