@@ -76,6 +76,7 @@ def _exitpol(sections: dict[str, str]) -> Iterator[str]:
     yield from (".TP", r"\fB\-h\fR, \fB\-\-help\fR")
     yield "Show the commands, or how one is used."
     yield from (".SH COMMANDS", *roff(sections["Commands"]))
+    yield from (".SH HOST NAMES", *roff(sections["Host names"]))
     yield from (".SH STATES OF A BLOCK", *roff(sections["States of a block"]))
     yield from (".SH EXIT STATUS", *roff(sections["Exit codes"]))
     yield from (".SH ENVIRONMENT", *roff(sections["Environment"]))

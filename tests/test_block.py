@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from exitpolicy.core.block import MAX_TEXT, Block, Blocks, checked_text
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, NoSuchBlockError, UsageError
+from exitpolicy.core.ports import ALL_PORTS
 from tests.strategies import blocks, moments, words
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -223,3 +224,21 @@ def test_merged_blocks_keep_both_promises() -> None:
     assert Blocks.of([merged]).referring_to("A#1", NOW)
     everywhere = Blocks.of([merged]).blocked([block()]).get(ONE)
     assert everywhere.relays == ()
+
+
+def test_a_block_keeps_the_names_that_it_was_made_by() -> None:
+    """The newest come first, at most three; each finds it, at its ports or at any."""
+    named = [block()._replace(name=name) for name in ("a.x b.x", "c.x", "d.x", "c.x")]
+    ledger = Blocks.of(()).blocked(named[:1]).blocked(named[1:2]).blocked(named[2:3])
+    assert [b.name for b in ledger] == ["d.x c.x a.x"]
+    assert [b.name for b in ledger.blocked(named[3:])] == ["c.x d.x a.x"]
+    assert [b.name for b in ledger.blocked([block()])] == ["d.x c.x a.x"]
+    assert list(ledger.named("c.x", ALL_PORTS, NOW)) == list(ledger)
+    web = ledger.blocked([block(parse_destination("203.0.113.7:443"))._replace(name="c.x")])
+    assert len(web.named("c.x", ALL_PORTS, NOW)) == 2
+    assert [str(b.destination) for b in web.named("c.x", ((443, 443),), NOW)] == ["203.0.113.7:443"]
+    for name, ports in (("b.x", ALL_PORTS), ("d.x", ((443, 443),)), ("x", ALL_PORTS)):
+        with pytest.raises(NoSuchBlockError, match=f"by the host name {name}"):
+            web.named(name, ports, NOW)
+    with pytest.raises(NoSuchBlockError):
+        ledger.lifted([ONE], NOW).named("c.x", ALL_PORTS, NOW)

@@ -56,6 +56,7 @@ def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
             "reason": BLOCK.reason,
             "reference": "KZ#1",
             "relays": [],
+            "name": "",
         }
     ]
     assert read["error"] == {"message": "x", "hint": None, "exit_code": 4, "relays": []}

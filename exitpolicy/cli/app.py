@@ -110,6 +110,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. No exception leaves it."""
     as_json = "--json" in arguments
     try:
+        Session.arguments = tuple(arguments)
         given = with_ask(with_whole_times(arguments))
         code = program(given)(args=given, prog_name="exitpol", standalone_mode=False)
         output.flush()

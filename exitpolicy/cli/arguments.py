@@ -4,10 +4,10 @@ import os
 import pwd
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -15,6 +15,7 @@ from exitpolicy.cli import completion
 from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import EXAMPLES, count_words
 from exitpolicy.core.errors import UsageError
+from exitpolicy.core.host_names import NamedHost, parse_host
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config as config_file
 
@@ -23,14 +24,16 @@ Destinations = Annotated[
     typer.Argument(
         metavar="DEST...",
         help="203.0.113.7, 203.0.113.0/24, 203.0.113.5-203.0.113.20; with ports: 203.0.113.7:22,80"
-        " or [2001:db8::1]:6000-6010; - reads one per line",
+        " or [2001:db8::1]:6000-6010; a host name or its URL, which is looked up; - reads one per"
+        " line",
     ),
 ]
 Blocked = Annotated[
     list[str],
     typer.Argument(
         metavar="DEST...",
-        help="The destinations of blocks, as exitpol list shows them; - reads one per line",
+        help="The destinations or host names of blocks, as exitpol list shows them; - reads one per"
+        " line",
         autocompletion=completion.destinations,
     ),
 ]
@@ -49,6 +52,9 @@ OnRelays = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Block the addresses of host names without asking.")
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
 Force = Annotated[
     bool,
@@ -62,6 +68,11 @@ Force = Annotated[
 _TIMES: Final = ("--until", "--expiring")
 """The options whose value is a time."""
 
+_GETENT: Final = r"(\S+)\s+(?:STREAM|DGRAM|RAW)(?:\s+\S+)?"
+"""A line of `getent ahosts NAME`: an address, a kind of socket, and once the canonical name."""
+
+T = TypeVar("T")
+
 ASK: Final = "ask"
 """The value of --block where none is given."""
 
@@ -70,6 +81,8 @@ class Session:
     """The options before the command."""
 
     config: Path | None = None
+    arguments: tuple[str, ...] = ()
+    """All arguments, for hints that repeat the command."""
 
 
 def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
@@ -96,29 +109,58 @@ def login_name() -> str:
         return str(os.getuid())
 
 
+class Targets(NamedTuple):
+    """What a command line names."""
+
+    destinations: list[Destination]
+    hosts: list[NamedHost]
+    """Host names, whose addresses are to be found."""
+
+
+def read_targets(texts: Sequence[str]) -> Targets:
+    """Return the destinations and host names of a command line; `-` stands for the lines of stdin.
+
+    Raises UsageError.
+    """
+    found = _read(texts, lambda text: parse_host(text) or parse_pasted_destination(text))
+    return Targets(
+        [one for one in found if isinstance(one, Destination)],
+        [one for one in found if isinstance(one, NamedHost)],
+    )
+
+
 def read_destinations(texts: Sequence[str]) -> list[Destination]:
-    """Return the destinations of a command line; `-` stands for the lines of stdin."""
-    found: dict[Destination, None] = {}
+    """Return the destinations of a command line; `-` stands for the lines of stdin.
+
+    Raises UsageError, also for host names.
+    """
+    return _read(texts, parse_pasted_destination)
+
+
+def _read(texts: Sequence[str], parse: Callable[[str], T]) -> list[T]:
+    found: dict[T, None] = {}
     for text in texts:
         if text == "-":
-            found |= dict.fromkeys(_stdin_destinations())
+            found |= dict.fromkeys(_read_stdin(parse))
         else:
-            found[parse_pasted_destination(text)] = None
+            found[parse(text)] = None
     if texts and not found:
         raise UsageError("no destination was given", hint="write one per line")
     return list(found)
 
 
-def _stdin_destinations() -> Iterator[Destination]:
+def _read_stdin(parse: Callable[[str], T]) -> Iterator[T]:
     try:
         lines = sys.stdin.read().split("\n")
     except OSError as error:
         raise UsageError(f"stdin cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, start=1):
         words = re.split("[#;]", line, maxsplit=1)[0].strip()
+        if address := re.fullmatch(_GETENT, words):
+            words = address[1]
         if words:
             try:
-                yield parse_pasted_destination(words)
+                yield parse(words)
             except UsageError as error:
                 raise UsageError(f"stdin:{number}: {error}", hint=error.hint) from error
 
@@ -145,8 +187,9 @@ def with_ask(arguments: Sequence[str]) -> list[str]:
         return given
     place = given.index("--block")
     try:
-        read_destinations(given[place + 1 : place + 2])
-        alone = place + 1 == len(given)
+        read_targets(given[place + 1 : place + 2])
+        # The name of a complaint's file can look like that of a host: report.eml.
+        alone = place + 1 == len(given) or os.path.exists(given[place + 1])  # noqa: PTH110
     except UsageError:
         alone = True
     return [*given[:place], f"--block={ASK}", *given[place + 1 :]] if alone else given

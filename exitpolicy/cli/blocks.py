@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import completion, output, render
+from exitpolicy.cli import completion, host_names, output, render
 from exitpolicy.cli.arguments import (
     ONE_DEST,
     Blocked,
@@ -19,7 +19,8 @@ from exitpolicy.cli.arguments import (
     NoWait,
     OnRelays,
     Until,
-    read_destinations,
+    Yes,
+    read_targets,
     the_host,
 )
 from exitpolicy.cli.output import Coloured, hint, note, say, say_json
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from exitpolicy.core.block import State
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
+    from exitpolicy.operations.host_names import Resolved
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
 
@@ -57,6 +59,7 @@ def block(
         bool,
         typer.Option("--cut", help="Also close open streams to the destinations (as root)."),
     ] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> int:
     """Block destinations until a time.
@@ -66,20 +69,26 @@ def block(
     from exitpolicy.operations import change
 
     host = the_host()
-    destinations = read_destinations(dest)
+    targets = read_targets(dest)
     end = parse_until(until, host.clock())
+    resolved = host_names.look_up(host, targets.hosts, relay or (), force=force)
+    host_names.show(resolved, as_json=as_json)
+    if not host_names.is_confirmed(resolved, yes=yes or dry_run):
+        raise InterruptedByUserError("nothing was blocked")
+    names = host_names.destinations(resolved)
     options = change.Options(dry_run, force, change.watch(no_wait=no_wait, own=cut))
     with output.progress(output.TOR_READS):
         changed = change.block(
             host,
-            destinations,
+            list(dict.fromkeys((*targets.destinations, *names))),
             until=end,
             reason=checked_text("reason", reason),
             reference=checked_text("reference", reference),
             options=options,
             relays=relay or (),
+            names=names,
         )
-    code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
+    code = say_blocked(host, changed, options, as_json=as_json, cut=cut, resolved=resolved)
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
     for kept in later[: render.MANY]:
         note(f"{kept.destination} keeps its later end; to change it: exitpol renew")
@@ -103,7 +112,9 @@ def renew(
     host = the_host()
     end = parse_until(until, host.clock())
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait))
-    destinations = read_destinations(dest)
+    targets = read_targets(dest)
+    named = host_names.of_blocks(host, targets.hosts)
+    destinations = list(dict.fromkeys((*targets.destinations, *named)))
     with output.progress(output.TOR_READS):
         changed = change.renew(host, destinations, end, options, relay or ())
     return say_changed(host, changed, options, as_json=as_json)
@@ -152,7 +163,7 @@ def lift(
 
     if everything and not dry_run and not yes:
         _ask_to_lift(len(lasting(host.ledger().blocks, host.clock())))
-    destinations = dict.fromkeys(read_destinations(dest or []))
+    targets = read_targets(dest or [])
 
     def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
         if everything:
@@ -162,7 +173,9 @@ def lift(
             return found
         if reference is not None:
             return blocks.referring_to(reference, now)
-        return [blocks.current(destination, now) for destination in destinations]
+        typed = [blocks.current(destination, now) for destination in targets.destinations]
+        named = (block for one in targets.hosts for block in blocks.named(*one, now))
+        return {block.destination: block for block in (*typed, *named)}.values()
 
     with output.progress(output.TOR_READS):
         changed = change.lift(host, chosen, options, relay or ())
@@ -252,9 +265,11 @@ def list_(
         else:
             note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
+    # Few ledgers have blocks of host names.
+    named = any(entry.block.name for entry in listed.blocks)
     output.table(
-        ("DESTINATION", "STATE", "UNTIL", "LEFT", "REFERENCE", "REASON"),
-        (_row(entry, listed.now) for entry in listed.blocks),
+        ("DESTINATION", "STATE", "UNTIL", "LEFT", *["NAME"] * named, "REFERENCE", "REASON"),
+        (_row(entry, listed.now, named=named) for entry in listed.blocks),
         spare=("UNTIL",),
     )
     _note_differing(listed.blocks)
@@ -296,13 +311,14 @@ def history(
     return ExitCode.DONE
 
 
-def _row(entry: "Listed", now: datetime) -> tuple[str, ...]:
+def _row(entry: "Listed", now: datetime, *, named: bool) -> tuple[str, ...]:
     block_ = entry.block
     return (
         entry.destination,
         _state_words(entry.on) or str(entry.state),
         until_text(block_.until),
         remaining_text(block_.until, now),
+        *[block_.name] * named,
         block_.reference,
         block_.reason,
     )
@@ -376,7 +392,13 @@ def _count(streams: int) -> str:
 
 
 def say_blocked(
-    host: Host, changed: "Result", options: "Options", *, as_json: bool, cut: bool
+    host: Host,
+    changed: "Result",
+    options: "Options",
+    *,
+    as_json: bool,
+    cut: bool,
+    resolved: Sequence["Resolved"] = (),
 ) -> int:
     """Write the result of a block, and the streams that were open to it; return the exit code."""
     from exitpolicy.operations import open_streams
@@ -386,7 +408,8 @@ def say_blocked(
     if not isinstance(changed, RecordedOnly) and not options.dry_run:
         destinations = [block_.destination for block_ in changed.blocks]
         streams = open_streams.count_open(host, changed.applied, destinations, cut=cut)
-    code = say_changed(host, changed, options, as_json=as_json, streams=streams)
+    more = {**_streams_json(streams), "resolved": host_names.as_json(resolved)}
+    code = say_changed(host, changed, options, as_json=as_json, more=more)
     _say_streams(streams)
     return code
 
@@ -397,23 +420,25 @@ def say_changed(
     options: "Options",
     *,
     as_json: bool,
-    streams: "OpenStreams | None" = None,
+    more: Mapping[str, object] | None = None,
 ) -> int:
-    """Write the result of a change that adds or keeps blocks, and return the exit code."""
+    """Write the result of a change that adds or keeps blocks, and return the exit code.
+
+    `more` are further keys of the JSON.
+    """
     from exitpolicy.operations.change import RecordedOnly
     from exitpolicy.operations.outcome import exit_code
     from exitpolicy.operations.rejection_causes import moot_causes, own_addresses
 
-    more = {} if streams is None else _streams_json(streams)
     if isinstance(changed, RecordedOnly):
-        return _say_recorded(changed, as_json=as_json, more=more)
+        return _say_recorded(changed, as_json=as_json, more=more or {})
     applied = changed.seen
     states = {
         b.destination: str(applied.states.get(b.destination, "scheduled")) for b in changed.blocks
     }
     causes = moot_causes(host, applied, states)
     if as_json:
-        _say_json(changed, options, states, {**more, "moot": render.causes_json(causes)})
+        _say_json(changed, options, states, {**(more or {}), "moot": render.causes_json(causes)})
     elif options.dry_run:
         say_diffs(applied)
     else:

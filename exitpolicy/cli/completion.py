@@ -24,8 +24,10 @@ never stand on root's command line."""
 
 
 def destinations(context: typer.Context, incomplete: str) -> list[str]:
-    """Propose the destinations of the blocks that last."""
-    return _matching((str(block.destination) for block in _blocks(context)), incomplete)
+    """Propose the destinations of the blocks that last, and their host names."""
+    return _matching(
+        (text for b in _blocks(context) for text in (str(b.destination), *b.names)), incomplete
+    )
 
 
 def references(context: typer.Context, incomplete: str) -> list[str]:

@@ -52,6 +52,7 @@ def block_json(block: Block) -> dict[str, Any]:
         "reason": block.reason,
         "reference": block.reference,
         "relays": block.relays,
+        "name": block.name,
     }
 
 

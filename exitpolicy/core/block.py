@@ -12,9 +12,13 @@ from typing import Final, NamedTuple
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import NoSuchBlockError, UsageError
+from exitpolicy.core.ports import ALL_PORTS, Ports, ports_text
 
 MAX_TEXT: Final = 1000
 """The maximum length of a reason or a reference, in characters."""
+
+MAX_NAMES: Final = 3
+"""The most host names of a block, which is as many as MAX_TEXT holds of the longest."""
 
 DUE_TIME: Final = timedelta(minutes=2)
 """How long after its end a block may wait for the tick, which runs every minute."""
@@ -59,7 +63,7 @@ class Block(NamedTuple):
     source: str = ""
     """The name of the list that it comes from; empty for a block of the operator's."""
     name: str = ""
-    """The host name that the destination was resolved from."""
+    """The host names that the destination was resolved from, separated by blanks."""
     references: tuple[str, ...] = ()
     """Further tickets."""
     ended: datetime | None = None
@@ -76,6 +80,11 @@ class Block(NamedTuple):
     def all_references(self) -> tuple[str, ...]:
         """Every ticket of the block."""
         return tuple(filter(None, (self.reference, *self.references)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every host name of the block."""
+        return tuple(self.name.split())
 
     @property
     def was_lifted(self) -> bool:
@@ -266,6 +275,24 @@ class Blocks:
             )
         return found
 
+    def named(self, name: str, ports: Ports, now: datetime) -> "Blocks":
+        """Return the blocks of a host name and these ports that have not been recorded as ended.
+
+        For all ports, those of any ports. Raises NoSuchBlockError if there is none.
+        """
+        found = Blocks.of(
+            block
+            for block in self.lasting(now)
+            if name in block.names and ports in {ALL_PORTS, block.destination.ports}
+        )
+        if not found:
+            at = "" if ports == ALL_PORTS else f":{ports_text(ports)}"
+            raise NoSuchBlockError(
+                f"no block was made by the host name {name}{at}",
+                hint="exitpol list shows the blocks; lift takes an address as well",
+            )
+        return found
+
 
 def checked_text(name: str, text: str) -> str:
     """Return a reason or a reference if the ledger can hold it. Raises UsageError.
@@ -300,7 +327,7 @@ def _merged(old: Block, new: Block) -> Block:
         relays=() if every_relay else tuple(dict.fromkeys((*old.relays, *new.relays))),
         # A block that the operator made stays when the list drops the destination.
         source=new.source if new.source == old.source else "",
-        name=new.name or old.name,
+        name=" ".join(list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]),
         references=tuple(one for one in references if one not in {"", reference}),
         forced=new.forced or old.forced,
     )

@@ -5,7 +5,7 @@ A change that only removes rules is never refused.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -94,16 +94,27 @@ def block(
     reference: str,
     options: Options,
     relays: Sequence[str] = (),
+    names: Mapping[Destination, str] | None = None,
 ) -> Result:
     """Block destinations from now on, on all relays or on those named.
 
-    Raises RefusedError, TorRefusesError, InvalidFileError, and UsageError for an unknown relay.
+    `names` are the host names of those that were resolved. Raises RefusedError, TorRefusesError,
+    InvalidFileError, and UsageError for an unknown relay.
     """
     now = host.clock().replace(microsecond=0)
     named = tuple(sorted(host.known_relays(relays)))
     refusals.refuse_shared_fragments(host.relays, named)
     new = [
-        Block(destination, now, until, reason, reference, relays=named, forced=options.force)
+        Block(
+            destination,
+            now,
+            until,
+            reason,
+            reference,
+            relays=named,
+            forced=options.force,
+            name=(names or {}).get(destination, ""),
+        )
         for destination in destinations
     ]
     for one in new:

@@ -1,0 +1,42 @@
+"""The DNS servers that a relay's Tor asks for its clients' destinations."""
+
+from pathlib import Path
+from typing import Final
+
+from exitpolicy import resolver
+from exitpolicy.core.errors import ExitpolError
+from exitpolicy.resolver import Server
+from exitpolicy.storage import files
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import torrc, verify
+from exitpolicy.tor.invocation import of_relay
+
+_OPTION: Final = "ServerDNSResolvConfFile"
+_USUAL: Final = Path("/etc/resolv.conf")
+_MAX_BYTES: Final = 1_000_000
+
+
+def of(relay: Relay) -> tuple[Server, ...]:
+    """Return the servers of ServerDNSResolvConfFile, or those of this host.
+
+    Where that file is missing, Tor asks 127.0.0.1 (dns.c: configure_nameservers). Raises
+    InvalidFileError.
+    """
+    path = _resolv_conf(relay)
+    try:
+        # Tor's user may have named it: nothing of it is shown, and only addresses are used.
+        content = files.read(path, "list of DNS servers", limit=_MAX_BYTES)
+    except FileNotFoundError:
+        content = b""
+    return resolver.servers(content.decode("utf-8", "replace"))
+
+
+def _resolv_conf(relay: Relay) -> Path:
+    try:
+        invocation = of_relay(relay)
+        found = verify.options(invocation, torrc.read_text(relay.torrc), [_OPTION])
+    except ExitpolError:
+        # It is reported where Tor reads the torrc.
+        return _USUAL
+    values = found.get(_OPTION)
+    return invocation.folder / values[-1] if values and values[-1] else _USUAL
