@@ -279,8 +279,10 @@ def test_the_hosts_own_address_is_never_blocked(blocked: ExitHost) -> None:
     assert not blocked.tor.rejects("185.220.101.4")
 
 
-def test_a_report_that_may_be_spoofed_needs_a_yes(blocked: ExitHost, tmp_path: Path) -> None:
-    """A SYN scan reported by an automatic sender is not blocked without --yes (4)."""
+def test_a_report_that_may_be_spoofed_is_blocked_only_on_purpose(
+    blocked: ExitHost, tmp_path: Path
+) -> None:
+    """A SYN scan reported by an automatic sender is not blocked without --despite-spoofing (4)."""
     report = tmp_path / "scan.txt"
     report.write_text(
         "This is an automated report. Your IP 185.220.101.4 sent SYN packets, a port scan.\n"
@@ -290,7 +292,9 @@ def test_a_report_that_may_be_spoofed_needs_a_yes(blocked: ExitHost, tmp_path: P
     done = blocked.run(*arguments)
     assert (done.code, "spoofed" in done.err) == (4, True), done
     assert not blocked.tor.rejects("91.201.214.90")
-    assert blocked.run(*arguments, "--yes").code == 0
+    assert "add --despite-spoofing" in done.err
+    assert blocked.run(*arguments, "--yes").code == 4
+    assert blocked.run(*arguments, "--despite-spoofing").code == 0
     assert blocked.tor.rejects("91.201.214.90")
 
 

@@ -294,6 +294,54 @@ def test_a_name_in_another_script_is_shown_in_punycode(host: ExitHost) -> None:
     assert "\u0455" not in shown
 
 
+MAIL = """\
+From: abuse@isp.example
+Subject: attack on https://www.test/ [A-17]
+
+Your IP 185.220.101.4 sent login attempts to https://www.test/login today.
+"""
+
+
+def test_the_host_of_a_complaint_is_blocked(host: ExitHost, tmp_path: Path) -> None:
+    """`--block` takes a name; the reference of the complaint is recorded."""
+    mail = tmp_path / "report.eml"
+    mail.write_text(MAIL)
+    assert "host names  www.test" in host.run("complaint", str(mail)).out
+    arguments = ("complaint", str(mail), "--block", "https://www.test/login", "--until", "1d")
+    asked = host.run(*arguments)
+    assert asked.code == 2
+    assert "https://www.test/login --until 1d --yes" in asked.err
+    assert not host.tor.rejects("203.0.113.7", 443)
+    done = host.run(*arguments, "--yes")
+    assert done.code == 0, done
+    assert host.tor.rejects("203.0.113.7", 443)
+    blocks = host.run("list", "--json").json["blocks"]
+    assert {(b["name"], b["reference"]) for b in blocks} == {("www.test", "A-17")}
+
+
+def test_a_complaint_does_not_choose_a_name_by_itself(host: ExitHost, tmp_path: Path) -> None:
+    """`--block` alone asks nothing of DNS; the hint shows how to name the host."""
+    mail = tmp_path / "www.test"
+    mail.write_text(MAIL)
+    # A file's name that looks like a host's is the file.
+    done = host.run("complaint", "--block", str(mail), "--until", "1d")
+    assert done.code == 2
+    assert "name it: --block www.test" in done.err
+
+
+def test_a_host_of_a_complaint_that_turns_to_this_host_is_refused(
+    host: ExitHost, dns: NameServer, tmp_path: Path
+) -> None:
+    """As for `block`, nothing is blocked (4)."""
+    dns.change("127.0.0.1 www.test")
+    mail = tmp_path / "report.eml"
+    mail.write_text(MAIL)
+    before = host.snapshot()
+    done = host.run("complaint", str(mail), "--block", "www.test", "--until", "1d", "--yes")
+    assert (done.code, "a private address" in done.err) == (4, True), done
+    assert host.snapshot() == before
+
+
 def test_lines_of_getent_are_read(host: ExitHost) -> None:
     """`getent ahosts NAME` can be piped, as it is."""
     lines = (

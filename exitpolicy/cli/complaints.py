@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import output
-from exitpolicy.cli.arguments import ASK, Force, Json, read_destinations, the_host
+from exitpolicy.cli import host_names, output
+from exitpolicy.cli.arguments import ASK, Force, Json, Targets, Yes, read_targets, the_host
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.output import note, printable, say, say_json
 from exitpolicy.core.destination import Destination
@@ -19,7 +19,10 @@ from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
     from exitpolicy.operations.host import Host
+    from exitpolicy.operations.host_names import Resolved
 
+MAX_HOSTS: Final = 5
+"""The most host names that are shown."""
 EXCERPT: Final = 62
 """Characters of a line of evidence that are shown; with the indent, 80 columns."""
 
@@ -33,7 +36,7 @@ def complaint(
         typer.Option(
             "--block",
             metavar="[DEST]",
-            help="Block this destination, or ask on the terminal which.",
+            help="Block this destination or host name, or ask on the terminal which.",
         ),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help=EXAMPLES)] = None,
@@ -41,8 +44,9 @@ def complaint(
         str | None, typer.Option(help="The ticket to record; the first that was found if left out.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, for your own records.")] = "",
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Block although the report may be spoofed.")
+    yes: Yes = False,
+    despite_spoofing: Annotated[
+        bool, typer.Option("--despite-spoofing", help="Block although the report may be spoofed.")
     ] = False,
     force: Force = False,
     cut: Annotated[
@@ -68,10 +72,17 @@ def complaint(
     if not as_json:
         _write(one)
         say()
-    chosen = _chosen(one, block, host, yes=yes)
-    if not chosen:
+    targets = _chosen(one, block, host)
+    resolved: Sequence[Resolved] = ()
+    if any(targets) and _is_believed(one, despite_spoofing=despite_spoofing):
+        resolved = host_names.look_up(host, targets.hosts, (), force=force)
+        host_names.show(resolved, as_json=as_json)
+    else:
+        targets = Targets([], [])
+    if not any(targets) or not host_names.is_confirmed(resolved, yes=yes):
         note("nothing was blocked")
         return ExitCode.DONE
+    names = host_names.destinations(resolved)
     from exitpolicy.core.block import checked_text
     from exitpolicy.operations import change
 
@@ -79,13 +90,14 @@ def complaint(
     options = change.Options(force=force, watch=change.watch(no_wait=False, own=cut))
     changed = change.block(
         host,
-        chosen,
+        [*targets.destinations, *names],
         until=parse_until(until, host.clock()),
         reason=checked_text("reason", reason),
         reference=checked_text("reference", kept),
         options=options,
+        names=names,
     )
-    code = say_blocked(host, changed, options, as_json=as_json, cut=cut)
+    code = say_blocked(host, changed, options, as_json=as_json, cut=cut, resolved=resolved)
     if not as_json:
         note(f"for the answer: exitpol reply {shlex.quote(files[0])}")
     return code
@@ -140,55 +152,79 @@ def _write(read: "Complaint") -> None:
         lines.append(("deadline", utc_text(read.deadline)))
     for name, value in lines:
         say(f"{name:<11} {printable(value)}")
-    for number, candidate in enumerate(read.candidates, start=1):
-        guess = "  (a guess: nothing says that it is the victim)" if candidate.is_guess else ""
-        say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
-        for evidence in candidate.evidence[:2]:
-            say(f"{'':<15}{_excerpt(printable(evidence), candidate.destination)}")
-    if not read.candidates:
-        say(f"{'candidates':<11} none: the complaint names no destination")
-        for question in read.ask:
-            say(f"{'ask for':<11} {printable(question)}")
+    _write_candidates(read)
+    _write_hosts(read)
     for caution in read.cautions:
         output.warn(printable(caution.text))
 
 
-def _excerpt(line: str, destination: Destination) -> str:
-    """Return at most EXCERPT characters of a line, with the destination's address in them."""
-    at = line.find(destination.addresses.text())
+def _write_candidates(read: "Complaint") -> None:
+    """Write the candidates with the lines that name them, or what to ask the reporter for."""
+    for number, candidate in enumerate(read.candidates, start=1):
+        guess = "  (a guess: nothing says that it is the victim)" if candidate.is_guess else ""
+        say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
+        for evidence in candidate.evidence[:2]:
+            address = candidate.destination.addresses.text()
+            say(f"{'':<15}{_excerpt(printable(evidence), address)}")
+    if not read.candidates:
+        say(f"{'candidates':<11} none: the complaint names no destination")
+        for question in read.ask:
+            say(f"{'ask for':<11} {printable(question)}")
+
+
+def _write_hosts(read: "Complaint") -> None:
+    """Write the host names, each with a line that names it."""
+    for number, named in enumerate(read.named_hosts[:MAX_HOSTS]):
+        say(f"{'' if number else 'host names':<11} {named.name}")
+        for evidence in named.evidence[:1]:
+            say(f"{'':<15}{_excerpt(printable(evidence), named.name)}")
+    if len(read.named_hosts) > MAX_HOSTS:
+        say(f"{'':<11} and {len(read.named_hosts) - MAX_HOSTS} more, in --json")
+
+
+def _excerpt(line: str, text: str) -> str:
+    """Return at most EXCERPT characters of a line, with a text in them that it holds."""
+    at = line.find(text)
     start = max(0, min(at - EXCERPT // 2, len(line) - EXCERPT))
     end = start + EXCERPT
     return f"{'…' if start else ''}{line[start:end].strip()}{'…' if end < len(line) else ''}"
 
 
-def _chosen(read: "Complaint", block: str, host: "Host", *, yes: bool) -> list[Destination]:
-    """Return the destinations to block; none if the operator declines.
+def _chosen(read: "Complaint", block: str, host: "Host") -> Targets:
+    """Return what to block; nothing if the operator declines.
 
-    Raises UsageError where there is nothing to choose or no terminal to ask on, RefusedError for
-    an address of this host and for a report that may be spoofed and was not confirmed.
+    Raises UsageError where there is nothing to choose or no terminal to ask on, and RefusedError
+    for an address of this host.
     """
     if block == ASK:
-        chosen = _ask(read)
-    else:
-        from exitpolicy.operations import complaints
+        return Targets(_ask(read), [])
+    from exitpolicy.operations import complaints
 
-        chosen = read_destinations([block])
-        complaints.refuse_own_addresses(host, chosen)
-    if chosen and read.may_be_spoofed and not yes:
-        if not sys.stdin.isatty():
-            raise RefusedError(
-                "such reports are often spoofed: the packets may not come from the relay",
-                hint="check it, and add --yes",
-            )
-        if not typer.confirm("Such reports are often spoofed. Block anyway?", err=True):
-            return []
+    chosen = read_targets([block])
+    complaints.refuse_own_addresses(host, chosen.destinations)
     return chosen
+
+
+def _is_believed(read: "Complaint", *, despite_spoofing: bool) -> bool:
+    """Ask on the terminal whether to believe a report that may be spoofed.
+
+    Raises RefusedError without a terminal.
+    """
+    if despite_spoofing or not read.may_be_spoofed:
+        return True
+    if not sys.stdin.isatty():
+        raise RefusedError(
+            "such reports are often spoofed: the packets may not come from the relay",
+            hint="check it, and add --despite-spoofing",
+        )
+    return typer.confirm("Such reports are often spoofed. Block anyway?", err=True)
 
 
 def _ask(read: "Complaint") -> list[Destination]:
     """Ask on the terminal which candidates to block. Raises UsageError."""
     if not read.candidates:
-        raise UsageError("the complaint names no destination", hint="name it: --block 203.0.113.7")
+        named = next(iter(read.host_names), "203.0.113.7")
+        raise UsageError("the complaint names no destination", hint=f"name it: --block {named}")
     if not sys.stdin.isatty():
         raise UsageError(
             "there is no terminal to ask which destination to block",

@@ -3,7 +3,7 @@
 Nothing here reads files, the clock or the network. `pipeline` runs the steps:
 
 - `input` turns the bytes of a mail into `Text`s;
-- `extract` finds each `Mention` of an address, its ports, times and ticket numbers;
+- `extract` finds host names, and each `Mention` of an address, its ports, times and ticket numbers;
 - `roles` collects `Evidence` line by line, adds up a `Tally` for each address, and decides which
   addresses are `Candidate`s;
 - `language` has the words of all languages.

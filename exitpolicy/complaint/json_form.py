@@ -28,6 +28,7 @@ def as_json(complaint: Complaint) -> dict[str, object]:
         ],
         "sources": list(complaint.sources),
         "host_names": list(complaint.host_names),
+        "host_name_evidence": {host.name: list(host.evidence) for host in complaint.named_hosts},
         "cautions": [caution.text for caution in complaint.cautions],
         "may_be_spoofed": complaint.may_be_spoofed,
         "ask": list(complaint.ask),

@@ -76,6 +76,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class HostName:
+    """A host name that the report names."""
+
+    name: str
+    """In ASCII and lower case."""
+    evidence: tuple[str, ...]
+    """Lines of the report that name it."""
+    is_victim: bool
+    """Whether the words before it call it the victim's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """The mail headers that a reply needs."""
 
@@ -123,10 +135,15 @@ class Complaint:
     cautions: tuple[Caution, ...]
     sources: tuple[str, ...] = ()
     """The accused addresses, in canonical text."""
-    host_names: tuple[str, ...] = ()
-    """Host names of victims without an address."""
+    named_hosts: tuple[HostName, ...] = ()
+    """The host names of the report, those of victims first."""
     ask: tuple[str, ...] = field(default=())
     """What to ask the reporter for, if there is no candidate."""
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The host names of the report, those of victims first."""
+        return tuple(host.name for host in self.named_hosts)
 
     @property
     def may_be_spoofed(self) -> bool:

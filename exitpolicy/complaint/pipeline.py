@@ -20,6 +20,7 @@ from exitpolicy.complaint.model import (
     Caution,
     Complaint,
     Envelope,
+    HostName,
     Incident,
     Kind,
     Warn,
@@ -36,6 +37,8 @@ MAX_PROSE: Final = 100_000
 
 MAX_LINES: Final = 2_000
 """Lines that are searched for times."""
+MAX_ASKED: Final = 5
+"""The most host names in a question."""
 MANY_HOSTS: Final = 2
 """With more destinations, a complaint of unknown kind is about a scan."""
 MIN_SPOKEN: Final = 12
@@ -100,7 +103,7 @@ def read_complaint(
         kind = Kind.PORT_SCAN
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
-    names = () if candidates else host_names(written)
+    named_hosts = host_names([*subjects, *(text.content for text in kept)])
     lines = [one.line for one in reader.evidence]
     incidents = _incidents(written, formals, lines, envelope.date or _stated_date(kept), zone)
     return Complaint(
@@ -125,8 +128,8 @@ def read_complaint(
             *([Caution(Warn.CUT, "not all of its lines were read")] if reader.is_cut else []),
         ),
         sources=sources,
-        host_names=names,
-        ask=() if candidates else _questions(names, incidents, sources),
+        named_hosts=named_hosts,
+        ask=() if candidates else _questions(named_hosts, incidents, sources),
     )
 
 
@@ -290,10 +293,10 @@ def _spoofed(headers: Headers, kind: Kind, written: str) -> list[Caution]:
 
 
 def _questions(
-    names: tuple[str, ...], incidents: tuple[Incident, ...], sources: tuple[str, ...]
+    hosts: tuple[HostName, ...], incidents: tuple[Incident, ...], sources: tuple[str, ...]
 ) -> tuple[str, ...]:
-    if names:
-        first = f"the IP address and port of {', '.join(names)}: a host name cannot be blocked"
+    if names := [host.name for host in hosts if host.is_victim][:MAX_ASKED]:
+        first = f"the IP address and port of {', '.join(names)}"
     else:
         first = "the IP address and port that were attacked (the destination, not the source)"
     questions = [first]

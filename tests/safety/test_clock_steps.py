@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "policy use": ("policy", "use", "web", "--force"),
     "policy accept": ("policy", "accept"),
     "complaint --block": (
-        "complaint", "{mail}", "--block", "203.0.113.50", "--until", "never", "--yes"
+        "complaint", "{mail}", "--block", "203.0.113.50", "--until", "never", "--despite-spoofing"
     ),
     "all that only read": (),
 }  # fmt: skip

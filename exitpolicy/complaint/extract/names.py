@@ -1,33 +1,99 @@
-"""Find the host names of victims, for reports without a victim's address."""
+"""Find the host names in a report: those of URLs, of labels, and of whom its words call the victim.
+
+None is a destination by itself: only its addresses can be blocked.
+"""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+# Loaded here, because the child that reads complaints sees no files when it needs them.
+import idna.uts46data  # noqa: F401
 
 from exitpolicy.complaint.extract.addresses import refanged
 from exitpolicy.complaint.input.quoting import is_header, unquoted
+from exitpolicy.complaint.model import HostName
 from exitpolicy.complaint.roles.context import scan_back
 from exitpolicy.complaint.roles.lines import MAX_LINE, QUIET
 from exitpolicy.complaint.roles.scores import Role
+from exitpolicy.core.errors import UsageError
+from exitpolicy.core.host_names import ascii_name
 
 MAX_CHARACTERS: Final = 200_000
-_HOST: Final = re.compile(
+MAX_NAMES: Final = 20
+"""The most names of a report."""
+MAX_EVIDENCE: Final = 2
+"""The most lines that are kept for a name."""
+_MAX_SCANNED: Final = 1_000
+"""The most names whose words before are read."""
+_EXCERPT: Final = 300
+_NAME: Final = re.compile(
     r"(?<![\w@.-])((?:[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?\.){1,5}[a-z]{2,12})(?![\w@-]|\.\w)",
     re.IGNORECASE,
 )
+_URL: Final = re.compile(
+    r"\b(?:https?|ftp)://(?:[^\s/?#@<>\"']{1,100}@)?([^\s/?#:@<>\"'\\()\[\]{},;|]{4,253})",
+    re.IGNORECASE,
+)
+_LABEL: Final = re.compile(
+    r"\b(?:domain|host|hostname|http_host|server_name|site|sni|vhost|website)[\"']?\s?[:=]\s?"
+    r"[\"']?\Z",
+    re.IGNORECASE,
+)
+_FILES: Final = (".log", ".php")
 
 
-def host_names(text: str, limit: int = 5) -> tuple[str, ...]:
-    """Return the host names that are called the victim's by the words before, in lower case."""
-    found: dict[str, None] = {}
-    for line in text[:MAX_CHARACTERS].split("\n"):
-        plain = refanged(unquoted(line))
-        if "." not in plain or is_header(plain) or QUIET.search(plain):
-            continue
-        for match in _HOST.finditer(plain[:MAX_LINE]):
-            sense = scan_back(plain[max(0, match.start() - 80) : match.start()])
-            is_victim = sense is not None and sense.role is Role.DESTINATION
-            if is_victim and not match[1].endswith((".log", ".php")):
-                found.setdefault(match[1].lower())
-        if len(found) >= limit:
+def host_names(texts: Iterable[str]) -> tuple[HostName, ...]:
+    """Return the host names that texts name, in ASCII; those called the victim's come first."""
+    victims: set[str] = set()
+    found: dict[str, list[str]] = {}
+    scanned = 0
+    for line in _lines(texts):
+        names = {name: match for match in _URL.finditer(line) if (name := _plain(match[1]))}
+        for match in _NAME.finditer(line):
+            name = match[1].lower()
+            before = line[max(0, match.start() - 80) : match.start()]
+            scanned += 1
+            if scanned <= _MAX_SCANNED and not name.endswith(_FILES) and _is_victim(before):
+                victims.add(name)
+                names.setdefault(name, match)
+            elif _LABEL.search(before):
+                names.setdefault(name, match)
+        for name, match in names.items():
+            lines = found.setdefault(name, [])
+            start = max(0, match.start() - _EXCERPT // 2)
+            if len(lines) < MAX_EVIDENCE:
+                lines.append(line[start : start + _EXCERPT].strip())
+        if scanned > _MAX_SCANNED and len(found) >= MAX_NAMES:
             break
-    return tuple(found)[:limit]
+    ordered = sorted(found, key=lambda name: name not in victims)[:MAX_NAMES]
+    return tuple(HostName(name, tuple(found[name]), name in victims) for name in ordered)
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the lines that can name a host, without quotation marks and refanged."""
+    left = MAX_CHARACTERS
+    for text in texts:
+        for line in text[:left].split("\n"):
+            if "." not in line and "dot" not in line.lower():
+                continue
+            plain = refanged(unquoted(line))[:MAX_LINE]
+            if not is_header(plain) and not QUIET.search(plain):
+                yield plain
+        left -= len(text)
+        if left <= 0:
+            return
+
+
+def _is_victim(before: str) -> bool:
+    """Tell whether the words before a name call it the victim's."""
+    sense = scan_back(before)
+    return sense is not None and sense.role is Role.DESTINATION
+
+
+def _plain(host: str) -> str:
+    """Return the host of a URL in ASCII; empty for an address, and for what is no name."""
+    try:
+        return ascii_name(host.rstrip(".")) if "." in host else ""
+    except UsageError:
+        return ""
