@@ -100,6 +100,8 @@ class Mention:
     """Whether it is in a place where reports usually do not name a victim."""
     is_in_subject: bool = False
     """Whether only its place in the subject accuses it."""
+    lists: tuple[str, ...] = ()
+    """Names of the lists and table columns without a role that it is in."""
 
 
 @cache

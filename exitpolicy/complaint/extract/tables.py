@@ -41,6 +41,11 @@ class Column:
     is_port: bool
     is_address: bool
 
+    @property
+    def sense(self) -> Sense | None:
+        """What the name of the column says about its addresses."""
+        return Sense(self.role, Score.COLUMN) if self.role and self.is_address else None
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -49,29 +54,18 @@ class Table:
     delimiter: str
     """`,`, `;`, a tab, `|`, or a space if only blanks separate the columns."""
     columns: tuple[Column, ...]
-    order: tuple[Role | None, ...]
-    """The roles of the address columns, from left to right."""
+    has_roles: bool
+    """Whether the name of a column tells a role."""
 
-    def roles(self, line: str, mentions: list[Mention]) -> list[Sense | None] | None:
-        """Return the roles of the addresses in a row; None if it does not fit the heading."""
+    def places(self, line: str, mentions: list[Mention]) -> list[int] | None:
+        """Return the index of the column of each address in a row; None if it fits no heading."""
         if self.delimiter.strip(" "):
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
-                return self._by_cell(cells, mentions)
-        if (
-            len(mentions) == len(self.order)
-            and len(_LONG_WORD.findall(line)) <= len(self.columns) + 8
-        ):
-            return [Sense(role, Score.COLUMN) if role else None for role in self.order]
-        return None
-
-    def _by_cell(self, cells: list[int], mentions: list[Mention]) -> list[Sense | None]:
-        found: list[Sense | None] = []
-        for mention in mentions:
-            index = sum(start <= mention.start for start in cells) - 1
-            role = self.columns[index].role if self.columns[index].is_address else None
-            found.append(Sense(role, Score.COLUMN) if role else None)
-        return found
+                return [sum(start <= one.start for start in cells) - 1 for one in mentions]
+        order = [index for index, column in enumerate(self.columns) if column.is_address]
+        fits = len(_LONG_WORD.findall(line)) <= len(self.columns) + 8
+        return order if fits and len(order) == len(mentions) else None
 
     def _cells(self, line: str) -> list[str] | None:
         """Return the cells of a row. If blanks separate the columns, a date may be two cells."""
@@ -143,7 +137,10 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
     if delimiter == " " and usual * 2 < len(cells) and formal < 2:
         return None
     named = {column.role for column in columns if column.role}
-    if not named or sum(c.is_address or c.is_port or c.role is not None for c in columns) < 2:
+    telling = sum(c.is_address or c.is_port or c.role is not None for c in columns)
+    if not named and (usual * 2 < len(cells) or usual < 2):
+        return None
+    if named and telling < 2:
         return None
     addresses = [column for column in columns if column.is_address]
     for role in (Role.SOURCE, Role.DESTINATION):
@@ -156,8 +153,11 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
                 for c in columns
             ]
     columns = [_other_role(column, columns) for column in columns]
-    order = tuple(column.role for column in columns if column.is_address)
-    return Table(delimiter, tuple(columns), order) if any(order) else None
+    addressed = [column for column in columns if column.is_address]
+    has_roles = any(column.role for column in addressed)
+    if not addressed or (named and not has_roles):
+        return None
+    return Table(delimiter, tuple(columns), has_roles)
 
 
 def _other_role(column: Column, columns: list[Column]) -> Column:

@@ -30,9 +30,10 @@ _LONGEST_WORDS: Final = 16
 """Maximum mean length of words in a line of prose."""
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]*[.:\[\]\d]{3,}[0-9A-Fa-f.:\[\]/-]*")
 _STRUCTURED: Final = re.compile(
-    r"\t|\s{3}\S|[|=;]\S|^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
+    r"\t|\s{3}\S|[|=;]\S|\|.{1,80}\||^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
     r"|^\s{0,8}[^\s:：(][^:：.!?]{0,45}[:：](?:\s|$)"
     r"|\d{1,2}:\d{2}:\d{2}.{0,40}\d{1,2}:\d{2}:\d{2}"
+    r"|[,;](?!\d{3}[,;.\s])[^\s,;]{0,60}[,;]\S"
     r"|^[<\[]?\d{4}-\d\d-\d\d|^[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d",
 )  # fmt: skip
 _NUMBERS: Final = re.compile(r"(?<![^\s,;|])\d{1,12}(?![^\s,;|])")

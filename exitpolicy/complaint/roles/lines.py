@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, is_nowhere, mentions_in, refanged
@@ -26,7 +26,7 @@ from exitpolicy.complaint.language.senses import (
     words_of,
 )
 from exitpolicy.complaint.language.vocabulary import pattern, words
-from exitpolicy.complaint.roles.context import LINK
+from exitpolicy.complaint.roles.context import LINK, LIST
 from exitpolicy.complaint.roles.one_line import roles_in
 from exitpolicy.complaint.roles.scores import Role, Score, Sense, is_audible, stronger
 from exitpolicy.core.addresses import AddressRange
@@ -75,6 +75,9 @@ _HOST_ABOVE: Final = re.compile(
 )
 """`Name: www.example.com`, as nslookup prints it above the address."""
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
+_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
+"""What differs between the lines of a list."""
+_LETTER: Final = re.compile(r"\w")
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
 """Dots between a name and its value: `Destination ..... A`."""
 _SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
@@ -105,7 +108,12 @@ class Evidence:
 class _Place:
     """The position in a text: what the lines above say about the next one."""
 
+    numbers: Iterator[int]
+    """Numbers that no other place of the report has."""
+    block: int = 0
+    """The number of the lines that no line without an address interrupts."""
     table: Table | None = None
+    table_name: str = ""
     table_age: int = 0
     """Lines since the heading or the last row."""
     heading: Sense | None = None
@@ -131,6 +139,10 @@ class _Place:
             self.listed = []
         self.listed.extend(mentions)
         self.last_age = 0
+
+    def admits(self, table: Table) -> bool:
+        """Tell whether a heading begins a table; one without roles does not end another table."""
+        return table.has_roles or self.table is None or self.table_age > _TABLE_REACH
 
     def is_acting(self, line: str) -> bool:
         """Tell whether a line, or what it refers to, says that somebody did something."""
@@ -160,6 +172,7 @@ class LineReader:
         """Whether the report says that it hides the victim's address."""
         self.is_cut = False
         """Whether not all lines were read."""
+        self._numbers = count()
         self._own = own
         self._understood = understood
         self._budget = MAX_CHARACTERS
@@ -169,7 +182,7 @@ class LineReader:
 
     def read(self, text: str, *, is_subject: bool = False) -> None:
         """Add what the lines of a text say."""
-        place = _Place()
+        place = _Place(self._numbers, next(self._numbers))
         for sentence in unwrapped(self._affordable(text)):
             for line in _pieces(sentence):
                 if len(self.evidence) >= MAX_EVIDENCE or self._mentions >= MAX_MENTIONS:
@@ -284,8 +297,9 @@ def _read_context(line: str, place: _Place) -> None:
         return
     if stripped.endswith(_ARROWS):
         place.announce_destination()
-    if table := read_heading(line):
-        place.table, place.table_age = table, 0
+    place.block = next(place.numbers)
+    if (table := read_heading(line)) and place.admits(table):
+        place.table, place.table_age, place.table_name = table, 0, f"table {place.block}"
     else:
         place.table_age += 1
     _read_port_line(line, place)
@@ -339,6 +353,7 @@ def _with_roles(
     senses = roles_in(line, mentions, acting=acting)
     _apply_table(line, mentions, senses, place)
     _apply_heading(line, mentions, senses, place)
+    _note_lists(line, mentions, place)
     for left, right in pairwise(mentions):
         positional_ports(line, left, right)
     quiet = _is_quiet(line, place)
@@ -358,6 +373,22 @@ def _with_roles(
     if kept:
         place.remember(kept)
     return kept
+
+
+def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
+    """Note which addresses are in one enumeration, or in lines of one list."""
+    if len(mentions) == 1:
+        prefix = _VARYING.sub("0", line[: mentions[0].start])
+        mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
+        mentions[0].lists += (f"lines {place.block} {' '.join(prefix.split())} {mark}",)
+    name = f"enumeration {next(place.numbers)}"
+    for left, right in pairwise(mentions):
+        if not LIST.match(line[left.end : right.start]):
+            name = f"enumeration {next(place.numbers)}"
+            continue
+        if name not in left.lists:
+            left.lists += (name,)
+        right.lists += (name,)
 
 
 def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: bool) -> bool:
@@ -392,12 +423,15 @@ def _apply_table(
     """Give the addresses of a table row the roles of their columns."""
     if place.table is None or place.table_age > _TABLE_REACH:
         return
-    roles = place.table.roles(line, mentions)
-    if roles is None:
+    columns = place.table.places(line, mentions)
+    if columns is None:
         return
     place.table_age = 0
-    for index, sense in enumerate(roles):
+    for index, (mention, column) in enumerate(zip(mentions, columns, strict=True)):
+        sense = place.table.columns[column].sense
         senses[index] = stronger(senses[index], sense)
+        if sense is None and place.table.columns[column].is_address:
+            mention.lists += (f"{place.table_name} {column}",)
     port = place.table.port(line)
     if port is None:
         return

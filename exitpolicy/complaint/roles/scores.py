@@ -87,6 +87,11 @@ class Sense(NamedTuple):
         return self.score == Score.OWNER
 
     @property
+    def is_announced(self) -> bool:
+        """Whether it comes from the line above, for all addresses below."""
+        return self.score in {Score.HEADING, Score.BARE_LABEL}
+
+    @property
     def outweighs_passive(self) -> bool:
         """Whether it wins over a passive form after the address."""
         return self.score > Score.PREPOSITION

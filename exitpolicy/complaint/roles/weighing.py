@@ -23,6 +23,7 @@ from exitpolicy.complaint.roles.scores import (
     MAX_PORTS,
     Role,
     Score,
+    Sense,
     Tally,
     is_audible,
     is_owned_in_passing,
@@ -55,6 +56,7 @@ def weigh(
     usually has none, and a link in it is no victim. `masked`: whether the report hides the victim's
     address.
     """
+    _accuse_neighbours(evidence, own)
     tallies = _tallies(evidence, own)
     ours = {addresses for addresses in tallies if _is_among(addresses, own)}
     sources = _sources(tallies, ours)
@@ -100,6 +102,18 @@ def _cautions(
 
 def _is_among(addresses: AddressRange, destinations: Collection[Destination]) -> bool:
     return any(destination.overlaps(Destination(*addresses)) for destination in destinations)
+
+
+def _accuse_neighbours(evidence: list[Evidence], own: Collection[Destination]) -> None:
+    """Accuse what is in a list, a column or an enumeration with an own address."""
+    mentions = [mention for one in evidence for mention in one.mentions if mention.lists]
+    lists = {name for one in mentions if _is_among(one.addresses, own) for name in one.lists}
+    for mention in mentions:
+        sense = Sense(mention.role, mention.score) if mention.role else None
+        loose = sense is None or sense.is_announced or mention.is_in_subject
+        if loose and not lists.isdisjoint(mention.lists):
+            mention.role, mention.score = Role.SOURCE, Score.HEADING
+            mention.is_in_subject = False
 
 
 def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:

@@ -1,0 +1,66 @@
+"""Who is accused, and who was attacked: lists, rows, quotations and guesses."""
+
+import pytest
+
+from exitpolicy.complaint import Complaint, read_complaint
+from exitpolicy.core.destination import parse_destination
+
+OWN = "185.220.101.4"
+HEAD = (
+    "From: Ann <ann@victim.example>\nTo: abuse@exit.example\nSubject: {subject}\n"
+    "Date: Sun, 22 Nov 2026 10:00:00 +0100\nMessage-ID: <1@victim.example>\n\n"
+)
+
+
+def read(text: str, subject: str = "abuse") -> Complaint:
+    """Read a mail with this text."""
+    data = (HEAD.format(subject=subject) + text).encode()
+    return read_complaint(data, own=[parse_destination(OWN)])
+
+
+def destinations(complaint: Complaint) -> list[str]:
+    """Return the candidates as text, in order."""
+    return [str(candidate.destination) for candidate in complaint.candidates]
+
+
+ACCUSED = "91.201.214.30"
+"""Accused together with the relay."""
+VICTIM = "93.184.216.34"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Our server was attacked by these hosts:\n\n{a}\n{o}\n91.201.214.31\n",
+        "The following were banned on our web server:\n* {a}\n* {o}\n* 91.201.214.31\n",
+        "Attacks on our systems:\n1. {o} (exit)\n2. {a} (unknown)\n",
+        "We were attacked by {a}, {o} and 91.201.214.31 on our server.\n",
+        "ip,hostname,last_seen\n{o},exit,2026-11-20 10:00:00\n{a},Zayden,2026-11-19 10:00:00\n",
+        "time;ip;asn;cc\n2026-11-20 10:00;{a};64600;NL\n2026-11-20 10:01;{o};64601;NL\n",
+        (
+            '"timestamp","ip","port","hostname"\n"2026-11-20","{o}",137,"h.example"\n'
+            '"2026-11-20","{a}",137,\n'
+        ),
+        (
+            "IP               Time                 Country\n"
+            "{o}    2026-11-20 10:00:00  NL\n{a}    2026-11-20 10:05:00  DE\n"
+        ),
+        "| IP | Attempts |\n|----|----|\n| {a} | 7 |\n| {o} | 9 |\n",
+        "Infected machines in your network:\n{o} | exit.example | conficker\n{a} | - | mirai\n",
+    ],
+)
+def test_who_shares_a_list_with_the_relay_is_accused(text: str) -> None:
+    """A neighbour of the relay in a list, a column or an enumeration is no destination."""
+    assert destinations(read(text.format(o=OWN, a=ACCUSED))) == []
+
+
+def test_an_enumeration_in_the_subject_is_accused() -> None:
+    """The subject accuses all of the addresses that it enumerates with the relay's."""
+    subject = f"IPs {ACCUSED}, {OWN} send POST requests to our servers"
+    assert destinations(read("The log is available on request.", subject=subject)) == []
+
+
+def test_a_list_of_victims_is_not_accused() -> None:
+    """The relay in a line above a list is not in the list."""
+    text = f"Attacks by\n\n{OWN}\n\non our hosts:\n\n{VICTIM}\n93.184.216.35\n"
+    assert destinations(read(text)) == [VICTIM, "93.184.216.35"]
