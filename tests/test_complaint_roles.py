@@ -64,3 +64,61 @@ def test_a_list_of_victims_is_not_accused() -> None:
     """The relay in a line above a list is not in the list."""
     text = f"Attacks by\n\n{OWN}\n\non our hosts:\n\n{VICTIM}\n93.184.216.35\n"
     assert destinations(read(text)) == [VICTIM, "93.184.216.35"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "% This is the RIPE Database query service.\n% Information related to "
+            "'185.220.0.0 - 185.220.127.255'\n\ninetnum: 185.220.0.0 - 185.220.127.255\n"
+        ),
+        (
+            "NetRange:       185.220.100.0 - 185.220.103.255\nCIDR: 185.220.100.0/22\n"
+            "Organization:   Our Server Hosting (SH-12)\n"
+        ),
+        "route:          185.220.0.0/17\ndescr: server network\n",
+        "The range 185.200.0.0 - 185.230.255.255 belongs to your server hosting.\n",
+        "We will block all traffic from/to 91.201.214.0/24.\n",
+        "We drop packets to and from 91.201.214.0/24 on our server from now on.\n",
+        "URL,IP,Host,Type\nhttp://a.example.net/login,91.201.214.9,FASTHOST,Phishing\n",
+        "Servers that were seen:\n91.201.214.9\n91.202.214.9\n91.203.214.9\n",
+        "2026-11-20;91.201.214.9;server attacked;64600\n",
+    ],
+)
+def test_what_is_no_ground_for_a_guess(text: str) -> None:
+    """Rows, lists, whois records and ranges mention addresses that nobody attacked."""
+    assert destinations(read(f"{OWN} tries to log in to our mail accounts.\n\n{text}")) == []
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Phishing site", "Server: {v}\nRedirects to http://b.example/ on server 91.201.214.9\n"),
+        ("Spam", "Spamvertised link: http://b.example/x\nIP: {v} HOST: Leasehost\n"),
+        ("Spam", "Link: http://b.example/x\nHosted on server: {v}\n"),
+        ("Bomb threat", "It was written on the server {v}, which stores the comments.\n"),
+    ],
+)
+def test_a_hosted_site_is_no_guess(subject: str, text: str) -> None:
+    """A report of a site, a spam or a threat mentions hosts, and none of them as a victim."""
+    assert destinations(read(f"About {OWN}:\n\n{text.format(v=VICTIM)}", subject)) == []
+
+
+def test_a_guess_needs_an_own_address() -> None:
+    """If the report does not name the relay, an address that is only mentioned is no victim."""
+    text = f"Somebody guesses passwords. The server has the address {VICTIM}.\n"
+    assert destinations(read(f"It was {OWN}. {text}")) == [VICTIM]
+    assert destinations(read(f"It was 91.201.214.9. {text}")) == []
+
+
+def test_destinations_come_from_rows_of_the_relay() -> None:
+    """What another accused host attacked is not offered, not even as a guess."""
+    text = (
+        "time,ip,malware,dst_ip,dst_port\n"
+        f"2026-11-20,{OWN},tinba,{VICTIM},443\n"
+        f"2026-11-20,{ACCUSED},tinba,93.184.216.35,80\n"
+    )
+    assert destinations(read(text)) == [f"{VICTIM}:443"]
+    alone = text.replace(VICTIM, "").replace("443", "")
+    assert destinations(read(alone)) == []

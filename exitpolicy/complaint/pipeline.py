@@ -44,7 +44,6 @@ MANY_HOSTS: Final = 2
 MIN_SPOKEN: Final = 12
 """Minimum number of the sender's own words to take their language."""
 
-_NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 _FROM: Final = pattern(
     r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$", re.IGNORECASE
 )
@@ -97,7 +96,7 @@ def read_complaint(
     written = "\n".join(_prose(kept))
     kind = next((f.kind for f in formals if f.kind), None) or kind_of(" ".join(subjects), written)
     candidates, sources, cautions = weigh(
-        reader.evidence, own, protected, attack=kind not in _NO_VICTIM, masked=reader.is_masked
+        reader.evidence, own, protected, kind=kind, masked=reader.is_masked
     )
     if kind is Kind.UNKNOWN and _is_sweep(candidates):
         kind = Kind.PORT_SCAN

@@ -30,12 +30,14 @@ _LONGEST_WORDS: Final = 16
 """Maximum mean length of words in a line of prose."""
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]*[.:\[\]\d]{3,}[0-9A-Fa-f.:\[\]/-]*")
 _STRUCTURED: Final = re.compile(
-    r"\t|\s{3}\S|[|=;]\S|\|.{1,80}\||^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
+    r"\t|\s{3}\S|[|=;]\S|^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
     r"|^\s{0,8}[^\s:：(][^:：.!?]{0,45}[:：](?:\s|$)"
     r"|\d{1,2}:\d{2}:\d{2}.{0,40}\d{1,2}:\d{2}:\d{2}"
-    r"|[,;](?!\d{3}[,;.\s])[^\s,;]{0,60}[,;]\S"
     r"|^[<\[]?\d{4}-\d\d-\d\d|^[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d",
 )  # fmt: skip
+_CELLS: Final = re.compile(
+    r"\t[^\t]{0,80}\t|\|[^|]{0,80}\||[,;](?!\d{3}[,;.\s])[^\s,;]{0,60}[,;]\S|[\"'][,;][\"']"
+)
 _NUMBERS: Final = re.compile(r"(?<![^\s,;|])\d{1,12}(?![^\s,;|])")
 _MIN_NUMBERS: Final = 4
 _LOGGED: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]")
@@ -51,6 +53,7 @@ def is_prose(line: str) -> bool:
     if (
         len(line) > 1_000
         or is_row(line)
+        or has_cells(line)
         or _STRUCTURED.search(line)
         or len(_MARKS.findall(line)) > _MAX_MARKS
     ):
@@ -65,6 +68,11 @@ def is_prose(line: str) -> bool:
 def is_row(line: str) -> bool:
     """Tell whether a line is a row of numbers, as in flow logs."""
     return len(_NUMBERS.findall(line)) >= _MIN_NUMBERS
+
+
+def has_cells(line: str) -> bool:
+    """Tell whether a line is a row of at least three cells."""
+    return _CELLS.search(line) is not None
 
 
 def looks_logged(line: str) -> bool:
@@ -106,6 +114,7 @@ def _continues(last: str, line: str, width: int) -> bool:
                 len(line) < _MIN_WRAPPED
                 and _WORD.search(line) is not None
                 and not _STRUCTURED.search(line)
+                and not has_cells(line)
             )
         )
     )

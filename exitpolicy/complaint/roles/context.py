@@ -115,9 +115,22 @@ def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -
 def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense | None:
     """Return what `from` or `to` directly before an address says; `to` needs an acting sentence."""
     source = sense.role is Role.SOURCE
+    if _is_both_ways(sense, before):
+        return BYSTANDER
     if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
         return BYSTANDER  # "it was detected by A", "nameservers at A"
     return sense if source or acting else None
+
+
+def _is_both_ways(sense: Sense, before: list[str]) -> bool:
+    """Tell whether the opposite preposition stands before: `traffic from/to A`."""
+    for word in reversed(before[-2:]):
+        other = sense_of(word)
+        if other is not None:
+            return other.is_preposition and other.role is not sense.role
+        if not is_filler(word):
+            return False
+    return False
 
 
 def clause_of(line: str, mention: Mention) -> str:

@@ -16,7 +16,13 @@ from exitpolicy.complaint.extract.ports import (
 )
 from exitpolicy.complaint.extract.tables import Table, is_rule, read_heading
 from exitpolicy.complaint.input.quoting import is_header, unquoted
-from exitpolicy.complaint.input.sentences import is_row, looks_logged, unwrapped
+from exitpolicy.complaint.input.sentences import (
+    has_cells,
+    is_prose,
+    is_row,
+    looks_logged,
+    unwrapped,
+)
 from exitpolicy.complaint.language.senses import (
     is_about_acting,
     is_about_host,
@@ -28,7 +34,7 @@ from exitpolicy.complaint.language.senses import (
 from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.context import LINK, LIST
 from exitpolicy.complaint.roles.one_line import roles_in
-from exitpolicy.complaint.roles.scores import Role, Score, Sense, is_audible, stronger
+from exitpolicy.complaint.roles.scores import Hint, Role, Score, Sense, is_audible, stronger
 from exitpolicy.core.addresses import AddressRange
 
 MAX_CHARACTERS: Final = 250_000
@@ -55,6 +61,8 @@ _CLOSING_LINES: Final = 12
 _TABLE_REACH: Final = 6
 """Lines between a table's heading, or its last row, and another row."""
 _HEADING_REACH: Final = 3
+_MAX_SHAPE: Final = 80
+"""Characters before an address by which the lines of a list are told."""
 _PORT_REACH: Final = 8
 
 QUIET: Final = pattern(r"<<quiet>>")
@@ -100,8 +108,8 @@ class Evidence:
     is_log: bool
     acting: bool
     """Whether it says that somebody did something to somebody."""
-    hinting: bool
-    """Whether it is about an attack or a host, so that it may mention a victim in passing."""
+    hint: Hint
+    """How likely it mentions a victim in passing."""
 
 
 @dataclass(slots=True)
@@ -248,9 +256,21 @@ class LineReader:
                     shown,
                     is_log=is_row(line) or looks_logged(line),
                     acting=acting,
-                    hinting=not self._understood or bool(speaking),
+                    hint=_hint(line, speaks=not self._understood or bool(speaking)),
                 )
             )
+
+
+def _hint(line: str, *, speaks: bool) -> Hint:
+    """Return how likely a line mentions a victim in passing.
+
+    `speaks`: whether it is about an attack or a host.
+    """
+    if has_cells(line):
+        return Hint.NONE
+    if speaks:
+        return Hint.PROSE if is_prose(line) else Hint.FIELD
+    return Hint.PORT
 
 
 def _pieces(line: str) -> Iterator[str]:
@@ -380,7 +400,8 @@ def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
     if len(mentions) == 1:
         prefix = _VARYING.sub("0", line[: mentions[0].start])
         mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
-        mentions[0].lists += (f"lines {place.block} {' '.join(prefix.split())} {mark}",)
+        shape = f"{' '.join(prefix.split())[:_MAX_SHAPE]} {mark}"
+        mentions[0].lists += (f"lines {place.block} {shape}",)
     name = f"enumeration {next(place.numbers)}"
     for left, right in pairwise(mentions):
         if not LIST.match(line[left.end : right.start]):

@@ -55,8 +55,6 @@ class Score(IntEnum):
 
 GUESS: Final = 40
 """With a lower score, a destination is only mentioned: its role is a guess."""
-_FOREIGN: Final = GUESS - 5
-"""Maximum destination score from a row about a source that is not this relay."""
 _QUIET: Final = Score.LOG
 """Minimum score of evidence from lines that usually do not name a victim, such as signatures."""
 _BYSTANDER_OVERRIDE: Final = Score.PREPOSITION
@@ -67,6 +65,19 @@ _MAX_KEPT: Final = 50
 """Lines that are kept as evidence for one address."""
 MAX_PORTS: Final = 16
 """With more ports, a destination is blocked with all ports."""
+
+
+class Hint(IntEnum):
+    """How likely a line mentions a victim in passing, so that a guess may rest on it."""
+
+    NONE = 0
+    """A row of cells."""
+    PORT = 1
+    """Nothing but a port beside the address hints at a victim."""
+    FIELD = 2
+    """A line that is no prose, such as `Server: A`, about an attack or a host."""
+    PROSE = 3
+    """A sentence about an attack or a host."""
 
 
 class Sense(NamedTuple):
@@ -142,11 +153,18 @@ class Tally:
     """Ports beside it in any line."""
     evidence: list[tuple[int, str]] = field(default_factory=list)
     """Scores and lines that show it as a destination."""
+    lists: set[str] = field(default_factory=set)
+    """The lists and table columns that it is in; not the enumerations in a sentence."""
     audible: int = 0
     """How often it is in lines that may name a victim."""
     is_bystander: bool = False
-    hinted: bool = False
-    """Whether a line that mentions it is about an attack or a host."""
+    hint: Hint = Hint.NONE
+    """The best hint of the lines that mention it."""
+
+    def add_hint(self, hint: Hint, *, has_port: bool) -> None:
+        """Keep the best hint; a line that says nothing hints at a victim only by its port."""
+        if hint is not Hint.PORT or has_port:
+            self.hint = max(self.hint, hint)
 
     def add_source(self, score: int) -> None:
         """Count a line that shows the address as a source."""
@@ -161,10 +179,6 @@ class Tally:
             self.ports.update(ports)
         if len(self.evidence) < _MAX_KEPT and (score, line) not in self.evidence:
             self.evidence.append((score, line))
-
-    def add_foreign_destination(self, score: int, line: str) -> None:
-        """Count a line about a source that is not this relay."""
-        self.add_destination(min(score, _FOREIGN), line, ())
 
     def is_source(self) -> bool:
         """Tell whether more evidence shows a source than a destination."""

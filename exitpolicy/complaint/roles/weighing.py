@@ -17,10 +17,11 @@ from exitpolicy.complaint.extract.addresses import (
     is_too_wide,
 )
 from exitpolicy.complaint.language.vocabulary import pattern
-from exitpolicy.complaint.model import Candidate, Caution, Warn
+from exitpolicy.complaint.model import Candidate, Caution, Kind, Warn
 from exitpolicy.complaint.roles.lines import Evidence
 from exitpolicy.complaint.roles.scores import (
     MAX_PORTS,
+    Hint,
     Role,
     Score,
     Sense,
@@ -35,6 +36,10 @@ from exitpolicy.core.ports import ALL_PORTS, normal_ports
 MAX_CANDIDATES: Final = 100
 MAX_SHOWN: Final = 3
 """Lines of evidence that are shown for one candidate."""
+_NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
+"""Kinds that usually have no host as victim: a link in a report of a phishing site is none."""
+_ATTACKS: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN, Kind.WEB_ATTACK, Kind.DDOS})
+"""Kinds that have a host as victim. A server in a report of another kind may be a hosted site."""
 _BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _BLANKS: Final = re.compile(r"\s+")
@@ -47,14 +52,12 @@ def weigh(
     own: Collection[Destination],
     protected: Collection[Destination],
     *,
-    attack: bool,
+    kind: Kind,
     masked: bool,
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...], tuple[Caution, ...]]:
     """Return the candidates, the accused addresses, and cautions about them.
 
-    `attack`: whether complaints of this kind have a host as victim. A phishing site or a threat
-    usually has none, and a link in it is no victim. `masked`: whether the report hides the victim's
-    address.
+    `masked`: whether the report hides the victim's address.
     """
     _accuse_neighbours(evidence, own)
     tallies = _tallies(evidence, own)
@@ -64,11 +67,14 @@ def weigh(
     _add_companions(evidence, tallies, sources, ours)
     guarded = {addresses for addresses in tallies if _is_among(addresses, protected)}
     ranked = _ranked(
-        tallies, sources, ours | guarded, guess=not masked and bool(sources), masked=masked
+        tallies,
+        sources,
+        ours | guarded,
+        guess=_least_hint(kind) if sources and not masked and (ours or not own) else None,
+        masked=masked,
     )
-    ranked = [
-        addresses for addresses in ranked if attack or not tallies[addresses].is_only_linked()
-    ]
+    if kind in _NO_VICTIM:
+        ranked = [addresses for addresses in ranked if not tallies[addresses].is_only_linked()]
     ranked, only_private = _without_odd(ranked, tallies, sources)
     accused = [str(addresses) for addresses in tallies if addresses in sources]
     cautions = _cautions(
@@ -79,6 +85,13 @@ def weigh(
     )
     candidates = tuple(_candidate(found, tallies[found]) for found in ranked[:MAX_CANDIDATES])
     return candidates, tuple(accused[:MAX_CANDIDATES]), tuple(cautions)
+
+
+def _least_hint(kind: Kind) -> Hint | None:
+    """Return the least hint on which a guess may rest, in a complaint of this kind."""
+    if kind in _ATTACKS:
+        return Hint.PORT
+    return None if kind in {Kind.FRAUD, Kind.THREATS} else Hint.PROSE
 
 
 def _cautions(
@@ -144,18 +157,19 @@ def _count(
     the address may be one of this relay.
     """
     if not names_ours and is_owned_in_passing(mention.role, mention.score):
-        tally.hinted |= evidence.hinting
+        tally.add_hint(evidence.hint, has_port=False)
         return  # "a server all its own" is "all your own" in Italian
     if not names_ours and mention.is_in_subject:
         return  # a subject may name the victim as well
-    tally.hinted |= evidence.hinting or bool(mention.ports)
+    tally.add_hint(evidence.hint, has_port=bool(mention.ports))
     tally.audible += 1
+    tally.lists.update(name for name in mention.lists if not name.startswith("enumeration"))
     tally.nearby_ports.update(mention.ports)
     if mention.role is Role.SOURCE:
         tally.add_source(mention.score)
     elif mention.role is Role.DESTINATION:
         if is_foreign:
-            tally.add_foreign_destination(mention.score, evidence.line)
+            tally.is_bystander = True
         else:
             tally.add_destination(mention.score, evidence.line, mention.ports)
 
@@ -199,8 +213,9 @@ def _add_companions(
 ) -> None:
     """Count an address without a role in the same line as a source as its destination."""
     nearby = {_neighbourhood(source) for source in sources}
+    accused = ours or sources  # the rows of others name the victims of others
     for one in evidence:
-        if len(one.mentions) < 2 or not any(m.addresses in sources for m in one.mentions):
+        if len(one.mentions) < 2 or not any(m.addresses in accused for m in one.mentions):
             continue
         answered = any(m.addresses in ours and m.role is Role.DESTINATION for m in one.mentions)
         for mention in one.mentions:
@@ -226,12 +241,13 @@ def _ranked(
     sources: set[AddressRange],
     barred: set[AddressRange],
     *,
-    guess: bool,
+    guess: Hint | None,
     masked: bool,
 ) -> list[AddressRange]:
     """Return the possible destinations, the likeliest first.
 
-    `guess`: whether an address that is only mentioned may be the destination if no other is.
+    `guess`: the least hint with which an address that is only mentioned may be the destination if
+    no other is; None if no hint is enough.
     """
     barred = barred | sources
     eligible = {
@@ -241,13 +257,19 @@ def _ranked(
     }
     named = [found for found, tally in eligible.items() if tally.is_named(masked=masked)]
     # With only a private address, an address that a sentence mentions may be the public one.
-    if not guess or not all(map(is_private, named)):
+    if guess is None or not all(map(is_private, named)):
         return sorted(named, key=lambda found: tallies[found].rank())
     nearby = {_neighbourhood(source) for source in sources}
+    members: dict[str, set[AddressRange]] = {}
     for addresses, tally in tallies.items():
-        if tally.destination or tally.source or tally.is_bystander or not tally.hinted:
+        for name in tally.lists:
+            members.setdefault(name, set()).add(addresses)
+    for addresses, tally in tallies.items():
+        if tally.destination or tally.source or tally.is_bystander or tally.hint < guess:
             continue
         if is_private(addresses) and not tally.nearby_ports:
+            continue
+        if any(len(members[name]) > 1 for name in tally.lists):
             continue
         # A network that is only mentioned is somebody's allocation.
         alone = addresses.size == 1 and _neighbourhood(addresses) not in nearby
