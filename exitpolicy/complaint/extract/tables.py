@@ -47,6 +47,10 @@ class Column:
         return Sense(self.role, Score.COLUMN) if self.role and self.is_address else None
 
 
+_NO_COLUMN: Final = Column(None, is_port=False, is_address=False)
+_ENDS: Final = (":", "!", "?", ",")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The columns of a table."""
@@ -67,9 +71,13 @@ class Table:
         fits = len(_LONG_WORD.findall(line)) <= len(self.columns) + 8
         return order if fits and len(order) == len(mentions) else None
 
+    def fits(self, line: str) -> bool:
+        """Tell whether a line has as many cells as the heading."""
+        return len(cells_of(line, self.delimiter)) == len(self.columns)
+
     def _cells(self, line: str) -> list[str] | None:
         """Return the cells of a row. If blanks separate the columns, a date may be two cells."""
-        cells = _split(line, self.delimiter)
+        cells = cells_of(line, self.delimiter)
         if len(cells) == len(self.columns):
             return cells
         if self.delimiter.strip(" "):
@@ -113,13 +121,25 @@ def read_heading(line: str) -> Table | None:
     line = line.removeprefix("#Fields:").strip()
     for delimiter in ("\t", ";", "|", ",", "  "):
         if line.count(delimiter) >= 1:
-            cells = _split(line, delimiter)
+            cells = cells_of(line, delimiter)
             if 2 <= len(cells) <= MAX_COLUMNS and max(len(cell) for cell in cells) <= 40:
                 return _table(delimiter, [words_of(c) for c in cells])
     heading = line.split()
     if 2 <= len(heading) <= 30 and not line.endswith((".", ":", "!")):
         return _table(" ", _grouped(heading))
     return None
+
+
+def heading_of(names: list[str]) -> Table | None:
+    """Return the table whose columns have these names, if all but one are names of columns."""
+    if any("." in name or name.endswith(_ENDS) for name in names):
+        return None
+    columns = [words_of(name) for name in names]
+    usual = words("column")
+    telling = sum(
+        _column(name) != _NO_COLUMN or any(word in usual for word in name) for name in columns
+    )
+    return _table("\t", columns) if telling >= len(names) - (len(names) > 3) else None
 
 
 def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
@@ -154,10 +174,9 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
             ]
     columns = [_other_role(column, columns) for column in columns]
     addressed = [column for column in columns if column.is_address]
-    has_roles = any(column.role for column in addressed)
-    if not addressed or (named and not has_roles):
+    if not addressed:
         return None
-    return Table(delimiter, tuple(columns), has_roles)
+    return Table(delimiter, tuple(columns), any(column.role for column in addressed))
 
 
 def _other_role(column: Column, columns: list[Column]) -> Column:
@@ -207,7 +226,8 @@ def _grouped(heading: list[str]) -> list[list[str]]:
     return cells
 
 
-def _split(line: str, delimiter: str) -> list[str]:
+def cells_of(line: str, delimiter: str) -> list[str]:
+    """Split a line at a delimiter outside of quotation marks."""
     if delimiter in {",", ";"} and '"' in line and len(line) < 10_000:
         try:
             return next(csv.reader([line], delimiter=delimiter), [])

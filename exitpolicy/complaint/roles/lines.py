@@ -14,6 +14,7 @@ from exitpolicy.complaint.extract.ports import (
     ports_said,
     positional_ports,
 )
+from exitpolicy.complaint.extract.rows import restored
 from exitpolicy.complaint.extract.tables import Table, is_rule, read_heading
 from exitpolicy.complaint.input.quoting import is_header, unquoted
 from exitpolicy.complaint.input.sentences import (
@@ -191,7 +192,7 @@ class LineReader:
     def read(self, text: str, *, is_subject: bool = False) -> None:
         """Add what the lines of a text say."""
         place = _Place(self._numbers, next(self._numbers))
-        for sentence in unwrapped(self._affordable(text)):
+        for sentence in unwrapped(restored(list(self._affordable(text)))):
             for line in _pieces(sentence):
                 if len(self.evidence) >= MAX_EVIDENCE or self._mentions >= MAX_MENTIONS:
                     self.is_cut = True
