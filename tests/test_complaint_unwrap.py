@@ -1,8 +1,12 @@
 """What mailers, gateways and spreadsheets wrapped a report into is undone."""
 
+import base64
+from urllib.parse import quote
+
 import pytest
 
 from exitpolicy.complaint.extract.rows import restored
+from exitpolicy.complaint.input.links import original_links
 from tests.test_complaint_roles import ACCUSED, OWN, VICTIM, destinations, read
 
 OTHER = "93.184.216.35"
@@ -59,3 +63,68 @@ def test_other_lines_stay_as_they_are(text: str) -> None:
     """What is no row of a table is not joined."""
     lines = text.split("\n")
     assert list(restored(lines)) == lines
+
+
+LINK = "http://shop.example.net:8080/login?user=a&next=/b_c-d"
+"""A link with all that an encoding may break."""
+
+
+def dashes(link: str) -> str:
+    """Encode as the second version of Proofpoint's links does."""
+    return quote(link, safe="").replace("/", "_").replace("%2F", "_").replace("%", "-")
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        "https://urldefense.com/v3/__{link}__;!!Ab1cdEfg-o8!JeBztP2m$",
+        "https://eur05.safelinks.protection.outlook.com/?url={percent}&amp;data=05%7C02&reserved=0",
+        "https://linkprotect.cudasvc.com/url?a={percent}&c=E,1,abc&typo=1",
+        "https://imsva91-ctp.trendmicro.com:443/wis/clicktime/v1/query?url={percent}&umid=1",
+        "https://protect2.fireeye.com/v1/url?k=aa-bb&q=1&e=2&u={percent}",
+        "https://secure-web.cisco.com/1aBcD-e/{percent}",
+        "https://eu-central-1.protection.sophos.com?d=example.net&u={base64}&i=NTk",
+        "https://www.google.com/url?q={percent}&sa=D",
+        "https://eur05.safelinks.protection.outlook.com/?url={twice}&data=05",
+    ],
+)
+def test_a_link_that_a_gateway_rewrote_is_restored(rewritten: str) -> None:
+    """What stands in the mail is read as the reporter wrote it."""
+    once = f"https://www.google.com/url?q={quote(LINK, safe='')}"
+    line = rewritten.format(
+        link=LINK,
+        percent=quote(LINK, safe=""),
+        base64=quote(base64.b64encode(LINK.encode()).decode(), safe=""),
+        twice=quote(once, safe=""),
+    ).replace(".com?d", ".com/?d")
+    assert original_links(f"See {line} please.") == f"See {LINK} please."
+
+
+def test_proofpoints_second_version_is_restored() -> None:
+    """Dashes stand for percent signs, and underlines for slashes."""
+    link = "http://shop.example.net/login"
+    line = f"https://urldefense.proofpoint.com/v2/url?u={dashes(link)}&d=Dw&c=e"
+    assert original_links(line) == link
+
+
+def test_an_address_that_a_gateway_made_a_link_is_an_address() -> None:
+    """A link without a path is what stands in the column of a table, and has no port."""
+    line = f"https://urldefense.com/v3/__http://{VICTIM}__;!!Ab1!J$ 23"
+    assert original_links(line) == f"{VICTIM} 23"
+    assert original_links(f"{VICTIM}<http://{VICTIM}/> and x") == f"{VICTIM} and x"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://www.google.com/search?q=exit+relay",
+        "https://urldefense.com/v3/__",
+        "https://eur05.safelinks.protection.outlook.com/?url=%00%20x",
+        "https://eu-central-1.protection.sophos.com/?u=!!!!",
+        "https://shop.example.net/?url=http%3A%2F%2Fother.example%2F",
+        "http://93.184.216.34/login",
+    ],
+)
+def test_other_links_stay(link: str) -> None:
+    """A link that no gateway rewrote, or that holds none, is not changed."""
+    assert original_links(link) == link

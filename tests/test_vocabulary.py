@@ -31,7 +31,7 @@ from exitpolicy.core.errors import InvalidFileError
 
 FOLDER = files("exitpolicy.complaint.language") / "words"
 OURS = vocabularies()
-ARGUMENTS = ("kind ", "month ", "number ", "spelling ", "type ", "zone ")
+ARGUMENTS = ("kind ", "month ", "number ", "spelling ", "type ", "zone ", "gateway ", "service ")
 """Sections whose name has an argument."""
 LANGUAGES = [ours.language for ours in OURS if "frequent" in ours.sections]
 

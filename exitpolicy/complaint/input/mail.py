@@ -24,6 +24,7 @@ from typing import Final
 
 from exitpolicy.complaint.input.charsets import decode
 from exitpolicy.complaint.input.html_text import looks_like_html, text_of_html
+from exitpolicy.complaint.input.links import original_links
 from exitpolicy.complaint.model import Kind
 
 MAX_DEPTH: Final = 20
@@ -425,6 +426,7 @@ def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
     text = decode(data, charset).removeprefix("\ufeff")
     if media == "text/html" or (media == "text/plain" and looks_like_html(text)):
         text = text_of_html(text)
+    text = original_links(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     result.texts.append(Text(text, about.origin, media, about.message, about.name))
 

@@ -33,7 +33,7 @@ _FLAT: Final = re.compile(
 _TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-_types = cache(lambda: tuple(vocabulary.types()))
+_types = cache(lambda: tuple(vocabulary.family("type")))
 
 
 def read_formal(text: Text) -> Text | None:
@@ -50,7 +50,7 @@ def kind_named(name: str) -> Kind | None:
     name = name.lower()
     for kind, pattern in _types():
         if pattern.search(name):
-            return kind
+            return Kind(kind)
     return None
 
 

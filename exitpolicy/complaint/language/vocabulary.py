@@ -89,15 +89,15 @@ def kinds() -> Iterator[tuple[Kind, int, re.Pattern[str]]]:
                 yield kind, weight, re.compile(_alternatives(section))
 
 
-def types() -> Iterator[tuple[Kind, re.Pattern[str]]]:
-    """Yield each kind with a pattern that finds the types of formal reports, in the files' order.
+def family(name: str) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Yield the argument and a pattern of each section of a family, in the files' order.
 
-    The first pattern that matches decides.
+    They are sections of phrases whose first match decides, such as `[type ddos]`.
     """
     for vocabulary in vocabularies():
-        for name, entries in vocabulary.sections.items():
-            if family_of(name) == "type":
-                yield Kind(name.partition(" ")[2]), re.compile("|".join(entries))
+        for section, entries in vocabulary.sections.items():
+            if family_of(section) == name:
+                yield section.partition(" ")[2], re.compile("|".join(entries))
 
 
 def frequent() -> dict[str, tuple[str, ...]]:

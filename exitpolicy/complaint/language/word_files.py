@@ -45,6 +45,7 @@ WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
 _PHRASE_SECTIONS: Final = frozenset(
     [
         *("acting", "host", "exonerating", "after source", "after destination", "kind", "type"),
+        "gateway",
         *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
         *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
         *("port", "port after number", "port is", "before port", "on", "each", "counted"),
@@ -61,6 +62,7 @@ _KIND: Final = f"(?:{'|'.join(kind for kind in Kind if kind is not Kind.UNKNOWN)
 ARGUMENTS: Final[Mapping[str, str]] = {
     "kind": f"{_KIND} [1-9]",
     "type": _KIND,
+    "gateway": "underlines|path|(?:percent|dashes|base64) [a-z]{1,12}",
     "month": "(?:1[0-2]|[1-9])",
     "number": "[1-9][0-9]{0,2}",
     "zone": "-?(?:0[0-9]|1[0-4])[0-5][0-9]",
