@@ -1,12 +1,19 @@
 """What mailers, gateways and spreadsheets wrapped a report into is undone."""
 
 import base64
+import io
+import sys
+import time
+import tracemalloc
+import zipfile
 from urllib.parse import quote
 
 import pytest
 
+from exitpolicy.complaint import Complaint, read_complaint
 from exitpolicy.complaint.extract.rows import restored
 from exitpolicy.complaint.input.links import original_links
+from exitpolicy.core.destination import parse_destination
 from tests.test_complaint_roles import ACCUSED, OWN, VICTIM, destinations, read
 
 OTHER = "93.184.216.35"
@@ -128,3 +135,99 @@ def test_an_address_that_a_gateway_made_a_link_is_an_address() -> None:
 def test_other_links_stay(link: str) -> None:
     """A link that no gateway rewrote, or that holds none, is not changed."""
     assert original_links(link) == link
+
+
+def workbook(rows: list[list[str]], *, texts: list[str] | None = None, sheet: str = "") -> bytes:
+    """Return a minimal .xlsx: each cell is an inline text, or the index of a shared one."""
+    cells = "".join(
+        f'<row r="{number}">'
+        + "".join(
+            f'<c r="{chr(65 + column)}{number}" t="inlineStr"><is><t>{cell}</t></is></c>'
+            for column, cell in enumerate(row)
+        )
+        + "</row>"
+        for number, row in enumerate(rows, 1)
+    )
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "xl/workbook.xml",
+            f'<workbook {main} xmlns:r="{relation}"><sheets>'
+            '<sheet name="log" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        )
+        archive.writestr(
+            "xl/worksheets/sheet1.xml",
+            f"<worksheet {main}><sheetData>{sheet or cells}</sheetData></worksheet>",
+        )
+        if texts is not None:
+            items = "".join(f"<si><t>{text}</t></si>" for text in texts)
+            archive.writestr("xl/sharedStrings.xml", f"<sst {main}>{items}</sst>")
+    return file.getvalue()
+
+
+TABLE = [
+    ["Time", "Source IP", "Destination IP", "Destination Port"],
+    ["2026-11-20 10:00:00", OWN, VICTIM, "22"],
+]
+
+
+def attached(data: bytes, name: str = "log.xlsx") -> bytes:
+    """Return a mail with this file."""
+    head = "From: a@b.example\nTo: c@d.example\nSubject: scan\nMIME-Version: 1.0\n"
+    part = (
+        "\n--b\nContent-Type: text/plain\n\nYour address scans us. See the sheet.\n"
+        "--b\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n"
+        f'Content-Disposition: attachment; filename="{name}"\n\n'
+    )
+    text = f'{head}Content-Type: multipart/mixed; boundary="b"\n{part}'
+    return text.encode() + base64.encodebytes(data) + b"--b--\n"
+
+
+def read_file(data: bytes) -> Complaint:
+    """Read a mail with this file."""
+    return read_complaint(attached(data), own=[parse_destination(OWN)])
+
+
+def test_a_spreadsheet_is_read() -> None:
+    """The table in an .xlsx file names the destination."""
+    assert destinations(read_file(workbook(TABLE))) == [f"{VICTIM}:22"]
+
+
+BOMBS = {
+    "far cell": workbook([], sheet='<row r="1"><c r="A1"/><c r="XFD1048576"><v>1</v></c></row>'),
+    "far row": workbook([], sheet='<row r="1"><c><v>1</v></c></row><row r="1048576"><c/></row>'),
+    "many cells": workbook([], sheet="<row>" + "<c><v>1</v></c>" * 250_000 + "</row>"),
+    "one text in many cells": workbook(
+        [], texts=["x" * 900_000], sheet="<row>" + '<c t="s"><v>0</v></c>' * 50_000 + "</row>"
+    ),
+    "large text": workbook([], texts=["x" * 20_000_000]),
+    "hidden reference": workbook([], sheet='<row><c r="&#88;FD1048576"><v>1</v></c></row>'),
+    "comment": workbook([], texts=["x<!-- </si> -->"]),
+    "entity": workbook([], texts=["<!DOCTYPE a [<!ENTITY b 'c'>]>&b;"]),
+    "no workbook": b"PK\x03\x04xl/workbook.xml" + b"\x00" * 100,
+    "cut": workbook(TABLE)[:-60],
+    "no sheet": workbook([], sheet="<").replace(b"sheet1", b"sheet9"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_hostile_spreadsheet_is_not_read(name: str) -> None:
+    """A caution says so, and neither time nor memory is spent."""
+    tracemalloc.start()
+    started = time.process_time()
+    complaint = read_file(BOMBS[name])
+    memory = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert complaint.candidates == ()
+    assert any("spreadsheet" in caution.text for caution in complaint.cautions)
+    assert time.process_time() - started < 10
+    assert memory < 60 << 20
+
+
+def test_a_spreadsheet_without_its_reader_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the optional package, the rest of the mail is read, and a caution says what to do."""
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    complaint = read_file(workbook(TABLE))
+    assert any("python-calamine" in caution.text for caution in complaint.cautions)

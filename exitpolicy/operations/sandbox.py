@@ -35,7 +35,7 @@ PROGRAM: Final = (
 """What the child runs; its argument is the folder of the package."""
 _LAZY_MODULES: Final = (
     *("charset_normalizer", "csv", "email.header", "email.headerregistry", "email.utils"),
-    *("ipaddress", "quopri", "zipfile"),
+    *("ipaddress", "python_calamine", "quopri", "zipfile"),
 )
 """Modules that reading imports at first use."""
 

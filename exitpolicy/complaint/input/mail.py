@@ -25,6 +25,11 @@ from typing import Final
 from exitpolicy.complaint.input.charsets import decode
 from exitpolicy.complaint.input.html_text import looks_like_html, text_of_html
 from exitpolicy.complaint.input.links import original_links
+from exitpolicy.complaint.input.spreadsheet import (
+    SpreadsheetError,
+    is_spreadsheet,
+    text_of_spreadsheet,
+)
 from exitpolicy.complaint.model import Kind
 
 MAX_DEPTH: Final = 20
@@ -381,9 +386,8 @@ def _worth_reading(media: str, name: str) -> bool:
         return media not in {"text/calendar", "text/vcard", "text/css", "text/x-vcard"}
     if media.startswith(("image/", "audio/", "video/", "font/")) or "signature" in media:
         return False
-    return (
-        bool(_TEXT_NAMES.search(name)) or name.lower().endswith((".zip", ".gz")) or "zip" in media
-    )
+    packed = name.lower().endswith((".zip", ".gz", ".xlsx", ".xlsm"))
+    return bool(_TEXT_NAMES.search(name)) or packed or "zip" in media or "spreadsheetml" in media
 
 
 def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
@@ -406,6 +410,18 @@ def _take_file(result: Unfolded, data: bytes, about: _About) -> None:
     """Keep the text of a file, or the texts of the files in an archive."""
     if not data.startswith(_ARCHIVES):
         _take_text(result, data, about)
+        return
+    if is_spreadsheet(data):
+        try:
+            text = text_of_spreadsheet(data)
+        except SpreadsheetError as error:
+            result.note(f"a spreadsheet was not read: {error}")
+            return
+        _take_text(
+            result,
+            text.encode(),
+            replace(about, media="text/tab-separated-values", charset="utf-8"),
+        )
         return
     for member, content in _unpacked(result, data):
         _take_text(result, content, _About(about.message, Origin.ATTACHMENT, name=member))
