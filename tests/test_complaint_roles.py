@@ -122,3 +122,32 @@ def test_destinations_come_from_rows_of_the_relay() -> None:
     assert destinations(read(text)) == [f"{VICTIM}:443"]
     alone = text.replace(VICTIM, "").replace("443", "")
     assert destinations(read(alone)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "We see attacks from your network ( {o} ) towards\n{v}:\n\n"
+            '{o} - - [20/Nov/2026:10:00:00 +0000] "GET /.env HTTP/1.1" 404 1\n'
+        ),
+        "There were scans by {o} against\n{v}\n",
+        'Logs are from {v}:\n{o} - - [20/Nov/2026:10:00:00 +0000] "GET /.env HTTP/1.1" 404 1\n',
+        "Here are some log lines from {v}, in UTC.\n20/Nov 10:00:00 probe of {o}\n",
+        "Auszug aus dem Log von {v}:\n20/Nov 10:00:00 probe {o}\n",
+        (
+            "time,client_ip,user_agent,edge_node_ip\n2026-11-20 10:00:00,{o},"
+            '"Mozilla/5.0 (X11) AppleWebKit/605.1 Version/17.2 Safari/604.1",{v}\n'
+        ),
+        "Attack of {o} with firmware 9.1 of a camera on our server {v}\n",
+    ],
+)
+def test_the_attacked_host_is_found(text: str) -> None:
+    """The victim is named by a preposition, as the host of a log, or by a column."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
+
+
+def test_a_version_is_no_address() -> None:
+    """Four numbers after "version" are no victim."""
+    text = f"{OWN} attacks our server {VICTIM} with Scanner, version 10.12.3.4 and build 8.1.2.3.\n"
+    assert destinations(read(text)) == [VICTIM]

@@ -35,6 +35,7 @@ _IPV6: Final = re.compile(
     r"|(?<=::)))(?![\w:])(?!\.\d+[A-Za-z_.])(?!\.\d{6})"
 )
 _RANGE: Final = pattern(rf"\s?(?:-|\u2013|<<range>>)\s?({_DOTTED})(?![\w.])")
+_VERSION: Final = pattern(r"(?<![^\W_])(?:<<version>>)(?:\s(?:is|to))?[\s:=/(]{0,3}v?$")
 _LENGTH: Final = re.compile(r"\]?/(\d{1,5})(?!\w|\.\d)")
 _FIREWALL: Final = re.compile(
     r"\b(?:tcp|udp|src|dst|deny|denied|permit|permitted)\b", re.IGNORECASE
@@ -159,7 +160,7 @@ def _networks(texts: str) -> tuple[AddressRange, ...]:
 
 def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
     found = read_address(match[1])
-    if found is None:
+    if found is None or _VERSION.search(line[max(0, match.start() - 24) : match.start()]):
         return None
     first = found[1]
     mention = Mention(AddressRange(4, first, first), match.start(), match.end())

@@ -143,6 +143,11 @@ def is_agent(word: str) -> bool:
     return word in words("from").whole
 
 
+def is_record(word: str) -> bool:
+    """Tell whether a word means an excerpt of a log."""
+    return word in words("record").whole
+
+
 def is_filler(word: str) -> bool:
     """Tell whether a word says nothing about the address that it stands beside."""
     return (

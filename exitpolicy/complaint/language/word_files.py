@@ -30,6 +30,7 @@ WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "standby": frozenset({_BEGINNING}),
     "breaks": frozenset({_BEGINNING}),
     "filler": frozenset(),
+    "record": frozenset(),
     "frequent": frozenset(),
     "address": frozenset({_BEGINNING, _PART}),
     "column": frozenset({_BEGINNING}),
@@ -45,7 +46,7 @@ WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
 _PHRASE_SECTIONS: Final = frozenset(
     [
         *("acting", "host", "exonerating", "after source", "after destination", "kind", "type"),
-        "gateway",
+        *("gateway", "version"),
         *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
         *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
         *("port", "port after number", "port is", "before port", "on", "each", "counted"),

@@ -10,6 +10,7 @@ from exitpolicy.complaint.language.senses import (
     is_agent,
     is_filler,
     is_ours,
+    is_record,
     sense_after,
     sense_of,
     stands_by,
@@ -117,6 +118,8 @@ def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense |
     source = sense.role is Role.SOURCE
     if _is_both_ways(sense, before):
         return BYSTANDER
+    if source and _names_record(before):
+        return Sense(Role.DESTINATION, Score.PREPOSITION)
     if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
         return BYSTANDER  # "it was detected by A", "nameservers at A"
     return sense if source or acting else None
@@ -128,6 +131,16 @@ def _is_both_ways(sense: Sense, before: list[str]) -> bool:
         other = sense_of(word)
         if other is not None:
             return other.is_preposition and other.role is not sense.role
+        if not is_filler(word):
+            return False
+    return False
+
+
+def _names_record(before: list[str]) -> bool:
+    """Tell whether a log stands before the preposition: `logs from A`."""
+    for word in reversed(before[-3:]):
+        if is_record(word):
+            return True
         if not is_filler(word):
             return False
     return False

@@ -245,9 +245,9 @@ class LineReader:
             if self._context <= MAX_CONTEXT:
                 _read_context(line, place)
             return
-        if line.rstrip().endswith(":"):
-            place.heading = _sense_of_heading(words_of(line[mentions[-1].end :]))
-            place.heading_age = 0
+        after = words_of(line[mentions[-1].end :])
+        if line.rstrip().endswith(":") or (after and _ends_open(after)):
+            place.heading, place.heading_age = _sense_of_heading(after), 0
         if shown:
             self._mentions += len(shown)
             speaking = acting or _HOST_ABOVE.match(above) or is_about_host(line)
@@ -327,15 +327,24 @@ def _read_context(line: str, place: _Place) -> None:
     last_words = words_of(stripped)[-14:]
     with_colon = stripped.endswith(_COLONS)
     short = len(last_words) <= 5 and ":" not in stripped
-    heading = _sense_of_heading(last_words) if with_colon or short else None
+    opened = bool(last_words) and _ends_open(last_words)
+    heading = _sense_of_heading(last_words) if with_colon or short or opened else None
     if heading is not None or with_colon:
         place.heading, place.heading_age = heading, 0
     else:
         place.heading_age += 1
 
 
+def _ends_open(words_before: list[str]) -> bool:
+    """Tell whether a line ends with a preposition, so that its object is on the next line."""
+    sense = sense_of(words_before[-1])
+    return sense is not None and sense.is_preposition
+
+
 def _sense_of_heading(heading: list[str]) -> Sense | None:
     """Return what the last telling word of a heading says about the addresses below it."""
+    if heading and (last := sense_of(heading[-1])) is not None and last.is_preposition:
+        return Sense(last.role, Score.HEADING)
     for word in reversed(heading):
         sense = sense_of(word)
         if sense is not None and not sense.is_preposition:
