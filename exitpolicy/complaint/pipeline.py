@@ -2,11 +2,13 @@
 """Read a complaint: from bytes to the content."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
 
 from exitpolicy.complaint.extract.names import host_names
+from exitpolicy.complaint.extract.ports import services_in
 from exitpolicy.complaint.extract.references import references_in
 from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
@@ -31,6 +33,7 @@ from exitpolicy.complaint.roles.weighing import weigh
 from exitpolicy.core.addresses import address_text
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.mail_addresses import mail_addresses
+from exitpolicy.core.ports import ALL_PORTS, normal_ports
 
 MAX_PROSE: Final = 100_000
 """Characters that are searched for words, references and deadlines."""
@@ -44,6 +47,8 @@ MANY_HOSTS: Final = 2
 MIN_SPOKEN: Final = 12
 """Minimum number of the sender's own words to take their language."""
 
+_ON_SERVICES: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN})
+"""Kinds of attacks on the service that the report names."""
 _FROM: Final = pattern(
     r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$", re.IGNORECASE
 )
@@ -98,6 +103,7 @@ def read_complaint(
     candidates, sources, cautions = weigh(
         reader.evidence, own, protected, kind=kind, masked=reader.is_masked
     )
+    candidates = _with_service(candidates, kind, [*subjects, written])
     if kind is Kind.UNKNOWN and _is_sweep(candidates):
         kind = Kind.PORT_SCAN
     inner = _inner_reporter(unfolded, kept)
@@ -130,6 +136,23 @@ def read_complaint(
         named_hosts=named_hosts,
         ask=() if candidates else _questions(named_hosts, incidents, sources),
     )
+
+
+def _with_service(
+    candidates: tuple[Candidate, ...], kind: Kind, written: Iterable[str]
+) -> tuple[Candidate, ...]:
+    """Return the candidates with the port of the only service that the report names.
+
+    Only if no candidate has a port, and for attacks on a service: a report of a web attack may
+    name SSH in passing.
+    """
+    if kind not in _ON_SERVICES or any(c.destination.ports != ALL_PORTS for c in candidates):
+        return candidates
+    named = set().union(*map(services_in, written))
+    if len(named) != 1:
+        return candidates
+    ports = normal_ports((port, port) for port in named)
+    return tuple(replace(c, destination=c.destination._replace(ports=ports)) for c in candidates)
 
 
 def _is_sweep(candidates: Collection[Candidate]) -> bool:

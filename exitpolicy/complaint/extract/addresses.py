@@ -52,7 +52,7 @@ _PORT_AFTER: Final = re.compile(
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _PORT_WORD: Final = pattern(
     r"[\])]?[\s,;(\"']{0,4}(?:(?:<<each>>)\s)?(?:(?:<<on>>|<<before port>>|<<and>>)\s)?"
-    r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ -]{1,2})?"
+    r"(?:the\s)?(?:(?:tcp|udp|dest(?:ination)?|target|dst)[ _-]{0,2})?"
     r"(?:<<port>>)(?:\s(?:tcp|udp))?(?![\w-]*[\s_-]?(?:scan|scans|scanning))"
     r"[\s:=#(nr.º°]{0,5}(\d{1,5}(?:\s{0,2}(?:,|-|<<and>>)\s{0,2}\d{1,5}(?!\d"
     r"|\.\d|\s(?:<<counted>>))){0,20})(?!\d|\.\d)"

@@ -6,13 +6,13 @@ from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, ports_in, valid_ports
 from exitpolicy.complaint.input.sentences import is_prose, looks_logged
-from exitpolicy.complaint.language.senses import label_of, words_of
-from exitpolicy.complaint.language.vocabulary import pattern
+from exitpolicy.complaint.language.senses import label_of, sense_of, words_of
+from exitpolicy.complaint.language.vocabulary import numbered, pattern
 from exitpolicy.complaint.roles.context import LIST
 from exitpolicy.complaint.roles.scores import Role
 
 _PORT_VALUE: Final = pattern(
-    r"(?:[:=\uff1a>\t]\s{0,16}|\s{3,16})[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"
+    r"(?:[:=\uff1a>\t|]\s{0,16}|\s{3,16})[\"'\[]?\s?(?:(?:tcp|udp)[ /]{1,2})?"
     r"(\d{1,5}(?:(?:\s?[,/;]\s?|\s(?:<<and>>)\s)\d{1,5}){0,30})(?![\w.-])"
 )
 _KEY: Final = re.compile(r"[^\d:=,;|\t\n\"'{}]{1,42}\Z")
@@ -30,7 +30,16 @@ _PORT_SAID: Final = pattern(
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?![\d.-]\d)"
 )
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)", 0)
+_SERVICE_VALUE: Final = pattern(
+    r"(?<![^\W_])(?:<<key of service>>|dpt|dport|dst_?port|(?:dest(?:ination)?|target)[ _]port)"
+    r"(?:\s?[:=]\s{0,4}|\s?[\t|]\s?|\s{3,16})[\"'(\[]?(<<service>>)(?![\w-])"
+)
+_TIME: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
+_COMMON_PORTS: Final = frozenset({80, 443})
+"""Ports of the web: its names are in every report, and sites are on other ports, too."""
 _PORT_WORDS: Final = re.compile(r"[(\s]")
+_PORT_ARROW: Final = re.compile(r"(?<![\w.:-])\d{1,5}\s?(?:-{1,3}>|→)\s?(\d{1,5})(?![\w.:-])")
+"""`64092 --> 32800`, the ports of a flow in Wireshark, apart from its addresses."""
 _LEADING_PORT: Final = re.compile(r"\s{1,12}(\d{1,5})(?![\w.:/])")
 _PAIR_THEN_PORTS: Final = re.compile(
     r"[\"']?([,;\t| ])[\"']?(\d{1,5})[\"']?\1[\"']?(\d{1,5})[\"']?(?=\1|\s*\Z)"
@@ -52,6 +61,8 @@ def keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
             continue
         role: Role | None = None
         for place, word in enumerate(words):
+            if word in numbered("service"):
+                continue  # in `SIP port`, `sip` is no source
             # `s_port` is a source's, `port(s)` is not.
             if word in {"dpt", "dport", "spt", "sport"} or (place == 0 and word in {"s", "d"}):
                 role = Role.DESTINATION if word[0] == "d" else Role.SOURCE
@@ -62,10 +73,33 @@ def keyed_ports(line: str) -> list[tuple[Role | None, tuple[int, ...]]]:
     return found
 
 
+def keyed_service(line: str) -> tuple[int, ...]:
+    """Return the ports of the services that keys name: `service: ssh`, `DPT=ssh`."""
+    named = dict.fromkeys(match[1] for match in _SERVICE_VALUE.finditer(line))
+    return tuple(numbered("service")[name] for name in named)
+
+
+def services_in(text: str) -> set[int]:
+    """Return the ports of the services that a text names in words, but for those of the web.
+
+    Not of log lines: a program in a log does not tell on which of its ports it listens.
+    """
+    names = numbered("service")
+    said = (word for line in text.split("\n") if not _TIME.search(line) for word in words_of(line))
+    return {names[word] for word in said if word in names} - _COMMON_PORTS
+
+
+def is_source_port(line: str, start: int) -> bool:
+    """Tell whether the word "port" at a position is about the port of the source."""
+    words = words_of(line[max(0, start - 24) : start])
+    sense = sense_of(words[-1]) if words else None
+    return sense is not None and sense.role is Role.SOURCE
+
+
 def ports_said(line: str) -> tuple[int, ...]:
     """Return the ports that a sentence names in words: `port 22`, `ports 80 and 443`."""
     said = None if looks_logged(line) else _PORT_SAID.search(line)
-    return ports_in(said[1]) if said else ()
+    return ports_in(said[1]) if said and not is_source_port(line, said.start()) else ()
 
 
 def assign_ports(line: str, mentions: list[Mention]) -> None:
@@ -80,12 +114,21 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
         elif role is None and len(destinations) == 1 and not destinations[0].ports:
             destinations[0].ports = ports
     _assign_ports_before(line, mentions, destinations)
+    if flow := _PORT_ARROW.search(line):
+        _assign(destinations, valid_ports([flow[1]]))
+    _assign(destinations, keyed_service(line))
     _assign_ports_after(line, mentions, destinations or others)
     for left, right in reversed(list(pairwise(mentions))):
         # `A and B (port 445)`: the port after a list is that of all, but not that of `A and B:445`.
         listed = left.role is right.role and LIST.match(line[left.end : right.start])
         if right.ports and not left.ports and listed and id(right) not in glued:
             left.ports = right.ports
+
+
+def _assign(mentions: list[Mention], ports: tuple[int, ...]) -> None:
+    """Give ports to the addresses that have none."""
+    for mention in mentions:
+        mention.ports = mention.ports or ports
 
 
 def _has_glued_port(line: str, mention: Mention) -> bool:
@@ -97,8 +140,11 @@ def _has_glued_port(line: str, mention: Mention) -> bool:
 def _assign_ports_before(line: str, mentions: list[Mention], destinations: list[Mention]) -> None:
     """Read `port 22 of our server A`."""
     for mention in mentions:
-        before = _PORT_BEFORE.search(line[max(0, mention.start - 60) : mention.start])
-        ports = valid_ports([before[1] or before[2]]) if before else ()
+        start = max(0, mention.start - 60)
+        before = _PORT_BEFORE.search(line[start : mention.start])
+        if before is None or is_source_port(line, start + before.start()):
+            continue
+        ports = valid_ports([before[1] or before[2]])
         for destination in destinations:
             if ports and destination.addresses == mention.addresses and not destination.ports:
                 destination.ports = ports
@@ -115,6 +161,8 @@ def _assign_ports_after(line: str, mentions: list[Mention], destinations: list[M
         said = _PORT_SAID.search(line, mention.end, reach) or _PORT_BARE.search(
             line, mention.end, reach
         )
+        if said and is_source_port(line, said.start()):
+            continue
         if said and mention.addresses == last.addresses and not last.ports:
             last.ports = ports_in(said[1])
 

@@ -2,13 +2,13 @@
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, valid_ports
 from exitpolicy.complaint.extract.ports import PORT_WORD
 from exitpolicy.complaint.language.senses import label_of, words_of
-from exitpolicy.complaint.language.vocabulary import words
+from exitpolicy.complaint.language.vocabulary import numbered, words
 from exitpolicy.complaint.roles.scores import Role, Score, Sense
 
 _IIS: Final = ((re.compile(r"\bs-ip\b"), "dstip"), (re.compile(r"\bc-ip\b"), "srcip"),
@@ -40,6 +40,7 @@ class Column:
     role: Role | None
     is_port: bool
     is_address: bool
+    is_service: bool = False
 
     @property
     def sense(self) -> Sense | None:
@@ -95,16 +96,17 @@ class Table:
         cells = self._cells(line)
         if cells is None:
             return None
-        best: int | None = None
+        ports: dict[Role | None, int] = {}
+        service: int | None = None
         for column, cell in zip(self.columns, cells, strict=True):
-            text = cell.strip().partition("/")[0]
-            if column.is_port and (ports := valid_ports([text])):
-                if column.role is Role.DESTINATION:
-                    return ports[0]
-                if column.role is None and best is None:
-                    best = ports[0]
-        named = any(column.is_port and column.role is Role.DESTINATION for column in self.columns)
-        return None if named else best
+            text = cell.strip(" \"'")
+            if column.is_port and (found := valid_ports([text.partition("/")[0]])):
+                ports.setdefault(column.role, found[0])
+            elif column.is_port or column.is_service:
+                service = service or numbered("service").get(text.lower())
+        if any(column.is_port and column.role is Role.DESTINATION for column in self.columns):
+            return ports.get(Role.DESTINATION, service)
+        return ports.get(None, service)
 
 
 def is_rule(line: str) -> bool:
@@ -167,9 +169,7 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
         # In `Source, Destination Port`, the column `Source` holds addresses.
         if role in named and not any(column.role is role for column in addresses):
             columns = [
-                Column(
-                    c.role, c.is_port, is_address=c.is_address or (c.role is role and not c.is_port)
-                )
+                replace(c, is_address=c.is_address or (c.role is role and not c.is_port))
                 for c in columns
             ]
     columns = [_other_role(column, columns) for column in columns]
@@ -185,7 +185,7 @@ def _other_role(column: Column, columns: list[Column]) -> Column:
         return column
     roles = {other.role for other in columns if other.role}
     if roles == {Role.DESTINATION}:
-        return Column(Role.SOURCE, column.is_port, column.is_address)
+        return replace(column, role=Role.SOURCE)
     return column
 
 
@@ -206,7 +206,8 @@ def _column(name: list[str]) -> Column:
     if len(name) == 1 and name[0] in _SHORT:
         role, is_port = _SHORT[name[0]]
         bare = not is_port
-    return Column(role, is_port, is_address=not is_port and (role is not None or bare))
+    is_service = any(word in words("key of service") for word in name)
+    return Column(role, is_port, not is_port and (role is not None or bare), is_service)
 
 
 def _grouped(heading: list[str]) -> list[list[str]]:

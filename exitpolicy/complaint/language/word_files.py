@@ -38,6 +38,8 @@ WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
     "month": frozenset(),
     "number": frozenset(),
     "zone": frozenset(),
+    "service": frozenset(),
+    "key of service": frozenset(),
     "ticket prefix": frozenset(),
     "no ticket": frozenset(),
     "dot": frozenset(),
@@ -68,6 +70,7 @@ ARGUMENTS: Final[Mapping[str, str]] = {
     "number": "[1-9][0-9]{0,2}",
     "zone": "-?(?:0[0-9]|1[0-4])[0-5][0-9]",
     "spelling": "[a-z0-9]{1,20}",
+    "service": "[1-9][0-9]{0,4}",
 }
 """The argument after the name of a section that can occur several times in a file."""
 

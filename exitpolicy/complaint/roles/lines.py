@@ -11,6 +11,7 @@ from exitpolicy.complaint.extract.addresses import Mention, is_nowhere, mentions
 from exitpolicy.complaint.extract.ports import (
     assign_ports,
     keyed_ports,
+    keyed_service,
     ports_said,
     positional_ports,
 )
@@ -83,6 +84,9 @@ _HOST_ABOVE: Final = re.compile(
     r"\s{0,8}[^\W\d_]{3,12}\s?:\s{1,12}(?:[a-z][\w-]{0,60}\.){1,6}[a-z]{2,20}\.?\s*$", re.IGNORECASE
 )
 """`Name: www.example.com`, as nslookup prints it above the address."""
+_NUMBER: Final = re.compile(r"\s*\d{1,5}(?:\s?/\s?(?:tcp|udp))?\s*", re.IGNORECASE)
+_PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s*$")
+"""`Target port,22`, a row of two cells."""
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 """What differs between the lines of a list."""
@@ -243,7 +247,7 @@ class LineReader:
         if not mentions:
             self._context += 1
             if self._context <= MAX_CONTEXT:
-                _read_context(line, place)
+                _read_context(line, place, above)
             return
         after = words_of(line[mentions[-1].end :])
         if line.rstrip().endswith(":") or (after and _ends_open(after)):
@@ -303,7 +307,7 @@ def _skip_header(line: str, place: _Place) -> bool:
     return False
 
 
-def _read_context(line: str, place: _Place) -> None:
+def _read_context(line: str, place: _Place, above: str) -> None:
     """Read what a line without addresses says about the next lines."""
     stripped = line.strip()
     if _SIGNATURE.match(stripped):
@@ -323,7 +327,7 @@ def _read_context(line: str, place: _Place) -> None:
         place.table, place.table_age, place.table_name = table, 0, f"table {place.block}"
     else:
         place.table_age += 1
-    _read_port_line(line, place)
+    _read_port_line(_PAIR.sub(r"\1: \2", line), place, above)
     last_words = words_of(stripped)[-14:]
     with_colon = stripped.endswith(_COLONS)
     short = len(last_words) <= 5 and ":" not in stripped
@@ -352,10 +356,12 @@ def _sense_of_heading(heading: list[str]) -> Sense | None:
     return None
 
 
-def _read_port_line(line: str, place: _Place) -> None:
-    """Assign `Destination port: 22`, on its own line, to the address above or below."""
+def _read_port_line(line: str, place: _Place, above: str) -> None:
+    """Assign `Destination port: 22`, on its own line or on two, to the address above or below."""
+    if _NUMBER.fullmatch(line):
+        line = f"{above.strip().rstrip(':')}: {line.strip()}"
     keyed = keyed_ports(line)
-    if not keyed and (said := ports_said(line)):
+    if not keyed and (said := ports_said(line) or keyed_service(line)):
         keyed = [(None, said)]
     for role, ports in keyed:
         if role is Role.SOURCE:

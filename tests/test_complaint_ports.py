@@ -1,0 +1,75 @@
+"""Which port was attacked: by number, by the name of a service, and never that of the source."""
+
+import pytest
+
+from tests.test_complaint_roles import OWN, VICTIM, destinations, read
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("SSH brute force by {o} against our server {v}.", 22),
+        ("{o} tries to log in to {v} by RDP all night.", 3389),
+        ("Passwort-Angriffe von {o} auf unseren Server {v}, Dienst: IMAP.", 143),
+        ("Time;Source;Destination;Service\n10:00:00;{o};{v};POP3\n", 110),
+        ("Source,Destination,Proto,Application\n{o},{v},TCP,MySQL\n", 3306),
+        ("Source IP,Destination IP,Destination Port\n{o},{v},ssh\n", 22),
+        ("Attack type: brute force\nSource: {o}\nTarget: {v}\nService: VNC\n", 5900),
+        ("20/Nov/2026: user: pi service: ssh target: {v} source: {o}\n", 22),
+        ("SRC={o} DST={v} PROTO=TCP DPT=telnet\n", 23),
+        ("{o} scans our server {v} for open telnet ports.", 23),
+    ],
+)
+def test_a_named_service_is_its_port(text: str, port: int) -> None:
+    """The name of a service gives the port that IANA registered for it."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:{port}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SSH and FTP logins by {o} on our server {v}.",
+        "SQL injection by {o} against our web site on {v}. We use SSH only for ourselves.",
+        "Our server {v} was attacked:\nNov 20 10:00:00 vps sshd[1]: Failed password from {o}\n",
+        "HTTP flood by {o} against {v}",
+        "Brute force by {o} against https logins on {v}",
+    ],
+)
+def test_a_service_in_passing_is_no_port(text: str) -> None:
+    """Several services, those of the web, and programs in log lines tell no port."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Target server public IP\t{v}\nTarget server SIP Port\t8022\nSource\t{o}\n",
+        "Source IP: {o}\nDestination IP: {v}\nDestination Port\n8022\n",
+        "Source IP\n{o}\nDestination IP\n{v}\nDestination Port:\n8022/tcp\n",
+        "Source | {o} | Destination | {v} | Destination Port | 8022\n",
+        "Attacker,{o}\nTarget address,{v}\nTarget port,8022\n",
+        "[Source IP]: {o} [Destination IP]: {v} [Info]: 64092 --> 8022 Len=1000\n",
+        "Source {o}, destination {v}, 64092 → 8022 [SYN] Seq=0\n",
+        "The source port 4711 of {o} attacked {v} on port 8022.\n",
+        "src {o} srcport 50956 dst {v} dstport 8022\n",
+    ],
+)
+def test_a_port_beside_is_found(text: str) -> None:
+    """The port is in the next row, line, or column, or in the flow."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:8022"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "srcport 50956 mwtype tinba destaddr {v} attacker {o}\n",
+        "Attack from source port 50956 on our server {v} by {o}.\n",
+        "Our server {v} was attacked all day by {o} (source port 50956).\n",
+        "Source IP: {o}\nDestination IP: {v}\nSource Port\n50956\n",
+        "Attacker | {o} | Target | {v} | Source Port | 50956\n",
+        "our host {v} was hit from {o} port 50956 again\n",
+    ],
+)
+def test_the_port_of_the_source_is_not_taken(text: str) -> None:
+    """A port that the relay used is no port of the victim."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
