@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - commas of Chinese
 """What mailers, gateways and spreadsheets wrapped a report into is undone."""
 
 import base64
@@ -231,3 +232,46 @@ def test_a_spreadsheet_without_its_reader_is_said(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     complaint = read_file(workbook(TABLE))
     assert any("python-calamine" in caution.text for caution in complaint.cautions)
+
+
+GERMAN = (
+    f"Guten Tag,\nvon Ihrer Adresse {OWN} wurde unser Server {VICTIM} auf Port 22 angegriffen. "
+    + "Die Angriffe dauern an, und alle Zeiten sind in UTC. " * 8
+    + "Bitte prüfen Sie das."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "charset", "language"),
+    [
+        (GERMAN, "cp1252", "de"),
+        (GERMAN, "utf-16", "de"),
+        (GERMAN, "utf-16-le", "de"),
+        (
+            f"お客様の {OWN} から弊社サーバ {VICTIM} ポート 22 へ攻撃がありました。",
+            "iso2022_jp",
+            "ja",
+        ),
+        (
+            f"귀하의 IP {OWN} 에서 저희 서버 {VICTIM} 포트 22 로 공격이 발생했습니다.",
+            "iso2022_kr",
+            "ko",
+        ),
+        (f"您好，贵方 IP {OWN} 正在攻击我们的服务器 {VICTIM}，端口 22。请处理。", "hz", "zh"),
+        (f"您好，貴方 IP {OWN} 正在攻擊我們的伺服器 {VICTIM}，連接埠 22。", "big5", "zh"),
+    ],
+)
+@pytest.mark.parametrize("declared", ["", "us-ascii", "utf-8", "x-unknown"])
+def test_a_charset_is_told_by_the_bytes(
+    text: str, charset: str, language: str, declared: str
+) -> None:
+    """A file in a charset that is not declared, or wrongly, is read."""
+    parameter = f"; charset={declared}" if declared else ""
+    mail = (
+        "From: a@b.example\nTo: c@d.example\nSubject: x\nContent-Transfer-Encoding: base64\n"
+        f"Content-Type: text/plain{parameter}\n\n"
+    )
+    data = mail.encode() + base64.encodebytes(text.encode(charset))
+    complaint = read_complaint(data, own=[parse_destination(OWN)])
+    assert complaint.language == language
+    assert destinations(complaint) == [f"{VICTIM}:22"]

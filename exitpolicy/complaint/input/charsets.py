@@ -8,6 +8,8 @@ from exitpolicy.complaint.language.detect import language_score
 
 _UNSAFE: Final = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 """Codecs that are not charsets of mails: slow, or with errors that are not UnicodeError."""
+_VALID: Final = re.compile(r"[^\x00-\x7f\ufffd]")
+"""A character outside of ASCII."""
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
 _LATIN: Final = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257")
 """Charsets of languages with Latin letters, the commonest first."""
@@ -18,6 +20,8 @@ _OTHERS: Final = (
 """Charsets of other alphabets. Rare charsets are left out: they would match by chance."""
 _LATIN_SHARE: Final = 0.25
 """With fewer letters than this outside of ASCII, a text is in Latin letters."""
+_WIDE_SAMPLE: Final = 2_000
+"""Bytes in which every second one is 0 in UTF-16, if the letters are Latin."""
 _MAX_SAMPLE: Final = 4_000
 """Bytes from which a charset is guessed."""
 
@@ -27,7 +31,7 @@ def decode(data: bytes, charset: str) -> str:
 
     `charset` is empty if none is declared.
     """
-    for name in (charset.strip(), "utf-8"):
+    for name in (_told_by_bytes(data), charset.strip(), "utf-8"):
         try:
             if name and codecs.lookup(name).name not in _UNSAFE:
                 # UTF-7 may hold half a surrogate pair, which is no character.
@@ -36,9 +40,33 @@ def decode(data: bytes, charset: str) -> str:
             continue
     # Text that is cut in a character, or has one wrong byte, is still UTF-8.
     text = data.decode("utf-8", "replace")
-    if text.count("\ufffd") * 50 < len(text):
+    wrong = text.count("\ufffd")
+    if wrong * 50 < len(text) and len(_VALID.findall(text)) >= wrong:
         return text
     return data.decode(_likeliest_charset(data), "replace")
+
+
+def is_wide(data: bytes) -> bool:
+    """Tell whether a text is in UTF-16, so that half of its bytes are 0."""
+    return _told_by_bytes(data).startswith("utf-16")
+
+
+def _told_by_bytes(data: bytes) -> str:
+    """Return the charset that the bytes themselves tell, whatever is declared; else empty.
+
+    Programs on Windows write logs in UTF-16, and Japanese, Korean and Chinese mails may have
+    seven-bit charsets, which are valid ASCII.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\0" in data[:_WIDE_SAMPLE]:
+        sample = data[:_WIDE_SAMPLE]
+        high, low = sample[0::2].count(0), sample[1::2].count(0)
+        if max(high, low) * 3 > len(sample) and min(high, low) * 20 < len(sample):
+            return "utf-16-be" if high > low else "utf-16-le"
+    if b"\x1b$" in data:
+        return "iso2022_kr" if b"\x1b$)C" in data else "iso2022_jp_2"
+    return "hz" if b"~{" in data and b"~}" in data else ""
 
 
 def _likeliest_charset(data: bytes) -> str:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
-from exitpolicy.complaint.input.charsets import decode
+from exitpolicy.complaint.input.charsets import decode, is_wide
 from exitpolicy.complaint.input.html_text import looks_like_html, text_of_html
 from exitpolicy.complaint.input.links import original_links
 from exitpolicy.complaint.input.spreadsheet import (
@@ -431,14 +431,13 @@ def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
     if len(data) > result.budget:
         result.note("only the beginning of a very long text was read")
         data = data[: result.budget]
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if data[:2000].count(0) > 20 and not wide and "16" not in about.charset:
+    if data[:2000].count(0) > 20 and not is_wide(data) and "16" not in about.charset:
         return  # a binary file with the name of a text
     result.budget -= len(data)
     charset, media = about.charset, about.media
     if not charset:
         declared = _CHARSET_IN_HTML.search(data, 0, 2000) if b"<" in data[:200] else None
-        charset = declared[1].decode("ascii") if declared else "utf-16" if wide else ""
+        charset = declared[1].decode("ascii") if declared else ""
     text = decode(data, charset).removeprefix("\ufeff")
     if media == "text/html" or (media == "text/plain" and looks_like_html(text)):
         text = text_of_html(text)
