@@ -73,3 +73,9 @@ def test_a_port_beside_is_found(text: str) -> None:
 def test_the_port_of_the_source_is_not_taken(text: str) -> None:
     """A port that the relay used is no port of the victim."""
     assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
+
+
+def test_a_service_in_a_host_name_is_no_port() -> None:
+    """The name of a host is no word."""
+    text = f"{OWN} guesses passwords on smtp.victim.example ({VICTIM}), see ssh.html@victim.example"
+    assert destinations(read(text)) == [VICTIM]

@@ -151,3 +151,17 @@ def test_a_version_is_no_address() -> None:
     """Four numbers after "version" are no victim."""
     text = f"{OWN} attacks our server {VICTIM} with Scanner, version 10.12.3.4 and build 8.1.2.3.\n"
     assert destinations(read(text)) == [VICTIM]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Affected host: 10.0.0.5,{v}\nAttacker: {o}\nPort: 22\n",
+        "src={o} dst=10.0.0.5,{v} dport=22",
+        "Our server 10.0.0.5/{v} was attacked by {o} on port 22",
+        "time,attacker,victim,port\n10:00,{o},10.0.0.5,{v},22\nPort: 22\n",
+    ],
+)
+def test_a_private_and_a_public_address_are_one_host(text: str) -> None:
+    """Of a pair without a blank between, the public one is the destination."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM)))[0].startswith(VICTIM)

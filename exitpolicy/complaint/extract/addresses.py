@@ -27,7 +27,7 @@ MAX_PORT_RANGE: Final = 100
 _DOTTED: Final = r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
 _IPV4: Final = re.compile(
     rf"(?<![\w.])(?:(?<![A-Za-z]/)|(?<=TCP/)|(?<=UDP/)|(?<=TLS/)|(?<=IPV4/)|(?<=side/)|(?<=dmz/)|(?<=wan/)"
-    rf"|(?<=lan/))(?<!\d/)(?<!\d-)({_DOTTED})"
+    rf"|(?<=lan/))(?:(?<!\d/)|(?<=\.\d/)|(?<=\.\d\d/)|(?<=\.\d\d\d/))(?<!\d-)({_DOTTED})"
     r"(?![\w])(?!\.[A-Za-z_])(?!\.\d+\.\d)(?!-[A-Za-z])"
 )
 _IPV6: Final = re.compile(

@@ -35,6 +35,8 @@ _SERVICE_VALUE: Final = pattern(
     r"(?:\s?[:=]\s{0,4}|\s?[\t|]\s?|\s{3,16})[\"'(\[]?(<<service>>)(?![\w-])"
 )
 _TIME: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
+_COMPOUND: Final = re.compile(r"\S{0,200}\w[.@/:]\w\S{0,200}")
+"""Host names, mail addresses and links."""
 _COMMON_PORTS: Final = frozenset({80, 443})
 """Ports of the web: its names are in every report, and sites are on other ports, too."""
 _PORT_WORDS: Final = re.compile(r"[(\s]")
@@ -85,7 +87,8 @@ def services_in(text: str) -> set[int]:
     Not of log lines: a program in a log does not tell on which of its ports it listens.
     """
     names = numbered("service")
-    said = (word for line in text.split("\n") if not _TIME.search(line) for word in words_of(line))
+    lines = (_COMPOUND.sub(" ", line) for line in text.split("\n") if not _TIME.search(line))
+    said = (word for line in lines for word in words_of(line))
     return {names[word] for word in said if word in names} - _COMMON_PORTS
 
 

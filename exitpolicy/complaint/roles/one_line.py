@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from exitpolicy.complaint.extract.addresses import Mention
+from exitpolicy.complaint.extract.addresses import Mention, is_private
 from exitpolicy.complaint.extract.ports import symmetric_ports
 from exitpolicy.complaint.language.senses import is_exonerating
 from exitpolicy.complaint.roles.context import LIST, WINDOW, by_context, clause_of
@@ -38,12 +38,21 @@ def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense 
         if exonerating and is_exonerating(clause_of(line, mention)):
             found[index] = BYSTANDER
             continue
-        if index and found[index - 1] is not None and LIST.match(before):
+        listed = index > 0 and (
+            LIST.match(before) or _is_pair(mentions[index - 1], before, mention)
+        )
+        if listed and found[index - 1] is not None:
             found[index] = found[index - 1]
             continue
         found[index] = by_context(before, after, acting=acting)
     _arrows(line, mentions, found)
     return found
+
+
+def _is_pair(left: Mention, between: str, right: Mention) -> bool:
+    """Tell whether two addresses are the private and the public one of a host: `10.0.0.5,A`."""
+    is_glued = between.strip() in {",", "/", "|"} and len(between) <= 3
+    return is_glued and is_private(left.addresses) is not is_private(right.addresses)
 
 
 def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
