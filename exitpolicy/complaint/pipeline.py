@@ -8,14 +8,16 @@ from datetime import datetime, timezone
 from typing import Final
 
 from exitpolicy.complaint.extract.names import host_names
-from exitpolicy.complaint.extract.ports import services_in
+from exitpolicy.complaint.extract.ports import WEB_PORTS, service_ports, services_in
 from exitpolicy.complaint.extract.references import references_in
 from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
+from exitpolicy.complaint.input.quoting import without_scanner_footers
+from exitpolicy.complaint.input.sentences import is_prose
 from exitpolicy.complaint.input.xarf import read_formal
 from exitpolicy.complaint.language.detect import language_of
 from exitpolicy.complaint.language.kinds import kind_of
-from exitpolicy.complaint.language.senses import is_known
+from exitpolicy.complaint.language.senses import is_about_acting, is_known
 from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.model import (
     Candidate,
@@ -47,6 +49,9 @@ MANY_HOSTS: Final = 2
 MIN_SPOKEN: Final = 12
 """Minimum number of the sender's own words to take their language."""
 
+_WEB_REQUEST: Final = re.compile(r"\bHTTP/[123]\b|\bcs-(?:uri|method)\b")
+_MAIL_PORTS: Final = frozenset({25})
+"""Ports of mail servers, which mostly receive spam: they do not tell an attack on passwords."""
 _ON_SERVICES: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN})
 """Kinds of attacks on the service that the report names."""
 _FROM: Final = pattern(
@@ -104,8 +109,8 @@ def read_complaint(
         reader.evidence, own, protected, kind=kind, masked=reader.is_masked
     )
     candidates = _with_service(candidates, kind, [*subjects, written])
-    if kind is Kind.UNKNOWN and _is_sweep(candidates):
-        kind = Kind.PORT_SCAN
+    if kind is Kind.UNKNOWN:
+        kind = _kind_by_ports(candidates, subjects, written)
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
     named_hosts = host_names([*subjects, *(text.content for text in kept)])
@@ -155,6 +160,24 @@ def _with_service(
     return tuple(replace(c, destination=c.destination._replace(ports=ports)) for c in candidates)
 
 
+def _kind_by_ports(
+    candidates: Collection[Candidate], subjects: Collection[str], written: str
+) -> Kind:
+    """Return the kind that the destinations, or the services that were attacked, suggest."""
+    if _is_sweep(candidates):
+        return Kind.PORT_SCAN
+    if _WEB_REQUEST.search(written):
+        return Kind.WEB_ATTACK
+    lines = [line for line in written.split("\n")[:MAX_LINES] if is_about_acting(line)]
+    attacked = services_in("\n".join([*filter(is_about_acting, subjects), *lines]))
+    if any(map(is_prose, lines)):
+        ports = {first for c in candidates for first, last in c.destination.ports if first == last}
+        if ports & WEB_PORTS:
+            return Kind.WEB_ATTACK
+        attacked |= ports & service_ports()
+    return Kind.BRUTE_FORCE if attacked - _MAIL_PORTS else Kind.UNKNOWN
+
+
 def _is_sweep(candidates: Collection[Candidate]) -> bool:
     """Tell whether the destinations alone show a scan: several hosts, or ports of one host."""
     ports = [
@@ -180,7 +203,11 @@ def _envelope(headers: Headers) -> Envelope:
 
 def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
     """Omit the mail that the complaint is about: its text accuses nobody."""
-    texts = [text for text in unfolded.texts if text.origin is not Origin.EVIDENCE]
+    texts = [
+        replace(text, content=without_scanner_footers(text.content))
+        for text in unfolded.texts
+        if text.origin is not Origin.EVIDENCE
+    ]
     outer = [text for text in texts if text.message == 0]
     about_mail = kind_of(
         unfolded.messages[0].get("subject"), "\n".join(t.content[:5000] for t in outer)

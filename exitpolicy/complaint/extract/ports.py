@@ -37,7 +37,7 @@ _SERVICE_VALUE: Final = pattern(
 _TIME: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
 _COMPOUND: Final = re.compile(r"\S{0,200}\w[.@/:]\w\S{0,200}")
 """Host names, mail addresses and links."""
-_COMMON_PORTS: Final = frozenset({80, 443})
+WEB_PORTS: Final = frozenset({80, 443})
 """Ports of the web: its names are in every report, and sites are on other ports, too."""
 _PORT_WORDS: Final = re.compile(r"[(\s]")
 _PORT_ARROW: Final = re.compile(r"(?<![\w.:-])\d{1,5}\s?(?:-{1,3}>|→)\s?(\d{1,5})(?![\w.:-])")
@@ -89,7 +89,12 @@ def services_in(text: str) -> set[int]:
     names = numbered("service")
     lines = (_COMPOUND.sub(" ", line) for line in text.split("\n") if not _TIME.search(line))
     said = (word for line in lines for word in words_of(line))
-    return {names[word] for word in said if word in names} - _COMMON_PORTS
+    return {names[word] for word in said if word in names} - WEB_PORTS
+
+
+def service_ports() -> frozenset[int]:
+    """Return the ports of all services whose names are known."""
+    return frozenset(numbered("service").values())
 
 
 def is_source_port(line: str, start: int) -> bool:

@@ -12,6 +12,19 @@ _HEADER_FIELD: Final = pattern(
     r"|references|mime-version|user-agent|content-[\w-]{1,30}|envelope-[\w-]{1,20}"
     r"|thread-[\w-]{1,20}|list-[\w-]{1,20}|reply-to|precedence)\s?:\s"
 )
+_SCANNER: Final = pattern(r"<<scanner>>")
+
+
+def without_scanner_footers(text: str) -> str:
+    """Return a text without the lines in which a mail scanner says that it scanned the mail."""
+    pieces: list[str] = []
+    start = 0
+    for found in _SCANNER.finditer(text):
+        if found.start() >= start:
+            pieces.append(text[start : max(start, text.rfind("\n", start, found.start()) + 1)])
+            end = text.find("\n", found.end())
+            start = end if end >= 0 else len(text)
+    return "".join([*pieces, text[start:]])
 
 
 def unquoted(line: str) -> str:
