@@ -22,8 +22,8 @@ from tests.test_complaint_roles import OWN, VICTIM, read
         (
             "Attack on our software",
             (
-                "It infringes our rights: a command and control server of malware is at {o}. Stop the "
-                "infringement."
+                "It infringes our rights: a command and control server of malware is at {o}. "
+                "Stop the infringement."
             ),
             Kind.MALWARE,
         ),

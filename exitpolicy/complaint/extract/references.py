@@ -24,9 +24,9 @@ _PREFIXED: Final = pattern(
     0,
 )
 _LABELLED: Final = pattern(
-    r"(?<![^\W_])(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
+    r"(?<![^\W_])(?<!-)(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
     r"(?:[\s_-]?(?:<<ticket number>>))?\.?"
-    r"\s{0,3}(?:[:#=：№]|n[°º.]|nr\.?|no\.?|id:?)\s{0,3}[:#]?\s{0,2}[\[(\"']?((?=[^\s]*\d)"
+    r"(?:\s{0,3}(?:[:#=：№]|n[°º.]|nr\.?|no\.?|id:?)\s{0,3}[:#]?\s{0,2}[\[(\"']?|\s\()((?=[^\s]*\d)"
     rf"{_ID})",
     re.IGNORECASE,
 )
@@ -44,10 +44,23 @@ _CODE: Final = re.compile(
     r"|\d{2,6})(?:[-/][A-Z0-9]{1,12}){1,4})(?![\w/@:-]|\.\w)"
 )
 """`YC-20260428-15`, `2026/3391`: what looks like a ticket number, in a subject."""
+_GLUED: Final = pattern(
+    r"(?<![\w/.:#-])((?!(?:<<NO TICKET>>)\d)[A-Z]{2,12}\d{5,12}(?:-[A-Z0-9]{1,12}){0,2}"
+    r"|[A-Za-z]{2,16}_\d{5,12}(?:-[A-Z0-9]{1,12}){0,2})(?![\w.@]\w)",
+    0,
+)
+"""`DMCA52392934`, `EgoCERT_20261004-C67`: letters and digits, in a subject."""
 _SET_APART: Final = re.compile(
     r"[(\[]((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
 )
-_BARE_NUMBER: Final = re.compile(r"(?<=[^\W\d_]\s)(\d{5,12})(?=[)\]\s,;]|$)")
+_BARE_NUMBER: Final = re.compile(
+    r"(?<=[^\W\d_]\s)(?!20\d\d[01]\d[0-3]\d\b)(\d{5,12})(?=[)\]\s,;]|$)"
+)
+_LABEL: Final = pattern(
+    r"^(?:(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
+    r"(?:[\s_-]?(?:<<ticket number>>))?(?:\s?[#№]\s?|[:.]?\s)|cert\s?[#:]\s?)(?=[\w#-]*\d{4})",
+    re.IGNORECASE,
+)
 _NO_CODE: Final = pattern(
     r"^(?:\d{1,4}[-/]\d{1,2}[-/]\d{1,4}$|<<no ticket>>)(?:-|$)",
     re.IGNORECASE,
@@ -55,19 +68,23 @@ _NO_CODE: Final = pattern(
 _NO_REFERENCE: Final = re.compile(
     r"^(?:\d{1,3}(?:\.\d{1,3}){3}.*|\d{4}-\d\d-\d\d.*|\d{1,2}[./]\d{1,2}[./]\d{2,4}"
     r"|\d{1,2}:\d{2}.*|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,}|\d{1,3}|https?:.*|AS\d+|RFC.?\d+"
-    r"|CVE-.*|port.*)$",
+    r"|CVE-.*|port.*|(?:(?:[\w-]+\.)+(?:[a-z]{2,}|\d{1,3})[\s,:/]*)+)$",
     re.IGNORECASE,
 )
 
 
 _IN_SUBJECTS: Final = (
-    _BRACKETED, _HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT, _SPACED, _CODE,
+    _BRACKETED, _HASHED, _LABELLED, _PREFIXED, _IN_SUBJECT, _SPACED, _CODE, _GLUED,
 )  # fmt: skip
 _IN_TEXT: Final = (_LABELLED, _PREFIXED, _SPACED, _SET_APART)
 
 
 def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> tuple[str, ...]:
-    """Return ticket numbers as written: of the subjects, of formal reports, of the text."""
+    """Return ticket numbers: of the subjects, of formal reports, of the text.
+
+    A number is without the words before it, such as `Ticket ID:` and `#`, but with a name, such as
+    `KZ-CERT#4711`, unless the report also writes it without the name.
+    """
     found: dict[str, None] = {}
     for subject in subjects:
         _add_those_of(subject, _IN_SUBJECTS, found)
@@ -88,13 +105,22 @@ def _add_those_of(line: str, patterns: tuple[re.Pattern[str], ...], found: dict[
         for match in shape.finditer(line):
             if shape is not _CODE or not _NO_CODE.match(match[1]):
                 _add(found, match[1])
+                if patterns is _IN_TEXT and shape is _LABELLED:
+                    _shorten(found, match[1].rstrip(".:,;/-"))
+
+
+def _shorten(found: dict[str, None], number: str) -> None:
+    """Drop the name before a number that the report also writes without it, after a label."""
+    named = re.compile(rf".*[#\s]{re.escape(number)}")
+    kept = dict.fromkeys(number if named.fullmatch(reference) else reference for reference in found)
+    found.clear()
+    found.update(kept)
 
 
 def _add(found: dict[str, None], reference: str) -> None:
-    reference = reference.strip().lstrip("№ ").rstrip(".:,;/-")
-    plain = reference.lstrip("# ")
+    plain = _LABEL.sub("", reference.strip()).lstrip("#№ ").rstrip(".:,;/-")
     if not 3 <= len(plain) <= 80 or _NO_REFERENCE.match(plain) or not re.search(r"\d", plain):
         return
     if any(plain.lower() in old.lower() for old in found):
         return
-    found[reference] = None
+    found[plain] = None
