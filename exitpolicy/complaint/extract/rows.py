@@ -50,10 +50,10 @@ def _joined(lines: list[str]) -> Iterator[str]:
             elif line.rstrip().endswith((",", ";")) and read_heading(line):
                 taken = _until(lines, index, line, _is_heading)
                 line, index = taken or (line, index)
-            if found := read_heading(line):
-                table, age = found, 0
-            elif table is not None and table.fits(line):
+            if table is not None and table.fits(line):
                 age = 0
+            elif found := read_heading(line):
+                table, age = found, 0
         yield line
 
 

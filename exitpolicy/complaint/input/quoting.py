@@ -6,6 +6,8 @@ from exitpolicy.complaint.language.vocabulary import pattern
 
 MAX_LEVELS: Final = 50
 """Deeper quotation marks stay: no mail quotes so deeply."""
+MAX_FOOTERS: Final = 40_000
+"""Characters of a text that are searched for footers; they matter for its kind only."""
 _HEADER_FIELD: Final = pattern(
     r"^\s{0,4}(?:received|x-(?!arf)[\w-]{1,40}|authentication-results|received-spf"
     r"|dkim-[\w-]{1,20}|arc-[\w-]{1,30}|return-path|delivered-to|message-id|in-reply-to"
@@ -19,7 +21,7 @@ def without_scanner_footers(text: str) -> str:
     """Return a text without the lines in which a mail scanner says that it scanned the mail."""
     pieces: list[str] = []
     start = 0
-    for found in _SCANNER.finditer(text):
+    for found in _SCANNER.finditer(text[:MAX_FOOTERS]):
         if found.start() >= start:
             pieces.append(text[start : max(start, text.rfind("\n", start, found.start()) + 1)])
             end = text.find("\n", found.end())
