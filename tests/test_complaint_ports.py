@@ -79,3 +79,11 @@ def test_a_service_in_a_host_name_is_no_port() -> None:
     """The name of a host is no word."""
     text = f"{OWN} guesses passwords on smtp.victim.example ({VICTIM}), see ssh.html@victim.example"
     assert destinations(read(text)) == [VICTIM]
+
+
+def test_a_port_in_a_log_without_the_destination_is_that_of_the_only_victim() -> None:
+    """If the log leaves the victim out, the sentence above names it."""
+    log = f"kernel: SRC={OWN} PROTO=TCP SPT=4711 DPT=3389 SYN\n"
+    assert destinations(read(f"The log at {VICTIM}:\n{log}")) == [f"{VICTIM}:3389"]
+    two = f"Attacked: {VICTIM}, 93.184.216.35\n\n{log}"
+    assert destinations(read(two)) == [VICTIM, "93.184.216.35"]

@@ -165,3 +165,18 @@ def test_a_version_is_no_address() -> None:
 def test_a_private_and_a_public_address_are_one_host(text: str) -> None:
     """Of a pair without a blank between, the public one is the destination."""
     assert destinations(read(text.format(o=OWN, v=VICTIM)))[0].startswith(VICTIM)
+
+
+def test_rows_without_a_heading_accuse_their_first_address() -> None:
+    """The first address of each row is accused, and the victims of the others are not offered."""
+    text = (
+        f"64500|{OWN}|2026-11-20|exit.example|mwtype a destaddr: {VICTIM}\n"
+        f"64500|{ACCUSED}|2026-11-20|host|mwtype b destaddr: 93.184.216.35\n"
+    )
+    assert destinations(read(text)) == [VICTIM]
+
+
+def test_a_flow_and_its_answer_accuse_only_the_relay() -> None:
+    """In rows that name the relay first and second, the other address is the victim."""
+    text = f"2026 {OWN} {VICTIM} 4711 22 attack\n2026 {VICTIM} {OWN} 22 4711 attack\n"
+    assert destinations(read(text))[0].startswith(VICTIM)

@@ -2,7 +2,7 @@
 """Read a complaint: from bytes to the content."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Final
@@ -108,7 +108,9 @@ def read_complaint(
     candidates, sources, cautions = weigh(
         reader.evidence, own, protected, kind=kind, masked=reader.is_masked
     )
-    candidates = _with_service(candidates, kind, [*subjects, written])
+    # A report of a web attack may name SSH in passing.
+    named = services_in("\n".join([*subjects, written])) if kind in _ON_SERVICES else set()
+    candidates = _with_ports(candidates, reader.lone_ports, named)
     if kind is Kind.UNKNOWN:
         kind = _kind_by_ports(candidates, subjects, written)
     inner = _inner_reporter(unfolded, kept)
@@ -143,18 +145,21 @@ def read_complaint(
     )
 
 
-def _with_service(
-    candidates: tuple[Candidate, ...], kind: Kind, written: Iterable[str]
+def _with_ports(
+    candidates: tuple[Candidate, ...], lone: set[int], services: set[int]
 ) -> tuple[Candidate, ...]:
-    """Return the candidates with the port of the only service that the report names.
+    """Return the candidates; if none has a port, with the one that the report names elsewhere.
 
-    Only if no candidate has a port, and for attacks on a service: a report of a web attack may
-    name SSH in passing.
+    `lone`: the destination ports of log lines without a destination. `services`: the ports of the
+    services that the report names.
     """
-    if kind not in _ON_SERVICES or any(c.destination.ports != ALL_PORTS for c in candidates):
+    if any(candidate.destination.ports != ALL_PORTS for candidate in candidates):
         return candidates
-    named = set().union(*map(services_in, written))
-    if len(named) != 1:
+    if 0 < len(lone) <= MAX_PORTS and len(candidates) == 1:
+        named = lone
+    elif len(services) == 1:
+        named = services
+    else:
         return candidates
     ports = normal_ports((port, port) for port in named)
     return tuple(replace(c, destination=c.destination._replace(ports=ports)) for c in candidates)

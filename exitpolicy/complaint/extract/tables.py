@@ -148,6 +148,12 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
     if not cells or max(len(name) for name in cells) > MAX_WORDS:
         return None
     columns = [_column(name) for name in cells]
+    if any(name[0] == "c2" for name in cells if name):
+        # Shadowserver names the address of the control server `cc`, beside `cc_port`.
+        columns = [
+            Column(Role.DESTINATION, is_port=False, is_address=True) if name == ["cc"] else column
+            for column, name in zip(columns, cells, strict=True)
+        ]
     usual_names = words("column")
     usual = sum(
         c.is_address or c.is_port or c.role is not None or any(word in usual_names for word in name)

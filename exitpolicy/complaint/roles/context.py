@@ -118,7 +118,7 @@ def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense |
     source = sense.role is Role.SOURCE
     if _is_both_ways(sense, before):
         return BYSTANDER
-    if source and _names_record(before):
+    if _names_record(before):
         return Sense(Role.DESTINATION, Score.PREPOSITION)
     if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
         return BYSTANDER  # "it was detected by A", "nameservers at A"
@@ -137,7 +137,7 @@ def _is_both_ways(sense: Sense, before: list[str]) -> bool:
 
 
 def _names_record(before: list[str]) -> bool:
-    """Tell whether a log stands before the preposition: `logs from A`."""
+    """Tell whether a log stands before the preposition: `logs from A`, `the log at A`."""
     for word in reversed(before[-3:]):
         if is_record(word):
             return True

@@ -36,7 +36,15 @@ from exitpolicy.complaint.language.senses import (
 from exitpolicy.complaint.language.vocabulary import pattern, words
 from exitpolicy.complaint.roles.context import LINK, LIST
 from exitpolicy.complaint.roles.one_line import roles_in
-from exitpolicy.complaint.roles.scores import Hint, Role, Score, Sense, is_audible, stronger
+from exitpolicy.complaint.roles.scores import (
+    MAX_PORTS,
+    Hint,
+    Role,
+    Score,
+    Sense,
+    is_audible,
+    stronger,
+)
 from exitpolicy.core.addresses import AddressRange
 
 MAX_CHARACTERS: Final = 250_000
@@ -181,6 +189,8 @@ class LineReader:
         of the report is known well enough that a sentence without known words says nothing.
         """
         self.evidence: list[Evidence] = []
+        self.lone_ports: set[int] = set()
+        """Destination ports in lines that name the relay, and not the destination."""
         self.is_masked = False
         """Whether the report says that it hides the victim's address."""
         self.is_cut = False
@@ -253,17 +263,19 @@ class LineReader:
         if line.rstrip().endswith(":") or (after and _ends_open(after)):
             place.heading, place.heading_age = _sense_of_heading(after), 0
         if shown:
-            self._mentions += len(shown)
             speaking = acting or _HOST_ABOVE.match(above) or is_about_host(line)
-            self.evidence.append(
-                Evidence(
-                    _excerpt(line, mentions[0]),
-                    shown,
-                    is_log=is_row(line) or looks_logged(line),
-                    acting=acting,
-                    hint=_hint(line, speaks=not self._understood or bool(speaking)),
-                )
-            )
+            hint = _hint(line, speaks=not self._understood or bool(speaking))
+            excerpt = _excerpt(line, mentions[0])
+            is_log = is_row(line) or looks_logged(line)
+            self.evidence.append(Evidence(excerpt, shown, is_log, acting, hint))
+            self._mentions += len(shown)
+            self._note_lone_ports(line, shown)
+
+    def _note_lone_ports(self, line: str, mentions: list[Mention]) -> None:
+        """Note the destination ports of a line that names the relay, and no destination."""
+        if len(mentions) == 1 and self._names_own(line) and len(self.lone_ports) <= MAX_PORTS:
+            keyed = keyed_ports(line)
+            self.lone_ports.update(*(p for role, p in keyed if role is Role.DESTINATION))
 
 
 def _hint(line: str, *, speaks: bool) -> Hint:
@@ -413,11 +425,10 @@ def _with_roles(
 
 def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
     """Note which addresses are in one enumeration, or in lines of one list."""
-    if len(mentions) == 1:
-        prefix = _VARYING.sub("0", line[: mentions[0].start])
-        mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
-        shape = f"{' '.join(prefix.split())[:_MAX_SHAPE]} {mark}"
-        mentions[0].lists += (f"lines {place.block} {shape}",)
+    prefix = _VARYING.sub("0", line[: mentions[0].start])
+    mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
+    shape = f"{' '.join(prefix.split())[:_MAX_SHAPE]} {mark}"
+    mentions[0].lists += (f"lines {place.block} {shape}",)
     name = f"enumeration {next(place.numbers)}"
     for left, right in pairwise(mentions):
         if not LIST.match(line[left.end : right.start]):

@@ -118,15 +118,27 @@ def _is_among(addresses: AddressRange, destinations: Collection[Destination]) ->
 
 
 def _accuse_neighbours(evidence: list[Evidence], own: Collection[Destination]) -> None:
-    """Accuse what is in a list, a column or an enumeration with an own address."""
-    mentions = [mention for one in evidence for mention in one.mentions if mention.lists]
-    lists = {name for one in mentions if _is_among(one.addresses, own) for name in one.lists}
-    for mention in mentions:
-        sense = Sense(mention.role, mention.score) if mention.role else None
-        loose = sense is None or sense.is_announced or mention.is_in_subject
-        if loose and not lists.isdisjoint(mention.lists):
-            mention.role, mention.score = Role.SOURCE, Score.HEADING
-            mention.is_in_subject = False
+    """Accuse what is in a list, a column or an enumeration with an own address.
+
+    Not in a line that names an own address as well, unless they are one enumeration: there, the
+    other address may be the victim.
+    """
+    lists: set[str] = set()
+    ours: set[int] = set()
+    for one in evidence:
+        for mention in one.mentions:
+            if _is_among(mention.addresses, own):
+                lists.update(mention.lists)
+                ours.add(id(one))
+    for one in evidence:
+        for mention in one.mentions:
+            shared = lists.intersection(mention.lists)
+            if id(one) in ours:
+                shared = {name for name in shared if name.startswith("enumeration")}
+            sense = Sense(mention.role, mention.score) if mention.role else None
+            if shared and (sense is None or sense.is_announced or mention.is_in_subject):
+                mention.role, mention.score = Role.SOURCE, Score.HEADING
+                mention.is_in_subject = False
 
 
 def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
