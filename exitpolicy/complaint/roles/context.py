@@ -11,6 +11,7 @@ from exitpolicy.complaint.language.senses import (
     is_filler,
     is_ours,
     is_record,
+    label_of,
     sense_after,
     sense_of,
     stands_by,
@@ -45,6 +46,8 @@ _HOST_NAME: Final = re.compile(
 LINK: Final = pattern(r"<<link>>")
 _SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
 _EXAMPLE: Final = pattern(r"(?:<<example>>)[\s,:(]{0,4}\Z")
+_KEY: Final = re.compile(r"^[\s>*•-]{0,8}([^\W\d_]{3,20})\s?[:=]\s{0,16}\Z")
+"""The key of a field, in one word: `sensor: A`."""
 _HOST_FIELD: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z", re.IGNORECASE)
 _HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = pattern(r"(?![\])\s,]{0,3}\w{1,12}\s(?:<<from>>)\b)[\])\s,]{0,3}(?:<<active>>)")
@@ -211,6 +214,8 @@ def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
     if _SIP.search(before):
         # RFC 3261, 19.1: the host of a SIP URI is the server that the user logs in to.
         return Sense(Role.DESTINATION, Score.AFTER)
+    if (key := _KEY.match(before)) and (label := label_of(key[1].lower())) is not None:
+        return label  # also of a sensor, which stands by in a sentence
     if _HOST_FIELD.search(before):
         return Sense(Role.DESTINATION, Score.LOG)
     # In `dig @A`, A is a resolver.

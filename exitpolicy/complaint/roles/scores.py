@@ -194,6 +194,10 @@ class Tally:
         """Tell whether a URL is the only evidence for a destination."""
         return self.destination == Score.URL
 
+    def is_only_beside(self) -> bool:
+        """Tell whether a source in the same line is the only evidence, and no port is named."""
+        return self.destination < Score.URL and not self.ports
+
     def is_named(self, *, masked: bool) -> bool:
         """Tell whether the evidence is about this address itself.
 

@@ -38,6 +38,8 @@ MAX_SHOWN: Final = 3
 """Lines of evidence that are shown for one candidate."""
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
 """Kinds that usually have no host as victim: a link in a report of a phishing site is none."""
+_SITES: Final = frozenset({Kind.FRAUD, Kind.THREATS})
+"""Kinds that name hosts, such as those of a phishing site, and hardly ever a victim's."""
 _ATTACKS: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN, Kind.WEB_ATTACK, Kind.DDOS})
 """Kinds that have a host as victim. A server in a report of another kind may be a hosted site."""
 _BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
@@ -74,7 +76,9 @@ def weigh(
         masked=masked,
     )
     if kind in _NO_VICTIM:
-        ranked = [addresses for addresses in ranked if not tallies[addresses].is_only_linked()]
+        ranked = [found for found in ranked if not tallies[found].is_only_linked()]
+    if kind in _SITES:
+        ranked = [found for found in ranked if not tallies[found].is_only_beside()]
     ranked, only_private = _without_odd(ranked, tallies, sources)
     accused = [str(addresses) for addresses in tallies if addresses in sources]
     cautions = _cautions(
@@ -91,7 +95,7 @@ def _least_hint(kind: Kind) -> Hint | None:
     """Return the least hint on which a guess may rest, in a complaint of this kind."""
     if kind in _ATTACKS:
         return Hint.PORT
-    return None if kind in {Kind.FRAUD, Kind.THREATS} else Hint.PROSE
+    return None if kind in _SITES else Hint.PROSE
 
 
 def _cautions(
