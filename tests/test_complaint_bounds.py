@@ -146,6 +146,10 @@ REPEATED: dict[str, Callable[[int], bytes]] = {
     "boundaries": lambda size: (
         HEAD + b'Content-Type: multipart/mixed; boundary="b"\n\n' + b"x--b\n" * (size // 5)
     ),
+    "stacked cells": lambda size: HEAD + b"\n" + b"IP\nTime\n1.2.3.4\n" * (size // 16),
+    "broken rows": lambda size: HEAD + b"\nsrc,dst,port\n" + b'"x,y,z\n' * (size // 7),
+    "gateway links": lambda size: HEAD + b"\n" + b"https://urldefense.com/v3/__" * (size // 28),
+    "escape sequences": lambda size: HEAD + b"\n" + b"\x1b$B" * (size // 3),
 }
 
 

@@ -122,9 +122,10 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
         elif role is None and len(destinations) == 1 and not destinations[0].ports:
             destinations[0].ports = ports
     _assign_ports_before(line, mentions, destinations)
-    if flow := _PORT_ARROW.search(line):
-        _assign(destinations, valid_ports([flow[1]]))
-    _assign(destinations, keyed_service(line))
+    if any(not mention.ports for mention in destinations):
+        if flow := _PORT_ARROW.search(line):
+            _assign(destinations, valid_ports([flow[1]]))
+        _assign(destinations, keyed_service(line))
     _assign_ports_after(line, mentions, destinations or others)
     for left, right in reversed(list(pairwise(mentions))):
         # `A and B (port 445)`: the port after a list is that of all, but not that of `A and B:445`.
