@@ -10,6 +10,8 @@ from exitpolicy.complaint.language.word_files import vocabularies
 
 MIN_SCORE: Final = 2
 """The score of about two frequent words; with a lower score the language is unknown."""
+MIN_ALONE: Final = 1
+"""The score that is enough if no other language has half of it."""
 MAX_CHARACTERS: Final = 20_000
 _MIN_LETTERS: Final = 12
 """Minimum letters of a script in a text, before the script counts."""
@@ -25,7 +27,9 @@ def language_of(text: str) -> str | None:
     if not scores:
         return None
     best = max(scores, key=lambda code: scores[code])
-    return best if scores[best] >= MIN_SCORE else None
+    others = max((score for code, score in scores.items() if code != best), default=0.0)
+    is_alone = scores[best] >= MIN_ALONE and others * 2 <= scores[best]
+    return best if scores[best] >= MIN_SCORE or is_alone else None
 
 
 def language_score(text: str) -> float:
