@@ -180,3 +180,23 @@ def test_a_flow_and_its_answer_accuse_only_the_relay() -> None:
     """In rows that name the relay first and second, the other address is the victim."""
     text = f"2026 {OWN} {VICTIM} 4711 22 attack\n2026 {VICTIM} {OWN} 22 4711 attack\n"
     assert destinations(read(text))[0].startswith(VICTIM)
+
+
+def test_a_record_of_another_host_names_no_destination() -> None:
+    """In a report with a record for each accused, only the relay's record counts."""
+    record = "Source: {}\nTime: 2026-11-20 10:00\nTarget: {}\nPort: 22\n"
+    records = "\n".join(
+        record.format(source, target)
+        for source, target in (
+            (ACCUSED, "93.184.216.35"),
+            (OWN, VICTIM),
+            ("91.201.214.31", "93.184.216.36"),
+        )
+    )
+    assert destinations(read(f"Attacks from your network:\n\n{records}")) == [f"{VICTIM}:22"]
+
+
+def test_a_record_of_another_host_counts_if_the_relay_has_none() -> None:
+    """Where the relay and the victim are in different paragraphs, there are no records."""
+    text = f"Source: {OWN}\n\nOther source: {ACCUSED}\nTarget: {VICTIM}\n"
+    assert destinations(read(text)) == [VICTIM]

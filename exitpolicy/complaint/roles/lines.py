@@ -123,6 +123,8 @@ class Evidence:
     """Whether it says that somebody did something to somebody."""
     hint: Hint
     """How likely it mentions a victim in passing."""
+    record: int
+    """The number of the record that it belongs to: the lines up to an empty one."""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,8 @@ class _Place:
 
     numbers: Iterator[int]
     """Numbers that no other place of the report has."""
+    record: int = 0
+    """The number of the lines that no empty line interrupts."""
     block: int = 0
     """The number of the lines that no line without an address interrupts."""
     table: Table | None = None
@@ -236,6 +240,7 @@ class LineReader:
             place.table_age += 1
             place.heading_age += 1
             place.last_age += 2
+            place.record = next(place.numbers)
             return
         if _skip_header(line, place):
             return
@@ -267,7 +272,7 @@ class LineReader:
             hint = _hint(line, speaks=not self._understood or bool(speaking))
             excerpt = _excerpt(line, mentions[0])
             is_log = is_row(line) or looks_logged(line)
-            self.evidence.append(Evidence(excerpt, shown, is_log, acting, hint))
+            self.evidence.append(Evidence(excerpt, shown, is_log, acting, hint, place.record))
             self._mentions += len(shown)
             self._note_lone_ports(line, shown)
 

@@ -150,10 +150,12 @@ def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
     tallies: Tallies = {}
     mentioned = {mention.addresses for one in evidence for mention in one.mentions}
     ours = {addresses for addresses in mentioned if _is_among(addresses, own)}
+    foreign = _foreign_records(evidence, ours)
     for one in evidence:
         # A row about another host, in a list for a whole network, is not about this relay.
         accuses = any(mention.role is Role.SOURCE for mention in one.mentions)
         is_foreign = bool(ours) and accuses and all(m.addresses not in ours for m in one.mentions)
+        is_foreign |= one.record in foreign
         for mention in one.mentions:
             tally = tallies.setdefault(mention.addresses, Tally(len(tallies), one.line))
             if mention.role is Role.BYSTANDER:
@@ -162,6 +164,25 @@ def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
                 names_ours = not ours or mention.addresses in ours
                 _count(tally, mention, one, is_foreign=is_foreign, names_ours=names_ours)
     return tallies
+
+
+def _foreign_records(evidence: list[Evidence], ours: set[AddressRange]) -> set[int]:
+    """Return the records that accuse only others, in a report with a record for each accused.
+
+    Such a report has a record that names the relay and its victim.
+    """
+    of_ours: set[int] = set()
+    of_others: set[int] = set()
+    with_victim: set[int] = set()
+    for one in evidence:
+        for mention in one.mentions:
+            if mention.addresses in ours:
+                of_ours.add(one.record)
+            elif mention.role is Role.SOURCE and not mention.is_in_subject:
+                of_others.add(one.record)
+            elif mention.role is Role.DESTINATION:
+                with_victim.add(one.record)
+    return (of_others & with_victim) - of_ours if of_ours & with_victim else set()
 
 
 def _count(
