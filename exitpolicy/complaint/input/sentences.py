@@ -29,6 +29,10 @@ _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
 _LONGEST_WORDS: Final = 16
 """Maximum mean length of words in a line of prose."""
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f]*[.:\[\]\d]{3,}[0-9A-Fa-f.:\[\]/-]*")
+_LEADS: Final = re.compile(
+    r"\s{0,8}(\S{1,60}\s{1,3})?[\[(\"'<]?(?:(?:\d{1,3}\.){3}\d|[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]{4})"
+)
+"""A line with an address as its first or second word."""
 _STRUCTURED: Final = re.compile(
     r"\t|\s{3}\S|[|=;]\S|^\s{0,8}(?:[-*•·+#>]|\(?\d{1,2}[.)]|\[)\s"
     r"|^\s{0,8}[^\s:：(][^:：.!?]{0,45}[:：](?:\s|$)"
@@ -86,7 +90,8 @@ def unwrapped(lines: Iterable[str]) -> Iterator[str]:
     paragraph, last, width = "", "", 0
     for line in lines:
         if paragraph:
-            if _continues(last, line, width) and len(paragraph) < MAX_PARAGRAPH:
+            listed = paragraph == last and _is_next_item(last, line)
+            if not listed and _continues(last, line, width) and len(paragraph) < MAX_PARAGRAPH:
                 paragraph = f"{paragraph.rstrip()} {line.strip()}"
                 last, width = line, max(width, len(line))
                 continue
@@ -98,6 +103,12 @@ def unwrapped(lines: Iterable[str]) -> Iterator[str]:
             yield line
     if paragraph:
         yield from sentences(paragraph)
+
+
+def _is_next_item(last: str, line: str) -> bool:
+    """Tell whether two lines are items of a list: an address is the same word of both."""
+    one, other = _LEADS.match(last), _LEADS.match(line)
+    return one is not None and other is not None and (one[1] is None) is (other[1] is None)
 
 
 def _continues(last: str, line: str, width: int) -> bool:

@@ -98,6 +98,9 @@ _PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 """What differs between the lines of a list."""
+_HOST: Final = re.compile(r"(?:[\w-]{1,60}\.){1,6}[A-Za-z]{2,20}")
+_NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
+"""What is between the values of two elements of the same name."""
 _LETTER: Final = re.compile(r"\w")
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
 """Dots between a name and its value: `Destination ..... A`."""
@@ -429,19 +432,38 @@ def _with_roles(
 
 
 def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
-    """Note which addresses are in one enumeration, or in lines of one list."""
-    prefix = _VARYING.sub("0", line[: mentions[0].start])
+    """Note which addresses are in one enumeration, in lines of one list, or after the same key."""
+    before = line[: mentions[0].start]
+    prefix = " ".join(_VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
     mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
-    shape = f"{' '.join(prefix.split())[:_MAX_SHAPE]} {mark}"
-    mentions[0].lists += (f"lines {place.block} {shape}",)
+    mentions[0].lists += (f"lines {place.block} {prefix} {mark}",)
+    if len(mentions) == 1 and prefix.endswith((":", "=")):
+        mentions[0].lists += (f"key {prefix}",)
+    if _is_bare_list(line, mentions):
+        name = f"bare {next(place.numbers)}"
+        for mention in mentions:
+            mention.lists += (name,)
     name = f"enumeration {next(place.numbers)}"
     for left, right in pairwise(mentions):
-        if not LIST.match(line[left.end : right.start]):
+        between = line[left.end : right.start]
+        if not (LIST.match(between) or _NEXT_ELEMENT.fullmatch(between)):
             name = f"enumeration {next(place.numbers)}"
             continue
         if name not in left.lists:
             left.lists += (name,)
         right.lists += (name,)
+
+
+def _is_bare_list(line: str, mentions: list[Mention]) -> bool:
+    """Tell whether a line has nothing but three addresses or more, and what announces them."""
+    between = {line[left.end : right.start].strip() for left, right in pairwise(mentions)}
+    before = line[: mentions[0].start].strip()
+    return (
+        len(mentions) > 2
+        and between in ({""}, {","}, {";"})
+        and (not before or before.endswith((":", "=")))
+        and not line[mentions[-1].end :].strip(" .;,")
+    )
 
 
 def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: bool) -> bool:

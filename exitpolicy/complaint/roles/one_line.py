@@ -12,6 +12,8 @@ from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense, str
 _ARROW: Final = re.compile(r"(?:[-=~]{1,3}>|[→⇒➜»]|>{1,2})")
 _ARROW_BACK: Final = re.compile(r"(?:<[-=]{1,3}|[←⇐])(?!>)")
 _BOTH_WAYS: Final = re.compile(r"<-{1,2}>|↔")
+_ELEMENT: Final = re.compile(r"</?\w")
+"""The beginning of a tag of HTML or XML, whose end is no arrow."""
 _CLOCK: Final = re.compile(r"\d{1,2}[:.h]\d{2}(?:[:.]\d{2})?")
 _PROGRAM: Final = re.compile(r"\s+[\w./()-]{1,60}(?:\[\d{1,10}\])?:(?:\s|\Z)")
 _TIMESTAMP: Final = re.compile(r"[\s<>\[\]\d:\-T./+,A-Za-z]{5,60}\Z")
@@ -92,7 +94,7 @@ def _arrows(line: str, mentions: list[Mention], found: list[Sense | None]) -> No
         between = line[left.end : right.start]
         if between.startswith(">") and "<" in line[max(0, left.start - 60) : left.start]:
             continue  # brackets around an address
-        if not 1 <= len(between) <= 80 or _BOTH_WAYS.search(between):
+        if not 1 <= len(between) <= 80 or _BOTH_WAYS.search(between) or _ELEMENT.search(between):
             continue
         if _ARROW_BACK.search(between):
             roles = Role.DESTINATION, Role.SOURCE

@@ -127,22 +127,36 @@ def _accuse_neighbours(evidence: list[Evidence], own: Collection[Destination]) -
     Not in a line that names an own address as well, unless they are one enumeration: there, the
     other address may be the victim.
     """
-    lists: set[str] = set()
+    lists: dict[str, set[tuple[Role | None, int]]] = {}
     ours: set[int] = set()
     for one in evidence:
         for mention in one.mentions:
-            if _is_among(mention.addresses, own):
-                lists.update(mention.lists)
+            if mention.addresses.size == 1 and _is_among(mention.addresses, own):
                 ours.add(id(one))
+                for name in mention.lists:
+                    lists.setdefault(name, set()).add((mention.role, mention.score))
     for one in evidence:
         for mention in one.mentions:
-            shared = lists.intersection(mention.lists)
+            shared = lists.keys() & mention.lists
             if id(one) in ours:
-                shared = {name for name in shared if name.startswith("enumeration")}
-            sense = Sense(mention.role, mention.score) if mention.role else None
-            if shared and (sense is None or sense.is_announced or mention.is_in_subject):
+                shared = {name for name in shared if name.startswith(("enumeration", "bare"))}
+            if any(_is_loose(mention, name, lists[name]) for name in shared):
                 mention.role, mention.score = Role.SOURCE, Score.HEADING
                 mention.is_in_subject = False
+
+
+def _is_loose(mention: Mention, name: str, ours: set[tuple[Role | None, int]]) -> bool:
+    """Tell whether what is said of an address may be wrong, because an own one is in its list.
+
+    `ours` are the roles of the own addresses in the list, with their scores.
+    """
+    if mention.role is None or name.startswith("bare"):
+        return True
+    if name.startswith("key"):
+        # The same key may be below two headings, which tell who is who.
+        return mention.score == Score.URL
+    is_announced = Sense(mention.role, mention.score).is_announced
+    return is_announced or mention.is_in_subject or (mention.role, mention.score) in ours
 
 
 def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
@@ -200,7 +214,7 @@ def _count(
         return  # a subject may name the victim as well
     tally.add_hint(evidence.hint, has_port=bool(mention.ports))
     tally.audible += 1
-    tally.lists.update(name for name in mention.lists if not name.startswith("enumeration"))
+    tally.lists.update(name for name in mention.lists if name.startswith(("lines", "table")))
     tally.nearby_ports.update(mention.ports)
     if mention.role is Role.SOURCE:
         tally.add_source(mention.score)
