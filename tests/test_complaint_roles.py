@@ -200,3 +200,17 @@ def test_a_record_of_another_host_counts_if_the_relay_has_none() -> None:
     """Where the relay and the victim are in different paragraphs, there are no records."""
     text = f"Source: {OWN}\n\nOther source: {ACCUSED}\nTarget: {VICTIM}\n"
     assert destinations(read(text)) == [VICTIM]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Since 10:00 we get 200k packets per second from {o} against {v}\n",
+        "Von: {o}\nNach: {v}\n",
+        "#fields ts uid id.orig_h id.resp_h\n1700000000.1 C1 {o} {v} tcp 1 2 3\n",
+        "srcip={o} srcport=40000 dstip=10.1.1.5 tranip={v} action=deny\n",
+    ],
+)
+def test_a_flow_needs_no_verb(text: str) -> None:
+    """`From A to B`, fields of these names, and the rows of logs tell the victim."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]

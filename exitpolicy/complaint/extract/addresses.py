@@ -46,6 +46,7 @@ _PORT_AFTER: Final = re.compile(
     r"|\s?\((?:(?:on\s)?(?:tcp|udp|port)?\s?[/:]?\s?)?(\d{1,5})(?:/(?:tcp|udp))?\)"  # (tcp/22)
     r"|#(\d{1,5})(?!\w)"  # BIND's 203.0.113.7#53
     r"|:\s{1,8}(\d{1,5})\s*$"  # columns: 203.0.113.7:   22
+    r"|\s/\s(\d{3,5})\s*$"  # address / port: 203.0.113.7 / 8080
     r")",
     re.IGNORECASE,
 )

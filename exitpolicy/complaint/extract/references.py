@@ -58,7 +58,8 @@ _BARE_NUMBER: Final = re.compile(
 )
 _LABEL: Final = pattern(
     r"^(?:(?:<<ticket>>|<<ticket spaced>>|<<ticket labelled>>)"
-    r"(?:[\s_-]?(?:<<ticket number>>))?(?:\s?[#№]\s?|[:.]?\s)|cert\s?[#:]\s?)(?=[\w#-]*\d{4})",
+    r"(?:[\s_-]?(?:<<ticket number>>))?(?:\s?[#№]\s?|[:.]?\s)|(?:cert|id)\s?[#:]\s?)"
+    r"(?=[\w#-]*\d{4})",
     re.IGNORECASE,
 )
 _NO_CODE: Final = pattern(

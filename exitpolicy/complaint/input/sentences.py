@@ -22,6 +22,8 @@ _RAGGED: Final = 10
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _PROSE_SHARE: Final = 0.55
 """Minimum share of letters in a line of prose, without its addresses."""
+_MIN_LETTERS: Final = 8
+"""Minimum letters in a line of prose, but for languages without spaces."""
 _MARKS: Final = re.compile(r"[\"=|;{}<>\[\]]|://| - ")
 _MAX_MARKS: Final = 5
 """With more marks of logs and markup than this, a line is not prose."""
@@ -45,7 +47,8 @@ _CELLS: Final = re.compile(
 )
 _NUMBERS: Final = re.compile(r"(?<![^\s,;|])\d{1,12}(?![^\s,;|])")
 _MIN_NUMBERS: Final = 4
-_LOGGED: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]")
+_LOGGED: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}|\d{4}-\d{2}-\d{2}|[=:|\t;,\"]\S{0,60}[=:|\t;,\"]"
+                               r"|=\S{1,60}\s{1,3}\w{1,30}=")  # fmt: skip
 _ENDS: Final = re.compile(r"[.!?:：。！？][\"')\]]?\s*$")
 _SENTENCE_END: Final = re.compile(
     r"(?<=[^\W\d_]{3}[.!?])[\"')\]]?\s+(?=[\"'(\[]?[^\W\d_a-zа-яёß-öø-ÿ])"
@@ -67,7 +70,8 @@ def is_prose(line: str) -> bool:
     words = _WORD.findall(bare)
     letters = sum(map(len, words))
     spaced = _UNSPACED.search(line) or line.count(" ") * _LONGEST_WORDS >= len(line) - 40
-    return bool(spaced) and letters > 0 and letters >= _PROSE_SHARE * len(bare.replace(" ", ""))
+    enough = letters >= _MIN_LETTERS or (letters > 0 and _UNSPACED.search(line) is not None)
+    return bool(spaced) and enough and letters >= _PROSE_SHARE * len(bare.replace(" ", ""))
 
 
 def is_row(line: str) -> bool:

@@ -214,8 +214,11 @@ def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
     if _SIP.search(before):
         # RFC 3261, 19.1: the host of a SIP URI is the server that the user logs in to.
         return Sense(Role.DESTINATION, Score.AFTER)
-    if (key := _KEY.match(before)) and (label := label_of(key[1].lower())) is not None:
-        return label  # also of a sensor, which stands by in a sentence
+    if key := _KEY.match(before):
+        # Also of a sensor, which stands by in a sentence, and of `To: A`.
+        label = label_of(key[1].lower()) or sense_of(key[1].lower())
+        if label is not None:
+            return label
     if _HOST_FIELD.search(before):
         return Sense(Role.DESTINATION, Score.LOG)
     # In `dig @A`, A is a resolver.

@@ -274,7 +274,9 @@ class LineReader:
             speaking = acting or _HOST_ABOVE.match(above) or is_about_host(line)
             hint = _hint(line, speaks=not self._understood or bool(speaking))
             excerpt = _excerpt(line, mentions[0])
-            is_log = is_row(line) or looks_logged(line)
+            # Addresses with ports, outside of a sentence, are the ends of a connection.
+            ends = len(shown) > 1 and all(m.ports for m in shown) and not is_prose(line)
+            is_log = is_row(line) or looks_logged(line) or ends
             self.evidence.append(Evidence(excerpt, shown, is_log, acting, hint, place.record))
             self._mentions += len(shown)
             self._note_lone_ports(line, shown)

@@ -1,11 +1,12 @@
 """Find the roles of the addresses in one line, from words, arrows and log formats."""
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, is_private
 from exitpolicy.complaint.extract.ports import symmetric_ports
-from exitpolicy.complaint.language.senses import is_exonerating
+from exitpolicy.complaint.language.senses import is_exonerating, sense_of, words_of
 from exitpolicy.complaint.roles.context import LIST, WINDOW, by_context, clause_of
 from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense, stronger
 
@@ -29,6 +30,7 @@ def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense 
     `acting`: whether the line, or what it refers to, says that somebody did something.
     """
     found = _log_shapes(line, mentions)
+    acting = acting or _is_flow(line, mentions)
     exonerating = is_exonerating(line)
     for index, mention in enumerate(mentions):
         if found[index] is not None:
@@ -55,6 +57,17 @@ def _is_pair(left: Mention, between: str, right: Mention) -> bool:
     """Tell whether two addresses are the private and the public one of a host: `10.0.0.5,A`."""
     is_glued = between.strip() in {",", "/", "|"} and len(between) <= 3
     return is_glued and is_private(left.addresses) is not is_private(right.addresses)
+
+
+def _is_flow(line: str, mentions: list[Mention]) -> bool:
+    """Tell whether a line says `from A to B`, which needs no verb to be about an attack."""
+    for left, right in pairwise(mentions):
+        one = words_of(line[max(0, left.start - 40) : left.start])[-1:]
+        other = words_of(line[max(left.end, right.start - 40) : right.start])[-1:]
+        senses = [sense_of(word) for word in (*one, *other)]
+        if len(senses) == 2 and all(sense and sense.is_preposition for sense in senses):
+            return {sense.role for sense in senses if sense} == {Role.SOURCE, Role.DESTINATION}
+    return False
 
 
 def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
