@@ -10,14 +10,14 @@ THING = Thing.HAND_EDITS
 GOOD, PAST, LATER = "203.0.113.7", "203.0.113.8", "203.0.113.9"
 VIOLATIONS = {
     "protected": ["198.51.100.9"],
-    "a network around what is protected": ["198.51.0.0/18"],
+    "a network around what is protected": ["198.51.64.0/18"],
     "wider than the maximum": ["20.0.0.0/8"],
     "wider than the maximum, IPv6": ["2600::/12"],
     "everything": ["0.0.0.0/0"],
-    "everything on one port": ["*:80"],
+    "everything on one port": ["0.0.0.0/0:80"],
     "too many addresses for one port": [f"{n}.0.0.0/8" for n in (20, 30, 40)],
     "too long for a descriptor": [f"203.0.{n // 250}.{n % 250}:{n + 1}" for n in range(1500)],
-    "no more /8 for the Exit flag": [f"{n}.1.1.1" for n in range(1, 224) if n not in (10, 127)],
+    "no more /8 for the Exit flag": [f"{n}.1.1.1" for n in range(1, 256) if n not in (10, 127)],
 }
 QUICK = ("protected", "wider than the maximum", "too long for a descriptor")
 
