@@ -68,9 +68,6 @@ _PROTO_THEN_PORTS: Final = pattern(
     r"|(?:<<on>>|<<before port>>)\s(?:tcp|udp)[ /])"
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?!\w|[.-]\d)"
 )
-_PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s(\d{3,5})(?=\s[a-z]|[,;.]?\s*$|[.;]\s)", 0)
-"""`1.2.3.4 on 5900`. A number of one or two digits could be a day, and is not read."""
-
 _MAX_SIZE: Final[dict[Family, int]] = {4: 1 << 16, 6: 1 << 96}
 """Larger networks are allocations of a registry, not a victim."""
 _MAX_RANGE: Final = 1 << 12
@@ -227,8 +224,6 @@ def _with_written_port(line: str, mention: Mention) -> Mention:
         return _with_port_list(mention, found)
     if found := _PROTO_THEN_PORTS.match(line, mention.end):
         return _with_port_list(mention, found)
-    if (found := _PORT_BARE.match(line, mention.end)) and not 1900 < int(found[1]) < 2100:
-        return _with_ports(mention, (found[1],), found.end())
     return mention
 
 

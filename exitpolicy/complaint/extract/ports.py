@@ -42,7 +42,6 @@ WEB_PORTS: Final = frozenset({80, 443})
 _PORT_WORDS: Final = re.compile(r"[(\s]")
 _PORT_ARROW: Final = re.compile(r"(?<![\w.:-])\d{1,5}\s?(?:-{1,3}>|→)\s?(\d{1,5})(?![\w.:-])")
 """`64092 --> 32800`, the ports of a flow in Wireshark, apart from its addresses."""
-_LEADING_PORT: Final = re.compile(r"\s{1,12}(\d{1,5})(?![\w.:/])")
 _PAIR_THEN_PORTS: Final = re.compile(
     r"[\"']?([,;\t| ])[\"']?(\d{1,5})[\"']?\1[\"']?(\d{1,5})[\"']?(?=\1|\s*\Z)"
 )
@@ -174,14 +173,6 @@ def _assign_ports_after(line: str, mentions: list[Mention], destinations: list[M
             continue
         if said and mention.addresses == last.addresses and not last.ports:
             last.ports = ports_in(said[1])
-
-
-def symmetric_ports(line: str, left: Mention, right: Mention, between: str) -> None:
-    """Read `A 4444 -> B 22`: a number after each address is its port."""
-    one = _LEADING_PORT.match(between)
-    other = _LEADING_PORT.match(line, right.end)
-    if one and other and not left.ports and not right.ports:
-        left.ports, right.ports = valid_ports([one[1]]), valid_ports([other[1]])
 
 
 def positional_ports(line: str, left: Mention, right: Mention) -> None:

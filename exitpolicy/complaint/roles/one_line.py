@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, is_private
-from exitpolicy.complaint.extract.ports import symmetric_ports
 from exitpolicy.complaint.language.senses import is_exonerating, sense_of, words_of
 from exitpolicy.complaint.roles.context import LIST, WINDOW, by_context, clause_of
 from exitpolicy.complaint.roles.scores import BYSTANDER, Role, Score, Sense, stronger
@@ -117,4 +116,3 @@ def _arrows(line: str, mentions: list[Mention], found: list[Sense | None]) -> No
             continue
         for place, role in zip((index, index + 1), roles, strict=True):
             found[place] = stronger(found[place], Sense(role, Score.ARROW))
-        symmetric_ports(line, left, right, between)
