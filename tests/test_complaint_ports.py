@@ -87,3 +87,20 @@ def test_a_port_in_a_log_without_the_destination_is_that_of_the_only_victim() ->
     assert destinations(read(f"The log at {VICTIM}:\n{log}")) == [f"{VICTIM}:3389"]
     two = f"Attacked: {VICTIM}, 93.184.216.35\n\n{log}"
     assert destinations(read(two)) == [VICTIM, "93.184.216.35"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Someone at {o} attacked port 22 of our server {v}.",
+        "{o} connects to port 22 on {v} all day",
+        "TCP port 22 (SSH) of {v} was attacked by {o}",
+        "attacks on 22/tcp at {v} from {o}",
+        "Von {o} wurde Port 22 unseres Servers {v} angegriffen",
+        "{o} attacks {v} on 22/tcp since monday",
+        "{o} 40000 -> {v} 22 TCP",
+    ],
+)
+def test_a_port_before_the_address_is_found(text: str) -> None:
+    """The port may stand before the address, or after it without the word."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:22"]

@@ -59,7 +59,7 @@ _PORT_WORD: Final = pattern(
     r"|\.\d|\s(?:<<counted>>))){0,20})(?!\d|\.\d)"
 )
 _PROTO_PORT: Final = pattern(
-    r"[\s,]{1,3}(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
+    r"[\s,]{1,3}(?:(?:<<on>>|<<before port>>)\s)?(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
     r"|\s?[^\W\d_]?\s?(\d{1,5})\s?(?:<<port after number>>)"
 )
 
