@@ -104,3 +104,12 @@ def test_a_port_in_a_log_without_the_destination_is_that_of_the_only_victim() ->
 def test_a_port_before_the_address_is_found(text: str) -> None:
     """The port may stand before the address, or after it without the word."""
     assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:22"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{o}:40000 -> {v}:redis attack", "{v} was scanned by {o} on port 6379", "{o} hit {v}:redis"],
+)
+def test_a_service_or_a_port_after_the_source_is_the_victims(text: str) -> None:
+    """A service may follow the address; a port after "by A" is not A's."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:6379"]

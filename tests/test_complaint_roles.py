@@ -214,3 +214,10 @@ def test_a_record_of_another_host_counts_if_the_relay_has_none() -> None:
 def test_a_flow_needs_no_verb(text: str) -> None:
     """`From A to B`, fields of these names, and the rows of logs tell the victim."""
     assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
+
+
+def test_a_record_of_whois_names_no_victim() -> None:
+    """Also its comments, up to the empty line, are those of a registry."""
+    record = "NetRange: 185.220.100.0 - 185.220.103.255\nComment: our server is {}\n"
+    text = f"{OWN} attacks us.\n\n{record.format('91.1.2.3')}\nOur server: {VICTIM}\n"
+    assert destinations(read(text)) == [VICTIM]

@@ -108,11 +108,11 @@ def read_complaint(
     candidates, sources, cautions = weigh(
         reader.evidence, own, protected, kind=kind, masked=reader.is_masked
     )
+    if kind is Kind.UNKNOWN:
+        kind = _kind_by_ports(candidates, subjects, written)
     # A report of a web attack may name SSH in passing.
     named = services_in("\n".join([*subjects, written])) if kind in _ON_SERVICES else set()
     candidates = _with_ports(candidates, reader.lone_ports, named)
-    if kind is Kind.UNKNOWN:
-        kind = _kind_by_ports(candidates, subjects, written)
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
     named_hosts = host_names([*subjects, *(text.content for text in kept)])

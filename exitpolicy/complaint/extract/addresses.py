@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from exitpolicy.complaint.language.vocabulary import pattern, words
+from exitpolicy.complaint.language.vocabulary import numbered, pattern, words
 from exitpolicy.complaint.roles.scores import Role
 from exitpolicy.core.addresses import (
     BITS,
@@ -50,6 +50,7 @@ _PORT_AFTER: Final = re.compile(
     r")",
     re.IGNORECASE,
 )
+_PORT_SERVICE: Final = pattern(r"\]?:(<<service>>)(?![\w.@/:-])")
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _PORT_WORD: Final = pattern(
     r"[\])]?[\s,;(\"']{0,4}(?:(?:<<each>>)\s)?(?:(?:<<on>>|<<before port>>|<<and>>)\s)?"
@@ -59,7 +60,8 @@ _PORT_WORD: Final = pattern(
     r"|\.\d|\s(?:<<counted>>))){0,20})(?!\d|\.\d)"
 )
 _PROTO_PORT: Final = pattern(
-    r"[\s,]{1,3}(?:(?:<<on>>|<<before port>>)\s)?(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
+    r"[\s,]{1,3}(?:(?:<<on>>|<<before port>>)\s)?"
+    r"(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)/(\d{1,5}))(?!\w)"
     r"|\s?[^\W\d_]?\s?(\d{1,5})\s?(?:<<port after number>>)"
 )
 
@@ -215,6 +217,9 @@ def valid_ports(texts: Iterable[str]) -> tuple[int, ...]:
 
 
 def _with_written_port(line: str, mention: Mention) -> Mention:
+    if found := _PORT_SERVICE.match(line, mention.end):
+        mention.ports, mention.end = (numbered("service")[found[1]],), found.end()
+        return mention
     if found := _PORT_AFTER.match(line, mention.end):
         text = next(group for group in found.groups() if group)
         return _with_ports(mention, (text,), found.end())

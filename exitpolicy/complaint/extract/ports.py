@@ -39,6 +39,9 @@ _COMPOUND: Final = re.compile(r"\S{0,200}\w[.@/:]\w\S{0,200}")
 """Host names, mail addresses and links."""
 WEB_PORTS: Final = frozenset({80, 443})
 """Ports of the web: its names are in every report, and sites are on other ports, too."""
+_ON_PORT: Final = pattern(
+    r"[\s,](?:<<on>>|<<before port>>|dst|dest\w{0,8}|target)\s.{0,12}(?:<<port>>)"
+)
 _PORT_WORDS: Final = re.compile(r"[(\s]")
 _PORT_ARROW: Final = re.compile(r"(?<![\w.:-])\d{1,5}\s?(?:-{1,3}>|→)\s?(\d{1,5})(?![\w.:-])")
 """`64092 --> 32800`, the ports of a flow in Wireshark, apart from its addresses."""
@@ -126,11 +129,22 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
             _assign(destinations, valid_ports([flow[1]]))
         _assign(destinations, keyed_service(line))
     _assign_ports_after(line, mentions, destinations or others)
+    _move_ports(line, mentions)
     for left, right in reversed(list(pairwise(mentions))):
         # `A and B (port 445)`: the port after a list is that of all, but not that of `A and B:445`.
         listed = left.role is right.role and LIST.match(line[left.end : right.start])
         if right.ports and not left.ports and listed and id(right) not in glued:
             left.ports = right.ports
+
+
+def _move_ports(line: str, mentions: list[Mention]) -> None:
+    """Read `A was attacked by B on port 22`: what stands after the source is the victim's port."""
+    without = [m for m in mentions if m.role is Role.DESTINATION and not m.ports]
+    for mention in mentions:
+        written = line[mention.start : mention.end]
+        if without and mention.role is Role.SOURCE and _ON_PORT.search(written):
+            _assign(without, mention.ports)
+            mention.ports = ()
 
 
 def _assign(mentions: list[Mention], ports: tuple[int, ...]) -> None:

@@ -48,7 +48,7 @@ WORD_SECTIONS: Final[Mapping[str, frozenset[str]]] = {
 _PHRASE_SECTIONS: Final = frozenset(
     [
         *("acting", "host", "exonerating", "after source", "after destination", "kind", "type"),
-        *("gateway", "version", "scanner"),
+        *("gateway", "version", "scanner", "whois"),
         *("active", "passive", "observing", "attacking host", "clause", "example", "link"),
         *("quiet", "bystander line", "masked", "contact", "greeting", "closing", "referring"),
         *("port", "port after number", "port is", "before port", "on", "each", "counted"),

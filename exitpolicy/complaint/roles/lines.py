@@ -77,6 +77,8 @@ _PORT_REACH: Final = 8
 
 QUIET: Final = pattern(r"<<quiet>>")
 """Finds lines that name addresses for another reason than the incident."""
+_WHOIS: Final = pattern(r"<<whois>>")
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
 _MASKED: Final = pattern(r"<<masked>>")
 _TRACEROUTE: Final = re.compile(r"^\s{0,4}\d{1,2}\s.{0,80}\d\s?ms\b")
 _SIGNATURE: Final = re.compile(r"^(?:--|—)$")
@@ -138,6 +140,8 @@ class _Place:
     """Numbers that no other place of the report has."""
     record: int = 0
     """The number of the lines that no empty line interrupts."""
+    whois: int = -1
+    """The record that quotes a whois database."""
     block: int = 0
     """The number of the lines that no line without an address interrupts."""
     table: Table | None = None
@@ -437,7 +441,8 @@ def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
     """Note which addresses are in one enumeration, in lines of one list, or after the same key."""
     before = line[: mentions[0].start]
     prefix = " ".join(_VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
-    mark = _LETTER.sub("0", line[mentions[0].end : mentions[0].end + 2])
+    end = mentions[0].end
+    mark = _LETTER.sub("0", line[end : end + 3].replace('"', "")[:2])
     mentions[0].lists += (f"lines {place.block} {prefix} {mark}",)
     if len(mentions) == 1 and prefix.endswith((":", "=")):
         mentions[0].lists += (f"key {prefix}",)
@@ -559,8 +564,11 @@ def _is_quiet(line: str, place: _Place) -> bool:
     """Tell whether a line usually names no victim: a signature, contact data, a traceroute."""
     if place.signature:
         place.signature -= 1
+    if _WHOIS.search(line):
+        place.whois = place.record
     return (
         QUIET.search(line) is not None
+        or (place.whois == place.record and not _CLOCK.search(line))
         or _TRACEROUTE.match(line) is not None
         or _CONTACT.search(line) is not None
         or (place.signature > 0 and not looks_logged(line))
