@@ -153,7 +153,13 @@ REPEATED: dict[str, Callable[[int], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", REPEATED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if index % 3 == 0 else pytest.mark.slow)
+        for index, name in enumerate(REPEATED)
+    ],
+)
 def test_time_is_linear(name: str) -> None:
     """A construct repeated over 4 MB takes at most 1 s/MB, and not 16 times as long as 1 MB."""
     read_complaint(b"warm-up")
@@ -171,7 +177,11 @@ def test_time_is_linear(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nested multiparts", "zip bomb", "addresses", "deep JSON", "table"]
+    "name",
+    [
+        *("nested multiparts", "zip bomb", "deep JSON"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("addresses", "table")),
+    ],
 )
 def test_memory_is_bounded(name: str) -> None:
     """The memory in use stays below four times the input and 100 MB."""

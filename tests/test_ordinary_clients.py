@@ -21,7 +21,7 @@ import pytest
 from tests.evidence import Thing, record
 from tests.harness.network import PrivateNetwork, StreamOutcome, destinations
 
-pytestmark = pytest.mark.tor
+pytestmark = [pytest.mark.tor, pytest.mark.slow]
 
 THING = Thing.STREAMS
 A, B = "127.0.1.7", "127.0.1.8"

@@ -270,7 +270,9 @@ def large_again(host: Host) -> str:
     return "%include @/large\n" * 1000
 
 
-@pytest.mark.parametrize("make", [twice_each, everything, large_again])
+@pytest.mark.parametrize(
+    "make", [twice_each, pytest.param(everything, marks=pytest.mark.slow), large_again]
+)
 def test_a_torrc_that_takes_for_ever_to_read_is_refused(
     host: Host, make: Callable[[Host], str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from exitpolicy.storage import config, files
 from exitpolicy.tor import daemon
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.terminal import on_a_terminal
-from tests.harness.tor import wait_until
+from tests.harness.tor import close_log, wait_until
 from tests.harness.without_control import start, without_control
 
 pytestmark = pytest.mark.tor
@@ -249,16 +248,16 @@ def test_a_reload_that_ends_tor_is_put_back(make_host: HostMaker, tmp_path: Path
     without_control(host)
     assert host.run("init").code == 0
     block(host, "203.0.113.8")
-    shutil.rmtree(logs)
+    close_log(logs / "log")
     done = host.run("block", "203.0.113.7", "--until", "1d")
     assert done.code == 5, done
     assert "ended when it was told to reload" in done.err
     wait_until(lambda: not host.tor.alive, what="the end of Tor")
     assert "203.0.113.7" not in host.fragment.read_text()
     assert "203.0.113.8" in host.fragment.read_text()
-    logs.mkdir()
+    (logs / "log").unlink()
     start(host)
-    shutil.rmtree(logs)
+    close_log(logs / "log")
     again = host.run("apply")
     assert again.code == 5, again
     assert "ended Tor (default) before" in again.err
@@ -275,7 +274,7 @@ def test_a_full_disk_does_not_hide_that_tor_ended(
     start(host)
     without_control(host)
     assert host.run("init").code == 0
-    shutil.rmtree(logs)
+    close_log(logs / "log")
     real = files.replace
 
     def full(path: Path, *rest: Any, **more: Any) -> None:  # noqa: ANN401 - passed on
@@ -289,9 +288,9 @@ def test_a_full_disk_does_not_hide_that_tor_ended(
     assert "ended when it was told to reload" in done.err
     assert f"{host.fragment} cannot be written: No space left" in done.err
     monkeypatch.undo()
-    logs.mkdir()
+    (logs / "log").unlink()
     start(host)
-    shutil.rmtree(logs)
+    close_log(logs / "log")
     host.ledger.write_text(host.ledger.read_text().replace("203.0.113.7", "203.0.113.8"))
     again = host.run("apply")
     assert (again.code, "ended Tor (default) before" in again.err) == (5, True), again

@@ -60,7 +60,11 @@ def inputs(seeds: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
 
 @pytest.mark.parametrize("target", ["ledger", "config", "policy", "torrc"])
 @pytest.mark.parametrize(
-    "piece", [b"a", b"- ", b"[", b"{a: ", b"\n", b"reject 1.2.3.4:*\n", b"\\\n"]
+    "piece",
+    [
+        *(b"a", b"- ", b"[", b"{a: ", b"reject 1.2.3.4:*\n"),
+        *(pytest.param(piece, marks=pytest.mark.slow) for piece in (b"\n", b"\\\n")),
+    ],
 )
 def test_a_megabyte_of_the_same_is_bounded(target: str, piece: bytes) -> None:
     """Deep, long and repetitive input costs seconds, not the machine."""

@@ -105,11 +105,13 @@ def test_blocks_end_beside_a_hostile_tor(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("act", "said", "without"),
     [
-        ("kill -STOP $$", "has not ended within", ()),
+        pytest.param("kill -STOP $$", "has not ended within", (), marks=pytest.mark.slow),
         ("kill -STOP $$", "has not ended within", ("kill",)),
         ("exec cat /dev/zero", "has printed more than", ()),
         ("exec cat /dev/zero >&2", "has printed more than", ("kill",)),
-        ("sleep 60 & exit 0", "has not ended within", ("kill",)),
+        pytest.param(
+            "sleep 60 & exit 0", "has not ended within", ("kill",), marks=pytest.mark.slow
+        ),
     ],
     ids=["stops", "stops, in the unit", "prints", "prints errors", "leaves a process"],
 )
