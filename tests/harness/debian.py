@@ -16,6 +16,7 @@ import pytest
 BOOT_SECONDS = 400
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "tor", "python3", "python3-charset-normalizer",
+    "python3-dnspython", "python3-idna",
     "python3-jinja2", "python3-shellingham", "python3-stem", "python3-yaml",
 )  # fmt: skip
 """Tor, and what the package of exitpol depends on."""
