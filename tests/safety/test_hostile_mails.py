@@ -126,15 +126,24 @@ MAILS: dict[str, Callable[[], bytes]] = {
 QUICK = ("growing quotation", "sentences", "nested tags")
 
 
+def seconds_to_read(mail: bytes) -> float:
+    """Return the seconds of processor time of the child that reads a mail, its start included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    sandbox.read_complaint(mail, own=OWN, protected=[])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 @pytest.mark.parametrize(
     "shape", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in MAILS]
 )
 def test_time_is_bounded_by_the_size(shape: str) -> None:
-    """No shape costs more, and each is read without an error."""
+    """No shape costs more, and each is read without an error.
+
+    On a slow machine the time may be longer, but then it grows with the size, not with its square.
+    """
     mail = MAILS[shape]()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    sandbox.read_complaint(mail, own=OWN, protected=[])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert seconds <= START + BUSY * SECONDS_PER_MEGABYTE * len(mail) / (1 << 20)
+    seconds = seconds_to_read(mail)
+    if seconds > START + BUSY * SECONDS_PER_MEGABYTE * len(mail) / (1 << 20):
+        assert seconds <= 6 * seconds_to_read(mail[: len(mail) // 4])
     record(THING, 1, {"at most {:.1f} s, with the start of the process": seconds})
