@@ -108,18 +108,21 @@ def servers(resolv_conf: str) -> tuple[Server, ...]:
     """Return the servers that a resolv.conf(5) names, with ports as Tor's libevent reads them.
 
     Without any, that of this host, as libevent and the C library do. Addresses with an IPv6 zone
-    are left out.
+    are left out, and so is a second port of an address: dnspython keeps one for each address.
     """
-    found: dict[Server, None] = {}
+    found: dict[str, Server] = {}
     for line in resolv_conf.splitlines():
         words = line.split()
         if len(words) < 2 or words[0] != "nameserver":
             continue
         if (alone := read_address(words[1])) is not None:
-            found[Server(address_text(*alone))] = None
+            server = Server(address_text(*alone))
         elif (endpoint := read_endpoint(words[1])) is not None:
-            found[Server(address_text(*endpoint[:2]), endpoint[2])] = None
-    return tuple(found)[:8] or (Server("127.0.0.1"),)
+            server = Server(address_text(*endpoint[:2]), endpoint[2])
+        else:
+            continue
+        found.setdefault(server.address, server)
+    return tuple(found.values())[:8] or (Server("127.0.0.1"),)
 
 
 def resolve(names: Sequence[str], asked: Sequence[Server]) -> tuple[Result, ...]:

@@ -36,6 +36,8 @@ def read(text: str, subject: str = "abuse") -> Complaint:
         ("https://m\xfcnchen.example/ and https://www.te\u0455t.example/", None),
         (f"http://{OWN}/ and http://93.184.216.34/x", []),
         ("http://x\u202egro.example/ http://-.example/ http://a_b/ http://x.onion/", []),
+        (f"{OWN} attacks our web site www.\u017fhop.example every night.", ["www.shop.example"]),
+        (f"{OWN} attacks our web site abcdefgh.onion every night.", []),
         ("Received: from mail.example.org by https://mx.example.org/", []),
         ("access.log was read with curl/7.64", []),
     ],

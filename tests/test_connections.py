@@ -5,6 +5,7 @@ from threading import Event, Lock
 
 import pytest
 
+from exitpolicy.core.errors import TorUnreachableError
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.tor.connections import Connections
 from tests.harness.host import HostMaker
@@ -51,9 +52,10 @@ def test_a_connection_is_kept_only_where_a_command_says_so(make_host: HostMaker)
         pass
     with connections.kept(), connections.connect(host.tor.relay) as second:
         assert second is not first
-        assert not second.is_closed
-    assert first.is_closed
-    assert second.is_closed
+        assert second.get_info("version")
+    for control in (first, second):
+        with pytest.raises(TorUnreachableError):
+            control.get_info("version")
 
 
 def test_a_few_work_at_once() -> None:

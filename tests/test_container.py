@@ -4,8 +4,10 @@ The container is made with unshare(1) and chroot(1), which is what a container e
 volumes and the user of a compose file. Its paths are the same inside and outside.
 """
 
+import os
 import pwd
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +53,7 @@ class ContainedTor(Tor):
     def command(self) -> list[str]:
         """The command that makes the container and starts Tor as its first process."""
         started = [TOR, "-f", str(self.torrc), "--defaults-torrc", str(self.defaults), "--hush"]
-        # The program dies with the container, whose first process it is.
-        names = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child"]
+        names = ["unshare", "--mount", "--pid", "--net", "--fork"]
         return [
             *names,
             "sh",
@@ -64,6 +65,14 @@ class ContainedTor(Tor):
             self.user,
             *started,
         ]
+
+    def stop(self) -> None:
+        """Kill the container's first process: it outlives unshare, as it has another user."""
+        if self.process is not None:
+            pid = self.process.pid
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+        super().stop()
 
     def prepare(self) -> None:
         """Make the root folder, and the files that the host shares with the container."""

@@ -1,5 +1,6 @@
 """Host names are blocked on a real exit, by what a real DNS server says, after a yes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,6 +167,16 @@ def test_an_address_of_two_names_is_found_by_both(host: ExitHost) -> None:
     assert host.run("lift", "alias.test").code == 0
 
 
+def test_an_address_of_many_names_keeps_three_of_them(host: ExitHost, dns: NameServer) -> None:
+    """More would not fit into the ledger, which would be invalid then."""
+    names = [f"{'x' * 60}.{'y' * 60}.n{number}.test" for number in range(20)]
+    dns.change(*(f"203.0.113.8 {name}" for name in names))
+    done = host.run("block", *names, "--until", "30d", "--yes")
+    assert done.code == 0, done
+    (entry,) = host.run("list", "--json").json["blocks"]
+    assert len(entry["name"].split()) == 3
+
+
 def test_a_new_look_up_adds_the_new_addresses(host: ExitHost, dns: NameServer) -> None:
     """The block follows a name only when the command is given again."""
     assert block(host, "www.test")[0] == 0
@@ -270,6 +281,21 @@ def test_a_server_that_never_answers_is_told(host: ExitHost, dns: NameServer) ->
         code, shown = block(host, "www.test")
     assert code == 3
     assert "www.test: no DNS server has answered within 5 s; nothing was blocked" in shown
+
+
+def test_a_fifo_in_place_of_the_list_of_servers_is_refused(
+    host: ExitHost, dns: NameServer, tmp_path: Path
+) -> None:
+    """Tor's user may name it in his torrc; exitpol would wait for it without end."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    before = host.tor.torrc.read_text()
+    host.tor.torrc.write_text(before.replace(str(dns.resolv_conf), str(fifo)))
+    try:
+        code, said = block(host, "www.test")
+        assert (code, "is not a regular file" in said) == (8, True), said
+    finally:
+        host.tor.torrc.write_text(before)
 
 
 def test_no_name_is_looked_up_without_being_asked(host: ExitHost, dns: NameServer) -> None:

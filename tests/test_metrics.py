@@ -206,7 +206,10 @@ def test_no_link_of_another_user_is_followed(tmp_path: Path) -> None:
     (folder / "exitpol.prom").symlink_to(victim)
     with pytest.raises(InvalidFileError):
         metrics_file.write(folder / "exitpol.prom", "x 1\n")
-    metrics_file.mark_shown(folder / "exitpol.prom", tmp_path / "none", 0.0, 5.0)
+    state = tmp_path / "state"
+    state.write_text("version 1\napplied 0.000\n")
+    metrics_file.mark_shown(folder / "exitpol.prom", state, 0.0, 5.0)
+    assert (folder / "exitpol.prom").lstat().st_mtime == 5, "the link was not marked"
     assert victim.read_text() == "# HELP exitpol_x\n"
     assert victim.stat().st_mtime == 1
     (folder / "exitpol.prom").unlink()

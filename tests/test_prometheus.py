@@ -3,7 +3,6 @@
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from tests.harness.host import HostMaker
+from tests.harness.tor import free_port
 
 MONITORING: Final = Path(__file__).parents[1] / "exitpolicy" / "monitoring"
 RULES: Final = MONITORING / "exitpol.rules.yml"
@@ -79,13 +79,6 @@ def test_every_alert_says_what_to_do() -> None:
         assert f'alertname="{rule["alert"]}"' in tested
     for panel in DASHBOARD["panels"]:
         assert panel["targets"], panel["title"]
-
-
-def free_port() -> int:
-    """Return a TCP port of loopback that is free now."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def ask(port: int, path: str) -> Any:  # noqa: ANN401 - any JSON value

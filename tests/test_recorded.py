@@ -188,6 +188,10 @@ def test_a_fragment_that_cannot_be_replaced_lifts_nothing(
         more = host.run("block", "203.0.113.8", "--until", "1d")
     assert (more.code, "203.0.113.8  pending" in more.out) == (8, True), more
     assert "203.0.113.9  live" in host.run("list").out
+    with monkeypatch.context() as patch:
+        patch.setattr(fragment, "stage", full)
+        done = host.run("lift", "203.0.113.9", "--relay", host.tor.name)
+    assert (done.code, "203.0.113.9  lifting" in done.out) == (8, True), done
     assert host.tick().code == 0
     assert not host.tor.rejects("203.0.113.7")
     assert host.run("history", "--json").json["changes"][-1]["action"] == "lift"

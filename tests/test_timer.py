@@ -35,6 +35,18 @@ def host(folder: Path, **config: Path) -> Host:
     return Host(found, relays, "root", lambda: datetime.now(UTC))
 
 
+@pytest.mark.parametrize("name", ["plain", "my ledger", "a%b", "a$b", "it's", 'a"b'])
+def test_the_installed_timer_is_known_by_its_ledger(tmp_path: Path, name: str) -> None:
+    """Whatever the path holds: `init --remove` would leave the units behind."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    mine = host(tmp_path / name)
+    for unit, text in timer.units(mine).items():
+        (folder / unit).write_text(text)
+    assert timer.installed(mine, folder)[: len(timer.UNITS)] == [folder / n for n in timer.UNITS]
+    assert timer.installed(host(tmp_path / "other"), folder) == []
+
+
 def service(of: Host) -> str:
     """Return the text of the service."""
     return timer.units(of)["exitpol-expire.service"]
@@ -284,6 +296,15 @@ def test_units_that_do_not_fit_any_more_are_outdated(tmp_path: Path) -> None:
     for name, text in timer.units(at).items():
         (tmp_path / name).write_text(f"# edited\n{text}")
     assert timer.outdated(at, tmp_path) == []
+    # As long as Tor does not run, the owner of its socket is not known.
+    for name, text in timer.units(at).items():
+        less = re.sub(
+            "^CapabilityBoundingSet=.*", "CapabilityBoundingSet=", text, flags=re.MULTILINE
+        )
+        (tmp_path / name).write_text(less)
+    assert timer.outdated(at, tmp_path) == []
+    for name, text in timer.units(at).items():
+        (tmp_path / name).write_text(text)
     (tmp_path / "git").mkdir()
     (tmp_path / "l").mkdir()
     at.config.ledger.symlink_to(tmp_path / "git" / "blocks.yaml")

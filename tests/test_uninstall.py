@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.storage.locks import report_lock_path
 from tests.evidence import Thing, record
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.killed import killed_at
@@ -292,6 +293,20 @@ def test_files_of_the_operator_stay(set_up: Callable[..., ExitHost], tmp_path: P
     assert not os.path.lexists(host.ledger)
     assert not host.fragment.exists()
     assert [path.name for path in host.ledger.parent.iterdir()] == ["notes"]
+
+
+def test_only_a_file_of_metrics_is_deleted_as_such(set_up: Callable[..., ExitHost]) -> None:
+    """A mistyped `metrics:` names another file; what the tick leaves beside the ledger goes."""
+    host = set_up()
+    notes = host.folder / "notes"
+    notes.write_text("mine\n")
+    host.config.write_text(f"{host.config.read_text()}metrics: {notes}\n")
+    assert host.run("expire", "--quiet").code == 3, "the metrics cannot be written"
+    assert report_lock_path(host.ledger).exists()
+    done = host.run("init", "--remove", "--purge", "--yes")
+    assert done.code == 0, done
+    assert notes.read_text() == "mine\n"
+    assert not host.ledger.parent.exists()
 
 
 def test_a_file_in_the_place_of_a_fragment_stays(set_up: Callable[..., ExitHost]) -> None:

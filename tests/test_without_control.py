@@ -518,6 +518,9 @@ def test_init_adds_a_control_port_when_asked(make_host: HostMaker) -> None:
     command = ["init", "--torrc", str(tor.torrc)]
     on_a_terminal(host, command, f"Add these lines to {tor.torrc}?", "n", code=8)
     assert tor.torrc.read_text() == before
+    for option in ("--yes", "--json"):
+        shown = on_a_terminal(host, [*command, option], "opens no control port", "", code=8)
+        assert "Add these lines" not in shown
     shown = on_a_terminal(host, command, f"Add these lines to {tor.torrc}?", "y", code=3)
     socket = tor.folder / "data" / "control"
     assert f"+ControlSocket {socket}" in shown

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from exitpolicy import __version__
 from exitpolicy.cli.output import printable
-from exitpolicy.core.block import Block, State
+from exitpolicy.core.block import State
 from exitpolicy.doctor import health as health_checks
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.health import Health
@@ -145,7 +145,7 @@ def _blocks(applied: Applied) -> Iterator[tuple[_Labels, float]]:
                 view.name, applied.states.get(block.destination, State.UNKNOWN)
             )
             for block in applied.blocks
-            if _is_for(block, view.name)
+            if block.is_for(view.name)
         )
         counts[State.LIFTING] += sum(
             state is State.LIFTING
@@ -155,10 +155,6 @@ def _blocks(applied: Applied) -> Iterator[tuple[_Labels, float]]:
         )
         for state in State:
             yield {"relay": view.name, "state": str(state)}, counts[state]
-
-
-def _is_for(block: Block, relay: str) -> bool:
-    return not block.relays or relay in block.relays
 
 
 def _moment(seconds: float | None) -> _Samples:

@@ -281,8 +281,7 @@ def warn(text: str) -> None:
 def report(error: ExitpolError) -> None:
     """Write an error and its hint."""
     note(f"error: {error}")
-    for line in (error.hint or "").splitlines():
-        hint(line)
+    _hint_of(error)
 
 
 def report_all(problems: Iterable[ExitpolError]) -> None:
@@ -295,16 +294,19 @@ def warn_all(remarks: Iterable[ExitpolError]) -> None:
     """Write what nothing is wrong with now, as warnings with their hints."""
     for remark in remarks:
         warn(str(remark))
-        for line in (remark.hint or "").splitlines():
-            hint(line)
+        _hint_of(remark)
 
 
 def note_elsewhere(problems: Iterable[ExitpolError]) -> None:
     """Write the problems of relays that a change is not for, as notes with their hints."""
     for problem in problems:
         note(f"not part of this change: {problem}")
-        for line in (problem.hint or "").splitlines():
-            hint(line)
+        _hint_of(problem)
+
+
+def _hint_of(error: ExitpolError) -> None:
+    for line in (error.hint or "").splitlines():
+        hint(line)
 
 
 def flush() -> None:

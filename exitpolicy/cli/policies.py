@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 import typer
 
 from exitpolicy.cli import output
-from exitpolicy.cli.arguments import DryRun, Force, Json, OnRelays, the_host
+from exitpolicy.cli.arguments import DryRun, Json, OnRelays, the_host
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.cli.relays import say_applied
 from exitpolicy.core.errors import ExitCode, UsageError
@@ -114,7 +114,10 @@ def use(
     ],
     relay: OnRelays = None,
     dry_run: DryRun = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Use it also where rules of the torrc lose their effect."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Put a base policy below the blocks, or none.

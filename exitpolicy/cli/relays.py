@@ -101,7 +101,7 @@ def init(
     try:
         planned = init_operation.plan(host, named, config_path=Session.config)
     except NoControlPortError as error:
-        if dry_run or not sys.stdin.isatty():
+        if dry_run or yes or as_json or not sys.stdin.isatty():
             raise
         return _offer_control_ports(host, error)
     if dry_run:

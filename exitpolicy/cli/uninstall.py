@@ -113,11 +113,15 @@ def _confirm(promise: RefusedError | None, *, asks: bool) -> None:
 
 
 def _wants_purge(planned: "Plan") -> bool:
-    config = planned.host.config
-    named = " and ".join(map(str, filter(None, (config.source, config.ledger.parent))))
     return planned.has_records and typer.confirm(
-        f"Also delete the config, the ledger and its history ({named})?", err=True
+        f"Also delete the config, the ledger and its history ({_records(planned)})?", err=True
     )
+
+
+def _records(planned: "Plan") -> str:
+    """Return where the config and the ledger are."""
+    config = planned.host.config
+    return " and ".join(map(str, filter(None, (config.source, config.ledger.parent))))
 
 
 def _say_plan(planned: "Plan") -> None:
@@ -168,8 +172,8 @@ def _say_what_stays(planned: "Plan", *, purged: bool, is_complete: bool) -> None
     if not is_complete:
         output.note("the config, the ledger and the timer stay until every relay is done")
     elif not purged and planned.has_records:
-        named = " and ".join(map(str, filter(None, (config.source, config.ledger.parent))))
-        output.note(f"kept: {named}; exitpol init sets all up again, with the blocks in force")
+        again = "exitpol init sets all up again, with the blocks in force"
+        output.note(f"kept: {_records(planned)}; {again}")
         output.hint("to delete them too: exitpol init --remove --purge")
     elif config.ledger.parent.is_dir():
         output.note(f"kept: {config.ledger.parent}, which holds other files")

@@ -311,6 +311,6 @@ def _advice(text: str) -> str:
     if re.search(r"[A-Za-z]", text) and re.fullmatch(r"[A-Za-z0-9._/:@?&=-]+", text):
         return (
             "an exit policy holds addresses, not names: resolve it"
-            " (getent ahosts NAME) and block the addresses"
+            " (getent ahosts NAME) and name the addresses"
         )
     return examples

@@ -91,6 +91,10 @@ class Block(NamedTuple):
         """Whether the block was ended before its time."""
         return self.ended is not None and (self.until is None or self.ended < self.until)
 
+    def is_for(self, relay: str) -> bool:
+        """Tell whether a relay is to enforce the block."""
+        return not self.relays or relay in self.relays
+
     def in_force(self, now: datetime) -> bool:
         """Tell whether the block is to be enforced at `now`."""
         return self.since <= now and not self.has_ended(now)

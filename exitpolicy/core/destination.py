@@ -174,7 +174,7 @@ def _of_url(url: str, text: str) -> Destination:
         raise UsageError(
             f"the URL {text!r} names a host, not an address",
             hint=f"an exit policy holds addresses: resolve it (getent ahosts {word(host)})"
-            " and block the addresses",
+            " and name the addresses",
         )
     port = ports or SCHEME_PORTS.get(scheme.lower())
     if port is None:

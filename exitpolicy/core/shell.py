@@ -3,6 +3,9 @@
 import shlex
 
 
-def word(path: object) -> str:
-    """Return a path as one word of a shell command; another user may have chosen its name."""
-    return shlex.quote(str(path))
+def word(text: object) -> str:
+    """Return a text, such as a path, as one word of a shell command.
+
+    Another user may have chosen it.
+    """
+    return shlex.quote(str(text))

@@ -17,7 +17,7 @@ def reachable(subject: Inspected, check: str) -> Iterator[Finding]:
         yield from _without(subject, check)
         return
     if error is not None:
-        fix = error.hint if error.hint and "doctor" not in error.hint else _how_to_reach(subject)
+        fix = _hint_or(error, _how_to_reach(subject))
         why = "exitpol reloads Tor and reads the enforced policy through it"
         yield fail(check, str(error), why=why, fix=fix, code=error.exit_code)
         return
@@ -45,7 +45,7 @@ def _without(subject: Inspected, check: str) -> Iterator[Finding]:
     relay, error = subject.relay, subject.view.unreachable
     if error is not None:
         why = "exitpol reloads Tor through it"
-        fix = error.hint if error.hint and "doctor" not in error.hint else f"start {subject.unit}"
+        fix = _hint_or(error, f"systemctl start {subject.unit}")
         yield fail(check, str(error), why=why, fix=fix, code=error.exit_code)
         return
     yield warn(
@@ -54,6 +54,11 @@ def _without(subject: Inspected, check: str) -> Iterator[Finding]:
         why="its blocks are at best unverified: nothing says what it enforces",
         fix=_how_to_observe(subject),
     )
+
+
+def _hint_or(error: ExitpolError, other: str) -> str:
+    """Return the hint of an error; another fix where there is none, or where it names doctor."""
+    return error.hint if error.hint and "doctor" not in error.hint else other
 
 
 def _how_to_observe(subject: Inspected) -> str:

@@ -1,15 +1,13 @@
 """The check that the tick keeps the file of metrics up to date."""
 
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Final
+from datetime import UTC, datetime
 
 from exitpolicy.core.durations import remaining_text
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, ok, warn
+from exitpolicy.doctor.timer import LATE_SECONDS
 from exitpolicy.operations.host import Host
-
-_LATE: Final = timedelta(minutes=5)
 
 
 def check(host: Host) -> Iterator[Finding]:
@@ -17,15 +15,19 @@ def check(host: Host) -> Iterator[Finding]:
     path, source = host.config.metrics, host.config.source
     if path is None or source is None:
         return
-    now = host.clock().timestamp()
+    now = host.clock()
     ran = host.state_path.stat().st_mtime if host.state_path.exists() else 0.0
     written = path.stat().st_mtime if path.exists() else None
     # A tick that does not run is another fault; a new config waits for the next tick.
     since = source.stat().st_mtime if written is None else written
-    if now - since <= _LATE.total_seconds() or now - ran > _LATE.total_seconds():
-        yield ok("metrics", f"{path}")
+    if now.timestamp() - since <= LATE_SECONDS or now.timestamp() - ran > LATE_SECONDS:
+        yield ok("metrics", str(path))
         return
-    when = "missing" if written is None else f"{_ago(host, written)} old"
+    when = (
+        "missing"
+        if written is None
+        else f"{remaining_text(now, datetime.fromtimestamp(written, UTC))} old"
+    )
     yield warn(
         "metrics",
         f"{path} is {when}, although the tick runs",
@@ -33,8 +35,3 @@ def check(host: Host) -> Iterator[Finding]:
         fix="exitpol init --timer",
         cause=Fault.METRICS_NOT_WRITTEN,
     )
-
-
-def _ago(host: Host, seconds: float) -> str:
-    now = host.clock()
-    return remaining_text(now, now - timedelta(seconds=now.timestamp() - seconds))

@@ -492,7 +492,7 @@ def _result(
         pending = (
             mixed.get(block.destination, {}).get(view.name, states.get(block.destination))
             for block in blocks
-            if not block.relays or view.name in block.relays
+            if block.is_for(view.name)
         )
         if reason is not None and (
             State.PENDING in pending or any(is_lifting(view, each) for each in lifting)
@@ -518,7 +518,7 @@ def _states(
     for plan in plans:
         blocks = tuple(plan.blocks)
         for relay in plan.relays:
-            concerned = [b for b in blocks if not b.relays or relay.name in b.relays]
+            concerned = [b for b in blocks if b.is_for(relay.name)]
             on[relay.name] = states_on(by_name[relay.name], concerned, plan.held.keys())
     states: dict[Destination, State] = {}
     differing: dict[Destination, None] = {}

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.block import MAX_NAMES, Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
@@ -22,7 +22,7 @@ from exitpolicy.operations import apply, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
-from exitpolicy.operations.outcome import on_relays
+from exitpolicy.operations.outcome import elsewhere, on_relays
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
@@ -69,8 +69,7 @@ class Changed:
     @property
     def elsewhere(self) -> tuple[ExitpolError, ...]:
         """The problems of the other relays."""
-        own = self.seen.problems
-        return tuple(problem for problem in self.applied.problems if problem not in own)
+        return elsewhere(self.applied, self.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def block(
             reference,
             relays=named,
             forced=options.force,
-            name=(names or {}).get(destination, ""),
+            name=" ".join((names or {}).get(destination, "").split()[:MAX_NAMES]),
         )
         for destination in destinations
     ]
@@ -339,8 +338,7 @@ def use_policy(
 
 def _used(applied: Applied, named: frozenset[str], shadowed: tuple[str, ...]) -> PolicyUsed:
     seen = on_relays(applied, named)
-    elsewhere = tuple(one for one in applied.problems if one not in seen.problems)
-    return PolicyUsed(seen, elsewhere, shadowed)
+    return PolicyUsed(seen, elsewhere(applied, seen), shadowed)
 
 
 def _plans_of(applied: Applied, named: frozenset[str]) -> list[FragmentPlan]:

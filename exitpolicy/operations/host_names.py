@@ -56,11 +56,9 @@ def resolve(host: Host, named: Iterable[NamedHost], relays: Sequence[str]) -> tu
             hint=f"resolve at most {resolver.MAX_NAMES} with one command",
         )
     chosen = host.known_relays(relays)
-    asked = {name_servers.of(r) for r in host.relays if not chosen or r.name in chosen}
+    asked = {name_servers.of(r) for r in host.some_relays() if not chosen or r.name in chosen}
     found: dict[str, list[Result]] = {name: [] for name in names}
-    for results in in_parallel(
-        lambda servers: resolver.resolve(names, servers), sorted(asked) or [resolver.servers("")]
-    ):
+    for results in in_parallel(lambda servers: resolver.resolve(names, servers), sorted(asked)):
         for result in results:
             found[result.name].append(result)
     answers = {name: _joined(results) for name, results in found.items()}

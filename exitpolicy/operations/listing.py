@@ -148,7 +148,7 @@ class _Observed:
     def _on(
         self, block: Block, state: str, differing: Mapping[str, str]
     ) -> tuple[State, Mapping[str, State]]:
-        names = [name for name in self._relays if not block.relays or name in block.relays]
+        names = [name for name in self._relays if block.is_for(name)]
         on = {name: State(differing.get(name, state)) for name in names}
         on |= dict.fromkeys(self._silent.intersection(on), State.UNKNOWN)
         return _gravest(on.values()), on

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitCode
+from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.rejection_causes import Cause
+from exitpolicy.operations.removals import is_installed
 from exitpolicy.policy.block_states import gravest, is_lifting
 
 _OPEN = (State.PENDING, State.SHADOWED, State.UNKNOWN, State.LIFTING)
@@ -24,7 +25,11 @@ def on_relays(applied: Applied, relays: Collection[str]) -> Applied:
         block = applied.blocks.by_destination.get(destination)
         if block is None:
             # Removed: the state is LIFTING.
-            if any(is_lifting(view, destination) for view in views):
+            if any(is_lifting(view, destination) for view in views) or any(
+                is_installed(destination, plan)
+                for plan in applied.plans
+                if any(relay.name in relays for relay in plan.relays)
+            ):
                 states[destination] = state
         elif not block.relays or not set(relays).isdisjoint(block.relays):
             on = applied.mixed.get(destination, {})
@@ -43,6 +48,11 @@ def on_relays(applied: Applied, relays: Collection[str]) -> Applied:
             if not problem.relay_names or not set(relays).isdisjoint(problem.relay_names)
         ),
     )
+
+
+def elsewhere(applied: Applied, seen: Applied) -> tuple[ExitpolError, ...]:
+    """Return the problems of an apply that are not among those of the part that was asked for."""
+    return tuple(problem for problem in applied.problems if problem not in seen.problems)
 
 
 def exit_code(

@@ -31,7 +31,7 @@ def pending_causes(
             reasons: dict[int, dict[str, str]] = {}
             for block in plan.blocks:
                 destination = block.destination
-                if block.relays and name not in block.relays:
+                if not block.is_for(name):
                     continue
                 if state_on(destination, name) not in _WAITING:
                     continue

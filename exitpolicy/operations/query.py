@@ -197,7 +197,7 @@ def _checked(view: View, destinations: Sequence[Destination], blocks: Blocks) ->
                 block
                 for block in blocks
                 if block.destination.overlaps(destination)
-                and (not block.relays or view.name in block.relays)
+                and block.is_for(view.name)
                 and any(not r.accept and r.destination.overlaps(block.destination) for r in rules)
             ),
             view.unobserved is None,

@@ -40,7 +40,7 @@ def forbidden(config: Config, block: Block) -> RefusedError | None:
 
 
 def refuse_shared_fronts(config: Config, destinations: Iterable[Destination]) -> None:
-    """Raise RefusedError for addresses of which a block would also block other sites."""
+    """Raise RefusedError if a block of these destinations would also block other sites."""
     fronts = shared_fronts.load(config)
     shared = [(d, whose) for d in destinations if (whose := fronts.provider_of(d)) is not None]
     if not shared:

@@ -135,7 +135,7 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
         control = each.control
         if control is None:
             closed.append(each)
-            problems.append(no_control(each))
+            problems.append(_no_control(each))
             continue
         relay = replace(each.relay, control=control.address)
         if control.needs_password:
@@ -153,7 +153,7 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
     return tuple(relays)
 
 
-def no_control(found: Discovered) -> InvalidFileError:
+def _no_control(found: Discovered) -> InvalidFileError:
     """Return the error for a torrc that opens no control port, with the lines to write."""
     return InvalidFileError(
         f"{found.relay.torrc} opens no control port; exitpol needs one to reload Tor",

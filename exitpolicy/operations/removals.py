@@ -61,7 +61,7 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
     Those that cannot be written wait. The caller holds the lock of the apply. Raises
     InvalidFileError, LockTimeoutError.
     """
-    if not _path(host).exists():
+    if not path_of(host).exists():
         return
     with lock(
         ledger_lock_path(host.config.ledger), seconds=_WAIT_SECONDS, doing="changing the ledger"
@@ -103,13 +103,14 @@ def is_installed(destination: Destination, plan: FragmentPlan) -> bool:
     return bool(found) and Decisions(found).rejects(destination)
 
 
-def _path(host: Host) -> Path:
+def path_of(host: Host) -> Path:
+    """Return the file of the announced removals."""
     return host.config.ledger.with_name("removals.jsonl")
 
 
 def _load(host: Host) -> list[Removal]:
     try:
-        content = files.read_own(_path(host), "list of removals", limit=MAX_BYTES)
+        content = files.read_own(path_of(host), "list of removals", limit=MAX_BYTES)
     except (FileNotFoundError, InvalidFileError):
         # Something else in the place of the list must stop no removal: it is replaced.
         return []
@@ -135,7 +136,7 @@ def _parsed(line: bytes) -> Removal | None:
 
 
 def _save(host: Host, removals: Sequence[Removal]) -> None:
-    path = _path(host)
+    path = path_of(host)
     if not removals:
         files.discard(path)
         return

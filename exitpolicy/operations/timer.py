@@ -59,8 +59,11 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
 def installed(host: Host, folder: Path | None = None) -> list[Path]:
     """Return the files of the timer, if it runs the tick of this host's ledger."""
     folder = folder or FOLDER
-    command = installed_command(folder)
-    if command is None or unit_syntax.argument(str(host.state_path)) not in command.split(" "):
+    try:
+        words = shlex.split(installed_command(folder) or "")
+    except ValueError:
+        return []
+    if str(host.state_path) not in words:
         return []
     found = [folder / name for name in UNITS]
     found += [folder / "timers.target.wants" / UNITS[1], STAMPS / f"stamp-{UNITS[1]}"]
@@ -194,9 +197,18 @@ def _rights_lines(rights: Rights) -> Iterator[str]:
     yield f"CapabilityBoundingSet={' '.join(sorted(rights.capabilities))}"
 
 
+_RIGHTS: Final = ("CapabilityBoundingSet=", "SupplementaryGroups=")
+"""The lines of a unit that depend on the owners of files."""
+
+
 def outdated(host: Host, folder: Path | None = None) -> list[str]:
-    """Return the lines that the installed units lack; empty if they are not installed."""
+    """Return the lines that the installed units lack; empty if they are not installed.
+
+    While a control socket is missing, nobody knows whose it will be: rights are not compared then.
+    """
     found: list[str] = []
+    sockets = [r.control for r in host.relays if r.has_control and r.tcp_control is None]
+    ignored = "#" if all(map(os.path.exists, sockets)) else ("#", *_RIGHTS)
     for name, text in units(host).items():
         try:
             installed = ((folder or FOLDER) / name).read_text("utf-8", "replace").splitlines()
@@ -205,7 +217,7 @@ def outdated(host: Host, folder: Path | None = None) -> list[str]:
         found += [
             line
             for line in text.splitlines()
-            if line and not line.startswith("#") and line not in installed
+            if line and not line.startswith(ignored) and line not in installed
         ]
     return found
 

@@ -30,7 +30,7 @@ from exitpolicy.core.errors import (
     RefusedError,
 )
 from exitpolicy.core.shell import word
-from exitpolicy.operations import apply, timer
+from exitpolicy.operations import apply, removals, timer
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.init import known_torrcs
 from exitpolicy.operations.interruption import interrupted_state
@@ -39,7 +39,15 @@ from exitpolicy.operations.torrc_edits import may_run
 from exitpolicy.policy.difference import Difference, compare
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Entry, Rule, RuleError
-from exitpolicy.storage import base_policies, files, history, last_read, ledger_file, observed
+from exitpolicy.storage import (
+    base_policies,
+    files,
+    history,
+    last_read,
+    ledger_file,
+    metrics_file,
+    observed,
+)
 from exitpolicy.storage import own_policies as own_policies_file
 from exitpolicy.storage.config import SINGLE_FRAGMENT, Relay, usual_unit
 from exitpolicy.storage.ledger_file import Ledger
@@ -49,6 +57,7 @@ from exitpolicy.storage.locks import (
     ledger_lock_path,
     lock,
     lock_folder,
+    report_lock_path,
 )
 from exitpolicy.tor import fragment, fragment_include, inspect, layout, managed, reload, torrc
 from exitpolicy.tor.inspect import Candidate, CandidateError
@@ -467,7 +476,7 @@ def _rendered() -> list[Path]:
 def _metrics(host: Host) -> list[Path]:
     """Return the file of metrics, which nothing renews any more."""
     path = host.config.metrics
-    return [path] if path is not None and path.is_file() else []
+    return [path] if path is not None and metrics_file.is_ours(path) else []
 
 
 def _purge(host: Host) -> list[Path]:
@@ -475,18 +484,14 @@ def _purge(host: Host) -> list[Path]:
     ledger = host.config.ledger
     beside = [
         ledger,
-        ledger.with_name(f"{ledger.name}.v1"),
+        ledger_file.former_path(ledger),
         ledger_file.last_valid_path(ledger),
-        host.history_path,
-        *(
-            host.history_path.with_name(f"{host.history_path.name}.{number}")
-            for number in range(1, history.KEPT + 1)
-        ),
+        *history.paths(host.history_path),
         own_policies_file.path_beside(ledger),
-        ledger.with_name("removals.jsonl"),
+        removals.path_of(host),
     ]
     deleted = _delete(beside)
-    _delete([ledger_lock_path(ledger), apply_lock_path(ledger)])
+    _delete([ledger_lock_path(ledger), apply_lock_path(ledger), report_lock_path(ledger)])
     _remove_folders([ledger.parent])
     if host.config.source is not None:
         deleted += _delete([host.config.source])

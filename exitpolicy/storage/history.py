@@ -115,11 +115,16 @@ def _append(target: Place, lines: list[str]) -> int:
 
 def _rotate(target: Place) -> None:
     """Rename the file and the older ones. Raises OSError."""
-    names = [target.name, *(f"{target.name}.{number}" for number in range(1, KEPT + 1))]
+    names = [path.name for path in paths(Path(target.name))]
     for old, new in reversed(list(itertools.pairwise(names))):
         with contextlib.suppress(FileNotFoundError):
             os.rename(old, new, src_dir_fd=target.folder, dst_dir_fd=target.folder)
     files.sync_folder(target.folder)
+
+
+def paths(path: Path) -> tuple[Path, ...]:
+    """Return the file of the history and those that keep old ones, newest first."""
+    return (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, KEPT + 1)))
 
 
 def read(path: Path) -> Iterator[Change]:
@@ -127,11 +132,12 @@ def read(path: Path) -> Iterator[Change]:
 
     Memory is bounded: one line at a time. Raises InvalidFileError.
     """
-    for number in range(KEPT, 0, -1):
+    newest_file, *old = paths(path)
+    for each in reversed(old):
         # An old file that is damaged hides only itself.
         with contextlib.suppress(InvalidFileError):
-            yield from _read(path.with_name(f"{path.name}.{number}"))
-    yield from _read(path)
+            yield from _read(each)
+    yield from _read(newest_file)
 
 
 def newest(path: Path, count: int) -> list[Change]:

@@ -39,9 +39,14 @@ def save(path: Path, ledger: Ledger) -> None:
     if after == before:
         return
     if source.version == "1":
-        files.replace(path.with_name(f"{path.name}.v1"), before, files.ownership_of(path))
+        files.replace(former_path(path), before, files.ownership_of(path))
     # The ledger may be a link into a git checkout: write the target, keep the link.
     files.replace(path, after, follow=True)
+
+
+def former_path(path: Path) -> Path:
+    """Return the copy of a ledger of version 1, made when it became one of version 2."""
+    return path.with_name(f"{path.name}.v1")
 
 
 def last_valid_path(path: Path) -> Path:

@@ -31,36 +31,40 @@ def write(path: Path, text: str) -> None:
             f"{path} cannot be written: its folder: {error.strerror}",
             hint="correct metrics: in the config, or make the folder",
         ) from error
-    _check_replaceable(path)
-    owner = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
-    files.replace(path, text.encode(), files.Ownership(_PUBLIC, *owner))
-
-
-def _check_replaceable(path: Path) -> None:
-    """Refuse to replace anything but a file of metrics. Raises InvalidFileError."""
-    reason = ""
-    try:
-        with files.place(path) as target:
-            found = os.lstat(target.name, dir_fd=target.folder)
-            if not stat.S_ISREG(found.st_mode):
-                reason = "it is not a regular file"
-            elif found.st_size:
-                descriptor = target.open(os.O_RDONLY)
-                try:
-                    if os.pread(descriptor, len(_START), 0) != _START:
-                        reason = "it holds something else than metrics of exitpol"
-                finally:
-                    os.close(descriptor)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
+    if reason := _why_kept(path):
         raise InvalidFileError(
             f"{path} is not replaced: {reason}",
             hint="name another file, or move that one away; without --output, status writes the"
             " metrics to its output",
         )
+    owner = (folder.st_uid, folder.st_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    files.replace(path, text.encode(), files.Ownership(_PUBLIC, *owner))
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether there is a file of metrics, or an empty one, at a path."""
+    return os.path.lexists(path) and not _why_kept(path)
+
+
+def _why_kept(path: Path) -> str:
+    """Return why what is at a path is neither replaced nor deleted; empty if it may be."""
+    try:
+        with files.place(path) as target:
+            found = os.lstat(target.name, dir_fd=target.folder)
+            if not stat.S_ISREG(found.st_mode):
+                return "it is not a regular file"
+            if not found.st_size:
+                return ""
+            descriptor = target.open(os.O_RDONLY)
+            try:
+                begins = os.pread(descriptor, len(_START), 0)
+            finally:
+                os.close(descriptor)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if begins == _START else "it holds something else than metrics of exitpol"
 
 
 def mark_shown(path: Path, state: Path, applied: float, now: float) -> None:

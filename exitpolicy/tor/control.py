@@ -82,11 +82,6 @@ class Control:
         self._connection.close()
         self._raw.connection.close()
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._raw.connection.fileno() < 0
-
     def is_silent(self) -> bool:
         """Tell whether the connection is open, and nothing was said that nobody has asked for."""
         return not self._raw.is_readable(0)

@@ -96,7 +96,7 @@ def opened(relay: Relay) -> Iterator[Daemon]:
 
 
 def reload(relay: Relay, rules: int = 0) -> None:
-    """Tell the Tor of a relay to read its files, which hold so many rules.
+    """Tell the Tor of a relay to read its files. `rules` is how many they hold.
 
     Returns once it has run on for ALIVE_SECONDS. Raises TorRefusesError if it has ended,
     TorUnreachableError if it could not be told.

@@ -431,11 +431,8 @@ def sources_of(invocation: Invocation, torrc: Path, fragment: Path) -> dict[str,
     The fragment and its folder are left out, because exitpol changes them itself, and paths that do
     not fit on a line of the observation's file.
     """
-    paths = torrc_file.sources(torrc, invocation.folder)
-    defaults = verify.defaults_path(invocation)
-    paths += torrc_file.sources(defaults, invocation.folder)
-    ours = {fragment, fragment.parent}
-    return observed.fingerprints(p for p in paths if p not in ours and "\n" not in str(p))
+    paths = last_read.sources(invocation, torrc, fragment)
+    return observed.fingerprints(path for path in paths if "\n" not in str(path))
 
 
 def other_fragments(torrc: Path, own: Path, folder: Path) -> Iterator[tuple[Entry, ...]]:

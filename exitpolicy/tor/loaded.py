@@ -113,7 +113,7 @@ class Difference:
 
     @property
     def as_change(self) -> str:
-        """The change of the files since a Tor has read them that cannot be asked what it runs."""
+        """The same for a Tor that cannot be asked: what changed in the files since it read them."""
         return f"{self.line} was added" if self.in_files else f"a line {self.name} was removed"
 
 

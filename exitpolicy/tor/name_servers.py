@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy import resolver
-from exitpolicy.core.errors import ExitpolError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.resolver import Server
 from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
@@ -24,8 +24,11 @@ def of(relay: Relay) -> tuple[Server, ...]:
     """
     path = _resolv_conf(relay)
     try:
-        # Tor's user may have named it: nothing of it is shown, and only addresses are used.
-        content = files.read(path, "list of DNS servers", limit=_MAX_BYTES)
+        if path.exists() and not path.is_file():
+            # To open a device may do harm.
+            raise InvalidFileError(f"{path}: the list of DNS servers is not a regular file")
+        # Tor's user may have named it: only addresses in it are used and shown.
+        content = files.read_own(path, "list of DNS servers", limit=_MAX_BYTES, follow=True)
     except FileNotFoundError:
         content = b""
     return resolver.servers(content.decode("utf-8", "replace"))

@@ -35,8 +35,8 @@ def reload_relay(
     """Reload a relay; wait at most `settle_seconds` until it enforces what its files say.
 
     `None` does not wait. A Tor without a control port only has to go on running for a moment.
-    Raises TorRefusesError if Tor has ended,
-    TorUnreachableError if it does not answer.
+    Raises TorRefusesError if Tor has ended, TorUnreachableError if it does not answer, and
+    AttentionError if its files were changed just now.
     """
     if view.unobserved is not None:
         return _signalled(relay, view, view.unobserved)

@@ -12,10 +12,9 @@ import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from exitpolicy.core.errors import TorRefusesError
-from exitpolicy.core.shell import word
 from exitpolicy.tor import mounts, users
 from exitpolicy.tor.users import User
 
@@ -31,13 +30,6 @@ _OF_THE_SYSTEM: Final = ("/dev/", "/proc/")
 """Each process sees files of its own there."""
 
 
-class _Fault(NamedTuple):
-    """Something that Tor cannot open."""
-
-    problem: str
-    fix: str
-
-
 def harm(
     name: str, options: Mapping[str, Sequence[str]], user: User, pid: int
 ) -> TorRefusesError | None:
@@ -46,17 +38,19 @@ def harm(
     `name` is the relay's, `options` are the values by name of the options NAMES, and `user` is
     Tor's. What cannot be seen, or what Tor sees elsewhere, is taken for fine.
     """
-    for path, found in _faults(options, user):
+    for path, problem in _problems(options, user):
         # With another mount at this place, Tor sees another file.
         if pid and mounts.is_shared(pid, path):
             return TorRefusesError(
-                f"Tor ({name}) would exit at a reload: {found.problem}",
-                hint=f"{found.fix}; then: exitpol apply",
+                f"Tor ({name}) would exit at a reload: {problem}",
+                # No command: Tor's user may have chosen the path, and root would type it.
+                hint="correct that, or name another place in the torrc; then: exitpol apply",
             )
     return None
 
 
-def _faults(options: Mapping[str, Sequence[str]], user: User) -> Iterator[tuple[Path, _Fault]]:
+def _problems(options: Mapping[str, Sequence[str]], user: User) -> Iterator[tuple[Path, str]]:
+    """Yield what Tor cannot open, each with its path."""
     checks = [(Path(value), _folder) for value in options.get("DataDirectory", ())]
     checks += [(Path(value), _service) for value in options.get("HiddenServiceDir", ())]
     if list(options.get("Sandbox", ())) != ["1"]:
@@ -67,12 +61,12 @@ def _faults(options: Mapping[str, Sequence[str]], user: User) -> Iterator[tuple[
     for path, check in checks:
         if path.is_absolute() and not str(path).startswith(_OF_THE_SYSTEM):
             with contextlib.suppress(OSError):  # as a user, or in the timer's unit
-                if (fault := check(path, user)) is not None:
-                    yield path, fault
+                if (problem := check(path, user)) is not None:
+                    yield path, problem
     for path, flags in _sockets(options):
         with contextlib.suppress(OSError):
-            if (fault := _private(path.parent, flags, user)) is not None:
-                yield path.parent, fault
+            if (problem := _private(path.parent, flags, user)) is not None:
+                yield path.parent, problem
 
 
 def _sockets(options: Mapping[str, Sequence[str]]) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -91,11 +85,11 @@ def _sockets(options: Mapping[str, Sequence[str]]) -> Iterator[tuple[Path, froze
                     yield Path(match[1] or match[2]), flags
 
 
-def _written(path: Path, user: User) -> _Fault | None:
+def _written(path: Path, user: User) -> str | None:
     """Return why a user cannot write a file, or make it if there is none. Raises OSError."""
     real = Path(os.path.realpath(path))
-    if (fault := _entered(real.parent, user)) is not None:
-        return fault
+    if (problem := _entered(real.parent, user)) is not None:
+        return problem
     try:
         found = real.stat()
     except FileNotFoundError:
@@ -103,72 +97,58 @@ def _written(path: Path, user: User) -> _Fault | None:
             return None
         return _refused(user, "make files in", real.parent)
     if stat.S_ISDIR(found.st_mode):
-        return _Fault(f"{path} is a folder, and Tor writes a file there", f"rmdir {word(path)}")
+        return f"{path} is a folder, and Tor writes a file there"
     return None if _may(user, real, 2) else _refused(user, "write", real)
 
 
-def _folder(path: Path, user: User) -> _Fault | None:
+def _folder(path: Path, user: User) -> str | None:
     return _entered(Path(os.path.realpath(path)), user)
 
 
-def _service(path: Path, user: User) -> _Fault | None:
+def _service(path: Path, user: User) -> str | None:
     real = Path(os.path.realpath(path))
     # Tor makes the folder itself if it can.
     return None if real.is_dir() else _written(real, user)
 
 
-def _entered(folder: Path, user: User) -> _Fault | None:
+def _entered(folder: Path, user: User) -> str | None:
     """Return why a user cannot enter a folder without links. Raises OSError."""
     for each in (*reversed(folder.parents), folder):
         try:
             found = each.stat()
         except FileNotFoundError:
-            owner = users.name_of(user.uid)
-            return _Fault(
-                f"there is no folder {each}",
-                f"install -d -o {owner} -g {users.group_name(user.gid)} -m 0700 {word(folder)}",
-            )
+            return f"there is no folder {each}"
         if not stat.S_ISDIR(found.st_mode):
-            return _Fault(f"{each} is no folder", f"move {word(each)} away")
+            return f"{each} is no folder"
         if not _may(user, each, 1):
             return _refused(user, "enter", each)
     return None
 
 
-def _private(folder: Path, flags: frozenset[str], user: User) -> _Fault | None:
+def _private(folder: Path, flags: frozenset[str], user: User) -> str | None:
     """Return why Tor would take a folder for unsafe for its sockets. Raises OSError."""
-    if (fault := _entered(Path(os.path.realpath(folder.parent)), user)) is not None:
-        return fault
+    if (problem := _entered(Path(os.path.realpath(folder.parent)), user)) is not None:
+        return problem
     try:
         found = folder.lstat()
     except FileNotFoundError:
         return _entered(folder, user)
-    owner, group = users.name_of(user.uid), users.group_name(user.gid)
+    owner = users.name_of(user.uid)
     shared = "groupwritable" in flags
     if not stat.S_ISDIR(found.st_mode):
-        return _Fault(f"{folder}, of its socket, is no folder", f"move {word(folder)} away")
+        return f"{folder}, the place of its socket, is no folder"
     if found.st_uid != user.uid or (shared and found.st_gid not in {user.gid, 0}):
-        return _Fault(
-            f"{folder}, the folder of its socket, does not belong to {owner}",
-            f"chown {owner}:{group} {word(folder)}",
-        )
+        return f"{folder}, the folder of its socket, does not belong to {owner}"
     unwanted = 0o027 if shared else 0o077
     if "relaxdirmodecheck" in flags:
         unwanted &= 0o022
     if stat.S_IMODE(found.st_mode) & unwanted:
-        return _Fault(
-            f"others than {owner} may enter {folder}, the folder of its socket",
-            f"chmod {'0750' if shared else '0700'} {word(folder)}",
-        )
+        return f"other users than {owner} have rights to {folder}, the folder of its socket"
     return None
 
 
-def _refused(user: User, action: str, path: Path) -> _Fault:
-    owner = users.name_of(user.uid)
-    letters = {"enter": "x", "write": "w"}.get(action, "wx")
-    return _Fault(
-        f"Tor's user {owner} cannot {action} {path}", f"setfacl -m u:{owner}:{letters} {word(path)}"
-    )
+def _refused(user: User, action: str, path: Path) -> str:
+    return f"Tor's user {users.name_of(user.uid)} cannot {action} {path}"
 
 
 def _may(user: User, path: Path, bit: int) -> bool:

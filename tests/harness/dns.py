@@ -107,10 +107,10 @@ Replies = Callable[[dns.message.Message], Sequence[bytes | dns.message.Message]]
 class HostileServer:
     """A server, of UDP alone, that sends for each query what a function of the test returns."""
 
-    def __init__(self, replies: Replies) -> None:
+    def __init__(self, replies: Replies, address: str = "127.0.0.1") -> None:
         self._replies = replies
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind((address, 0))
         self.server = Server(*self._socket.getsockname())
         self._thread = Thread(target=self._serve, daemon=True)
 

@@ -376,14 +376,14 @@ def lone_tor(folder: Path, policy: Iterable[str], options: Iterable[str] = ()) -
         tor.stop()
 
 
-if __name__ == "__main__":
-    # scripts/demo: FOLDER LINE...
-    demo = Tor.alone(Path(sys.argv[1]), sys.argv[2:], "demo")
-    demo.prepare()
-
-
 def close_log(path: Path) -> None:
     """Put a socket in place of a log: Tor cannot open it again, whatever its mode says."""
     path.unlink()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
+
+
+if __name__ == "__main__":
+    # scripts/demo: FOLDER LINE...
+    demo = Tor.alone(Path(sys.argv[1]), sys.argv[2:], "demo")
+    demo.prepare()

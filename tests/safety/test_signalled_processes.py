@@ -91,7 +91,7 @@ def test_no_link_of_tors_user_is_opened(host: ExitHost, open_folder: Path) -> No
     secret, device = open_folder / "secret", open_folder / "device"
     secret.write_text(pid_file.read_text())
     secret.chmod(0o600)
-    # A terminal gives its reader something only once it is opened: nothing here opens it.
+    # One device stands for any: what opens it may do harm, so nothing may.
     os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
     for target in (secret, device):
         pid_file.unlink()

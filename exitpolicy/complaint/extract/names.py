@@ -54,11 +54,11 @@ def host_names(texts: Iterable[str]) -> tuple[HostName, ...]:
             name = match[1].lower()
             before = line[max(0, match.start() - 80) : match.start()]
             scanned += 1
-            if scanned <= _MAX_SCANNED and not name.endswith(_FILES) and _is_victim(before):
-                victims.add(name)
+            is_victim = scanned <= _MAX_SCANNED and not name.endswith(_FILES) and _is_victim(before)
+            if (is_victim or _LABEL.search(before)) and (name := _plain(name)):
                 names.setdefault(name, match)
-            elif _LABEL.search(before):
-                names.setdefault(name, match)
+                if is_victim:
+                    victims.add(name)
         for name, match in names.items():
             lines = found.setdefault(name, [])
             start = max(0, match.start() - _EXCERPT // 2)

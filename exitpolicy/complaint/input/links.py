@@ -14,7 +14,7 @@ from exitpolicy.complaint.language import vocabulary
 
 MAX_LINK: Final = 4_000
 """Characters of a link; a longer one stays as it is."""
-MAX_TWICE: Final = 3
+MAX_REWRITES: Final = 3
 """Gateways that rewrote a link one after the other."""
 _LINK: Final = re.compile(
     rf"https?://([a-z0-9][a-z0-9.-]{{3,80}})(?::\d{{1,5}})?(/[^\s<>\"]{{4,{MAX_LINK}}})",
@@ -38,7 +38,7 @@ def original_links(text: str) -> str:
 
 def _original(link: re.Match[str]) -> str:
     written = link[0]
-    for _ in range(MAX_TWICE):
+    for _ in range(MAX_REWRITES):
         found = _LINK.fullmatch(written)
         inner = _inside(found[1].lower(), found[2]) if found else ""
         if not inner:

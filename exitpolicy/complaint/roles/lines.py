@@ -46,6 +46,7 @@ from exitpolicy.complaint.roles.scores import (
     stronger,
 )
 from exitpolicy.core.addresses import AddressRange
+from exitpolicy.core.destination import SCHEME_PORTS
 
 MAX_CHARACTERS: Final = 250_000
 """Maximum characters that are read. After that, only lines with an own address are read."""
@@ -98,7 +99,7 @@ _NUMBER: Final = re.compile(r"\s*\d{1,5}(?:\s?/\s?(?:tcp|udp))?\s*", re.IGNORECA
 _PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s*$")
 """`Target port,22`, a row of two cells."""
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
-_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
+VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 """What differs between the lines of a list."""
 _HOST: Final = re.compile(r"(?:[\w-]{1,60}\.){1,6}[A-Za-z]{2,20}")
 _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
@@ -106,7 +107,6 @@ _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
 _LETTER: Final = re.compile(r"\w")
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
 """Dots between a name and its value: `Destination ..... A`."""
-_SCHEME_PORTS: Final = {"http": 80, "https": 443, "ftp": 21, "ssh": 22, "rdp": 3389}
 _SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
 _COLONS: Final = (":", "\uff1a")
 _ARROWS: Final = ("->", "=>", "→")
@@ -440,7 +440,7 @@ def _with_roles(
 def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
     """Note which addresses are in one enumeration, in lines of one list, or after the same key."""
     before = line[: mentions[0].start]
-    prefix = " ".join(_VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
+    prefix = " ".join(VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
     end = mentions[0].end
     mark = _LETTER.sub("0", line[end : end + 3].replace('"', "")[:2])
     mentions[0].lists += (f"lines {place.block} {prefix} {mark}",)
@@ -480,7 +480,7 @@ def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: b
     if scheme is None:
         return False
     if not mention.ports:
-        mention.ports = (_SCHEME_PORTS[scheme[1].lower()],)
+        mention.ports = (SCHEME_PORTS[scheme[1].lower()],)
     alone = linked and not before[: scheme.start()].strip(" -*•<")
     return (sense is None and not alone) or LINK.search(before) is not None
 

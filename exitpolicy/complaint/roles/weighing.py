@@ -18,7 +18,7 @@ from exitpolicy.complaint.extract.addresses import (
 )
 from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.model import Candidate, Caution, Kind, Warn
-from exitpolicy.complaint.roles.lines import Evidence
+from exitpolicy.complaint.roles.lines import VARYING, Evidence
 from exitpolicy.complaint.roles.scores import (
     MAX_PORTS,
     Hint,
@@ -43,7 +43,6 @@ _SITES: Final = frozenset({Kind.FRAUD, Kind.THREATS})
 _ATTACKS: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN, Kind.WEB_ATTACK, Kind.DDOS})
 """Kinds that have a host as victim. A server in a report of another kind may be a hosted site."""
 _BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
-_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _BLANKS: Final = re.compile(r"\s+")
 
 Tallies = dict[AddressRange, Tally]
@@ -253,7 +252,7 @@ def _add_listed_sources(
 
 def _shape(line: str) -> str:
     """Return a line without what differs between the lines of a list."""
-    return _BLANKS.sub(" ", _VARYING.sub("0", line)).strip()[:120]
+    return _BLANKS.sub(" ", VARYING.sub("0", line)).strip()[:120]
 
 
 def _add_companions(
