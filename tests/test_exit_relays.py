@@ -426,3 +426,25 @@ def test_an_include_that_is_gone_or_moved_is_told_to_monitoring(make_host: HostM
     moved = host.run("status", "--check")
     assert (moved.code, "'accept *:*' is above the include" in moved.err) == (8, True)
     assert host.tor.rejects("203.0.113.7")
+
+
+def test_without_the_include_only_what_tor_enforces_counts(make_host: HostMaker) -> None:
+    """A block that the relay's own rule covers stays moot; `list` names that rule, also after it.
+
+    Such a block was counted as live once the include was lost.
+    """
+    host = make_host(("ExitRelay 1", "ExitPolicy reject 203.0.113.0/24:*"))
+    host.run("block", "203.0.113.7", "198.51.100.7", "--until", "1d")
+    rule = "203.0.113.7 is moot on default: 'reject 203.0.113.0/24:*' in"
+    assert rule in host.run("list").err
+    text = host.tor.torrc.read_text()
+    host.tor.torrc.write_text(text.replace(f"%include {host.fragment}\n", ""))
+    host.tor.reload_and_wait()
+    status = host.run("status")
+    assert "1 pending, 1 moot" in status.out
+    assert rule in status.err
+    assert host.tick().code == 8
+    listed = {b["destination"]: b for b in host.run("list", "--json").json["blocks"]}
+    assert listed["203.0.113.7"]["state"] == "moot"
+    assert listed["203.0.113.7"]["causes"]["default"].startswith("'reject 203.0.113.0/24:*' in")
+    assert listed["198.51.100.7"]["state"] == "pending"

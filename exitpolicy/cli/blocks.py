@@ -273,7 +273,7 @@ def list_(
         spare=("UNTIL",),
     )
     _note_differing(listed.blocks)
-    _note_waiting(listed.blocks)
+    _note_causes(listed.blocks)
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
         seen = "now" if ago == "ended" else f"{ago} ago"
@@ -342,8 +342,8 @@ def _note_differing(entries: Iterable["Listed"]) -> None:
         note(f"{name}: {count} {state}")
 
 
-def _note_waiting(entries: Iterable["Listed"]) -> None:
-    """Say why blocks are pending or unknown; those of one relay with one reason share a line."""
+def _note_causes(entries: Iterable["Listed"]) -> None:
+    """Say why blocks are pending, unknown or moot; those with one reason share a line."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for entry in entries:
         for name, cause in entry.causes.items():

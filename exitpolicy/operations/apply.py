@@ -29,6 +29,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.pending_causes import hibernation, pending_causes
 from exitpolicy.operations.planning import FragmentPlan, plan_all
+from exitpolicy.operations.rejection_causes import moot_reasons
 from exitpolicy.policy import reconcile
 from exitpolicy.policy.block_states import gravest, is_lifting, states_on
 from exitpolicy.policy.evaluate import Decisions
@@ -401,6 +402,8 @@ class _Apply:
             if view.name in result.reload and (error := hindrance(view, self.fatal)) is not None
         }
         causes = pending_causes(result.plans, result.views, result.state_on, hindrances)
+        for destination, moot in moot_reasons(self.host, result).items():
+            causes[destination] = {**causes.get(destination, {}), **moot}
         observation = Observation(
             applied=time.now.timestamp(),
             next_change=None if change is None else change.timestamp(),

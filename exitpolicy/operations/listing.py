@@ -18,7 +18,8 @@ NotInForce = Literal["scheduled", "ended"]
 NOT_IN_FORCE: Final = get_args(NotInForce)
 """The states of blocks that are not in force."""
 
-_WAITING: Final = frozenset({State.PENDING, State.UNKNOWN})
+_EXPLAINED: Final = frozenset({State.PENDING, State.UNKNOWN, State.MOOT})
+"""The states that are shown with their causes."""
 _SILENT: Final = "no Tor answers at its control port"
 _NOT_SEEN: Final = "not known yet; to find out: exitpol apply"
 
@@ -37,7 +38,7 @@ class Listed(NamedTuple):
     on: Mapping[str, State]
     """The state on each relay that the block is for; empty if it is not in force."""
     causes: Mapping[str, str]
-    """By relay, why the block is pending or unknown."""
+    """By relay, why the block is pending, unknown or moot."""
 
 
 class Listing(NamedTuple):
@@ -154,12 +155,12 @@ class _Observed:
         return _gravest(on.values()), on
 
     def causes(self, text: str, on: Mapping[str, State]) -> dict[str, str]:
-        """Return why a block is not enforced, by relay."""
+        """Return why a block has no effect, by relay."""
         known = self._causes.get(text, {})
         return {
             name: _SILENT if name in self._silent else known.get(name, _NOT_SEEN)
             for name, state in on.items()
-            if state in _WAITING
+            if state in _EXPLAINED
         }
 
 

@@ -1,20 +1,24 @@
-"""Why a relay rejects a destination that has no block: the rule and its origin."""
+"""Why a relay rejects a destination although no block does it: the rule and its origin."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.operations.apply import Applied
-from exitpolicy.operations.host import Host
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import View
-from exitpolicy.policy.rule import Rule, RuleError, parse_rule
+from exitpolicy.policy.rule import Entry, Rule, RuleError, parse_entries, parse_rule
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import fragment_include, torrc_includes
+from exitpolicy.tor import fragment_include
+from exitpolicy.tor.torrc_includes import Place
+
+if TYPE_CHECKING:
+    from exitpolicy.operations.apply import Applied
+    from exitpolicy.operations.host import Host
 
 _PRIVATE: Final = frozenset(parse_rule("reject private:*"))
 _NO_IPV6: Final = frozenset(parse_rule("reject *6:*"))
@@ -33,43 +37,60 @@ class Cause:
 
 
 def still_rejected(
-    host: Host, applied: Applied, destinations: Iterable[Destination]
+    host: "Host", applied: "Applied", destinations: Iterable[Destination]
 ) -> tuple[Cause, ...]:
     """Return why relays still reject destinations whose blocks were removed from Tor."""
     gone = [d for d in destinations if applied.states.get(d) is not State.LIFTING]
-    found = (
-        _cause_of(relay, view, applied, decisions, destination)
-        for relay, view, decisions in _enforced(host, applied)
-        for destination in gone
-    )
+    found: list[Cause | None] = []
+    for relay, view in _observed(host, applied):
+        if gone and view.policy is not None:
+            decisions, origins = Decisions(view.policy), _Origins(relay, view)
+            found += [_cause_of(origins, applied, decisions, d) for d in gone]
     return tuple(cause for cause in found if cause is not None)
 
 
 def moot_causes(
-    host: Host, applied: Applied, destinations: Iterable[Destination]
+    host: "Host", applied: "Applied", destinations: Iterable[Destination]
 ) -> tuple[Cause, ...]:
     """Return why relays reject the destinations of moot blocks anyway."""
-    moot = [d for d in destinations if applied.states.get(d) is State.MOOT]
+    blocks = [b for d in destinations if (b := applied.blocks.by_destination.get(d)) is not None]
     found: list[Cause] = []
     for relay, view in _observed(host, applied):
-        if not moot or (view.running is None and view.unobserved is None):
-            continue
-        policy = view.own_policy
-        if policy is None:
-            if view.running is not None and not view.running.options.exits:
-                reason = _no_exit(view.running.options)
-                found += [Cause(d, relay.name, reason, removable=False) for d in moot]
-            continue
-        decisions = Decisions(policy)
-        for destination in moot:
-            deciding = decisions.deciding(destination)
-            if not any(map(decisions.accepts, deciding)):
-                rule = decisions.rules[deciding[0]]
-                found.append(_of_options(relay, view, destination, rule))
+        moot = [
+            block.destination
+            for block in blocks
+            if block.is_for(relay.name)
+            and applied.state_on(block.destination, relay.name) is State.MOOT
+        ]
+        found += _moot_on(relay, view, moot)
     return tuple(found)
 
 
-def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list[Destination]:
+def moot_reasons(host: "Host", applied: "Applied") -> dict[Destination, Mapping[str, str]]:
+    """Return why each moot block has no effect, by relay."""
+    found: dict[Destination, dict[str, str]] = {}
+    for cause in moot_causes(host, applied, applied.states):
+        found.setdefault(cause.destination, {})[cause.relay] = cause.reason
+    return dict(found)
+
+
+def _moot_on(relay: Relay, view: View, moot: list[Destination]) -> Iterator[Cause]:
+    if not moot or (view.running is None and view.unobserved is None):
+        return
+    policy = view.own_policy
+    if policy is None:
+        if view.running is not None and not view.running.options.exits:
+            reason = _no_exit(view.running.options)
+            yield from (Cause(d, relay.name, reason, removable=False) for d in moot)
+        return
+    decisions, origins = Decisions(policy), _Origins(relay, view)
+    for destination in moot:
+        deciding = decisions.deciding(destination)
+        if not any(map(decisions.accepts, deciding)):
+            yield origins.cause(destination, decisions.rules[deciding[0]])
+
+
+def own_addresses(applied: "Applied", destinations: Iterable[Destination]) -> list[Destination]:
     """Return the destinations that are addresses of the observed relays themselves."""
     own = {
         rule.destination.addresses
@@ -80,13 +101,7 @@ def own_addresses(applied: Applied, destinations: Iterable[Destination]) -> list
     return [d for d in destinations if any(one.contains(d.addresses) for one in own)]
 
 
-def _enforced(host: Host, applied: Applied) -> Iterator[tuple[Relay, View, Decisions]]:
-    for relay, view in _observed(host, applied):
-        if view.policy is not None:
-            yield relay, view, Decisions(view.policy)
-
-
-def _observed(host: Host, applied: Applied) -> Iterator[tuple[Relay, View]]:
+def _observed(host: "Host", applied: "Applied") -> Iterator[tuple[Relay, View]]:
     """Yield the observed relays of a host with their views."""
     relays = {relay.name: relay for relay in host.relays}
     for view in applied.views:
@@ -94,8 +109,9 @@ def _observed(host: Host, applied: Applied) -> Iterator[tuple[Relay, View]]:
 
 
 def _cause_of(
-    relay: Relay, view: View, applied: Applied, decisions: Decisions, destination: Destination
+    origins: "_Origins", applied: "Applied", decisions: Decisions, destination: Destination
 ) -> Cause | None:
+    relay = origins.relay
     deciding = decisions.deciding(destination)
     rejecting = [decisions.rules[index] for index in deciding if not decisions.accepts(index)]
     whole = len(rejecting) == len(deciding)
@@ -109,36 +125,56 @@ def _cause_of(
         ]
         if rule in ours and blocks:
             more = f" and {len(blocks) - 3} more" if len(blocks) > 3 else ""
-            reason = f"the block of {', '.join(blocks[:3])}{more}"
+            those = "another block covers it" if len(blocks) == 1 else "other blocks cover it"
+            reason = f"{those}: {', '.join(blocks[:3])}{more}"
             return Cause(destination, relay.name, reason, removable=True)
         # A rule for all addresses is the relay's choice of ports, not a block.
         if whole or rule.prefix:
-            cause = _of_options(relay, view, destination, rule)
+            cause = origins.cause(destination, rule)
             if whole or cause.removable:
                 return cause
     return None
 
 
-def _of_options(relay: Relay, view: View, destination: Destination, rule: Rule) -> Cause:
-    """Return the origin of a rule that exitpol did not write."""
-    options = None if view.running is None else view.running.options
-    if view.unobserved is not None and view.configured is not None:
-        options = view.configured.options
-    local = () if view.running is None else view.running.local
-    place = _place(relay, rule)
-    if options is not None and not options.exits:
-        reason = _no_exit(options)
-    elif options is not None and rule in _NO_IPV6 and not options.ipv6_exit:
-        reason = "IPv6Exit 0"
-    elif place is not None:
-        reason = f"'{rule}' in {place}"
-    elif options is not None and rule in _PRIVATE and options.reject_private:
-        reason = "a private address (ExitPolicyRejectPrivate)"
-    elif rule in local:
-        reason = "an address of this host"
-    else:
-        reason = f"'{rule}' of Tor's default policy"
-    return Cause(destination, relay.name, reason, removable=place is not None)
+class _Origins:
+    """Where the rules of one relay come from that exitpol did not write."""
+
+    def __init__(self, relay: Relay, view: View) -> None:
+        self.relay = relay
+        self._options = None if view.running is None else view.running.options
+        if view.unobserved is not None and view.configured is not None:
+            self._options = view.configured.options
+        self._local = () if view.running is None else view.running.local
+
+    def cause(self, destination: Destination, rule: Rule) -> Cause:
+        """Return the cause that a rule is."""
+        options, place = self._options, self._places.get(rule)
+        if options is not None and not options.exits:
+            reason = _no_exit(options)
+        elif options is not None and rule in _NO_IPV6 and not options.ipv6_exit:
+            reason = "IPv6Exit 0"
+        elif place is not None:
+            reason = f"'{rule}' in {place}"
+        elif options is not None and rule in _PRIVATE and options.reject_private:
+            reason = "a private address (ExitPolicyRejectPrivate)"
+        elif rule in self._local:
+            reason = "an address of this host"
+        else:
+            reason = f"'{rule}' of Tor's default policy"
+        return Cause(destination, self.relay.name, reason, removable=place is not None)
+
+    @cached_property
+    def _places(self) -> Mapping[Entry, Place]:
+        """The first ExitPolicy line of the torrc that holds each rule."""
+        found: dict[Entry, Place] = {}
+        try:
+            for place, text in fragment_include.own_rules(self.relay.torrc, self.relay.fragment):
+                for entry in parse_entries([text]):
+                    found.setdefault(entry, place)
+        except (InvalidFileError, RuleError):
+            # What is not read is not named; the inspection of the relay reports it.
+            pass
+        return found
 
 
 def _no_exit(options: ExitOptions) -> str:
@@ -146,10 +182,3 @@ def _no_exit(options: ExitOptions) -> str:
     if options.exit_relay is None:
         return "the relay is not an exit: its torrc has no exit option"
     return "ExitRelay 0"
-
-
-def _place(relay: Relay, rule: Rule) -> torrc_includes.Place | None:
-    try:
-        return fragment_include.first_exit_policy(relay.torrc, relay.fragment, rule)
-    except (InvalidFileError, RuleError):
-        return None

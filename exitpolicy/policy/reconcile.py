@@ -197,6 +197,8 @@ class View:
     """Changes with every file that a reload reads, except the fragment; empty if unreadable."""
     unobserved: Unobserved | None = None
     """Its Tor if that runs without a control port."""
+    without_include: ExitOptions | None = None
+    """The options in its files if they have lost the include of the fragment; else None."""
 
     @property
     def pid(self) -> int:
@@ -223,9 +225,8 @@ class View:
         None where the files or the running Tor do not tell.
         """
         tor = self.running or self.unobserved
-        if self.configured is None or tor is None:
-            return None
-        return tor.policy_of(self.configured.own)
+        own = self.without_include if self.configured is None else self.configured.own
+        return None if own is None or tor is None else tor.policy_of(own)
 
     @property
     def policy_after_reload(self) -> tuple[Rule, ...] | None:

@@ -85,7 +85,7 @@ class Observation:
     mixed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The states by relay of each block whose relays have different ones."""
     causes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By relay, why each block that is pending or unknown is not enforced: one line of text."""
+    """By relay, why each block is pending, unknown or moot: one line of text."""
     retention: Retention = field(default_factory=Retention)
     """The running time since blocks ended."""
 

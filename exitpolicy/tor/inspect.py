@@ -183,8 +183,24 @@ def _inspect(
         )
     except CandidateError:
         raise
+    except IncludeLostError as error:
+        own = _options_without(_torrc_of(relay, running), invocation, peer, candidate)
+        return View(relay.name, running, None, unreachable, error, without_include=own)
     except (TorRefusesError, InvalidFileError) as error:
         return View(relay.name, running, None, unreachable, error)
+
+
+def _options_without(
+    torrc: Path, invocation: Invocation | None, peer: Peer | None, candidate: Candidate
+) -> ExitOptions | None:
+    """Return the exit options in files that have lost the include; None if Tor rejects them."""
+    if invocation is None:
+        return None
+    try:
+        files = _read(torrc, invocation, peer, Candidate.without(candidate.fragment), {})
+    except (TorRefusesError, InvalidFileError):
+        return None
+    return files.configured.own
 
 
 def _inspect_by_files(
@@ -378,7 +394,8 @@ def _read(
     place = fragment_include.include_place(torrc, candidate.fragment, invocation.folder)
     if place is None and candidate.content is not None:
         raise IncludeLostError(
-            f"{torrc} does not include {candidate.fragment}",
+            f"{torrc} does not include {candidate.fragment}: Tor enforces no block any more once it"
+            " has read that torrc",
             hint=f"exitpol init --torrc {word(torrc)}",
         )
     sources = sources_of(invocation, torrc, candidate.fragment)
