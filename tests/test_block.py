@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.core.block import MAX_TEXT, Block, Blocks, checked_text
+from exitpolicy.core.block import MAX_REFERENCES, MAX_TEXT, Block, Blocks, checked_text
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitCode, NoSuchBlockError, UsageError
 from exitpolicy.core.ports import ALL_PORTS
@@ -220,7 +220,7 @@ def test_merged_blocks_keep_both_promises() -> None:
     second = block(reference="B#2")._replace(relays=("b", "a"), references=("C#3",))
     merged = Blocks.of([first]).blocked([second]).get(ONE)
     assert (merged.relays, merged.source, merged.name) == (("a", "b"), "", "x.example")
-    assert (merged.reference, merged.references) == ("B#2", ("A#1", "C#3"))
+    assert (merged.reference, merged.references) == ("B#2", ("C#3", "A#1"))
     assert Blocks.of([merged]).referring_to("A#1", NOW)
     everywhere = Blocks.of([merged]).blocked([block()]).get(ONE)
     assert everywhere.relays == ()
@@ -242,3 +242,14 @@ def test_a_block_keeps_the_names_that_it_was_made_by() -> None:
             web.named(name, ports, NOW)
     with pytest.raises(NoSuchBlockError):
         ledger.lifted([ONE], NOW).named("c.x", ALL_PORTS, NOW)
+
+
+def test_merging_again_and_again_keeps_a_limited_number_of_tickets() -> None:
+    """Whoever writes many complaints does not make the line of a block longer without end."""
+    blocks = Blocks.of()
+    for number in range(3 * MAX_REFERENCES):
+        blocks = blocks.blocked([block(reference=f"T#{number}")])
+    (kept,) = blocks
+    assert kept.reference == f"T#{3 * MAX_REFERENCES - 1}"
+    assert kept.references[:2] == (f"T#{3 * MAX_REFERENCES - 2}", f"T#{3 * MAX_REFERENCES - 3}")
+    assert len(kept.references) == MAX_REFERENCES

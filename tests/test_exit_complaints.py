@@ -86,6 +86,32 @@ def test_the_answer_is_found_by_reference_and_by_destination(blocked: ExitHost) 
     assert blocked.run("reply", "T#unknown").code == 9
 
 
+def test_every_ticket_of_the_chain_finds_the_block(blocked: ExitHost, tmp_path: Path) -> None:
+    """The provider's ticket and the CERT's are kept: `list`, `reply` and `lift` know both."""
+    mail = _mail(
+        tmp_path,
+        "From: abuse@isp.example\nSubject: Abuse report [Ticket#2026112210001]",
+        "Please answer this report.\n\n-------- Forwarded Message --------\n"
+        "From: KZ-CERT <info@kz-cert.example>\nSubject: [KZ-CERT#5150] SSH brute force\n\n"
+        "185.220.101.4 attacked our server 91.201.214.95 port 22, SSH brute force.",
+    )
+    tickets = blocked.run("complaint", mail, "--json").json["references"]
+    assert len(tickets) == 2, tickets
+    done = blocked.run("complaint", mail, "--block", "91.201.214.95:22", "--until", "1d")
+    assert done.code == 0, done
+    for ticket in tickets:
+        listed = blocked.run("list", "--reference", ticket, "--json").json["blocks"]
+        assert [block["destination"] for block in listed] == ["91.201.214.95:22"]
+        assert [listed[0]["reference"], *listed[0]["references"]] == tickets
+        assert "91.201.214.95:22" in blocked.run("reply", ticket).out
+    assert blocked.run("lift", "--reference", tickets[1]).code == 0
+    for ticket in tickets:
+        ended = blocked.run("reply", ticket).out
+        assert "91.201.214.95:22 since" in ended, ended
+    changes = blocked.run("history", "91.201.214.95:22", "--json").json["changes"]
+    assert [[c["reference"], *c["references"]] for c in changes] == [tickets, tickets]
+
+
 def test_an_eml_answers_the_mail(blocked: ExitHost) -> None:
     """`--eml` has In-Reply-To, References, To and the ticket once in the subject."""
     done = blocked.run("reply", str(MAIL), "--eml")

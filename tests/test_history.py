@@ -73,7 +73,9 @@ def test_a_line_that_was_cut_short_swallows_no_other(path: Path, rest: str) -> N
     assert list(history.read(path)) == [CHANGE]
 
 
-GOOD = json.dumps({name: getattr(CHANGE, name) for name in Change.__dataclass_fields__})
+GOOD = json.dumps(
+    {name: getattr(CHANGE, name) for name in Change.__dataclass_fields__ if name != "references"}
+)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,7 @@ GOOD = json.dumps({name: getattr(CHANGE, name) for name in Change.__dataclass_fi
         b"[" * 100_000,
         b'{"a":' * 100_000,
         GOOD.replace("time", "when").encode(),
+        GOOD.replace("}", ', "references": "T#1"}').encode(),
         GOOD.encode()[:-1],
     ],
 )
@@ -96,6 +99,16 @@ def test_a_line_that_is_none_is_passed_over(path: Path, line: bytes) -> None:
     """An invalid line between two changes is skipped."""
     path.write_bytes(b"\n".join([GOOD.encode(), line, GOOD.encode()]) + b"\n")
     assert list(history.read(path)) == [CHANGE, CHANGE]
+
+
+def test_every_ticket_is_kept(path: Path) -> None:
+    """The provider's ticket is kept beside the CERT's; a line of a former version has none."""
+    block = BLOCK._replace(references=("ISP-1", "R 2"))
+    history.append(path, "block", [block, BLOCK], NOW, "root")
+    both, one = history.read(path)
+    assert both.all_references == ("KZ#1", "ISP-1", "R 2")
+    assert one.all_references == ("KZ#1",)
+    assert path.read_text().count('"references"') == 1
 
 
 def test_every_value_can_be_written_to_a_terminal(path: Path) -> None:

@@ -55,6 +55,7 @@ def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
             "until": None,
             "reason": BLOCK.reason,
             "reference": "KZ#1",
+            "references": [],
             "relays": [],
             "name": "",
         }

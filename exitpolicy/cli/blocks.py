@@ -50,7 +50,10 @@ def block(
     dest: Destinations,
     until: Until,
     reason: Annotated[str, typer.Option(help="The reason, for your records only.")] = "",
-    reference: Annotated[str, typer.Option(help="The ticket of the complaint.")] = "",
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A ticket of the complaint; may be repeated."),
+    ] = None,
     relay: OnRelays = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -83,7 +86,7 @@ def block(
             list(dict.fromkeys((*targets.destinations, *names))),
             until=end,
             reason=checked_text("reason", reason),
-            reference=checked_text("reference", reference),
+            references=[checked_text("reference", ticket) for ticket in reference or ()],
             options=options,
             relays=relay or (),
             names=names,
@@ -294,7 +297,10 @@ def history(
     destination = None if dest is None else parse_pasted_destination(dest)
     changes = list(past_changes(the_host(), destination))
     if as_json:
-        names = ("time", "action", "destination", "until", "reason", "reference", "who")
+        names = (
+            *("time", "action", "destination", "until"),
+            *("reason", "reference", "references", "who"),
+        )
         say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
         return ExitCode.DONE
     if not changes:
@@ -306,7 +312,10 @@ def history(
         return ExitCode.DONE
     output.table(
         ("TIME", "ACTION", "DESTINATION", "UNTIL", "WHO", "REFERENCE", "REASON"),
-        ((c.time, c.action, c.destination, c.until, c.who, c.reference, c.reason) for c in changes),
+        (
+            (c.time, c.action, c.destination, c.until, c.who, ", ".join(c.all_references), c.reason)
+            for c in changes
+        ),
     )
     return ExitCode.DONE
 
@@ -319,7 +328,7 @@ def _row(entry: "Listed", now: datetime, *, named: bool) -> tuple[str, ...]:
         until_text(block_.until),
         remaining_text(block_.until, now),
         *[block_.name] * named,
-        block_.reference,
+        ", ".join(block_.all_references),
         block_.reason,
     )
 

@@ -41,7 +41,11 @@ def complaint(
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help=EXAMPLES)] = None,
     reference: Annotated[
-        str | None, typer.Option(help="The ticket to record; the first that was found if left out.")
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A ticket to record; may be repeated. If left out, all that were found.",
+        ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, for your own records.")] = "",
     yes: Yes = False,
@@ -86,14 +90,14 @@ def complaint(
     from exitpolicy.core.block import checked_text
     from exitpolicy.operations import change
 
-    kept = reference if reference is not None else next(iter(one.references), "")
+    kept = one.references if reference is None else reference
     options = change.Options(force=force, watch=change.watch(no_wait=False, own=cut))
     changed = change.block(
         host,
         [*targets.destinations, *names],
         until=parse_until(until, host.clock()),
         reason=checked_text("reason", reason),
-        reference=checked_text("reference", kept),
+        references=[checked_text("reference", ticket) for ticket in kept],
         options=options,
         names=names,
     )

@@ -51,14 +51,15 @@ def block_json(block: Block) -> dict[str, Any]:
         "until": block.until,
         "reason": block.reason,
         "reference": block.reference,
+        "references": block.references,
         "relays": block.relays,
         "name": block.name,
     }
 
 
 def why(block: Block) -> str:
-    """Return the reference and the reason of a block, for the end of a line."""
-    return printable("  ".join(filter(None, (block.reference, block.reason))))
+    """Return the references and the reason of a block, for the end of a line."""
+    return printable("  ".join(filter(None, (", ".join(block.all_references), block.reason))))
 
 
 def report_findings(findings: Iterable["Finding"]) -> None:

@@ -17,6 +17,9 @@ from exitpolicy.core.ports import ALL_PORTS, Ports, ports_text
 MAX_TEXT: Final = 1000
 """The maximum length of a reason or a reference, in characters."""
 
+MAX_REFERENCES: Final = 20
+"""The most further tickets that a block keeps when blocks are merged, the newest first."""
+
 MAX_NAMES: Final = 3
 """The most host names of a block, which is as many as MAX_TEXT holds of the longest."""
 
@@ -322,7 +325,8 @@ def _merged(old: Block, new: Block) -> Block:
     later = old if _later(old.until, new.until) else new
     every_relay = not old.relays or not new.relays
     reference = new.reference or old.reference
-    references = dict.fromkeys((old.reference, *old.references, *new.references))
+    former = dict.fromkeys((*new.references, old.reference, *old.references))
+    references = [one for one in former if one not in {"", reference}]
     return new._replace(
         since=min(old.since, new.since),
         until=later.until,
@@ -332,7 +336,7 @@ def _merged(old: Block, new: Block) -> Block:
         # A block that the operator made stays when the list drops the destination.
         source=new.source if new.source == old.source else "",
         name=" ".join(list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]),
-        references=tuple(one for one in references if one not in {"", reference}),
+        references=tuple(references[:MAX_REFERENCES]),
         forced=new.forced or old.forced,
     )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from exitpolicy.core.block import MAX_NAMES, Block, Blocks
+from exitpolicy.core.block import MAX_NAMES, MAX_REFERENCES, Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
@@ -90,19 +90,21 @@ def block(
     *,
     until: datetime | None,
     reason: str,
-    reference: str,
+    references: Sequence[str],
     options: Options,
     relays: Sequence[str] = (),
     names: Mapping[Destination, str] | None = None,
 ) -> Result:
     """Block destinations from now on, on all relays or on those named.
 
-    `names` are the host names of those that were resolved. Raises RefusedError, TorRefusesError,
+    `references` are the tickets, the most important first. `names` are the host names of those
+    that were resolved. Raises RefusedError, TorRefusesError,
     InvalidFileError, and UsageError for an unknown relay.
     """
     now = host.clock().replace(microsecond=0)
     named = tuple(sorted(host.known_relays(relays)))
     refusals.refuse_shared_fragments(host.relays, named)
+    reference, *others = list(dict.fromkeys(filter(None, references))) or [""]
     new = [
         Block(
             destination,
@@ -111,6 +113,7 @@ def block(
             reason,
             reference,
             relays=named,
+            references=tuple(others[:MAX_REFERENCES]),
             forced=options.force,
             name=" ".join((names or {}).get(destination, "").split()[:MAX_NAMES]),
         )

@@ -128,6 +128,7 @@ def _parsed(line: bytes) -> Removal | None:
             None if until is None else datetime.fromisoformat(until),
             str(entry["reason"]),
             str(entry["reference"]),
+            references=tuple(map(str, entry.get("references", ()))),
         )
         action: Action = "lift" if entry["action"] == "lift" else "expire"
         return Removal(action, block, str(entry["who"]))
@@ -149,6 +150,7 @@ def _save(host: Host, removals: Sequence[Removal]) -> None:
                 "until": None if removal.block.until is None else removal.block.until.isoformat(),
                 "reason": removal.block.reason,
                 "reference": removal.block.reference,
+                "references": removal.block.references,
                 "who": removal.who,
             }
         )

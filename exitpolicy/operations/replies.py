@@ -148,7 +148,7 @@ def _named(
 ) -> tuple[list[Block], list[history.Change], list[str]]:
     """Return the blocks, the ended blocks and the tickets that REFERENCE or DEST names."""
     same = [block for block in blocks if name in _tickets(block)]
-    before = list(_ended((change for change in past if change.reference == name), blocks))
+    before = list(_ended((change for change in past if name in change.all_references), blocks))
     if same or before:
         return same, before, [name]
     try:

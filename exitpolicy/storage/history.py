@@ -12,10 +12,10 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.durations import until_text, utc_text
@@ -48,6 +48,16 @@ class Change:
     reference: str
     who: str
     """The login name, or `timer`."""
+    references: tuple[str, ...] = ()
+    """Further tickets of the block."""
+
+    @property
+    def all_references(self) -> tuple[str, ...]:
+        """Every ticket of the block."""
+        return tuple(filter(None, (self.reference, *self.references)))
+
+
+_WORDS: Final = tuple(f.name for f in fields(Change) if f.name != "references")
 
 
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
@@ -64,6 +74,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
             block.reason,
             block.reference,
             who,
+            block.references,
         )
         for block in blocks
     ]
@@ -78,7 +89,7 @@ def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, wh
 
 def _write(path: Path, changes: Iterable[Change]) -> None:
     """Append changes in one write. Raises InvalidFileError."""
-    lines = [f"{json.dumps(asdict(change))}\n" for change in changes]
+    lines = [f"{json.dumps(_entry(change))}\n" for change in changes]
     try:
         with files.place(path) as target:
             if _append(target, lines) >= ROTATE_BYTES:
@@ -91,6 +102,14 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
             " the change is in the ledger but not in the history",
             hint=files.permission_hint(path, error),
         ) from error
+
+
+def _entry(change: Change) -> dict[str, object]:
+    """Return the JSON of a change; few blocks have further tickets."""
+    entry = asdict(change)
+    if not change.references:
+        del entry["references"]
+    return entry
 
 
 def _append(target: Place, lines: list[str]) -> int:
@@ -169,18 +188,19 @@ def _read(path: Path) -> Iterator[Change]:
 
 def _change(line: bytes) -> Change | None:
     """Return what a line says; None if it is no change."""
-    names = Change.__dataclass_fields__
     try:
         entry = json.loads(line)
-        if not isinstance(entry, dict) or not entry.keys() >= names.keys():
+        if not isinstance(entry, dict):
             return None
-        values = {name: str(entry[name]) for name in names}
-    except (ValueError, RecursionError):
+        values: dict[str, Any] = {name: _text(entry[name]) for name in _WORDS}
+        tickets = entry.get("references", [])
+        if not isinstance(tickets, list):
+            return None
+        return Change(**values, references=tuple(map(_text, tickets)))
+    except (ValueError, KeyError, RecursionError):
         return None
+
+
+def _text(value: object) -> str:
     # A login name, or a foreign line, may hold characters that a terminal or JSON cannot take.
-    return Change(
-        **{
-            name: value.encode("utf-8", "backslashreplace").decode()
-            for name, value in values.items()
-        }
-    )
+    return str(value).encode("utf-8", "backslashreplace").decode()
