@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "history": "blocks.history",
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
+    "handle": "handle.handle",
     "help": "help.help_",
 }
 """The module beside this one, and the function in it, of each command."""

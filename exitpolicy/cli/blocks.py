@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import completion, host_names, output, render
+from exitpolicy.cli import completion, host_names, output, render, unanswered
 from exitpolicy.cli.arguments import (
     ONE_DEST,
     Blocked,
@@ -260,8 +260,10 @@ def list_(
                 for entry in listed.blocks
             ],
             observed=listed.observed,
+            unanswered=unanswered.as_json(host),
         )
         return ExitCode.DONE
+    unanswered.note_unanswered(host, listed.now)
     if not listed.blocks:
         if reference is not None or state or relay:
             note("no block is like that; to see all: exitpol list --all")

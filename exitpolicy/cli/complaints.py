@@ -169,7 +169,7 @@ def _write_candidates(read: "Complaint") -> None:
         say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
         for evidence in candidate.evidence[:2]:
             address = candidate.destination.addresses.text()
-            say(f"{'':<15}{_excerpt(printable(evidence), address)}")
+            say(f"{'':<15}{excerpt(printable(evidence), address)}")
     if not read.candidates:
         say(f"{'candidates':<11} none: the complaint names no destination")
         for question in read.ask:
@@ -181,16 +181,19 @@ def _write_hosts(read: "Complaint") -> None:
     for number, named in enumerate(read.named_hosts[:MAX_HOSTS]):
         say(f"{'' if number else 'host names':<11} {named.name}")
         for evidence in named.evidence[:1]:
-            say(f"{'':<15}{_excerpt(printable(evidence), named.name)}")
+            say(f"{'':<15}{excerpt(printable(evidence), named.name)}")
     if len(read.named_hosts) > MAX_HOSTS:
         say(f"{'':<11} and {len(read.named_hosts) - MAX_HOSTS} more, in --json")
 
 
-def _excerpt(line: str, text: str) -> str:
-    """Return at most EXCERPT characters of a line, with a text in them that it holds."""
+def excerpt(line: str, text: str, width: int = EXCERPT) -> str:
+    """Return at most `width` characters of a line, with a text in them that it holds.
+
+    A mark is added at each end where it was cut.
+    """
     at = line.find(text)
-    start = max(0, min(at - EXCERPT // 2, len(line) - EXCERPT))
-    end = start + EXCERPT
+    start = max(0, min(at - width // 2, len(line) - width))
+    end = start + width
     return f"{'…' if start else ''}{line[start:end].strip()}{'…' if end < len(line) else ''}"
 
 

@@ -388,6 +388,11 @@ def _broken(text: str, columns: int, *, hanging: int = 0) -> list[str]:
     return [line[hanging:] if number else line for number, line in enumerate(lines)]
 
 
+def width() -> int:
+    """Return the columns of the terminal; 80 if stdout is none."""
+    return _columns(sys.stdout) or 80
+
+
 def _columns(stream: TextIO) -> int | None:
     """Return the width of a terminal; None if `stream` is none, or does not know its width."""
     try:

@@ -291,7 +291,7 @@ def status(
         raise UsageError("--json and --prometheus exclude each other", hint="choose one of them")
     if output_ is not None and not prometheus:
         raise UsageError("--output is for --prometheus", hint="add --prometheus")
-    from exitpolicy.cli import metrics, tick_result
+    from exitpolicy.cli import metrics, tick_result, unanswered
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
     from exitpolicy.operations import query
@@ -305,6 +305,7 @@ def status(
         say_json(
             **status_output.as_json(seen, found),
             faults=sorted(health.faults(seen.applied, found.findings)),
+            unanswered=unanswered.as_json(host),
         )
     elif prometheus:
         if output_ is None:
@@ -313,6 +314,7 @@ def status(
             tick_result.write_metrics_to(output_, host, seen.applied, found)
     else:
         status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
+        unanswered.note_unanswered(host, seen.applied.time.now)
     return found.exit_code(seen.exit_code) if check_ else seen.unreachable_code
 
 

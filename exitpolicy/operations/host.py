@@ -81,6 +81,11 @@ class Host:
         return self.config.ledger.with_name("health.json")
 
     @property
+    def complaints_path(self) -> Path:
+        """The file that keeps which complaints were dealt with."""
+        return self.config.ledger.with_name("complaints.json")
+
+    @property
     def history_path(self) -> Path:
         """The file that keeps the history."""
         return self.config.ledger.with_name("history.jsonl")

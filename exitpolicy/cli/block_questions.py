@@ -1,0 +1,159 @@
+"""Ask which destinations of a complaint to block, block them, and show that they are blocked."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from exitpolicy.cli import complaint_summary, host_names, output
+from exitpolicy.cli.arguments import Targets, read_targets
+from exitpolicy.cli.blocks import say_blocked
+from exitpolicy.cli.output import say
+from exitpolicy.cli.questions import Standing, agrees, ask
+from exitpolicy.cli.render import MANY, until_words
+from exitpolicy.core.block import checked_text
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.durations import parse_until
+from exitpolicy.core.errors import (
+    ExitCode,
+    ExitpolError,
+    InterruptedByUserError,
+    TerminatedError,
+    UsageError,
+)
+from exitpolicy.core.host_names import parse_host
+
+if TYPE_CHECKING:
+    from exitpolicy.complaint import Complaint
+    from exitpolicy.operations.host import Host
+    from exitpolicy.operations.host_names import Resolved
+
+
+def block(host: "Host", read: "Complaint", until: str, standing: Standing) -> int:
+    """Ask what to block until when, and block it after a yes; return the exit code.
+
+    `until` is the end that is proposed. What cannot be blocked is reported, and asked again.
+    """
+    while True:
+        targets = _chosen(read, standing)
+        if not any(targets):
+            return ExitCode.DONE
+        try:
+            return _block(host, read, targets, until, standing)
+        except (InterruptedByUserError, TerminatedError):
+            raise
+        except ExitpolError as error:
+            output.report(error)
+
+
+def _chosen(read: "Complaint", standing: Standing) -> Targets:
+    """Ask what to block, until the answer is clear; return nothing for none."""
+    choices = complaint_summary.choices(read)
+    numbers = {0: "", 1: "1, "}.get(len(choices), f"1-{len(choices)}, ")
+    proposed = _proposed(read)
+    default = "n" if proposed is None else "1"
+    question = f"Block which? {numbers}a destination, n for none [{default}]"
+    while True:
+        answer = ask(question, standing) or default
+        if answer.lower() in {"n", "no", "none"}:
+            return Targets([], [])
+        try:
+            return _targets(answer, choices)
+        except UsageError as error:
+            output.report(error)
+
+
+def _proposed(read: "Complaint") -> Destination | None:
+    """Return the destination that Enter takes: the first one, if nothing speaks against it."""
+    from exitpolicy.complaint.model import Warn
+
+    doubts = {Warn.SPOOFED, Warn.NOT_OURS}
+    first = next(iter(read.candidates), None)
+    if first is None or first.is_guess or any(c.why in doubts for c in read.cautions):
+        return None
+    return first.destination
+
+
+def _targets(answer: str, choices: Sequence[str]) -> Targets:
+    """Return what numbers, destinations and host names stand for. Raises UsageError."""
+    found = Targets([], [])
+    for typed in answer.split():
+        texts = [typed]
+        if typed.strip(",").replace(",", "").isdecimal():
+            texts = [_numbered(number, choices) for number in typed.split(",") if number]
+        for text in texts:
+            named = parse_host(text)
+            one = read_targets([text]) if named is None else Targets([], [named])
+            found.destinations.extend(one.destinations)
+            found.hosts.extend(one.hosts)
+    return found
+
+
+def _numbered(number: str, choices: Sequence[str]) -> str:
+    if not (number.isascii() and 1 <= int(number) <= len(choices)):
+        raise UsageError(f"{number} is none of the numbers", hint="n blocks nothing")
+    return choices[int(number) - 1]
+
+
+def _block(
+    host: "Host", read: "Complaint", targets: Targets, until: str, standing: Standing
+) -> int:
+    """Look names up, ask for the end and for a yes, and block. Raises what `block` raises."""
+    from exitpolicy.operations import change, complaints
+
+    complaints.refuse_own_addresses(host, targets.destinations)
+    resolved: Sequence[Resolved] = host_names.look_up(host, targets.hosts, (), force=False)
+    host_names.show(resolved, as_json=False)
+    names = host_names.destinations(resolved)
+    destinations = list(dict.fromkeys((*targets.destinations, *names)))
+    end = _end(host, until, standing)
+    count = len(destinations)
+    what = str(destinations[0]) if count == 1 else f"these {count} destinations"
+    if read.may_be_spoofed:
+        output.warn("such reports are often spoofed: the packets may not come from the relay")
+    when = until_words(end, host.clock()).partition(" (")[0]
+    if not agrees(f"Block {what}, {when}?", standing):
+        output.note("nothing was blocked")
+        return ExitCode.DONE
+    options = change.Options()
+    with output.progress(output.TOR_READS):
+        changed = change.block(
+            host,
+            destinations,
+            until=end,
+            reason="",
+            reference=checked_text("reference", next(iter(read.references), "")),
+            options=options,
+            names=names,
+        )
+    code = say_blocked(host, changed, options, as_json=False, cut=False, resolved=resolved)
+    if code == ExitCode.DONE:
+        standing.state = f"{what} {'is' if count == 1 else 'are'} blocked; no answer was written"
+        _prove(host, destinations)
+    else:
+        standing.state = f"the block of {what} is recorded; no answer was written"
+    return code
+
+
+def _end(host: "Host", proposed: str, standing: Standing) -> datetime | None:
+    """Ask until when, until the answer is a time; return None for never."""
+    while True:
+        try:
+            return parse_until(ask(f"Until when? [{proposed}]", standing) or proposed, host.clock())
+        except UsageError as error:
+            output.report(error)
+
+
+def _prove(host: "Host", destinations: Sequence[Destination]) -> None:
+    """Ask Tor once more, and write the rules by which it rejects the destinations now."""
+    from exitpolicy.operations import query
+
+    try:
+        checks = query.check(host, destinations[:MANY])
+    except ExitpolError as error:
+        output.report(error)
+        return
+    for result in checks.results:
+        rules = ", ".join(map(str, result.deciding))
+        if result.observed:
+            say(f"Tor ({result.relay}) answers: {result.destination} {result.verdict} by {rules}")
+    output.report_all(checks.problems)

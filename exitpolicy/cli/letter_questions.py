@@ -1,0 +1,148 @@
+"""Show the answer to a complaint, let the operator change it, and save or send it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exitpolicy.cli import output
+from exitpolicy.cli.output import say
+from exitpolicy.cli.questions import Standing, agrees, ask
+from exitpolicy.core.errors import (
+    ExitpolError,
+    InterruptedByUserError,
+    TerminatedError,
+    UsageError,
+)
+from exitpolicy.core.mail_addresses import shown_domain
+from exitpolicy.operations.interruption import interrupted_state
+from exitpolicy.storage.complaint_record import Answer
+
+if TYPE_CHECKING:
+    from exitpolicy.complaint import Complaint
+    from exitpolicy.operations.host import Host
+    from exitpolicy.reply.compose import Letter
+    from exitpolicy.reply.facts import Language
+
+
+def answer(
+    host: "Host", read: "Complaint", language: "Language | None", folder: Path, standing: Standing
+) -> Answer | None:
+    """Write the answer to a complaint, and ask what to do with it; return None for nothing.
+
+    `folder` is where drafts are saved. Raises ExitpolError if there can be no letter.
+    """
+    from exitpolicy.operations import outgoing, replies
+
+    to = _addressee(read, standing)
+    with interrupted_state(standing.state):
+        about = replies.subject(host, read, [])
+        written = replies.answer(host, about, replies.Choices(language=language, to=to))
+    names = (*written.facts.references, *(b.destination for b in written.facts.blocks))
+    letter = written.letter
+    _show(letter)
+    while True:
+        draft = outgoing.draft_path(folder, next(iter(names), written.kind))
+        _offer(draft, to)
+        chosen = ask("The letter? (d, e, s, x; Enter leaves it for later)", standing).lower()
+        try:
+            match chosen:
+                case "":
+                    return None
+                case "d":
+                    outgoing.save_draft(draft, outgoing.mail_of(letter, host.clock()))
+                    say(f"draft saved: {draft}")
+                    return Answer.DRAFTED
+                case "e":
+                    letter = _edited(letter, standing)
+                    _show(letter)
+                case "s":
+                    if _is_sent(host, letter, standing):
+                        return Answer.SENT
+                case "x":
+                    return Answer.CLOSED
+                case _:
+                    output.report(UsageError(f"{chosen!r} is none of d, e, s and x"))
+        except (InterruptedByUserError, TerminatedError):
+            raise
+        except ExitpolError as error:
+            output.report(error)
+
+
+def _addressee(read: "Complaint", standing: Standing) -> str | None:
+    """Return the address that is answered; ask where it is in doubt."""
+    from exitpolicy.reply import select
+
+    found = select.address_of(read.envelope)
+    if not isinstance(found, select.Doubt):
+        return found
+    output.warn(found.text)
+    for number, address in enumerate(found.addresses, start=1):
+        say(f"{number}. {_shown(address)}")
+    numbers = [str(number) for number in range(1, len(found.addresses) + 1)]
+    while numbers:
+        chosen = ask(f"Answer to which? ({', '.join(numbers)}; Enter for none of them)", standing)
+        if not chosen:
+            break
+        if chosen in numbers:
+            return found.addresses[int(chosen) - 1]
+        output.report(UsageError(f"{chosen!r} is none of the numbers"))
+    return None
+
+
+def _shown(address: str) -> str:
+    shown = shown_domain(address)
+    return address if shown is None else f"{address} (mail programs may show {shown})"
+
+
+def _show(letter: "Letter") -> None:
+    """Write a letter with the headers that a reader sees."""
+    from exitpolicy.operations import outgoing
+
+    say()
+    for name in ("From", "To"):
+        if (value := outgoing.header(letter, name)) is not None:
+            say(f"{name}: {_shown(value)}" if name == "To" else f"{name}: {value}")
+    output.say_text(str(letter))
+
+
+def _offer(draft: Path, to: str | None) -> None:
+    """Write what can be done with the letter."""
+    say()
+    say(f"  d  save it as a draft: {draft}")
+    say("  e  edit it")
+    say(
+        f"  s  send it to {to}"
+        if to is not None
+        else "  s  send it (nobody to send it to is known)"
+    )
+    say("  x  nothing: no answer is needed any more")
+
+
+def _edited(letter: "Letter", standing: Standing) -> "Letter":
+    from exitpolicy.operations import editor
+
+    with interrupted_state(standing.state):
+        return editor.edited(letter, os.environ)
+
+
+def _is_sent(host: "Host", letter: "Letter", standing: Standing) -> bool:
+    """Send a letter after a yes; tell whether it was sent. Raises what `send` raises."""
+    from exitpolicy.operations import outgoing
+    from exitpolicy.reply.compose import mailbox
+
+    sender = mailbox(outgoing.header(letter, "From"))
+    recipient = outgoing.header(letter, "To")
+    if recipient is None:
+        raise UsageError("nobody to send it to is known", hint="save a draft, and address it there")
+    if sender is None:
+        raise UsageError(
+            f"no sender is known: {host.config.source} names no mail address of the operator's",
+            hint="add to it: operator: {contact: abuse@example.org}; or save a draft",
+        )
+    if not agrees(f"Send it to {recipient}?", standing):
+        return False
+    mail = outgoing.mail_of(letter, host.clock())
+    with interrupted_state(f"{standing.state}; whether the mail was sent is not known"):
+        outgoing.send(mail, sender=sender, recipient=recipient)
+    say(f"sent: {outgoing.SENDMAIL} took it for {recipient}")
+    return True

@@ -1,0 +1,77 @@
+"""Questions on the terminal. Whoever stops at one is told what state things are in."""
+
+import os
+import sys
+from dataclasses import dataclass
+
+import typer
+
+from exitpolicy.core.errors import InterruptedByUserError, Interruption, UsageError
+
+
+@dataclass(slots=True)
+class Standing:
+    """What has been done so far, for whoever stops at a question."""
+
+    state: str
+    """One sentence without a final full stop."""
+    hint: str
+    """What to type to go on."""
+
+
+class QuitError(Exception):
+    """The answer to a question was `q`: ask nothing more."""
+
+
+def has_terminal() -> bool:
+    """Tell whether questions are seen and can be answered."""
+    return sys.stdin.isatty() and shows_questions()
+
+
+def shows_questions() -> bool:
+    """Tell whether both results and questions are seen."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def take_terminal() -> None:
+    """Read answers from the terminal, where stdin was something else. Raises OSError."""
+    terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    sys.stdin = open(0, errors="surrogateescape", closefd=False)  # noqa: SIM115 - for the whole run
+
+
+def ask(question: str, standing: Standing) -> str:
+    """Return the answer to a question, without blanks around it; empty for Enter alone.
+
+    Raises QuitError for `q`, and InterruptedByUserError or TerminatedError for an interruption and
+    for the end of input.
+    """
+    try:
+        answer = str(typer.prompt(question, default="", show_default=False, err=True)).strip()
+    except typer.Abort as error:
+        typer.echo(err=True)
+        raise InterruptedByUserError(
+            f"the input ended at a question: {standing.state}", hint=standing.hint
+        ) from error
+    except Interruption as stopped:
+        typer.echo(err=True)
+        raise stopped.kind(f"interrupted: {standing.state}", hint=standing.hint) from stopped
+    if answer.lower() in {"q", "quit"}:
+        raise QuitError
+    return answer
+
+
+def agrees(question: str, standing: Standing) -> bool:
+    """Return whether the answer is yes, which has to be typed."""
+    return ask(f"{question} [y/N]", standing).lower() in {"y", "yes"}
+
+
+def no_terminal() -> UsageError:
+    """Return the error for questions that nobody can answer."""
+    return UsageError(
+        "handle asks on a terminal, and there is none",
+        hint="exitpol complaint FILE --block DEST --until 30d\n"
+        "exitpol reply FILE --eml\n"
+        "for what waits in a mailbox: exitpol handle MAILDIR --list",
+    )
