@@ -10,7 +10,7 @@ from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.output import say
 from exitpolicy.cli.questions import Standing, agrees, ask
 from exitpolicy.cli.render import MANY, until_words
-from exitpolicy.core.block import checked_text
+from exitpolicy.core.block import MAX_TEXT
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import parse_until
 from exitpolicy.core.errors import (
@@ -121,7 +121,7 @@ def _block(
             destinations,
             until=end,
             reason="",
-            reference=checked_text("reference", next(iter(read.references), "")),
+            references=[ticket for ticket in read.references if len(ticket) <= MAX_TEXT],
             options=options,
             names=names,
         )

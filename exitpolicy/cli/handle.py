@@ -56,7 +56,8 @@ def handle(
     answered: Annotated[
         str | None,
         typer.Option(
-            metavar="TICKET|ID", help="Record that this complaint needs no answer any more."
+            metavar="TICKET",
+            help="Record that the complaint with this ticket or id needs no answer any more.",
         ),
     ] = None,
     as_json: Json = False,

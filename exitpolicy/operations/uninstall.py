@@ -54,6 +54,7 @@ from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import (
     WAIT_SECONDS,
     apply_lock_path,
+    complaints_lock_path,
     ledger_lock_path,
     lock,
     lock_folder,
@@ -489,9 +490,11 @@ def _purge(host: Host) -> list[Path]:
         *history.paths(host.history_path),
         own_policies_file.path_beside(ledger),
         removals.path_of(host),
+        host.complaints_path,
     ]
     deleted = _delete(beside)
-    _delete([ledger_lock_path(ledger), apply_lock_path(ledger), report_lock_path(ledger)])
+    locks = (ledger_lock_path, apply_lock_path, report_lock_path, complaints_lock_path)
+    _delete([path_of(ledger) for path_of in locks])
     _remove_folders([ledger.parent])
     if host.config.source is not None:
         deleted += _delete([host.config.source])

@@ -21,7 +21,7 @@ from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.core.shell import word
 from exitpolicy.storage import files
-from exitpolicy.storage.locks import WAIT_SECONDS, lock
+from exitpolicy.storage.locks import WAIT_SECONDS, complaints_lock_path, lock
 
 MAX_ENTRIES: Final = 10_000
 """Of more complaints, those that were answered longest ago are forgotten first."""
@@ -178,9 +178,7 @@ def update(path: Path, change: Callable[[Record], Record]) -> Record:
 
     Raises InvalidFileError, LockTimeoutError; the record is unchanged then.
     """
-    with lock(
-        path.with_name(f".{path.name}.lock"), seconds=WAIT_SECONDS, doing="recording complaints"
-    ):
+    with lock(complaints_lock_path(path), seconds=WAIT_SECONDS, doing="recording complaints"):
         before = load(path)
         after = change(before)
         if after.entries != before.entries or not path.exists():

@@ -90,6 +90,11 @@ def report_lock_path(ledger: Path) -> Path:
     return ledger.with_name(".report.lock")
 
 
+def complaints_lock_path(ledger: Path) -> Path:
+    """Return the lock around changing the record of complaints."""
+    return ledger.with_name(".complaints.lock")
+
+
 def lock_folder(ledger: Path) -> None:
     """Make the folder of the ledger, with its locks and its state. Raises InvalidFileError."""
     files.make_folder(ledger.parent)
