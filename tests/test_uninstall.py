@@ -96,7 +96,12 @@ def test_the_ledger_stays_without_purge(set_up: Callable[..., ExitHost]) -> None
     assert done.code == 0, done
     see_removed(host)
     assert "exitpol init sets all up again" in done.err
-    assert "live" not in host.run("list").out
+    for command in (("list",), ("status",), ("lift", BLOCKED), ("doctor",), ("block", "*:25")):
+        nothing = host.run(*command, *(["--until", "1d"] if command[0] == "block" else []))
+        said = nothing.out + nothing.err
+        assert (nothing.code, "exitpol is not set up on this host" in said) == (8, True), nothing
+        assert "exitpol init\n" in said
+    assert "pending" not in host.run("doctor").out
     again = host.run("init", "--remove")
     assert (again.code, again.out) == (0, "nothing of exitpol is set up here\n"), again
     assert host.run("init").code == 0
@@ -104,6 +109,8 @@ def test_the_ledger_stays_without_purge(set_up: Callable[..., ExitHost]) -> None
     assert host.run("lift", BLOCKED).code == 0
     assert host.run("init", "--remove").code == 0
     see_removed(host)
+    actions = [change["action"] for change in host.run("history", "--json").json["changes"]]
+    assert actions == ["block", "remove", "resume", "lift"]
 
 
 def test_a_base_policy_ends_only_with_force(set_up: Callable[..., ExitHost]) -> None:
@@ -158,10 +165,14 @@ def test_an_invalid_ledger_does_not_keep_exitpol_there(set_up: Callable[..., Exi
 
 
 def test_a_foreign_change_is_not_loaded(set_up: Callable[..., ExitHost]) -> None:
-    """The fragment stays (3) until the operator has reloaded Tor."""
+    """The fragment stays (3) until the operator has reloaded Tor, as --dry-run says before."""
     host = set_up()
     for path in (host.tor.torrc, host.tor.torrc.with_name("torrc.before")):
         path.write_text(path.read_text().replace("Nickname alone", "Nickname other"))
+    foreseen = host.run("init", "--remove", "--dry-run")
+    assert "Nickname other" in foreseen.err
+    assert f"{host.fragment} stays" in foreseen.err
+    assert "would be deleted" not in foreseen.out
     done = host.run("init", "--remove", "--yes")
     assert done.code == 3, done
     assert "Nickname other" in done.err
@@ -171,9 +182,11 @@ def test_a_foreign_change_is_not_loaded(set_up: Callable[..., ExitHost]) -> None
     assert BLOCKED in host.fragment.read_text()
     assert host.run("init", "--remove").code == 3
     host.tor.reload()
+    assert '"remove"' not in host.ledger.with_name("history.jsonl").read_text()
     done = host.run("init", "--remove")
     assert done.code == 0, done
     see_removed(host)
+    assert '"remove"' in host.ledger.with_name("history.jsonl").read_text()
 
 
 @pytest.mark.parametrize("knows", [True, pytest.param(False, marks=pytest.mark.slow)])

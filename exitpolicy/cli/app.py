@@ -146,11 +146,24 @@ def _for_people(error: BaseException) -> ExitpolError:
         # Typer writes the help by itself.
         return output.OutputError(error)
     if isinstance(error, OSError | MemoryError | RecursionError):
-        return ExitpolError(f"{type(error).__name__}: {error}")
+        return _of_system(error)
     return ExitpolError(
         f"internal error: {type(error).__name__}: {error}",
         hint="please report it; with EXITPOL_DEBUG=1 the command shows where it happened",
     )
+
+
+def _of_system(error: Exception) -> ExitpolError:
+    """Return what the operating system refused, for people."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            return UsageError(
+                "the working directory was deleted: a relative path leads nowhere from there",
+                hint="cd to another folder, and type the command again",
+            )
+    return ExitpolError(f"{type(error).__name__}: {error}")
 
 
 def _misused(message: str, arguments: Sequence[str], *, as_json: bool) -> int:

@@ -98,6 +98,14 @@ def the_host(who: str | None = None, *, may_miss_config: bool = False) -> Host:
     )
 
 
+def the_set_up_host(who: str | None = None) -> Host:
+    """Return the host, for a command that works on an installation.
+
+    Raises InvalidFileError, also if exitpol is not set up.
+    """
+    return the_host(who).set_up()
+
+
 def login_name() -> str:
     """Return the login name of the operator, also under sudo and doas."""
     for variable in ("SUDO_USER", "DOAS_USER"):

@@ -22,6 +22,7 @@ from exitpolicy.cli.arguments import (
     Yes,
     read_targets,
     the_host,
+    the_set_up_host,
 )
 from exitpolicy.cli.output import Coloured, hint, note, say, say_json
 from exitpolicy.core.block import Block, Blocks, checked_text
@@ -71,7 +72,7 @@ def block(
     """
     from exitpolicy.operations import change
 
-    host = the_host()
+    host = the_set_up_host()
     targets = read_targets(dest)
     end = parse_until(until, host.clock())
     resolved = host_names.look_up(host, targets.hosts, relay or (), force=force)
@@ -112,7 +113,7 @@ def renew(
     """
     from exitpolicy.operations import change
 
-    host = the_host()
+    host = the_set_up_host()
     end = parse_until(until, host.clock())
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait))
     targets = read_targets(dest)
@@ -156,7 +157,7 @@ def lift(
             "lift takes destinations, a --reference or --all, one of them",
             hint="exitpol lift 203.0.113.7, or exitpol lift --reference 'KZ-CERT#4711'",
         )
-    host = the_host()
+    host = the_set_up_host()
     # Which rule still rejects a destination is only known from an observation of one's own.
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
 
@@ -234,7 +235,7 @@ def list_(
     """
     from exitpolicy.operations import listing
 
-    host = the_host()
+    host = the_set_up_host()
     now = host.clock()
     within: timedelta | None = None
     if expiring is not None:

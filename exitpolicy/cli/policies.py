@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 import typer
 
 from exitpolicy.cli import output
-from exitpolicy.cli.arguments import DryRun, Json, OnRelays, the_host
+from exitpolicy.cli.arguments import DryRun, Json, OnRelays, the_host, the_set_up_host
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.cli.relays import say_applied
 from exitpolicy.core.errors import ExitCode, UsageError
@@ -82,7 +82,7 @@ def _show_relays(names: Sequence[str], *, as_json: bool) -> int:
     from exitpolicy.operations import own_policy, query
     from exitpolicy.operations.outcome import on_relays
 
-    host = the_host()
+    host = the_set_up_host()
     named = host.known_relays(names)
     with output.progress("asking Tor"):
         seen = on_relays(query.status(host).applied, named)
@@ -129,7 +129,9 @@ def use(
 
     options = change.Options(dry_run=dry_run, force=force)
     with output.progress(output.TOR_READS):
-        used = change.use_policy(the_host(), None if name == "none" else name, options, relay or ())
+        used = change.use_policy(
+            the_set_up_host(), None if name == "none" else name, options, relay or ()
+        )
     for rule in used.shadowed:
         output.warn(f"{rule!r} in your torrc has no effect below {name}")
     code = say_applied(used.seen, exit_code(used.seen, used.seen.states), as_json=as_json)
@@ -145,7 +147,7 @@ def accept(relay: OnRelays = None, as_json: Json = False) -> int:
     from exitpolicy.operations import own_policy, query
     from exitpolicy.operations.outcome import on_relays
 
-    host = the_host()
+    host = the_set_up_host()
     named = host.known_relays(relay or ())
     views = on_relays(query.status(host).applied, named).views
     accepted = own_policy.accept(host, views)

@@ -19,6 +19,7 @@ from exitpolicy.cli.arguments import (
     Session,
     read_destinations,
     the_host,
+    the_set_up_host,
 )
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
@@ -297,7 +298,7 @@ def status(
     from exitpolicy.operations import query
     from exitpolicy.operations.rejection_causes import moot_causes
 
-    host = the_host()
+    host = the_set_up_host()
     with output.progress("asking Tor"):
         seen = query.status(host)
         found = health.inspected(host, seen.applied.views)
@@ -338,7 +339,7 @@ def apply(
     from exitpolicy.operations.apply import Foreign, Watch
     from exitpolicy.operations.outcome import exit_code
 
-    host = the_host()
+    host = the_set_up_host()
     watch = Watch.NOT if no_wait else Watch.OWN
     if dry_run:
         applied = operation.preview(host, host.ledger())
@@ -370,7 +371,7 @@ def expire(
 
     host = the_host(who="timer" if quiet else None)
     try:
-        changed = change.expire(host, change.Options(dry_run=dry_run))
+        changed = change.expire(host.set_up(), change.Options(dry_run=dry_run))
     except ExitpolError as error:
         is_news = not quiet or tick_result.record_failure(host, error)
         if is_news or as_json:

@@ -44,7 +44,7 @@ class Removal:
     def _preview(self, planned: "Plan") -> int:
         if not self.as_json:
             _say_plan(planned)
-        found = (planned.refusal, planned.promise, *planned.obstacles)
+        found = (planned.refusal, planned.promise, *planned.obstacles, *planned.hindrances)
         problems = [problem for problem in found if problem is not None]
         self._say_done(planned, planned.deleted, problems, dry_run=True)
         output.report_all(problems)

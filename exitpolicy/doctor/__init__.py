@@ -36,6 +36,13 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     except ExitpolError as error:
         why = "all other checks need the config and were left out"
         return [*found, failed("config", error, why=why)]
+    try:
+        host.set_up()
+    except ExitpolError as error:
+        why = "nothing is blocked; the checks of an installation were left out"
+        found.append(failed("set-up", error, why=why))
+        first = in_parallel(lambda each: relay.before_set_up(host, each), host.relays)
+        return [*found, *(finding for findings in first for finding in findings)]
     ledger = _ledger(host)
     found += attempt("clock", lambda: host_checks.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))

@@ -12,7 +12,17 @@ from exitpolicy.operations.host import Host
 from exitpolicy.operations.query import limits_of
 from exitpolicy.storage.config import Relay
 
-_CHECKS: Final[tuple[tuple[str, Callable[[Inspected, str], Iterator[Finding]]], ...]] = (
+_Checks = tuple[tuple[str, Callable[[Inspected, str], Iterator[Finding]]], ...]
+
+_BEFORE_SET_UP: Final[_Checks] = (
+    ("control port", control_port.reachable),
+    ("torrc", torrc_file.same_torrc),
+    ("other tools", torrc_file.other_tools),
+    ("version", reloading.version),
+)
+"""The checks that need no fragment."""
+
+_CHECKS: Final[_Checks] = (
     ("control port", control_port.reachable),
     ("torrc", torrc_file.same_torrc),
     ("include", torrc_file.included_once),
@@ -33,6 +43,20 @@ _CHECKS: Final[tuple[tuple[str, Callable[[Inspected, str], Iterator[Finding]]], 
 
 def run(host: Host, relay: Relay, desired: Desired | None) -> list[Finding]:
     """Check one relay. `desired` is None if the ledger is invalid."""
+    found, subject = _checked(host, relay, desired, _CHECKS)
+    if subject is not None:
+        found += health.of_relay(host, relay, subject.view, limits_of(subject.view))
+    return found
+
+
+def before_set_up(host: Host, relay: Relay) -> list[Finding]:
+    """Check what `init` needs of one relay."""
+    return _checked(host, relay, None, _BEFORE_SET_UP)[0]
+
+
+def _checked(
+    host: Host, relay: Relay, desired: Desired | None, checks: _Checks
+) -> tuple[list[Finding], Inspected | None]:
     subjects: list[Inspected] = []
 
     def inspect() -> Iterator[Finding]:
@@ -41,8 +65,7 @@ def run(host: Host, relay: Relay, desired: Desired | None) -> list[Finding]:
 
     found = attempt(f"{relay.name}: relay", inspect)
     for subject in subjects:
-        for name, check in _CHECKS:
+        for name, check in checks:
             full_name = f"{relay.name}: {name}"
             found += attempt(full_name, partial(check, subject, full_name))
-        found += health.of_relay(host, relay, subject.view, limits_of(subject.view))
-    return found
+    return found, subjects[0] if subjects else None

@@ -135,6 +135,27 @@ class Host:
                 )
         return frozenset(names)
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether a relay has a fragment, or a torrc that includes one.
+
+        True also where that cannot be told, and where no relay is known: both are errors elsewhere.
+        """
+        return not self.relays or any(
+            os.path.lexists(relay.fragment) or _may_include(relay) for relay in self.relays
+        )
+
+    def set_up(self) -> "Host":
+        """Return this host. Raises InvalidFileError if exitpol is not set up on it."""
+        if self.is_set_up:
+            return self
+        ledger = self.config.ledger
+        kept = f"; {ledger} is kept, and nothing enforces its blocks" if ledger.exists() else ""
+        raise InvalidFileError(
+            f"exitpol is not set up on this host: no torrc includes a fragment of its rules{kept}",
+            hint="exitpol init",
+        )
+
     def some_relays(self) -> tuple[Relay, ...]:
         """Return the relays. Raises InvalidFileError if the host has none."""
         if not self.relays:
@@ -153,6 +174,16 @@ def _usual_relays(config: Config) -> tuple[Relay, ...]:
     return tuple(
         replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
     )
+
+
+def _may_include(relay: Relay) -> bool:
+    """Tell whether a torrc includes the relay's fragment, or cannot be read."""
+    from exitpolicy.tor import fragment_include  # noqa: PLC0415 - `list` rarely needs it
+
+    try:
+        return fragment_include.include_place(relay.torrc, relay.fragment) is not None
+    except InvalidFileError:
+        return True
 
 
 def with_included(relay: Relay, former: Path) -> Relay:

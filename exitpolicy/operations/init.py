@@ -35,7 +35,7 @@ from exitpolicy.operations.host import Host, with_included
 from exitpolicy.operations.outcome import exit_code
 from exitpolicy.operations.torrc_edits import TorrcEdit, may_run, plan_edit
 from exitpolicy.storage import config as config_file
-from exitpolicy.storage import config_edit, files, ledger_file
+from exitpolicy.storage import config_edit, files, history, ledger_file
 from exitpolicy.storage import last_read as last_read_file
 from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config
 from exitpolicy.storage.ledger_file import Ledger
@@ -170,7 +170,8 @@ def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:
     present = _read(host, planned.config_path)
     applied = apply.apply(present)
     own_policy.accept(present, applied.views)
-    remarks = [*planned.remarks, *_retire(present, applied, planned)]
+    failed = apply.attempted(lambda: _record_resumed(present, applied))
+    remarks = [*planned.remarks, *failed, *_retire(present, applied, planned)]
     return Initialized(created, edited, _read(host, planned.config_path), applied, tuple(remarks))
 
 
@@ -214,6 +215,20 @@ def _create(planned: Plan) -> None:
         ownership = files.Ownership(0o644, os.geteuid(), os.getegid())
         fresh = ownership if planned.old_config is None else None
         files.replace(planned.config_path, planned.new_config, fresh, follow=True)
+
+
+def _record_resumed(host: Host, applied: Applied) -> None:
+    """Write the blocks that go on after a removal of exitpol into the history.
+
+    Raises InvalidFileError, LockTimeoutError.
+    """
+    if not applied.blocks:
+        return
+    ledger = host.config.ledger
+    with lock(ledger_lock_path(ledger), seconds=WAIT_SECONDS, doing="changing the ledger"):
+        known = history.removed(host.history_path)
+        again = [block for block in applied.blocks if str(block.destination) in known]
+        history.append(host.history_path, "resume", again, host.clock(), host.who)
 
 
 def _remember(planned: Plan) -> None:

@@ -4,8 +4,8 @@ Each relay is done by itself, in steps between which Tor reads good files:
 
 1. Tor verifies the torrc without the include, and the torrc is replaced.
 2. Tor reloads it, by the rules of an apply: only if nothing but its exit policy changes.
-3. When Tor runs without exitpol's rules, its fragment is deleted. A Tor that finds an included file
-   missing exits.
+3. When Tor runs without exitpol's rules, the blocks that ended are written to the history, and the
+   fragment is deleted. A Tor that finds an included file missing exits.
 
 When all relays are done, the timer and the other files go. The config and what lies beside the
 ledger are deleted only on request, the config last. A crash leaves a state between two steps; the
@@ -90,6 +90,8 @@ class RelayRemoval:
     """With its files read without the include."""
     obstacle: ExitpolError | None = None
     """Why its torrc is left as it is."""
+    hindrance: ExitpolError | None = None
+    """Why Tor will go on needing the fragment after the change of the torrc."""
 
     @property
     def changes(self) -> bool:
@@ -103,12 +105,22 @@ class Plan:
 
     host: Host
     relays: tuple[RelayRemoval, ...]
-    ending: tuple[Block, ...]
-    """The blocks in force, which end."""
+    in_force: tuple[Block, ...]
+    """The blocks in force."""
     deleted: tuple[Path, ...]
-    """The files that would be deleted if every relay can be done."""
+    """The files that would be deleted."""
     unreadable: InvalidFileError | None = None
     """Why the blocks are not known."""
+
+    @property
+    def ending(self) -> tuple[Block, ...]:
+        """The blocks in force that end, because a torrc no longer includes them."""
+        changed = {each.relay.name for each in self.relays if each.changes}
+        return tuple(
+            block
+            for block in self.in_force
+            if changed and (not block.relays or not changed.isdisjoint(block.relays))
+        )
 
     @property
     def edited(self) -> tuple[tuple[Path, str, str], ...]:
@@ -122,9 +134,14 @@ class Plan:
         return tuple(each.obstacle for each in self.relays if each.obstacle is not None)
 
     @property
+    def hindrances(self) -> tuple[ExitpolError, ...]:
+        """Why fragments of changed relays stay."""
+        return tuple(each.hindrance for each in self.relays if each.hindrance is not None)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing of exitpol is on this host."""
-        return not (self.edited or self.deleted or self.obstacles)
+        return not (self.edited or self.deleted or self.obstacles or self.hindrances)
 
     @property
     def has_records(self) -> bool:
@@ -196,14 +213,8 @@ def plan(host: Host) -> Plan:
         lambda relay: _plan_one(host, relay, ledger.policy_of(relay.name)), host.relays
     )
     time = host.time()
-    changed = {each.relay.name for each in relays if each.changes}
-    ending = [
-        block
-        for block in ledger.blocks
-        if time.enforces(block) and changed and (changed & set(block.relays) or not block.relays)
-    ]
-    deleted = (*_fragments(host), *timer.installed(host), *_rendered(), *_metrics(host))
-    return Plan(host, tuple(relays), tuple(ending), deleted, unreadable)
+    in_force = tuple(block for block in ledger.blocks if time.enforces(block))
+    return Plan(host, tuple(relays), in_force, _deletable(host, relays), unreadable)
 
 
 def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
@@ -234,6 +245,7 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
         done = [
             each.relay for each, problem in zip(planned.relays, found, strict=True) if not problem
         ]
+        problems += apply.attempted(lambda: _record_ends(planned, done))
         deleted, kept = _delete_fragments(host, done)
         problems += kept
         if not problems:
@@ -257,8 +269,9 @@ def _plan_one(host: Host, relay: Relay, base: str | None) -> RelayRemoval:
         return RelayRemoval(relay, "", "", obstacle=None if is_gone else error)
     try:
         view = _view(host, relay, Candidate.without(relay.fragment))
+        hindrance = _hindrance(host, relay, view) if os.path.lexists(relay.fragment) else None
         if place is None:
-            return RelayRemoval(relay, old, old, view=view)
+            return RelayRemoval(relay, old, old, view=view, hindrance=hindrance)
         new = fragment_include.without_include(relay.torrc, relay.fragment)
         if new is None or managed.is_claimed(relay.torrc):
             return RelayRemoval(relay, old, old, obstacle=_not_ours(relay, place))
@@ -275,9 +288,27 @@ def _plan_one(host: Host, relay: Relay, base: str | None) -> RelayRemoval:
             _difference(host, relay, base_policies.load(base).rules, after) if base else _SAME,
             base,
             view,
+            hindrance=hindrance,
         )
     except ExitpolError as error:
         return RelayRemoval(relay, old, old, obstacle=error)
+
+
+def _deletable(host: Host, relays: Sequence[RelayRemoval]) -> tuple[Path, ...]:
+    """Return the files that would be deleted: no fragment that a Tor or a torrc still needs."""
+    waiting = [each for each in relays if each.obstacle or each.hindrance]
+    needed = {each.relay.fragment for each in waiting}
+    changed = {each.relay.torrc: each.relay.fragment for each in relays if each.changes}
+    torrcs = known_torrcs(host)
+    fragments = [
+        path
+        for path in _fragments(host)
+        if path not in needed
+        and not any(changed.get(user) != path and _includes(user, path) for user in torrcs)
+    ]
+    if waiting:
+        return tuple(fragments)
+    return (*fragments, *timer.installed(host), *_rendered(), *_metrics(host))
 
 
 def _view(host: Host, relay: Relay, candidate: Candidate) -> View:
@@ -376,36 +407,66 @@ def _unread(host: Host, relay: Relay) -> ExitpolError | None:
     Raises what a reload raises.
     """
     view = _view(host, relay, Candidate.without(relay.fragment))
+    hindrance = _hindrance(host, relay, view)
+    if hindrance is not None:
+        return hindrance
+    if view.nearly_in_sync:
+        reload.wait_settled(relay, view, seconds=apply.UNDER_WAY_SECONDS)
+    if not view.needs_reload:
+        return None
+    seen = reload.reload_relay(relay, view, settle_seconds=reload.SETTLE_SECONDS)
+    if not seen.needs_reload:
+        return None
+    return AttentionError(
+        f"{_stays(relay)}: it was reloaded, and runs other rules", hint=f"to try again: {_AGAIN}"
+    )
+
+
+def _hindrance(host: Host, relay: Relay, view: View) -> ExitpolError | None:
+    """Return why Tor cannot be told to read its files without the include; None if it can."""
     if view.broken is not None:
         return view.broken
-    stays = f"{relay.fragment} stays until Tor ({relay.name}) has read its torrc without it"
     if view.running is None and view.unobserved is None:
         if not may_run(relay):
             return None
         return AttentionError(
-            f"{stays}: Tor runs and does not answer: {view.unreachable}",
+            f"{_stays(relay)}: Tor runs and does not answer: {view.unreachable}",
             hint=f"when it answers: {_AGAIN}",
         )
-    if view.nearly_in_sync:
-        reload.wait_settled(relay, view, seconds=apply.UNDER_WAY_SECONDS)
-    return _not_reloaded(host, relay, view, stays) if view.needs_reload else None
-
-
-def _not_reloaded(host: Host, relay: Relay, view: View, stays: str) -> ExitpolError | None:
-    """Reload a Tor; return why it has not read its files. Raises what a reload raises."""
+    if not view.needs_reload:
+        return None
     last = observed.load(host.state_path)
     hindrance = apply.hindrance(view, {} if last is None else last.fatal)
-    if hindrance is not None:
-        verb = (
-            "reload" if view.foreign and view.must_restart is None and view.running else "restart"
-        )
-        return AttentionError(
-            f"{stays}: {hindrance}", hint=f"systemctl {verb} {usual_unit(relay.torrc)}; {_AGAIN}"
-        )
-    seen = reload.reload_relay(relay, view, settle_seconds=reload.SETTLE_SECONDS)
-    if not seen.needs_reload:
+    if hindrance is None:
         return None
-    return AttentionError(f"{stays}: it was reloaded, and runs other rules", hint=_AGAIN)
+    verb = "reload" if view.foreign and view.must_restart is None and view.running else "restart"
+    return AttentionError(
+        f"{_stays(relay)}: {hindrance}",
+        hint=f"systemctl {verb} {usual_unit(relay.torrc)}; {_AGAIN}",
+    )
+
+
+def _stays(relay: Relay) -> str:
+    return f"{relay.fragment} stays until Tor ({relay.name}) has read its torrc without it"
+
+
+def _record_ends(planned: Plan, done: Sequence[Relay]) -> None:
+    """Write the blocks that no relay enforces any more into the history, once.
+
+    Raises InvalidFileError.
+    """
+    host = planned.host
+    finished = {relay.name for relay in done}
+    had = {relay.name for relay in host.relays if os.path.lexists(relay.fragment)}
+    known = history.removed(host.history_path)
+    ended = [
+        block
+        for block in planned.in_force
+        if (names := {relay.name for relay in host.relays if block.is_for(relay.name)}) <= finished
+        and names & had
+        and str(block.destination) not in known
+    ]
+    history.append(host.history_path, "remove", ended, host.clock(), host.who)
 
 
 def _fragments(host: Host) -> list[Path]:

@@ -157,7 +157,10 @@ def load(path: Path | None) -> Config:
     except FileNotFoundError as error:
         if path is None:
             return Config()
-        raise InvalidFileError(f"{path}: there is no such config") from error
+        raise InvalidFileError(
+            f"{path}: there is no such config",
+            hint=f"name another with --config or EXITPOL_CONFIG; the default is {DEFAULT_PATH}",
+        ) from error
     return parse(chosen, content)
 
 

@@ -104,7 +104,7 @@ def place(path: Path, *, follow: bool = False) -> Iterator[Place]:
 
 
 def _walk(path: Path, *, follow: bool) -> tuple[int, str]:
-    parts = str(Path.cwd() / path).split("/")[::-1]
+    parts = str(path.absolute()).split("/")[::-1]
     folder, links, author = os.open("/", _FOLDER), 0, None
     try:
         while True:

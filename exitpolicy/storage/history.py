@@ -23,7 +23,8 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
-Action = Literal["block", "renew", "lift", "expire", "resume", "relays-changed"]
+Action = Literal["block", "renew", "lift", "expire", "remove", "resume", "relays-changed"]
+"""`remove`: exitpol was removed from the host, and the block ended with it."""
 PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 
 ROTATE_BYTES: Final = 16_000_000
@@ -162,6 +163,12 @@ def read(path: Path) -> Iterator[Change]:
 def newest(path: Path, count: int) -> list[Change]:
     """Return the newest `count` changes, oldest first. Raises InvalidFileError."""
     return list(deque(read(path), maxlen=count))
+
+
+def removed(path: Path) -> set[str]:
+    """Return the destinations whose last change is `remove`. Raises InvalidFileError."""
+    last = {change.destination: change.action for change in read(path)}
+    return {destination for destination, action in last.items() if action == "remove"}
 
 
 def _read(path: Path) -> Iterator[Change]:
