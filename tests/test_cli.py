@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -331,6 +332,27 @@ def test_a_filter_that_cannot_match_is_an_error(
     said = capsys.readouterr().err
     assert message in said
     assert hint in said
+
+
+def test_a_lifted_block_has_no_time_left(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`list --all` says when it ended, although its date is still to come."""
+    ledger = config.with_name("blocks.yaml")
+    ledger.write_text(
+        'version: 2\nblocks:\n- {destination: "203.0.113.7", since: "2020-01-01", until: never,'
+        ' ended: "2020-02-01T00:00:00Z"}\n'
+    )
+    assert run(["--config", str(config), "list", "--all"]) == ExitCode.DONE
+    assert re.search(r"ended  never  ended \d+d( \d+h)? ago", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("option", [["--until", "30d"], ["--reason", "why"], ["--yes"], ["--cut"]])
+def test_options_of_a_block_need_block(
+    config: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    """`complaint --until 30d` alone blocks nothing, and says so (2)."""
+    code = run(["--config", str(config), "complaint", "mail.eml", *option])
+    said = capsys.readouterr().err
+    assert (code, f"{option[0]} is for --block" in said) == (ExitCode.USAGE, True)
 
 
 @pytest.mark.parametrize(

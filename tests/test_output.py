@@ -209,18 +209,21 @@ def test_why_is_reference_and_reason() -> None:
     assert render.why(Block(BLOCK.destination, NOW, None)) == ""
 
 
-def test_on_a_terminal_a_message_is_broken_between_words_but_no_hint() -> None:
-    """A hint may hold a command to be copied; with no terminal nothing is broken."""
+def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> None:
+    """A command is there to be copied; with no terminal nothing is broken."""
     program = (
         "from exitpolicy.cli import output\n"
-        "output.note('one two three four five six')\n"
-        "output.hint('one two three four five six')\n"
+        "output.note('exitpol blocks it; one two three four')\n"
+        "output.hint('one two three: exitpol init --torrc /etc/tor/torrc; or else do it')\n"
         "output.say_prose('head  ', text='one two three four five six')\n"
     )
     assert on_terminal(program, columns=26).splitlines() == [
-        "exitpol: one two three",
-        "    four five six",
-        "exitpol: hint: one two three four five six",
+        "exitpol: exitpol blocks",
+        "    it; one two three four",
+        "exitpol: hint: one two",
+        "    three:",
+        "    exitpol init --torrc /etc/tor/torrc;",
+        "    or else do it",
         "head  one two three four",
         "      five six",
     ]

@@ -319,6 +319,7 @@ def history(
             (c.time, c.action, c.destination, c.until, c.who, ", ".join(c.all_references), c.reason)
             for c in changes
         ),
+        spare=("WHO", "UNTIL"),
     )
     return ExitCode.DONE
 
@@ -329,11 +330,21 @@ def _row(entry: "Listed", now: datetime, *, named: bool) -> tuple[str, ...]:
         entry.destination,
         _state_words(entry.on) or str(entry.state),
         until_text(block_.until),
-        remaining_text(block_.until, now),
+        _left(entry, now),
         *[block_.name] * named,
         ", ".join(block_.all_references),
         block_.reason,
     )
+
+
+def _left(entry: "Listed", now: datetime) -> str:
+    """Return the remaining time of a block, or since when it has ended."""
+    block_ = entry.block
+    if not block_.has_ended(now):
+        return remaining_text(block_.until, now)
+    ended = min((t for t in (block_.ended, block_.until) if t is not None), default=now)
+    ago = remaining_text(now, min(ended, now))
+    return "ended" if ago == "ended" else f"ended {ago} ago"
 
 
 def _state_words(on: Mapping[str, "State"]) -> str:
@@ -376,7 +387,7 @@ def _say_blocks(
     width = max((len(str(block_.destination)) for block_ in changed), default=0)
     for block_ in changed:
         end = "" if now is None else render.until_words(block_.until, now)
-        state = Coloured(states[block_.destination], 8)
+        state = Coloured(states[block_.destination], 8 if end else 0)
         say(f"{str(block_.destination).ljust(width)}  ", state, f"  {end}" if end else "")
 
 

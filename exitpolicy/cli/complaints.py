@@ -66,6 +66,20 @@ def complaint(
 
     host = the_host()
     if block is None:
+        given = {
+            "--until": until is not None,
+            "--reference": reference is not None,
+            "--reason": bool(reason),
+            "--yes": yes,
+            "--despite-spoofing": despite_spoofing,
+            "--force": force,
+            "--cut": cut,
+        }
+        for option in (name for name, is_given in given.items() if is_given):
+            raise UsageError(
+                f"{option} is for --block: without it nothing is blocked",
+                hint=f"exitpol complaint {shlex.quote(files[0])} --block --until 30d",
+            )
         _show(host, files, as_json=as_json)
         return ExitCode.DONE
     if len(files) > 1:

@@ -28,6 +28,9 @@ def doctor(as_json: Json = False) -> int:
             continue
         if finding.why:
             say_prose("      why:  ", text=finding.why)
-        for number, line in enumerate(finding.fix.splitlines()):
-            say(f"      {'      ' if number else 'fix:  '}{line}")
+        first, *lines = finding.fix.splitlines()
+        say_prose("      fix:  ", text=first)
+        for line in lines:
+            # A line to be copied, into a crontab for example.
+            say(f"            {line}")
     return code

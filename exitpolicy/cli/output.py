@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple, TextIO
 
 from exitpolicy.core.durations import utc_text
@@ -21,6 +22,9 @@ SCHEMA: Final = 1
 
 _NARROWEST: Final = 20
 """The fewest columns in which a text is broken between words."""
+
+_JOINED: Final = "\N{NO-BREAK SPACE}"
+"""Stands for a blank at which a text is not broken."""
 
 TOR_READS: Final = "Tor verifies the change, then reads it"
 """What a change waits for."""
@@ -244,13 +248,13 @@ def progress(text: str) -> Iterator[None]:
 
 
 def note(text: str) -> None:
-    """Write a message to stderr; on a terminal it is broken between words."""
+    """Write a message to stderr; on a terminal it is broken between words, never in a command."""
     _note(f"{_fitted(f'exitpol: {printable(_short(text))}', sys.stderr, indent=4)}\n")
 
 
 def hint(text: str) -> None:
-    """Write what to do to stderr, in one line: it may hold a command to be copied."""
-    _note(f"exitpol: hint: {printable(text)}\n")
+    """Write what to do to stderr, broken like a message."""
+    note(f"hint: {text}")
 
 
 def _short(text: str) -> str:
@@ -372,25 +376,40 @@ def _fitted(text: str, stream: TextIO, *, before: int = 0, indent: int = 0) -> s
 def _broken(text: str, columns: int, *, hanging: int = 0) -> list[str]:
     """Return a text as lines of at most `columns` characters, broken between words only.
 
-    Lines after the first have `hanging` characters less. A longer word has a line of its own.
+    Lines after the first have `hanging` characters less. A longer word has a line of its own, and
+    so has a longer command: it is to be copied.
     """
     if len(text) <= columns:
         return [text] if text else []
     import textwrap
 
+    # textwrap breaks at ASCII blanks only.
+    joined = re.sub(_command(), lambda found: found[0].replace(" ", _JOINED), text)
     lines = textwrap.wrap(
-        text,
+        joined,
         columns,
         subsequent_indent=" " * hanging,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    lines = [line.replace(_JOINED, " ") for line in lines]
     return [line[hanging:] if number else line for number, line in enumerate(lines)]
 
 
 def width() -> int:
     """Return the columns of the terminal; 80 if stdout is none."""
     return _columns(sys.stdout) or 80
+
+
+@cache
+def _command() -> str:
+    """Return the pattern of a command in a message, up to the next comma or semicolon."""
+    # Imported here: that module imports this one. `exitpol blocks nothing` is prose.
+    from exitpolicy.cli.app import COMMANDS
+
+    ours = "|".join([*COMMANDS, "policy"])
+    others = "sudo|systemctl|journalctl|setfacl|chmod|chown|chgrp|apt|timedatectl"
+    return rf"\b(?:exitpol (?:{ours})\b|(?:{others}) )[^;,]*"
 
 
 def _columns(stream: TextIO) -> int | None:
