@@ -34,6 +34,8 @@ COMMANDS: Final = {
     "apply": "relays.apply",
     "expire": "relays.expire",
     "history": "blocks.history",
+    "import": "lists.import_",
+    "export": "lists.export",
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
     "handle": "handle.handle",

@@ -52,6 +52,25 @@ def states(incomplete: str) -> list[str]:
     return _matching(iter([*map(str, State), "scheduled", "ended"]), incomplete)
 
 
+def sources(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose the names of the lists that blocks come from."""
+    return _matching((n for block in _blocks(context) for n in block.source.split()), incomplete)
+
+
+def read_formats(incomplete: str) -> list[str]:
+    """Propose the formats of lists that are read."""
+    from exitpolicy.lists.reading import FORMATS
+
+    return _matching(iter(FORMATS), incomplete)
+
+
+def written_formats(incomplete: str) -> list[str]:
+    """Propose the formats of lists that are written."""
+    from exitpolicy.lists.writing import FORMATS
+
+    return _matching(iter(FORMATS), incomplete)
+
+
 def _matching(texts: Iterator[str], incomplete: str) -> list[str]:
     """Return the different texts that begin as typed and that no shell expands."""
     found: dict[str, None] = {}

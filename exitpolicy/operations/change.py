@@ -125,7 +125,16 @@ def block(
             raise forbidden
     if not options.force:
         refusals.refuse_shared_fronts(host.config, destinations)
-    change = _Addition("block", lambda blocks: blocks.blocked(new), destinations, frozenset(named))
+    return block_all(host, new, options, frozenset(named))
+
+
+def block_all(host: Host, new: Sequence[Block], options: Options, relays: frozenset[str]) -> Result:
+    """Add blocks that the config allows; `relays` are those that were named.
+
+    Raises what `block` raises.
+    """
+    destinations = [one.destination for one in new]
+    change = _Addition("block", lambda blocks: blocks.blocked(new), destinations, relays)
     return _add(host, change, options)
 
 
@@ -469,6 +478,12 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
     for plan in plans:
         held = [plan.held[d] for d in destinations if d in plan.held]
         for reason in [*held, *plan.obstacles]:
+            if isinstance(reason, refusals.BeyondLimitError) and len(destinations) > 1:
+                fitting = sum(d in plan.blocks and d not in plan.held for d in destinations)
+                raise RefusedError(
+                    f"{reason}; {fitting:,} of the {len(destinations):,} would fit",
+                    hint=reason.hint,
+                )
             if isinstance(reason, RefusedError | CandidateError):
                 raise reason
         broken = [view.broken for view in plan.views if view.broken is not None]

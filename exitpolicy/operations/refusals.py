@@ -17,6 +17,10 @@ _NAMED: Final = 25
 """How many shared addresses of a list are named."""
 
 
+class BeyondLimitError(RefusedError):
+    """Blocks would break a limit of Tor."""
+
+
 def forbidden(config: Config, block: Block) -> RefusedError | None:
     """Return why the config forbids a block; None if it allows it."""
     destination = block.destination
@@ -85,7 +89,9 @@ def beyond_limit(broken: Broken) -> RefusedError:
     """Return the refusal of blocks that break a limit of Tor."""
     problem = broken.problem
     more = "; or add --force, if you accept that" if problem.forcible else ""
-    return RefusedError(f"relay {broken.relay!r}: {problem.message}", hint=f"{problem.hint}{more}")
+    return BeyondLimitError(
+        f"relay {broken.relay!r}: {problem.message}", hint=f"{problem.hint}{more}"
+    )
 
 
 def unsafe(relay: Relay, view: View) -> RefusedError | None:

@@ -1,0 +1,174 @@
+"""Commands for block lists of other programs: import and export."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from exitpolicy.cli import completion, output, render
+from exitpolicy.cli.arguments import (
+    DryRun,
+    Force,
+    Json,
+    NoWait,
+    OnRelays,
+    Until,
+    the_host,
+)
+from exitpolicy.cli.blocks import say_changed
+from exitpolicy.cli.output import note, say_exact, say_json
+from exitpolicy.core.durations import parse_until
+from exitpolicy.core.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from exitpolicy.lists.reading import Listing
+    from exitpolicy.operations.lists import Plan
+
+_FORMATS: Final = (
+    "plain, firehol, spamhaus, spamhaus-json, ipsum, crowdsec, crowdsec-json, fail2ban, csv,"
+    " nftables, ipset, torrc, relayor, json"
+)
+"""Those of exitpolicy.lists.reading, which `--help` of other commands does not need to load."""
+_WRITTEN: Final = "json, csv, plain, torrc, nftables, relayor, crowdsec"
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The list; - is stdin.")],
+    until: Until,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"The format, if it is not recognised: {_FORMATS}.",
+            autocompletion=completion.read_formats,
+        ),
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The name of the list, to tell its blocks from others.",
+            autocompletion=completion.sources,
+        ),
+    ] = "",
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out lines that are not understood or not to be blocked."
+        ),
+    ] = False,
+    relay: OnRelays = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    no_wait: NoWait = False,
+    as_json: Json = False,
+) -> int:
+    """Block what a list names, until a time.
+
+    The format is recognised. An entry with an end of its own keeps it, if it is before WHEN. A list
+    is imported whole or not at all.
+
+    Example: exitpol import drop.txt --until 30d --source spamhaus-drop
+    """
+    from exitpolicy.operations import change, lists
+
+    host = the_host()
+    end = parse_until(until, host.clock())
+    terms = lists.Terms(
+        end, lists.checked_source(source) if source else "", tuple(relay or ()), force
+    )
+    with output.progress("reading the list"):
+        listing = lists.read(host, lists.content_of(file), format_name)
+        planned = lists.plan(host, listing, terms)
+    _note_list(listing, planned, skip_bad=skip_bad)
+    refusal = lists.refusal(listing, planned, skip_bad=skip_bad)
+    if refusal is not None:
+        if as_json:
+            say_json(error=output.error_json(refusal), list=_list_json(listing, planned))
+        output.report(refusal)
+        return refusal.exit_code
+    options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
+    with output.progress(output.TOR_READS):
+        changed = lists.import_blocks(host, planned, terms, options)
+    more = {"list": _list_json(listing, planned)}
+    return say_changed(host, changed, options, as_json=as_json, more=more)
+
+
+def _note_list(listing: "Listing", planned: "Plan", *, skip_bad: bool) -> None:
+    """Write what the list is, and the lines that are left out."""
+    from exitpolicy.lists.reading import said_omitted
+
+    count = len(planned.blocks)
+    text = f"{listing.title}, {count:,} destination{'' if count == 1 else 's'}"
+    if listing.omitted:
+        text += f"; left out: {said_omitted(listing.omitted)}"
+    note(text)
+    faults = planned.faults
+    for fault in faults[: render.MANY]:
+        place = f"{listing.unit} {fault.number}: " if fault.number else ""
+        place = f"left out: {place}" if skip_bad else place
+        quoted = f" ({fault.text})" if fault.text and fault.text not in fault.message else ""
+        note(f"{place}{fault.message}{quoted}")
+    if len(faults) > render.MANY:
+        note(f"and {len(faults) - render.MANY:,} more")
+
+
+def _list_json(listing: "Listing", planned: "Plan") -> dict[str, Any]:
+    return {
+        "format": listing.format,
+        "omitted": listing.omitted,
+        "faults": [
+            {listing.unit: fault.number, "text": fault.text, "message": fault.message}
+            for fault in planned.faults
+        ],
+    }
+
+
+def export(
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"One of: {_WRITTEN}.",
+            autocompletion=completion.written_formats,
+        ),
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Only the blocks of this list.",
+            autocompletion=completion.sources,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write the blocks as a list for other programs.
+
+    The formats json and csv carry all that the ledger holds, for another exitpol. The others carry
+    what is blocked now, and until when.
+
+    Example: exitpol export --format nftables
+    """
+    from exitpolicy.lists import writing
+    from exitpolicy.operations import lists
+
+    if format_name not in writing.FORMATS:
+        raise UsageError(f"there is no format {format_name!r}", hint=f"one of: {_WRITTEN}")
+    host = the_host()
+    now = host.clock().replace(microsecond=0)
+    written = writing.write(format_name, lists.exported(host, source), now)
+    if as_json and format_name != "json":
+        say_json(
+            format=format_name,
+            text=written.text,
+            left_out=[str(block.destination) for block in written.left_out],
+        )
+    else:
+        say_exact(written.text)
+    if written.left_out:
+        count = len(written.left_out)
+        blocks = "1 block is" if count == 1 else f"{count:,} blocks are"
+        output.warn(f"{blocks} left out: {format_name} has no ports")
+    return ExitCode.DONE

@@ -1,0 +1,219 @@
+"""Lists of other programs: their entries as blocks, and blocks as lists."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from exitpolicy.core.block import Block
+from exitpolicy.core.durations import utc_text
+from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
+from exitpolicy.lists import reading
+from exitpolicy.lists.entry import Entry, Fault, Moment
+from exitpolicy.lists.reading import Listing
+from exitpolicy.operations import change, refusals
+from exitpolicy.operations.change import Options, Result
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import files, shared_fronts
+
+MAX_SOURCE: Final = 60
+"""The maximum length of the name of a source, in characters."""
+
+
+def content_of(name: str) -> bytes:
+    """Return the content of the list FILE, or of stdin for `-`. Raises UsageError."""
+    limit = reading.MAX_BYTES
+    if name == "-":
+        try:
+            # One byte more, by which a longer list is recognised.
+            return sys.stdin.buffer.read(limit + 1)
+        except OSError as error:
+            raise UsageError(f"stdin cannot be read: {error.strerror}") from error
+    try:
+        return files.read(Path(name), "list", limit=limit)
+    except FileNotFoundError as error:
+        raise UsageError(f"{name}: there is no such list", hint="- reads stdin") from error
+
+
+def read(host: Host, content: bytes, format_name: str | None) -> Listing:
+    """Read a list in a format, or in the one that it shows. Raises UsageError."""
+    now = host.clock().replace(microsecond=0)
+    return reading.read(content, format_name, Moment(now, now.astimezone().tzinfo or UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an import would add."""
+
+    blocks: tuple[Block, ...]
+    """The blocks to add, at most one for each destination."""
+    misread: tuple[Fault, ...]
+    """Lines that are not understood."""
+    refused: tuple[Fault, ...]
+    """Lines whose destination must not be blocked."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Both, in the order of the list."""
+        return tuple(sorted((*self.misread, *self.refused)))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for all entries of an import."""
+
+    until: datetime | None
+    """The latest end; None for never."""
+    source: str = ""
+    """The name of the list; empty for none."""
+    relays: tuple[str, ...] = ()
+    """The relays that are named."""
+    force: bool = False
+
+
+def checked_source(name: str) -> str:
+    """Return the name of a source. Raises UsageError."""
+    plain = name.replace("-", "").replace("_", "").replace(".", "")
+    if not (plain.isascii() and plain.isalnum() and len(name) <= MAX_SOURCE and name[0].isalnum()):
+        raise UsageError(
+            f"{name[:80]!r} cannot name a source",
+            hint="choose a name of letters, digits, '.', '_' and '-', such as spamhaus-drop",
+        )
+    return name
+
+
+def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
+    """Return the blocks that the entries of a list make. Raises UsageError for unknown relays."""
+    now = host.clock().replace(microsecond=0)
+    named = tuple(sorted(host.known_relays(terms.relays)))
+    refusals.refuse_shared_fragments(host.relays, named)
+    fronts = None if terms.force else shared_fronts.load(host.config)
+    misread = list(listing.faults)
+    refused: list[Fault] = []
+    blocks: dict[object, Block] = {}
+    known = frozenset(relay.name for relay in host.relays)
+    config, until = host.config, terms.until
+    for entry in listing.entries:
+        block = _block(entry, terms, now, named)
+        error: ExitpolError | None = None
+        if not known.issuperset(block.relays):
+            error = UsageError(f"this host has no relay {', '.join(set(block.relays) - known)!r}")
+        elif block.until is not None and block.until <= block.since:
+            error = UsageError(
+                f"the block would end at {_end_words(until)}, and begins at {utc_text(block.since)}"
+            )
+        if error is not None:
+            misread.append(Fault(entry.number, "", str(error)))
+            continue
+        error = refusals.forbidden(config, block)
+        if error is None and fronts is not None:
+            provider = fronts.provider_of(block.destination)
+            if provider is not None:
+                error = RefusedError(f"{block.destination} is a shared address of {provider}")
+        if error is not None:
+            refused.append(Fault(entry.number, "", str(error)))
+            continue
+        former = blocks.get(block.destination)
+        blocks[block.destination] = block if former is None else _later(former, block)
+    return Plan(tuple(blocks.values()), tuple(misread), tuple(refused))
+
+
+def _end_words(until: datetime | None) -> str:
+    return "the end of the list" if until is None else utc_text(until)
+
+
+def _block(entry: Entry, terms: Terms, now: datetime, relays: tuple[str, ...]) -> Block:
+    """Return the block of an entry."""
+    until = terms.until
+    if until is None or (entry.until is not None and entry.until < until):
+        until = entry.until
+    carried = entry.carried
+    if carried is None:
+        return Block(
+            entry.destination,
+            now,
+            until,
+            entry.reason,
+            "",
+            relays,
+            terms.source,
+            forced=terms.force,
+        )
+    return Block(
+        entry.destination,
+        carried.since or now,
+        until,
+        entry.reason,
+        carried.reference,
+        relays or carried.relays,
+        terms.source or carried.source,
+        carried.name,
+        carried.references,
+        forced=terms.force and carried.forced,
+    )
+
+
+def _later(one: Block, other: Block) -> Block:
+    """Return the block of a destination that a list names twice: with the later end."""
+    if one.until is None:
+        return one
+    return other if other.until is None or other.until > one.until else one
+
+
+def refusal(listing: Listing, planned: Plan, *, skip_bad: bool) -> ExitpolError | None:
+    """Return why a list is not imported; None if it is.
+
+    With `skip_bad`, lines with faults are left out. Faults of the list as a whole are not, and a
+    list without any entry is never imported.
+    """
+    whole = [fault for fault in planned.misread if fault.number == 0]
+    if whole:
+        return UsageError(
+            f"the list cannot be imported: {whole[0].message}; nothing was imported",
+            hint="--format says in which format to read it: exitpol help import",
+        )
+    if planned.faults and not skip_bad:
+        return _of_faults(listing, planned)
+    if not planned.blocks:
+        gone = reading.said_omitted(listing.omitted)
+        more = f" (left out: {gone})" if gone else ""
+        return UsageError(
+            f"{listing.title} without an entry to block{more}; nothing was imported",
+            hint="is it the file that you mean?",
+        )
+    return None
+
+
+def _of_faults(listing: Listing, planned: Plan) -> ExitpolError:
+    kind = UsageError if planned.misread else RefusedError
+    what = "not understood" if planned.misread else "not to be blocked"
+    count = len(planned.misread or planned.refused)
+    plural = {"line": "lines", "entry": "entries"}[listing.unit]
+    are = f"1 {listing.unit} is" if count == 1 else f"{count:,} {plural} are"
+    others = f", and {len(planned.refused):,} not to be blocked" * bool(
+        planned.misread and planned.refused
+    )
+    return kind(
+        f"{are} {what}{others}; nothing was imported",
+        hint="correct the list, or add --skip-bad to import the others"
+        + ("" if planned.misread else "; --force accepts wide prefixes and shared addresses"),
+    )
+
+
+def import_blocks(host: Host, planned: Plan, terms: Terms, options: Options) -> Result:
+    """Add the blocks of an import. Raises what `change.block` raises."""
+    return change.block_all(host, planned.blocks, options, frozenset(terms.relays))
+
+
+def exported(host: Host, source: str | None) -> Iterator[Block]:
+    """Yield the blocks to export: all, or those of one source. Raises InvalidFileError."""
+    for block in host.ledger().blocks:
+        if source is None or source in block.source.split():
+            yield block
+
+
+def sources_of(blocks: Sequence[Block]) -> list[str]:
+    """Return the names of the sources of blocks."""
+    return sorted({name for block in blocks for name in block.source.split()})
