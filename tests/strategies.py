@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.block import Block
-from exitpolicy.core.destination import Destination
-from exitpolicy.core.ports import Ports, normal_ports
+from exitpolicy.core.destination import Destination, all_addresses
+from exitpolicy.core.ports import ALL_PORTS, Ports, normal_ports
 from exitpolicy.policy.rule import Rule
 
 _MAPPED = 0xFFFF << 32
@@ -21,7 +21,9 @@ ports: st.SearchStrategy[Ports] = st.lists(
 
 @st.composite
 def destinations(draw: st.DrawFn) -> Destination:
-    """Addresses, networks and ranges of both families, but none that is IPv4 in disguise."""
+    """Addresses, networks and ranges of one family, none of them IPv4 in disguise; and `*:PORT`."""
+    if draw(st.integers(0, 9)) == 9:
+        return all_addresses(draw(ports.filter(lambda drawn: drawn != ALL_PORTS)))
     family = draw(families)
     bits = BITS[family]
     first = draw(st.integers(0, (1 << bits) - 1))
@@ -36,7 +38,7 @@ def destinations(draw: st.DrawFn) -> Destination:
         last = draw(st.integers(first, min(first + 300, (1 << bits) - 1)))
     if family == 6 and first <= _MAPPED + 0xFFFFFFFF and last >= _MAPPED and last - first < 1 << 33:
         first = last = 1
-    return Destination(family, first, last, draw(ports | st.just(((1, 65535),))))
+    return Destination(family, first, last, draw(ports | st.just(ALL_PORTS)))
 
 
 @st.composite

@@ -12,6 +12,7 @@ from exitpolicy.core.addresses import BITS, address_text, read_address
 from exitpolicy.core.destination import (
     MAX_TEXT,
     Destination,
+    DestinationSet,
     parse_destination,
     parse_pasted_destination,
 )
@@ -51,6 +52,8 @@ def test_what_is_printed_is_read_back_as_the_same(destination: Destination) -> N
         ("2001:db8::1-2001:db8::9", "2001:db8::1-2001:db8::9"),
         ("[2001:db8::1]-[2001:db8::9]:22", "[2001:db8::1]-[2001:db8::9]:22"),
         ("::/0", "::/0"),
+        ("*:25", "*:25"),
+        (" *:6000-6010,25 ", "*:25,6000-6010"),
     ],
 )
 def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str) -> None:
@@ -107,7 +110,14 @@ def test_every_way_to_write_one_has_one_canonical_text(text: str, canonical: str
         ("example.com:443", "is not an address", "holds addresses, not names"),
         ("https://example.com/", "is not an address", "holds addresses, not names"),
         ("my-host.example", "is not an address", "holds addresses, not names"),
-        ("*:25", "is not an address", "write 0.0.0.0/0, and"),
+        ("*", "is every destination", "name the ports, such as *:25"),
+        ("*:*", "is every destination", "write ExitRelay 0 into the torrc"),
+        ("*:1-65535", "is every destination", "name the ports, such as *:25"),
+        ("*:", "is not a port", "write ports as :22"),
+        ("*4:25", "is not an address", "write 0.0.0.0/0:25"),
+        ("*6:25", "is not an address", "write [::]/0:25"),
+        ("**:25", "is not an address", "write *:25"),
+        ("203.0.113.*:25", "is not an address", "for a port at every address write *:25"),
         ("203.0.113[.]7", "is a defanged address", "write 203.0.113.7"),
         ("203.0.113(dot)7", "is a defanged address", "write 203.0.113.7"),
         ("2001[:]db8::1", "is a defanged address", "write 2001:db8::1"),
@@ -215,7 +225,7 @@ def test_any_text_is_a_destination_or_a_usage_error(text: str) -> None:
     except UsageError:
         return
     assert parse_destination(str(destination)) == destination
-    assert 0 <= destination.first <= destination.last < 1 << BITS[destination.family]
+    assert all(0 <= one.first <= one.last < 1 << BITS[one.family] for one in destination.ranges)
     assert normal_ports(destination.ports) == destination.ports
 
 
@@ -245,13 +255,31 @@ def test_overlapping_is_that_of_the_sets(a: Destination, b: Destination) -> None
 @given(destinations())
 def test_prefixes_are_the_standard_librarys(destination: Destination) -> None:
     """The CIDR decomposition is the one of ipaddress.summarize_address_range."""
-    ends = [
-        ip_address(n.to_bytes(BITS[destination.family] // 8))
-        for n in (destination.first, destination.last)
-    ]
-    expected = [(int(net.network_address), net.prefixlen) for net in summarize_address_range(*ends)]
-    assert list(destination.prefixes()) == expected
-    assert destination.widest_prefix == min(length for _, length in expected)
+    for part in destination.ranges:
+        ends = [ip_address(n.to_bytes(BITS[part.family] // 8)) for n in (part.first, part.last)]
+        networks = summarize_address_range(*ends)
+        expected = [(int(net.network_address), net.prefixlen) for net in networks]
+        assert list(part.prefixes()) == expected
+
+
+def test_a_port_at_every_address_is_that_port_of_both_families() -> None:
+    """`*:25` overlaps and holds what has the port, and is not what its two halves are alone."""
+    every = parse_destination("*:25")
+    halves = [parse_destination(text) for text in ("0.0.0.0/0:25", "[::]/0:25")]
+    assert [Destination(*part, every.ports) for part in every.ranges] == halves
+    for text in ("203.0.113.7:25", "[2001:db8::1]:20-30", "203.0.113.0/24", "*:25,80"):
+        assert every.overlaps(parse_destination(text)), text
+        assert parse_destination(text).overlaps(every), text
+    for text in ("203.0.113.7:26", "[2001:db8::1]:1-24", "*:80"):
+        assert not every.overlaps(parse_destination(text)), text
+        assert not parse_destination(text).overlaps(every), text
+    assert all(every.contains_addresses(half) for half in halves)
+    assert not any(half.contains_addresses(every) for half in halves)
+    assert all(half.is_port for half in (every, *halves))
+    assert not parse_destination("0.0.0.0/1:25").is_port
+    assert (4, 1, 25) in DestinationSet([every])
+    assert (6, 1, 25) in DestinationSet([every])
+    assert (6, 1, 26) not in DestinationSet([every])
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5)), max_size=8))

@@ -64,6 +64,44 @@ def test_ports_networks_ranges_and_ipv6_reject_exactly_themselves(make_host: Hos
         assert not host.tor.rejects(address, port), (address, port)
 
 
+def test_a_port_at_every_address_is_closed_for_both_families(make_host: HostMaker) -> None:
+    """`*:22` is one block: refused without --force, live, renewed, checked, lifted."""
+    host = make_host(("ExitRelay 1", "IPv6Exit 1", "ExitPolicy accept *:*"))
+    before = host.snapshot()
+    refused = host.run("block", "*:22", "--until", "1d")
+    assert refused.code == 4
+    assert "*:22 closes port 22 for every client" in refused.err
+    assert "exitpol policy" in refused.err
+    assert "Exit flag" in host.run("block", "*:20-443", "--until", "1d").err
+    nothing = host.run("block", "*:1-32000,32001-65534", "*:65535", "--until", "1d", "--force")
+    assert (nothing.code, "ExitRelay 0" in nothing.err) == (4, True), nothing
+    assert host.snapshot() == before
+
+    done = host.run("block", "*:22", "--until", "1d", "--force", "--json")
+    assert done.code == 0, done
+    assert [(b["destination"], b["state"]) for b in done.json["blocks"]] == [("*:22", "live")]
+    assert "\nExitPolicy reject *:22\n" in host.fragment.read_text()
+    assert 'destination: "*:22"' in host.ledger.read_text()
+    for address in ("203.0.113.7", "2001:db8::1"):
+        assert host.tor.rejects(address, 22)
+        assert not host.tor.rejects(address, 23)
+    checked = host.run("check", "203.0.113.7:22", "[2001:db8::1]:22", "*:22", "--json")
+    assert checked.code == 0
+    blocks = [block for one in checked.json["results"] for block in one["blocks"]]
+    assert blocks == ["*:22"] * 3
+    assert host.run("renew", "*:22", "--until", "9d").code == 0
+    assert "*:22" in host.run("list").out
+    assert host.run("status", "--check").code == 0
+
+    # A narrow block of the same port does not keep the port closed.
+    assert host.run("block", "203.0.113.7:22", "--until", "1d").code == 0
+    done = host.run("lift", "*:22")
+    assert (done.code, done.out.split()) == (0, ["*:22", "lifted"])
+    assert not host.tor.rejects("2001:db8::1", 22)
+    assert host.tor.rejects("203.0.113.7", 22)
+    assert "*:22" in host.run("history", "*:22").out
+
+
 def test_the_timer_lifts_a_block_on_its_day(make_host: HostMaker) -> None:
     """The first tick after the end removes the block from ledger and Tor."""
     host = make_host()

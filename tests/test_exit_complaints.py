@@ -283,6 +283,13 @@ def test_a_stranger_who_names_a_ticket_learns_nothing_of_its_blocks(
     assert "ABC-1234" not in by_destination
     assert host.run("reply", stranger, "T#unknown").code == 9
 
+    # A port that is closed at every address answers a complaint about that port only.
+    assert host.run("block", "*:23", "--until", "30d", "--force").code in {0, 3}
+    telnet = _mail(tmp_path, headers, "Your IP 185.220.101.4 attacked our server 192.0.2.9:23.")
+    assert "*:23" in host.run("reply", telnet).out
+    assert "*:23" not in host.run("reply", wide).out
+    assert host.run("lift", "*:23").code == 0
+
     victim = _mail(tmp_path, headers, ATTACK)
     assert "91.201.214.77" in host.run("reply", victim).out
 

@@ -216,7 +216,7 @@ def test_random_nested_blocks_get_what_an_integer_programme_finds_least(seed: in
             (
                 Rule(
                     False,
-                    d.family,
+                    family,
                     d.first,
                     BITS[family] - (d.last - d.first + 1).bit_length() + 1,
                     *d.ports[0],

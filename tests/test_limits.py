@@ -585,8 +585,9 @@ def test_spare_and_limit_are_those_of_the_authorities() -> None:
 def test_lone_bytes_are_those_of_its_rules(destination: Destination) -> None:
     """The size of a destination's lines, also where they are counted without rules."""
     rules = [
-        Rule(False, destination.family, network, length, low, high)
-        for network, length in destination.prefixes()
+        Rule(False, part.family, network, length, low, high)
+        for part in destination.ranges
+        for network, length in part.prefixes()
         for low, high in destination.ports
     ]
     assert lone_bytes(destination) == rules_bytes(rules)

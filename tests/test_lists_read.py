@@ -218,7 +218,8 @@ def test_a_line_that_is_not_understood_is_named(line: str, message: str) -> None
     ("text", "message"),
     [
         ("ExitPolicy accept *:80\n", "accept rule"),
-        ("ExitPolicy reject *:*\n", "every IPv4 address"),
+        ("ExitPolicy reject *:*\n", "every address"),
+        ("ExitPolicy reject *4:*\n", "every IPv4 address"),
         ("ExitPolicy reject6 203.0.113.7\n", "Tor ignores"),
         ("ExitPolicy reject 203.0.113.7\nExitRelay 1\n", "not an ExitPolicy line"),
         ("add s 203.0.113.0/24 nomatch\n", "exception"),

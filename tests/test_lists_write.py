@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import MAX_TEXT, Block
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.lists import reading, writing
 from exitpolicy.lists.disjoint import disjoint
 from exitpolicy.lists.entry import Entry, Moment
+from exitpolicy.policy.difference import rejecting
 from exitpolicy.policy.evaluate import Decisions
 from tests import strategies
 
@@ -42,8 +42,7 @@ def lasting(draw: st.DrawFn) -> Block:
 
 
 def _is_everything(destination: Destination) -> bool:
-    size = destination.last - destination.first + 1
-    return size == 1 << BITS[destination.family] and destination.ports == ALL_PORTS
+    return destination.is_port and destination.ports == ALL_PORTS
 
 
 @st.composite
@@ -108,7 +107,7 @@ def rejected(blocks: list[Block], moment: datetime) -> Decisions:
             rule
             for block in blocks
             if block.until is None or block.until > moment
-            for rule in writing.rules_of(block)
+            for rule in rejecting(block.destination)
         ]
     )
 
@@ -128,6 +127,13 @@ def test_the_others_carry_what_is_rejected_until_when(name: str, blocks: list[Bl
         for block in found:
             lasts = block.until is None or block.until > moment
             assert not lasts or ours.rejects(block.destination)
+
+
+@pytest.mark.parametrize("name", ["plain", "torrc", "relayor"])
+def test_a_port_at_every_address_is_one_entry(name: str) -> None:
+    """`*:25` is written and read as one destination, and not as its IPv4 half."""
+    block = Block(parse_destination("*:25"), NOW, NOW + timedelta(days=1))
+    assert [entry.destination for entry in back(name, [block])] == [block.destination]
 
 
 @settings(max_examples=50)

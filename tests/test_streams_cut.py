@@ -73,11 +73,11 @@ def test_connection_to_another_relay_is_not_found() -> None:
     """It carries the circuits of many people."""
     with connection(A) as (ours, _):
         here = peer(ours)
-        relays = {(here.family, here.first, here.ports[0][0])}
+        relays = {(here.ranges[0].family, here.first, here.ports[0][0])}
         found = streams.open_streams([os.getpid()], [here])
         assert found
         assert streams.apart_from(found, relays) == []
-        assert streams.apart_from(found, {(here.family, here.first, 1)}) == found
+        assert streams.apart_from(found, {(here.ranges[0].family, here.first, 1)}) == found
 
 
 def test_more_connections_than_one_filter_holds_are_closed_and_no_others() -> None:

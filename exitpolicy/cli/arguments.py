@@ -24,8 +24,8 @@ Destinations = Annotated[
     typer.Argument(
         metavar="DEST...",
         help="203.0.113.7, 203.0.113.0/24, 203.0.113.5-203.0.113.20; with ports: 203.0.113.7:22,80"
-        " or [2001:db8::1]:6000-6010; a host name or its URL, which is looked up; - reads one per"
-        " line",
+        " or [2001:db8::1]:6000-6010; *:25 for every address; a host name or its URL,"
+        " which is looked up; - reads one per line",
     ),
 ]
 Blocked = Annotated[
@@ -60,7 +60,8 @@ Force = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Exceed max_prefix, the port summary or the Exit flag; block shared addresses.",
+        help="Close a port; exceed max_prefix, the port summary or the Exit flag; block shared"
+        " addresses.",
     ),
 ]
 

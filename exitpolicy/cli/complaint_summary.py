@@ -99,7 +99,7 @@ def _quotes(read: "Complaint", width: int) -> list[str]:
     room = max(width - len(indent) - 2, 20)
     return [
         indent
-        + excerpt(printable(next(iter(one.evidence), "")), one.destination.addresses.text(), room)
+        + excerpt(printable(next(iter(one.evidence), "")), one.destination.ranges[0].text(), room)
         for one in read.candidates[:MAX_CANDIDATES]
     ]
 

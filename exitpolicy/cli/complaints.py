@@ -182,7 +182,7 @@ def _write_candidates(read: "Complaint") -> None:
         guess = "  (a guess: nothing says that it is the victim)" if candidate.is_guess else ""
         say(f"{'candidates' if number == 1 else '':<11} {number}. {candidate.destination}{guess}")
         for evidence in candidate.evidence[:2]:
-            address = candidate.destination.addresses.text()
+            address = candidate.destination.ranges[0].text()
             say(f"{'':<15}{excerpt(printable(evidence), address)}")
     if not read.candidates:
         say(f"{'candidates':<11} none: the complaint names no destination")

@@ -92,7 +92,7 @@ def read_complaint(
     subjects = _subjects(unfolded, kept)
     reporter_language = _language(kept, subjects)
     reader = LineReader(
-        [address_text(destination.family, destination.first) for destination in own],
+        [address_text(part.family, part.first) for one in own for part in one.ranges],
         understood=reporter_language is None or is_known(reporter_language),
     )
     for subject in subjects:

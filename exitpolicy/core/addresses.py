@@ -305,7 +305,7 @@ def _advice(text: str) -> str:
     if "%" in text:
         return f"exits ignore IPv6 zones: write {text.partition('%')[0]}"
     if "*" in text:
-        return "for every address write 0.0.0.0/0, and [::]/0 for IPv6, with --force"
+        return "for a port at every address write *:25"
     if re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", text):
         return f"all four octets are needed: {examples}"
     if re.search(r"[A-Za-z]", text) and re.fullmatch(r"[A-Za-z0-9._/:@?&=-]+", text):

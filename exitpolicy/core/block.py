@@ -13,6 +13,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import NoSuchBlockError, UsageError
 from exitpolicy.core.ports import ALL_PORTS, Ports, ports_text
+from exitpolicy.core.shell import word
 
 MAX_TEXT: Final = 1000
 """The maximum length of a reason or a reference, in characters."""
@@ -252,7 +253,7 @@ class Blocks:
             what = "was lifted" if block.was_lifted else "expired"
             raise NoSuchBlockError(
                 f"no block for {destination}: it {what} at {utc_text(block.ended)}",
-                hint=f"to block it again: exitpol block {destination} --until WHEN",
+                hint=f"to block it again: exitpol block {word(destination)} --until WHEN",
             )
         return block
 
@@ -347,7 +348,7 @@ def _lasting(block: Block) -> Block:
         raise UsageError(
             f"the block for {block.destination} would end before it begins, at"
             f" {utc_text(block.since)}",
-            hint=f"choose a later end, or: exitpol lift {block.destination}",
+            hint=f"choose a later end, or: exitpol lift {word(block.destination)}",
         )
     return block
 

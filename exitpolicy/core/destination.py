@@ -4,8 +4,8 @@ Two destinations mean the same if and only if they are equal, and then their tex
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple
 
 from exitpolicy.core.addresses import (
     BITS,
@@ -23,15 +23,22 @@ from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_
 MAX_TEXT: Final = 2000
 """Longer texts are refused unread: no destination that a person means is that long."""
 
+BOTH: Final = 0
+"""Stands for IPv4 and IPv6 together, in the place of a family."""
+
+EVERY_ADDRESS: Final = (AddressRange(4, 0, 2**32 - 1), AddressRange(6, 0, 2**128 - 1))
+"""What `*` stands for."""
+
 
 # A named tuple is made, compared and hashed faster than a dataclass, and there are many of them.
 class Destination(NamedTuple):
-    """A closed range of addresses of one family, and ports.
+    """A closed range of addresses of one family, or all addresses of both; and ports.
 
     Sorts by family, address and ports. `str()` gives the canonical text.
     """
 
-    family: Family
+    family: Literal[0, 4, 6]
+    """4, 6, or BOTH for all addresses."""
     first: int
     """The lowest address, as a number."""
     last: int
@@ -41,31 +48,50 @@ class Destination(NamedTuple):
     def __str__(self) -> str:
         if self.first == self.last:
             # Most destinations are single addresses.
-            text = address_text(self.family, self.first)
+            text = address_text(6 if self.family == 6 else 4, self.first)
             if self.ports == ALL_PORTS:
                 return text
             return f"{f'[{text}]' if self.family == 6 else text}:{ports_text(self.ports)}"
+        if self.family == BOTH:
+            return f"*:{ports_text(self.ports)}"
+        addresses = AddressRange(self.family, self.first, self.last)
         if self.ports == ALL_PORTS:
-            return self.addresses.text()
-        return f"{self.addresses.text(brackets=self.family == 6)}:{ports_text(self.ports)}"
+            return addresses.text()
+        return f"{addresses.text(brackets=self.family == 6)}:{ports_text(self.ports)}"
 
     @property
-    def addresses(self) -> AddressRange:
-        """The addresses without the ports."""
-        return AddressRange(self.family, self.first, self.last)
+    def ranges(self) -> tuple[AddressRange, ...]:
+        """The addresses without the ports: one range, or one for each family."""
+        if self.family == BOTH:
+            return EVERY_ADDRESS
+        return (AddressRange(self.family, self.first, self.last),)
 
     @property
-    def widest_prefix(self) -> int:
-        """The shortest prefix length in the CIDR decomposition, in bits (0 is everything)."""
-        return min(length for _, length in self.prefixes())
+    def is_port(self) -> bool:
+        """Whether it is every address of a family, or of both: it closes its ports for clients."""
+        return self.family == BOTH or self.ranges[0] in EVERY_ADDRESS
 
-    def prefixes(self) -> Iterator[tuple[int, int]]:
-        """Yield the CIDR decomposition as (network, length), ascending."""
-        return self.addresses.prefixes()
+    def contains_addresses(self, other: "Destination") -> bool:
+        """Tell whether all addresses of the other one belong to this one, whatever the ports."""
+        if self.family == other.family:
+            return self.first <= other.first and other.last <= self.last
+        return all(any(mine.contains(part) for mine in self.ranges) for part in other.ranges)
 
     def overlaps(self, other: "Destination") -> bool:
         """Tell whether some address and port belongs to both."""
-        return self.addresses.overlaps(other.addresses) and overlap(self.ports, other.ports)
+        if BOTH in {self.family, other.family}:
+            return overlap(self.ports, other.ports)
+        return (
+            self.family == other.family
+            and self.first <= other.last
+            and other.first <= self.last
+            and overlap(self.ports, other.ports)
+        )
+
+
+def all_addresses(ports: Ports) -> Destination:
+    """Return the destination of some ports at every address, IPv4 and IPv6: `*:25`."""
+    return Destination(BOTH, 0, EVERY_ADDRESS[1].last, ports)
 
 
 class DestinationSet:
@@ -74,10 +100,11 @@ class DestinationSet:
     def __init__(self, destinations: Iterable[Destination]) -> None:
         self._ports: dict[tuple[Family, int], dict[int, list[Ports]]] = {}
         for destination in destinations:
-            for network, length in destination.prefixes():
-                shift = BITS[destination.family] - length
-                networks = self._ports.setdefault((destination.family, shift), {})
-                networks.setdefault(network >> shift, []).append(destination.ports)
+            for part in destination.ranges:
+                for network, length in part.prefixes():
+                    shift = BITS[part.family] - length
+                    networks = self._ports.setdefault((part.family, shift), {})
+                    networks.setdefault(network >> shift, []).append(destination.ports)
 
     def __contains__(self, address: tuple[Family, int, int]) -> bool:
         """Tell whether a destination holds an address: its family, number and port."""
@@ -96,7 +123,8 @@ def parse_destination(text: str) -> Destination:
 
     `203.0.113.7`, `203.0.113.0/24`, `203.0.113.5-203.0.113.20`, each also with ports (`:22`,
     `:80,443`, `:6000-6010`); IPv6 bare, or in brackets when ports follow (`[2001:db8::1]:22`,
-    `[2001:db8::]/32:22`). Raises UsageError, whose hint says what to write instead.
+    `[2001:db8::]/32:22`). `*:25` is a port at every address, of both families. Raises UsageError,
+    whose hint says what to write instead.
     """
     if common := _COMMON.fullmatch(text):
         return _of_common(common)
@@ -110,6 +138,8 @@ def parse_destination(text: str) -> Destination:
     text = text.strip()
     try:
         addresses, ports = _split_ports(text)
+        if addresses.startswith("*"):
+            return _of_every_address(addresses, ports)
         return Destination(
             *parse_addresses(addresses), ALL_PORTS if ports is None else parse_ports(ports)
         )
@@ -208,6 +238,22 @@ def _of_ipv6_and_port(text: str) -> Destination | None:
     if number is None or is_mapped(number) or not re.fullmatch(_PORT, port):
         return None
     return Destination(6, number, number, ((int(port), int(port)),))
+
+
+def _of_every_address(addresses: str, text: str | None) -> Destination:
+    """Return the destination of `*:PORTS`. Raises UsageError without ports."""
+    if addresses != "*":
+        families = {"*4": "0.0.0.0/0", "*6": "[::]/0"}
+        plain = families.get(addresses, "*")
+        raise UsageError(f"{addresses!r} is not an address", hint=f"write {plain}:{text or 'PORT'}")
+    ports = ALL_PORTS if text is None else parse_ports(text)
+    if ports == ALL_PORTS:
+        raise UsageError(
+            f"{addresses if text is None else f'{addresses}:{text}'!r} is every destination",
+            hint="name the ports, such as *:25; to be no exit any more, write ExitRelay 0 into the"
+            " torrc",
+        )
+    return all_addresses(ports)
 
 
 def _split_ports(text: str) -> tuple[str, str | None]:

@@ -40,7 +40,9 @@ class SharedFronts:
         """Return whose front a destination is, wholly or in part, at a port of web sites."""
         if not overlap(destination.ports, WEB_PORTS):
             return None
-        addresses = destination.addresses
+        return next(filter(None, map(self._provider_among, destination.ranges)), None)
+
+    def _provider_among(self, addresses: AddressRange) -> str | None:
         # A list of destinations is long: only ranges around the address are compared.
         index = bisect_right(self._starts, (addresses.family, addresses.last)) - 1
         while index >= 0 and self._reach[index] >= (addresses.family, addresses.first):

@@ -3,8 +3,7 @@
 import re
 from typing import Final
 
-from exitpolicy.core.addresses import BITS
-from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.destination import BOTH, Destination, parse_destination
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.ports import ALL_PORTS
 
@@ -37,10 +36,10 @@ def destination_of(text: str) -> Destination:
 
 def checked(destination: Destination) -> Destination:
     """Return a destination unless it is everything. Raises UsageError."""
-    family, first, last, ports = destination
-    if last - first + 1 >= 1 << BITS[family] and ports == ALL_PORTS:
+    if destination.is_port and destination.ports == ALL_PORTS:
+        family = "" if destination.family == BOTH else f" IPv{destination.family}"
         raise UsageError(
-            f"{destination} is every IPv{family} address",
+            f"{destination} is every{family} address",
             hint="a list that holds it closes the exit: remove the line",
         )
     return destination

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from exitpolicy.core.addresses import Family
 from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.ports import ALL_PORTS
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -41,7 +42,7 @@ def disjoint(blocks: Iterable[Block]) -> list[Piece]:
 
 def _of_family(blocks: Iterable[Block], family: Family) -> Iterator[Piece]:
     waiting = sorted(
-        (b for b in blocks if b.destination.family == family),
+        (part for block in blocks for part in _parts(block) if part.destination.family == family),
         key=lambda block: block.destination.first,
         reverse=True,
     )
@@ -67,6 +68,12 @@ def _of_family(blocks: Iterable[Block], family: Family) -> Iterator[Piece]:
             yield from open_pieces
             open_pieces = pieces
     yield from open_pieces
+
+
+def _parts(block: Block) -> Iterator[Block]:
+    """Yield a block for each family of addresses that a block is for."""
+    ranges, ports = block.destination.ranges, block.destination.ports
+    return (block._replace(destination=Destination(*part, ports)) for part in ranges)
 
 
 def _ports(blocks: list[Block]) -> Iterator[tuple[int, int, datetime | None]]:

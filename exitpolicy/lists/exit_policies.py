@@ -17,7 +17,7 @@ from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.destinations import checked
 from exitpolicy.lists.entry import Entry, Item, Moment, Omitted, fault, reason_of
 from exitpolicy.lists.times import end_of, unix_time
-from exitpolicy.policy.rule import RuleError, parse_rule
+from exitpolicy.policy.rule import RuleError, destinations_of, parse_rule
 
 RULE: Final = re.compile(r"\s*\+?(?:exitpolicy\s|(?:accept|reject)6?\s)", re.IGNORECASE)
 """The start of a line of a torrc that holds rules."""
@@ -89,4 +89,4 @@ def _rejected(rule: str) -> Iterable[Destination]:
         raise UsageError(f"Tor ignores the rule {rule!r}: its address is not IPv6")
     if found[0].accept:
         raise UsageError("an accept rule is no block")
-    return [checked(one.destination) for one in found]
+    return [checked(one) for one in destinations_of(found)]

@@ -7,18 +7,19 @@ only of blocks for all ports.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from exitpolicy.core.addresses import AddressRange, address_text
+from exitpolicy.core.addresses import BITS, AddressRange, address_text
 from exitpolicy.core.block import Block
 from exitpolicy.core.durations import until_text, utc_text
 from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.lists.disjoint import Piece, disjoint
 from exitpolicy.lists.firewalls import OWN_TABLE
-from exitpolicy.policy.rule import Rule, torrc_values
+from exitpolicy.policy.difference import rejecting
+from exitpolicy.policy.rule import torrc_values
 
 FOR_EVER: Final = 100 * 366 * 86_400
 """Seconds of a CrowdSec decision for a block without an end."""
@@ -65,17 +66,9 @@ def _torrc(blocks: Sequence[Block], _: datetime) -> Written:
     lines = (
         f"ExitPolicy {rule} # until {until_text(block.until)}\n"
         for block in blocks
-        for rule in torrc_values(rules_of(block))
+        for rule in torrc_values(rejecting(block.destination))
     )
     return Written("".join(lines))
-
-
-def rules_of(block: Block) -> Iterator[Rule]:
-    """Yield the rules that reject the destination of a block, one by one."""
-    destination = block.destination
-    for number, length in destination.prefixes():
-        for low, high in destination.ports:
-            yield Rule(False, destination.family, number, length, low, high)
 
 
 _RELAYOR_HEAD: Final = """\
@@ -89,7 +82,7 @@ def _relayor(blocks: Sequence[Block], _: datetime) -> Written:
     lines = [
         f'- "{rule}" # until {until_text(block.until)}\n'
         for block in blocks
-        for rule in torrc_values(rules_of(block))
+        for rule in torrc_values(rejecting(block.destination))
     ]
     return Written(f"{_RELAYOR_HEAD}exitpol_rejects:{'' if lines else ' []'}\n{''.join(lines)}")
 
@@ -151,12 +144,12 @@ def _crowdsec(blocks: Sequence[Block], now: datetime) -> Written:
     whole = [block for block in blocks if block.destination.ports == ALL_PORTS]
     for block in whole:
         seconds = FOR_EVER if block.until is None else _seconds(block.until, now)
-        family = block.destination.family
-        for number, length in block.destination.prefixes():
-            address = address_text(family, number)
-            is_one = length == (32 if family == 4 else 128)
-            scope, value = ("ip", address) if is_one else ("range", f"{address}/{length}")
-            lines.append(f"{seconds}s,{scope},{value},exitpol\n")
+        for addresses in block.destination.ranges:
+            for number, length in addresses.prefixes():
+                address = address_text(addresses.family, number)
+                is_one = length == BITS[addresses.family]
+                scope, value = ("ip", address) if is_one else ("range", f"{address}/{length}")
+                lines.append(f"{seconds}s,{scope},{value},exitpol\n")
     others = tuple(block for block in blocks if block.destination.ports != ALL_PORTS)
     return Written("".join(lines), others)
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import BOTH, Destination
 from exitpolicy.policy import limits
 from exitpolicy.policy.descriptor import (
     DESCRIPTOR_LIMIT,
@@ -268,5 +268,7 @@ def _exceeds(destination: Destination, room: int) -> bool:
 def _is_apart(decisions: Decisions, destination: Destination) -> bool:
     """Tell whether no rule matches the destination or an address next to it."""
     family, first, last, ports = destination
+    if family == BOTH:
+        return decisions.deciding(destination) == [IMPLICIT_ACCEPT]
     first, last = max(0, first - 1), min((1 << BITS[family]) - 1, last + 1)
     return decisions.deciding(Destination(family, first, last, ports)) == [IMPLICIT_ACCEPT]

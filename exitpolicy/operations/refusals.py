@@ -6,7 +6,9 @@ from typing import Final
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError, RefusedError
+from exitpolicy.core.ports import ALL_PORTS, contains, ports_text
 from exitpolicy.operations.fitting import Broken
+from exitpolicy.policy.exit_flag import EXIT_PORTS
 from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage import shared_fronts
@@ -33,14 +35,32 @@ def forbidden(config: Config, block: Block) -> RefusedError | None:
                 f"{destination} is protected: {protected} in {config.source}",
                 hint="block a part that does not touch it, or change the config",
             )
-    limit = config.max_prefix[destination.family]
-    if destination.widest_prefix < limit and not block.forced:
-        return RefusedError(
-            f"{destination} is wider than a /{limit}:"
-            f" that would be {destination.last - destination.first + 1:,} addresses",
-            hint="block less, or add --force",
-        )
+    if block.forced:
+        return None
+    if destination.is_port and destination.ports != ALL_PORTS:
+        return _port(destination)
+    for part in destination.ranges:
+        limit = config.max_prefix[part.family]
+        if min(length for _, length in part.prefixes()) < limit:
+            return RefusedError(
+                f"{destination} is wider than a /{limit}: that would be {part.size:,} addresses",
+                hint="block less, or add --force",
+            )
     return None
+
+
+def _port(destination: Destination) -> RefusedError:
+    """Return the refusal of a block that closes ports at every address."""
+    ports = destination.ports
+    single = len(ports) == 1 and ports[0][0] == ports[0][1]
+    closed = f"{'port' if single else 'ports'} {ports_text(ports)}"
+    lost = any(contains(ports, (port, port)) for port in EXIT_PORTS) and destination.family != 6
+    flag = ", and the relay loses the Exit flag" if lost else ""
+    return RefusedError(
+        f"{destination} closes {closed} for every client{flag}",
+        hint="to choose the ports of an exit for good: exitpol policy list; to close"
+        f" {'it' if single else 'them'} until a time, add --force",
+    )
 
 
 def refuse_shared_fronts(config: Config, destinations: Iterable[Destination]) -> None:

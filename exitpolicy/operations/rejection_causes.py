@@ -93,12 +93,12 @@ def _moot_on(relay: Relay, view: View, moot: list[Destination]) -> Iterator[Caus
 def own_addresses(applied: "Applied", destinations: Iterable[Destination]) -> list[Destination]:
     """Return the destinations that are addresses of the observed relays themselves."""
     own = {
-        rule.destination.addresses
+        rule.destination
         for view in applied.views
         if view.running is not None
         for rule in view.running.local
     }
-    return [d for d in destinations if any(one.contains(d.addresses) for one in own)]
+    return [d for d in destinations if any(one.contains_addresses(d) for one in own)]
 
 
 def _observed(host: "Host", applied: "Applied") -> Iterator[tuple[Relay, View]]:
@@ -123,13 +123,15 @@ def _cause_of(
             if block.destination.overlaps(destination)
             and block.destination.overlaps(rule.destination)
         ]
-        if rule in ours and blocks:
+        # That some addresses are blocked on another ground does not close a port.
+        counts = whole or not destination.is_port
+        if rule in ours and blocks and counts:
             more = f" and {len(blocks) - 3} more" if len(blocks) > 3 else ""
             those = "another block covers it" if len(blocks) == 1 else "other blocks cover it"
             reason = f"{those}: {', '.join(blocks[:3])}{more}"
             return Cause(destination, relay.name, reason, removable=True)
         # A rule for all addresses is the relay's choice of ports, not a block.
-        if whole or rule.prefix:
+        if whole or (rule.prefix and counts):
             cause = origins.cause(destination, rule)
             if whole or cause.removable:
                 return cause

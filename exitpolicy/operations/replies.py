@@ -6,8 +6,9 @@ from datetime import datetime
 
 from exitpolicy.complaint import Complaint
 from exitpolicy.core.block import Block, Blocks, State
-from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, NoSuchBlockError, UsageError
+from exitpolicy.core.ports import difference
 from exitpolicy.operations import query
 from exitpolicy.operations.complaints import own_addresses
 from exitpolicy.operations.host import Host
@@ -129,18 +130,24 @@ def _names(complaint: Complaint, block: Block) -> bool:
 
     The reverse is not enough: whoever names a wide network would learn all blocks in it.
     """
-    return any(
-        block.destination.addresses.contains(candidate.destination.addresses)
-        for candidate in complaint.candidates
-    )
+    return any(_holds(block.destination, one.destination) for one in complaint.candidates)
 
 
 def _names_ended(complaint: Complaint, change: history.Change) -> bool:
     try:
-        addresses = parse_destination(change.destination).addresses
+        ended = parse_destination(change.destination)
     except UsageError:
         return False
-    return any(addresses.contains(one.destination.addresses) for one in complaint.candidates)
+    return any(_holds(ended, one.destination) for one in complaint.candidates)
+
+
+def _holds(blocked: Destination, named: Destination) -> bool:
+    """Tell whether a complaint's destination is in a blocked one.
+
+    Its ports need not be, except where a port is blocked at every address.
+    """
+    ports = not blocked.is_port or not difference(named.ports, blocked.ports)
+    return ports and blocked.contains_addresses(named)
 
 
 def _named(

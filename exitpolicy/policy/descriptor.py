@@ -67,8 +67,9 @@ def lone_bytes(destination: Destination) -> int:
         ports = destination.ports
         return rule * len(ports) + len(ports_text(ports)) - (len(ports) - 1)
     return rules_bytes(
-        Rule(False, destination.family, network, length, low, high)
-        for network, length in destination.prefixes()
+        Rule(False, part.family, network, length, low, high)
+        for part in destination.ranges
+        for network, length in part.prefixes()
         for low, high in destination.ports
     )
 

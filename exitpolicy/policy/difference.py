@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import BOTH, Destination
 from exitpolicy.core.ports import Ports, difference, intersection, ports_text
 from exitpolicy.policy.evaluate import Decisions, Meaning
 from exitpolicy.policy.rule import Rule, parse_rule
@@ -77,16 +77,12 @@ def compare(
 
 def rejecting(destination: Destination) -> Iterator[Rule]:
     """Yield the reject rules for a destination, one for each network and range of ports."""
-    for number, length in destination.prefixes():
-        for low, high in destination.ports:
-            yield Rule(
-                accept=False,
-                family=destination.family,
-                network=number,
-                prefix=length,
-                low=low,
-                high=high,
-            )
+    networks = [(part.family, *prefix) for part in destination.ranges for prefix in part.prefixes()]
+    if destination.family == BOTH:
+        # Both halves of `*:22` stand together, so that they can be written as one.
+        yield from (Rule(False, *n, *interval) for interval in destination.ports for n in networks)
+    else:
+        yield from (Rule(False, *n, *interval) for n in networks for interval in destination.ports)
 
 
 def _only_in(one: Meaning, other: Meaning, hidden: Sequence[Rule]) -> tuple[Area, ...]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, Family
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import BOTH, Destination
 from exitpolicy.core.ports import Ports
 from exitpolicy.policy.rule import Rule
 
@@ -53,6 +53,10 @@ class Decisions:
 
     def pieces(self, destination: Destination) -> Iterator[Piece]:
         """Yield the parts of a destination and what decides each, by address, then port."""
+        if destination.family == BOTH:
+            for part in destination.ranges:
+                yield from self.pieces(Destination(*part, destination.ports))
+            return
         starts, decisions = self._segments[destination.family]
         index = bisect_right(starts, destination.first) - 1
         while index < len(starts) and starts[index] <= destination.last:
@@ -70,6 +74,9 @@ class Decisions:
         """Return the rules that decide any part of a destination, in order."""
         if (only := self._only(destination)) is not None:
             return [only]
+        if destination.family == BOTH:
+            parts = [Destination(*part, destination.ports) for part in destination.ranges]
+            return sorted({rule for part in parts for rule in self.deciding(part)})
         starts, decisions = self._segments[destination.family]
         end = bisect_right(starts, destination.last)
         index = bisect_right(starts, destination.first, 0, end) - 1
@@ -97,6 +104,8 @@ class Decisions:
         A command asks this for 100,000 blocks. The same rules match all addresses of most.
         """
         family, first, last, ports = destination
+        if family == BOTH:
+            return None
         starts, decisions = self._segments[family]
         end = bisect_right(starts, first)
         if len(ports) != 1 or (end < len(starts) and starts[end] <= last):

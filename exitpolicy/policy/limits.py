@@ -20,6 +20,7 @@ from exitpolicy.policy.descriptor import (
 )
 from exitpolicy.policy.exit_flag import EXIT_PORTS, free_networks
 from exitpolicy.policy.port_summary import (
+    NO_PORT,
     REJECTED_LIMIT,
     SUMMARY_LIMIT,
     PortSummary,
@@ -130,6 +131,7 @@ def assess(before: Limits, after: Limits) -> tuple[Problem, ...]:
         _descriptor_problem(before, after),
         _ports_problem(before.ipv4, after.ipv4),
         _ports_problem(before.ipv6, after.ipv6),
+        _nothing_left(before, after),
     ]
     if before.exit_flag and not after.exit_flag:
         ports = [p for p, free in zip(EXIT_PORTS, after.free_networks, strict=True) if not free]
@@ -146,6 +148,24 @@ def assess(before: Limits, after: Limits) -> tuple[Problem, ...]:
             )
         )
     return tuple(problem for problem in problems if problem is not None)
+
+
+def _nothing_left(before: Limits, after: Limits) -> Problem | None:
+    """Return the problem of an exit to nowhere, which no client uses and which is still an exit."""
+    if {after.ipv4.text, after.ipv6.text} != {NO_PORT} or after.ipv4.is_cut:
+        return None
+    if {before.ipv4.text, before.ipv6.text} == {NO_PORT}:
+        return None
+    return Problem(
+        "ports",
+        forcible=False,
+        excess=0,
+        fits=0,
+        message="the consensus would say that the relay rejects every port, so that no client would"
+        " use it as an exit",
+        hint="leave a port open; or if it is to be no exit any more, write ExitRelay 0 into its"
+        " torrc",
+    )
 
 
 def _descriptor_problem(before: Limits, after: Limits) -> Problem | None:

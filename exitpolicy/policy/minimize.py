@@ -31,7 +31,7 @@ from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS, AddressRange, Family, prefixes
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import BOTH, EVERY_ADDRESS, Destination
 from exitpolicy.core.ports import (
     ALL_PORTS,
     Interval,
@@ -72,6 +72,10 @@ def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
 def _fewest_rules(destinations: tuple[Destination, ...]) -> tuple[Rule, ...]:
     by_ports: dict[tuple[Family, Ports], list[int]] = {}
     for one in destinations:
+        if one.family == BOTH:
+            for part in EVERY_ADDRESS:
+                by_ports.setdefault((part.family, one.ports), []).append(part.last)
+            continue
         ranges = by_ports.setdefault((one.family, one.ports), [])
         ranges.append(one.first << BITS[one.family] | one.last)
     result: list[Rule] = []

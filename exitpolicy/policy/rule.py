@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from exitpolicy.core.addresses import BITS, Family, address_text, network, read_address
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.destination import Destination, all_addresses
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.core.ports import ALL_PORTS, MAX_PORT, interval_text
 
@@ -157,6 +157,23 @@ def torrc_values(entries: Iterable[Entry]) -> Iterator[str]:
             yield entry.torrc_text if isinstance(entry, Rule) else entry.text
     if held is not None:
         yield held.torrc_text
+
+
+def destinations_of(rules: Iterable[Rule]) -> list[Destination]:
+    """Return what rules match, one by one, whether they accept or reject it.
+
+    A rule for all IPv4 addresses and the same one for all IPv6 addresses behind it are one
+    destination, `*:22`, as they are one value in a torrc.
+    """
+    found: list[Destination] = []
+    held: Rule | None = None
+    for rule in rules:
+        if held is not None and rule == held._replace(family=6):
+            found[-1] = all_addresses(found[-1].ports)
+        else:
+            found.append(rule.destination)
+        held = rule if rule.family == 4 and rule.prefix == 0 else None
+    return found
 
 
 def parse_entries(values: Iterable[str]) -> tuple[Entry, ...]:
