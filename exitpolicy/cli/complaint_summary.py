@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MAX_LINES: Final = 20
 MAX_CANDIDATES: Final = 5
 MAX_HOSTS: Final = 3
+MAX_WARNINGS: Final = 5
+"""The most lines of warnings; with all facts, addresses and names, MAX_LINES are full then."""
 _HEAD: Final = 11
 """The columns of the names before the values."""
 
@@ -38,10 +40,13 @@ def lines(read: "Complaint", now: "datetime", width: int) -> list[str]:
 
     `width` is that of the terminal, in columns.
     """
+    warnings = [
+        part
+        for caution in read.cautions
+        for part in textwrap.wrap(printable(caution.text), max(width - _HEAD - 1, 20))[:2]
+    ]
     head = [_line(name, text, width) for name, text in _facts(read, now)]
-    for caution in read.cautions:
-        parts = textwrap.wrap(printable(caution.text), max(width - _HEAD - 1, 20))
-        head += [_line("warning", part, width) for part in parts[:2]]
+    head += [_line("warning", part, width) for part in warnings[:MAX_WARNINGS]]
     numbered = list(_numbered(read)) or ["none: the complaint names no destination"]
     left = [
         f"{count} {what}"

@@ -1,12 +1,16 @@
 """Questions on the terminal. Whoever stops at one is told what state things are in."""
 
 import os
+import select
 import sys
 from dataclasses import dataclass
+from typing import Final
 
 import typer
 
 from exitpolicy.core.errors import InterruptedByUserError, Interruption, UsageError
+
+_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(slots=True)
@@ -47,16 +51,21 @@ def ask(question: str, standing: Standing) -> str:
     Raises QuitError for `q`, and InterruptedByUserError or TerminatedError for an interruption and
     for the end of input.
     """
+    typer.echo(f"{question}: ", nl=False, err=True)
     try:
-        answer = str(typer.prompt(question, default="", show_default=False, err=True)).strip()
-    except typer.Abort as error:
-        typer.echo(err=True)
-        raise InterruptedByUserError(
-            f"the input ended at a question: {standing.state}", hint=standing.hint
-        ) from error
+        # Not typer.prompt: a signal just before it reads is handled after the next line only.
+        while not select.select([sys.stdin], [], [], _POLL_SECONDS)[0]:
+            pass
+        line = sys.stdin.readline()
     except Interruption as stopped:
         typer.echo(err=True)
         raise stopped.kind(f"interrupted: {standing.state}", hint=standing.hint) from stopped
+    if not line:
+        typer.echo(err=True)
+        raise InterruptedByUserError(
+            f"the input ended at a question: {standing.state}", hint=standing.hint
+        )
+    answer = line.strip()
     if answer.lower() in {"q", "quit"}:
         raise QuitError
     return answer

@@ -62,6 +62,5 @@ def note_unanswered(host: "Host", now: datetime) -> None:
         left = remaining_text(entry.deadline, now)
         words.append(f"{entry_words(entry)} {'overdue' if left == 'ended' else f'due in {left}'}")
     more = f" and {len(entries) - _FEW} more" if len(entries) > _FEW else ""
-    note(
-        f"no answer yet: {', '.join(words)}{more}; if none is needed: exitpol handle --answered ID"
-    )
+    close = "if none is needed: exitpol handle --answered TICKET"
+    note(f"no answer yet: {', '.join(words)}{more}; {close}")

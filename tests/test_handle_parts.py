@@ -1,0 +1,166 @@
+"""The parts of `handle` that need no terminal: its summary, its drafts, its edited letters."""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exitpolicy.cli import complaint_summary
+from exitpolicy.complaint.model import (
+    Candidate,
+    Caution,
+    Complaint,
+    Envelope,
+    HostName,
+    Incident,
+    Kind,
+    Warn,
+)
+from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.operations import editor, outgoing
+from exitpolicy.reply.compose import Letter
+
+NOW = datetime(2026, 11, 26, 22, tzinfo=UTC)
+LETTER = Letter(
+    "Re: attack [T#1]", "Hello\n", (("From", "a@exit.example"), ("To", "b@isp.example"))
+)
+TEXT = st.text(max_size=300) | st.just("a word " * 40)
+
+
+def _complaint(texts: list[str], candidates: int, hosts: int) -> Complaint:
+    first, *others = texts
+    return Complaint(
+        Envelope(subject=first),
+        reporter=first,
+        forwarded=True,
+        references=tuple(others),
+        incidents=(Incident(NOW), Incident(NOW)),
+        deadline=NOW,
+        kind=Kind.SPAM,
+        language="en",
+        reporter_language=None,
+        candidates=tuple(
+            Candidate(parse_destination(f"2001:db8::{number:x}"), (first,), 50)
+            for number in range(candidates)
+        ),
+        cautions=tuple(Caution(Warn.NOT_OURS, text) for text in others[:3]),
+        named_hosts=tuple(
+            HostName(f"host-{number}.example", (first,), is_victim=False) for number in range(hosts)
+        ),
+    )
+
+
+@given(
+    st.lists(TEXT, min_size=1, max_size=6),
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.sampled_from([60, 80, 200]),
+)
+def test_every_complaint_fits_a_screen(
+    texts: list[str], candidates: int, hosts: int, width: int
+) -> None:
+    """At most 20 lines, no wider than the terminal, and every choice has its number."""
+    complaint = _complaint(texts, candidates, hosts)
+    lines = complaint_summary.lines(complaint, NOW, width)
+    assert len(lines) <= complaint_summary.MAX_LINES
+    assert all(len(line) <= width and line.isprintable() for line in lines)
+    for number, text in enumerate(complaint_summary.choices(complaint), start=1):
+        assert any(f"{number}. {text}" in line for line in lines)
+
+
+def test_what_is_left_out_of_the_summary_is_counted() -> None:
+    """The command that shows all of it is named."""
+    lines = complaint_summary.lines(_complaint(["x"], 9, 5), NOW, 80)
+    assert lines[-1].strip() == "more: 4 addresses, 2 host names (exitpol complaint FILE --json)"
+
+
+def test_an_edited_letter_keeps_its_headers() -> None:
+    """Lines that look like headers are text, and a subject is one line."""
+    text = "Subject: Re: mine\rBcc: c@x.example\nTo: c@x.example\n\nBcc: c@x.example\nText\n"
+    changed = editor.with_text(LETTER, text.encode())
+    assert changed.headers == LETTER.headers
+    assert changed.subject == "Re: mine Bcc: c@x.example"
+    mail = outgoing.mail_of(changed, NOW)
+    head = mail.partition(b"\n\n")[0]
+    assert head.count(b"c@x.example") == 1
+    assert b"\nBcc:" not in head
+
+
+def test_an_unchanged_letter_stays_as_it_is() -> None:
+    """What the editor is given reads back as the same letter."""
+    assert editor.with_text(LETTER, str(LETTER).encode()) == LETTER
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"Subject: x\n", b"Subject: \n\nText\n", b"Text\n", b"Subject: x\n\n\x1b[2J", b"\xff"],
+)
+def test_what_is_no_letter_changes_nothing(content: bytes) -> None:
+    """An emptied file, a lost subject, control characters and bytes that are no text."""
+    with pytest.raises(InvalidFileError, match="the letter is unchanged"):
+        editor.with_text(LETTER, content)
+
+
+def test_the_editor_is_the_operators_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VISUAL before EDITOR, with its arguments; a quote that is not closed is reported."""
+    assert editor.command({"VISUAL": "code -w", "EDITOR": "vi"}) == ["code", "-w"]
+    assert editor.command({"EDITOR": "vi"}) == ["vi"]
+    with pytest.raises(UsageError, match="EDITOR"):
+        editor.command({"EDITOR": "'vi"})
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UsageError, match="no editor"):
+        editor.command({})
+
+
+@pytest.mark.root
+def test_the_editor_runs_as_nobody_else_than_who_typed_sudo() -> None:
+    """Without sudo it is root's own; a name that this host does not have is refused."""
+    assert editor.typist({}) is None
+    assert editor.typist({"SUDO_USER": "root"}) is None
+    found = editor.typist({"SUDO_USER": "nobody"})
+    assert found is not None
+    assert found.name == "nobody"
+    for name in ("no-such-user", "../root", "a\0b"):
+        with pytest.raises(UsageError, match="the letter is unchanged"):
+            editor.typist({"SUDO_USER": name})
+
+
+@given(TEXT)
+def test_a_ticket_is_never_a_path(about: str) -> None:
+    """Whatever a stranger writes, the draft lies in the folder and has a name without surprises."""
+    path = outgoing.draft_path(Path("/nonexistent"), about)
+    assert path.parent == Path("/nonexistent")
+    assert path.name.startswith("reply-")
+    assert path.name.isascii()
+    assert len(path.name) < 80
+    assert not set(path.name) & set("/\\ \n'\"$`;&|*?")
+
+
+def test_a_draft_replaces_nothing(tmp_path: Path) -> None:
+    """The next one has another name, also where the first is a dangling link; mode 0600."""
+    first = outgoing.draft_path(tmp_path, "T#1")
+    outgoing.save_draft(first, b"one")
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    second = outgoing.draft_path(tmp_path, "T#1")
+    assert second.name == "reply-T-1-2.eml"
+    second.symlink_to(tmp_path / "elsewhere")
+    assert outgoing.draft_path(tmp_path, "T#1").name == "reply-T-1-3.eml"
+    for taken in (first, second):
+        with pytest.raises(InvalidFileError, match="no draft was saved"):
+            outgoing.save_draft(taken, b"two")
+    assert first.read_bytes() == b"one"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_message_id_names_no_host_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name of this host is looked up for it, as the standard library does by itself."""
+
+    def refuse(*_: object) -> str:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr("socket.getfqdn", refuse)
+    assert b"@exit.example>" in outgoing.mail_of(LETTER, NOW)
