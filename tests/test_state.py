@@ -70,6 +70,32 @@ def test_what_is_written_is_read_back_as_the_same(path: Path, observation: Obser
     assert observed.load(path) == observation
 
 
+def test_blocks_that_share_a_state_share_a_line(path: Path) -> None:
+    """A file with a line for each of 100,000 blocks takes longer to read than the ledger."""
+    blocks = [f"203.0.113.{number}:22" for number in range(99)]
+    cause = {"default": "there is no room"}
+    before = replace(
+        SIMPLE, states=dict.fromkeys(blocks, State.PENDING), causes=dict.fromkeys(blocks, cause)
+    )
+    observed.save(path, before)
+    assert len([line for line in path.read_text().split("\n") if "203.0.113.7:22" in line]) == 2
+    assert observed.load(path) == before
+
+
+def test_a_state_with_a_line_for_each_block_is_read_after_an_upgrade(path: Path) -> None:
+    """Former versions wrote it so."""
+    observed.save(path, SIMPLE)
+    with path.open("a") as file:
+        file.write(
+            "state pending 203.0.113.7\nstate pending 203.0.113.8:80,443\ncause 0 no room\n"
+            "because 0 203.0.113.7 default\nbecause 0 203.0.113.7 second relay\n"
+        )
+    found = observed.load(path)
+    assert found is not None
+    assert found.states == dict.fromkeys(["203.0.113.7", "203.0.113.8:80,443"], State.PENDING)
+    assert found.causes == {"203.0.113.7": {"default": "no room", "second relay": "no room"}}
+
+
 def test_a_doubted_clock_stays_in_doubt_after_an_upgrade(path: Path) -> None:
     """The key of former versions is read."""
     observed.save(path, replace(SIMPLE, trusted=1.0, jumped_to=9.0))

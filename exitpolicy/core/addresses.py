@@ -15,9 +15,9 @@ Family = Literal[4, 6]
 BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 """The length of an address in bits."""
 
-OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 """A pattern for a number from 0 to 255 without leading zeros."""
-_IPV4: Final = rf"{OCTET}(?:\.{OCTET}){{3}}"
+_IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 # Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"

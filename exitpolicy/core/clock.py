@@ -38,7 +38,8 @@ class Time(NamedTuple):
 
     def enforced(self, blocks: Blocks) -> Blocks:
         """Return the blocks that are to be enforced."""
-        return Blocks.of(block for block in blocks if self.enforces(block))
+        found = [block for block in blocks if self.enforces(block)]
+        return blocks if len(found) == len(blocks) else Blocks.of(found)
 
     def held(self, blocks: Blocks) -> Blocks:
         """Return the blocks that are enforced only because the clock is not trusted."""

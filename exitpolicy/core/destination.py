@@ -9,7 +9,6 @@ from typing import Final, Literal, NamedTuple
 
 from exitpolicy.core.addresses import (
     BITS,
-    OCTET,
     AddressRange,
     Family,
     address_text,
@@ -18,7 +17,7 @@ from exitpolicy.core.addresses import (
     plain_ipv6,
 )
 from exitpolicy.core.errors import UsageError
-from exitpolicy.core.ports import ALL_PORTS, Ports, overlap, parse_ports, ports_text
+from exitpolicy.core.ports import ALL_PORTS, MAX_PORT, Ports, overlap, parse_ports, ports_text
 
 MAX_TEXT: Final = 2000
 """Longer texts are refused unread: no destination that a person means is that long."""
@@ -46,18 +45,19 @@ class Destination(NamedTuple):
     ports: Ports = ALL_PORTS
 
     def __str__(self) -> str:
-        if self.first == self.last:
+        family, first, last, ports = self
+        if first == last:
             # Most destinations are single addresses.
-            text = address_text(6 if self.family == 6 else 4, self.first)
-            if self.ports == ALL_PORTS:
+            text = address_text(6 if family == 6 else 4, first)
+            if ports == ALL_PORTS:
                 return text
-            return f"{f'[{text}]' if self.family == 6 else text}:{ports_text(self.ports)}"
-        if self.family == BOTH:
-            return f"*:{ports_text(self.ports)}"
-        addresses = AddressRange(self.family, self.first, self.last)
-        if self.ports == ALL_PORTS:
+            return f"{f'[{text}]' if family == 6 else text}:{ports_text(ports)}"
+        if family == BOTH:
+            return f"*:{ports_text(ports)}"
+        addresses = AddressRange(family, first, last)
+        if ports == ALL_PORTS:
             return addresses.text()
-        return f"{addresses.text(brackets=self.family == 6)}:{ports_text(self.ports)}"
+        return f"{addresses.text(brackets=family == 6)}:{ports_text(ports)}"
 
     @property
     def ranges(self) -> tuple[AddressRange, ...]:
@@ -126,8 +126,8 @@ def parse_destination(text: str) -> Destination:
     `[2001:db8::]/32:22`). `*:25` is a port at every address, of both families. Raises UsageError,
     whose hint says what to write instead.
     """
-    if common := _COMMON.fullmatch(text):
-        return _of_common(common)
+    if (common := _of_ipv4(text)) is not None:
+        return common
     if text.startswith("[") and (found := _of_ipv6_and_port(text)) is not None:
         return found
     if len(text) > MAX_TEXT:
@@ -174,7 +174,9 @@ def parse_pasted_destination(text: str) -> Destination:
     address, also defanged (`hxxps://203.0.113[.]7/x`), whose port is the one that its scheme
     means. Raises UsageError, also for the URL of a host name.
     """
-    if _COMMON.fullmatch(text) or len(text) > MAX_TEXT:
+    if (common := _of_ipv4(text)) is not None:
+        return common
+    if len(text) > MAX_TEXT:
         return parse_destination(text)
     # Imported here, because few texts are defanged.
     from exitpolicy.core.defang import refang  # noqa: PLC0415
@@ -214,18 +216,29 @@ def _of_url(url: str, text: str) -> Destination:
     return parse_destination(f"{host}:{port}")
 
 
-# One IPv4 address with at most one port: nearly every line of a large ledger. The general parser
-# gives the same result and takes five times as long.
+_OCTETS: Final = {str(number): number for number in range(256)}
 _PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}"
 """Most ports; the general parser reads all of them."""
-_COMMON: Final = re.compile(rf"({OCTET})\.({OCTET})\.({OCTET})\.({OCTET})(?::({_PORT}))?")
 
 
-def _of_common(match: re.Match[str]) -> Destination:
-    one, two, three, four, port = match.groups()
-    address = int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
-    ports = ALL_PORTS if port is None else ((int(port), int(port)),)
-    return Destination(4, address, address, ports)
+def _of_ipv4(text: str) -> Destination | None:
+    """Return the destination of `203.0.113.7` or `203.0.113.7:22`; None for anything else.
+
+    Nearly every line of a large ledger is such. The general parser gives the same result and takes
+    five times as long.
+    """
+    host, colon, port = text.partition(":")
+    try:
+        one, two, three, four = host.split(".")
+        address = _OCTETS[one] << 24 | _OCTETS[two] << 16 | _OCTETS[three] << 8 | _OCTETS[four]
+    except (ValueError, KeyError):
+        return None
+    if not colon:
+        return Destination(4, address, address)
+    if len(port) > 5 or not (port.isascii() and port.isdigit()) or port.startswith("0"):
+        return None
+    number = int(port)
+    return Destination(4, address, address, ((number, number),)) if number <= MAX_PORT else None
 
 
 def _of_ipv6_and_port(text: str) -> Destination | None:

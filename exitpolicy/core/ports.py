@@ -87,6 +87,8 @@ def ports_text(ports: Ports) -> str:
     """Return ports as `22`, `80,443`, `6000-6010`; `*` for all."""
     if ports == ALL_PORTS:
         return "*"
+    if len(ports) == 1:
+        return interval_text(*ports[0])
     return ",".join(interval_text(low, high) for low, high in ports)
 
 

@@ -121,6 +121,12 @@ class Applied:
         on = self.mixed.get(destination)
         return self.states.get(destination) if on is None else on.get(relay)
 
+    def states_on(self, relay: str) -> Mapping[Destination, State | None]:
+        """Return the states on a relay: see `state_on`."""
+        if not self.mixed:
+            return self.states
+        return {**self.states, **{d: on.get(relay) for d, on in self.mixed.items()}}
+
     def with_problems(self, more: Sequence[ExitpolError]) -> "Applied":
         """Return the result with more problems."""
         return replace(self, problems=_gravest_first([*self.problems, *more])) if more else self
@@ -221,8 +227,6 @@ class _Apply:
         self.in_force = self.time.enforced(self.ledger.blocks)
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
-        self._texts: dict[Destination, str] = {}
-        """The canonical texts of destinations: an apply saves its observation twice."""
         self.removed: tuple[Destination, ...] = ()
 
     def _read_ledger(self) -> Ledger:
@@ -401,9 +405,10 @@ class _Apply:
             for view in result.views
             if view.name in result.reload and (error := hindrance(view, self.fatal)) is not None
         }
-        causes = pending_causes(result.plans, result.views, result.state_on, hindrances)
+        causes = pending_causes(result.plans, result.views, result.states_on, hindrances)
         for destination, moot in moot_reasons(self.host, result).items():
             causes[destination] = {**causes.get(destination, {}), **moot}
+        texts = list(map(str, result.states))
         observation = Observation(
             applied=time.now.timestamp(),
             next_change=None if change is None else change.timestamp(),
@@ -415,17 +420,15 @@ class _Apply:
             begun=self.begun,
             fatal=self.fatal,
             retention=self.retention,
-            states={self._text(d): seen for d, seen in result.states.items()},
-            mixed={self._text(d): on for d, on in result.mixed.items()},
-            causes={self._text(d): by_relay for d, by_relay in causes.items()},
+            states=dict(zip(texts, result.states.values(), strict=True)),
+            mixed={str(destination): on for destination, on in result.mixed.items()},
+            causes={
+                text: cause
+                for text, destination in zip(texts, result.states, strict=True)
+                if (cause := causes.get(destination)) is not None
+            },
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
-
-    def _text(self, destination: Destination) -> str:
-        text = self._texts.get(destination)
-        if text is None:
-            text = self._texts[destination] = str(destination)
-        return text
 
 
 def _put_back(
@@ -523,6 +526,8 @@ def _states(
         for relay in plan.relays:
             concerned = [b for b in blocks if b.is_for(relay.name)]
             on[relay.name] = states_on(by_name[relay.name], concerned, plan.held.keys())
+    if len(on) == 1:
+        return dict(*on.values()), {}
     states: dict[Destination, State] = {}
     differing: dict[Destination, None] = {}
     for found in on.values():

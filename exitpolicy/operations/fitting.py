@@ -235,8 +235,9 @@ class _Fitting:
         decisions = Decisions(chosen[: len(chosen) - len(self._base)])
         rest: list[Block] = []
         for block in blocks:
-            if _exceeds(block.destination, room) and _is_apart(decisions, block.destination):
-                self.held[block.destination] = outer
+            destination = block.destination
+            if _exceeds(destination, room) and _is_apart(decisions, destination):
+                self.held[destination] = outer
             else:
                 rest.append(block)
         return rest
@@ -271,4 +272,6 @@ def _is_apart(decisions: Decisions, destination: Destination) -> bool:
     if family == BOTH:
         return decisions.deciding(destination) == [IMPLICIT_ACCEPT]
     first, last = max(0, first - 1), min((1 << BITS[family]) - 1, last + 1)
+    if decisions.is_unmatched(family, first, last):
+        return True
     return decisions.deciding(Destination(family, first, last, ports)) == [IMPLICIT_ACCEPT]

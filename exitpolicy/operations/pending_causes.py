@@ -8,32 +8,31 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.policy.reconcile import View
 
-_WAITING = frozenset({State.PENDING, State.UNKNOWN})
+_WAITING = (State.PENDING, State.UNKNOWN)
+"""Not a set: members of State are hashed slowly, and thousands of blocks are asked for."""
 
 
 def pending_causes(
     plans: Iterable[FragmentPlan],
     views: Iterable[View],
-    state_on: Callable[[Destination, str], State | None],
+    states_on: Callable[[str], Mapping[Destination, State | None]],
     hindrances: Mapping[str, ExitpolError],
 ) -> dict[Destination, Mapping[str, str]]:
     """Return the reason for each block that is pending or unknown, by relay.
 
-    `state_on` returns the state of a block on a relay, `hindrances` are why relays are not
+    `states_on` returns the states of the blocks on a relay, `hindrances` are why relays are not
     reloaded.
     """
     by_name = {view.name: view for view in views}
     found: dict[Destination, Mapping[str, str]] = {}
     for plan in plans:
         for name in (relay.name for relay in plan.relays):
-            view = by_name[name]
+            view, states = by_name[name], states_on(name)
             # Thousands of blocks may have the same error.
             reasons: dict[int, dict[str, str]] = {}
             for block in plan.blocks:
                 destination = block.destination
-                if not block.is_for(name):
-                    continue
-                if state_on(destination, name) not in _WAITING:
+                if states.get(destination) not in _WAITING or not block.is_for(name):
                     continue
                 held = plan.held.get(destination) if view.unreachable is None else None
                 reason = reasons.get(id(held))

@@ -50,14 +50,17 @@ def states_on(
     # An accept wins for good only where Tor runs the files and enforces what it read.
     final = view.in_sync
 
+    # Members of an Enum are looked up slowly.
+    live, pending, shadowed, moot = State.LIVE, State.PENDING, State.SHADOWED, State.MOOT
+
     def state(destination: Destination) -> State:
         if not enforced.rejects(destination):
-            return State.SHADOWED if final and destination not in held else State.PENDING
+            return shadowed if final and destination not in held else pending
         if own_decisions is None and not running.options.exits:
-            return State.MOOT
+            return moot
         if own_decisions is not None and own_decisions.rejects(destination):
-            return State.MOOT
-        return State.PENDING if destination in held else State.LIVE
+            return moot
+        return pending if destination in held else live
 
     return {destination: state(destination) for destination in destinations}
 

@@ -27,6 +27,8 @@ _BEYOND: Final = 1 << 40
 PortDecisions = list[tuple[int, int]]
 """(lowest port, index of the deciding rule), ascending from port 1; each holds up to the next."""
 
+_UNMATCHED: Final[PortDecisions] = [(1, IMPLICIT_ACCEPT)]
+
 Meaning = tuple[tuple[tuple[int, Ports], ...], ...]
 """For IPv4 and IPv6: (lowest address, accepted ports), ascending; each holds up to the next."""
 
@@ -97,6 +99,15 @@ class Decisions:
         if (only := self._only(destination)) is not None:
             return not self._accepts[only]
         return not any(self._accepts[rule] for rule in self.deciding(destination))
+
+    def is_unmatched(self, family: Family, first: int, last: int) -> bool:
+        """Tell whether no rule matches any port of the addresses `first` to `last`."""
+        starts, decisions = self._segments[family]
+        end = bisect_right(starts, first)
+        if end < len(starts) and starts[end] <= last:
+            some = decisions[end - 1 : bisect_right(starts, last)]
+            return some.count(_UNMATCHED) == len(some)
+        return decisions[end - 1] == _UNMATCHED
 
     def _only(self, destination: Destination) -> int | None:
         """Return the one rule that decides a destination; None if there may be several.
@@ -212,7 +223,7 @@ class _Layers:
     def __init__(self, rules: Sequence[Rule], wide: list[int]) -> None:
         self._rules = rules
         self._wide = wide
-        self._tails: dict[int, PortDecisions] = {len(wide): [(1, IMPLICIT_ACCEPT)]}
+        self._tails: dict[int, PortDecisions] = {len(wide): _UNMATCHED}
 
     def below(self, narrow: list[int]) -> PortDecisions:
         """Return the decisions where the `narrow` rules match as well as all the wide ones."""

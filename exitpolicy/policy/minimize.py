@@ -25,7 +25,7 @@ into parts of one or two rules, except for input that was constructed to prevent
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -70,17 +70,19 @@ def fewest_rules(destinations: Iterable[Destination]) -> tuple[Rule, ...]:
 # A command asks for the same blocks when it previews, when it applies, and for what stays.
 @lru_cache(maxsize=_KEPT)
 def _fewest_rules(destinations: tuple[Destination, ...]) -> tuple[Rule, ...]:
-    by_ports: dict[tuple[Family, Ports], list[int]] = {}
-    for one in destinations:
-        if one.family == BOTH:
+    by_family: dict[Family, dict[Ports, list[int]]] = {family: {} for family in _FAMILIES}
+    for family, first, last, ports in destinations:
+        if family == BOTH:
             for part in EVERY_ADDRESS:
-                by_ports.setdefault((part.family, one.ports), []).append(part.last)
+                by_family[part.family].setdefault(ports, []).append(part.last)
             continue
-        ranges = by_ports.setdefault((one.family, one.ports), [])
-        ranges.append(one.first << BITS[one.family] | one.last)
+        groups, packed = by_family[family], first << BITS[family] | last
+        if (ranges := groups.get(ports)) is None:
+            groups[ports] = [packed]
+        else:
+            ranges.append(packed)
     result: list[Rule] = []
-    for family in _FAMILIES:
-        groups = {ports: ranges for (f, ports), ranges in by_ports.items() if f == family}
+    for family, groups in by_family.items():
         if groups.keys() <= {ALL_PORTS}:
             networks = fewest_prefixes(groups.get(ALL_PORTS, []), BITS[family])
             result.extend(Rule(False, family, network, length) for network, length in networks)
@@ -109,34 +111,44 @@ def fewest_prefixes(ranges: Iterable[int], bits: int) -> list[tuple[int, int]]:
             first, last = start, end
         elif end > last:
             last = end
-    if last >= 0:
+    if first == last:
+        add((first, bits))
+    elif last >= 0:
         result.extend(prefixes(first, last, bits))
     return result
 
 
 def _rules_with_ports(family: Family, groups: dict[Ports, list[int]]) -> list[Rule]:
     bits = BITS[family]
-    own: dict[tuple[int, int], list[Interval]] = {}
+    # A tuple is in normal form; a list is a union.
+    own: dict[tuple[int, int], Ports | list[Interval]] = {}
     mask = (1 << bits) - 1
     for ports, ranges in groups.items():
-        first, last = ranges[0] >> bits, ranges[0] & mask
-        if len(ranges) == 1 and first == last:
+        if len(ranges) == 1 and ranges[0] >> bits == ranges[0] & mask:
             # Scattered addresses with ports of their own: there may be thousands of groups.
-            own.setdefault((first, bits), []).extend(ports)
-            continue
-        for prefix in fewest_prefixes(ranges, bits):
-            own.setdefault(prefix, []).extend(ports)
-    chosen: list[tuple[int, int, int, int]] = []
+            found = [(ranges[0] & mask, bits)]
+        else:
+            found = fewest_prefixes(ranges, bits)
+        for prefix in found:
+            others = own.setdefault(prefix, ports)
+            if isinstance(others, list):
+                others.extend(ports)
+            elif others is not ports:
+                own[prefix] = [*others, *ports]
+    chosen: list[Rule] = []
     for network in _lone_addresses(own, bits):
         intervals = own.pop((network, bits))
-        if len(intervals) > 1:
-            intervals = list(normal_ports(intervals))
-        chosen += [(network, bits, low, high) for low, high in intervals]
+        if isinstance(intervals, list):
+            intervals = normal_ports(intervals)
+        chosen += [Rule(False, family, network, bits, low, high) for low, high in intervals]
     wide = _maximal_rules(own, bits)
     wide.sort(key=lambda rule: (rule.network, -rule.size, rule.ports))
     _shorten(family, wide)
-    chosen += [(rule.network, bits - rule.size.bit_length() + 1, *rule.ports) for rule in wide]
-    return [Rule(False, family, *rule) for rule in sorted(chosen)]
+    chosen += [
+        Rule(False, family, rule.network, bits - rule.size.bit_length() + 1, *rule.ports)
+        for rule in wide
+    ]
+    return sorted(chosen)
 
 
 def _lone_addresses(own: Collection[tuple[int, int]], bits: int) -> list[int]:
@@ -148,12 +160,15 @@ def _lone_addresses(own: Collection[tuple[int, int]], bits: int) -> list[int]:
     found: list[int] = []
     end, before = 0, -2
     for network, length in sorted(own):
-        if network >= end and length == bits and network ^ 1 != before:
+        if length < bits:
+            before, end = -2, max(end, network + (1 << bits - length))
+            continue
+        if network ^ 1 == before:
+            if found and found[-1] == before:
+                found.pop()
+        elif network >= end:
             found.append(network)
-        elif network ^ 1 == before and found and found[-1] == before:
-            found.pop()
-        before = network if length == bits else -2
-        end = max(end, network + (1 << bits - length))
+        before = network
     return found
 
 
@@ -193,7 +208,7 @@ class _Open:
     """The nodes read so far, ascending; two halves of a prefix are joined into one node."""
 
 
-def _maximal_rules(own: dict[tuple[int, int], list[Interval]], bits: int) -> list[_Maximal]:
+def _maximal_rules(own: Mapping[tuple[int, int], Iterable[Interval]], bits: int) -> list[_Maximal]:
     """Return the maximal rules, given the blocked ports of some prefixes (network, length)."""
     found: list[_Maximal] = []
     path = [_Open(0, 1 << bits, ())]
