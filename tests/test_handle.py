@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.harness.conversation import Conversation
-from tests.harness.host import ExitHost, host_maker
+from tests.harness.dns import NameServer, needs_dnsmasq
+from tests.harness.host import ExitHost, HostMaker, host_maker
 
 RELAY = "185.220.101.4"
 OPERATOR = (
@@ -88,7 +89,7 @@ def test_six_strokes_lead_from_a_file_to_a_live_block_and_a_draft(
     assert max(map(len, lines)) <= 60
     assert "91.201.214.7:22" in shown
     assert host.tor.rejects("91.201.214.7", 22)
-    assert "Tor (default) answers: 91.201.214.7:22 rejected by reject 91.201.214.7:22" in proof
+    assert "proof: Tor (default) enforces reject 91.201.214.7:22\n" in proof
     (block,) = host.run("list", "--json").json["blocks"]
     assert (block["reference"], block["state"]) == ("ABC-4717", "live")
     (draft,) = drafts(tmp_path)
@@ -223,7 +224,7 @@ def test_what_cannot_be_done_is_said_and_asked_again(host: ExitHost, tmp_path: P
         assert "is not" in talk.answer(WHICH, "1 203.0.113.9:80,443")
         talk.answer(UNTIL, "yesterday")
         assert "not a time" in talk.answer(UNTIL, "2d")
-        assert "Block these 2 destinations" in talk.answer(BLOCK, "y")
+        assert "Block 91.201.214.4:22, 203.0.113.9:80,443, until" in talk.answer(BLOCK, "y")
         talk.answer(LETTER, "z")
         assert "none of d, e, s and x" in talk.answer(LETTER, "")
         assert talk.end() == 0
@@ -249,6 +250,28 @@ def test_a_report_that_speaks_against_itself_proposes_nothing(
             talk.answer(LETTER, "x")
             assert talk.end() == 0
     assert not host.run("list", "--json").json["blocks"]
+
+
+@pytest.mark.slow
+@needs_dnsmasq
+def test_a_name_is_looked_up_when_it_is_chosen(make_host: HostMaker, tmp_path: Path) -> None:
+    """Its addresses are shown before the question, and the letter can name the block."""
+    report = tmp_path / "report.txt"
+    report.write_text(f"Your IP {RELAY} attacked the login of our site, by brute force.\n")
+    with NameServer(tmp_path / "dns") as dns:
+        exit_ = make_host(
+            ["ExitRelay 1", f"ServerDNSResolvConfFile {dns.resolv_conf}"], extra=OPERATOR
+        )
+        with Conversation(exit_, "handle", str(report), "--drafts", str(tmp_path)) as talk:
+            talk.answer(WHICH, "gone.test")
+            assert "gone.test" in talk.answer(WHICH, "https://zero.test/login")
+            assert "203.0.113.8:443" in talk.answer(UNTIL, "2d")
+            talk.answer(BLOCK, "y")
+            talk.answer(LETTER, "")
+            assert talk.end() == 0
+    assert exit_.tor.rejects("203.0.113.8", 443)
+    (block,) = exit_.run("list", "--json").json["blocks"]
+    assert block["name"] == "zero.test"
 
 
 EDITOR = """#!/bin/sh

@@ -75,7 +75,7 @@ def test_every_complaint_fits_a_screen(
 def test_what_is_left_out_of_the_summary_is_counted() -> None:
     """The command that shows all of it is named."""
     lines = complaint_summary.lines(_complaint(["x"], 9, 5), NOW, 80)
-    assert lines[-1].strip() == "more: 4 addresses, 2 host names (exitpol complaint FILE --json)"
+    assert lines[-1].strip() == "and 4 addresses and 2 host names more: exitpol complaint FILE"
 
 
 def test_an_edited_letter_keeps_its_headers() -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from exitpolicy.cli import complaint_summary, host_names, output
 from exitpolicy.cli.arguments import Targets, read_targets
 from exitpolicy.cli.blocks import say_blocked
-from exitpolicy.cli.output import say
 from exitpolicy.cli.questions import Standing, agrees, ask
 from exitpolicy.cli.render import MANY, until_words
 from exitpolicy.core.block import MAX_TEXT
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
     from exitpolicy.operations.host import Host
     from exitpolicy.operations.host_names import Resolved
+
+_FEW: Final = 3
+"""The destinations that a question names."""
 
 
 def block(host: "Host", read: "Complaint", until: str, standing: Standing) -> int:
@@ -107,7 +109,7 @@ def _block(
     destinations = list(dict.fromkeys((*targets.destinations, *names)))
     end = _end(host, until, standing)
     count = len(destinations)
-    what = str(destinations[0]) if count == 1 else f"these {count} destinations"
+    what = ", ".join(map(str, destinations)) if count <= _FEW else f"these {count} destinations"
     if read.may_be_spoofed:
         output.warn("such reports are often spoofed: the packets may not come from the relay")
     when = until_words(end, host.clock()).partition(" (")[0]
@@ -154,6 +156,8 @@ def _prove(host: "Host", destinations: Sequence[Destination]) -> None:
         return
     for result in checks.results:
         rules = ", ".join(map(str, result.deciding))
-        if result.observed:
-            say(f"Tor ({result.relay}) answers: {result.destination} {result.verdict} by {rules}")
+        if result.verdict != "rejected":
+            output.warn(f"Tor ({result.relay}) does not reject {result.destination}: {rules}")
+        elif result.observed:
+            output.say_prose("proof: ", text=f"Tor ({result.relay}) enforces {rules}")
     output.report_all(checks.problems)

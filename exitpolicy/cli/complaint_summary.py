@@ -49,16 +49,15 @@ def lines(read: "Complaint", now: "datetime", width: int) -> list[str]:
     head += [_line("warning", part, width) for part in warnings[:MAX_WARNINGS]]
     numbered = list(_numbered(read)) or ["none: the complaint names no destination"]
     left = [
-        f"{count} {what}"
-        for count, what in (
-            (len(read.candidates) - MAX_CANDIDATES, "addresses"),
-            (len(read.named_hosts) - MAX_HOSTS, "host names"),
+        f"{count} {what if count == 1 else several}"
+        for count, what, several in (
+            (len(read.candidates) - MAX_CANDIDATES, "address", "addresses"),
+            (len(read.named_hosts) - MAX_HOSTS, "host name", "host names"),
         )
         if count > 0
     ]
-    end = [_line("", f"more: {', '.join(left)} (exitpol complaint FILE --json)", width)] * bool(
-        left
-    )
+    more = f"and {' and '.join(left)} more: exitpol complaint FILE"
+    end = [_line("", more, width)] * bool(left)
     spare = MAX_LINES - len(head) - len(numbered) - len(end)
     quotes = _quotes(read, width)
     body: list[str] = []
@@ -91,7 +90,7 @@ def _numbered(read: "Complaint") -> Iterator[str]:
     guesses = [one.is_guess for one in read.candidates[:MAX_CANDIDATES]]
     for number, text in enumerate(choices(read), start=1):
         if number > len(guesses):
-            yield f"{number}. {text}  (a host name; it is looked up if you choose it)"
+            yield f"{number}. {text}  (a host name, not looked up)"
         else:
             guess = "  (a guess: nothing says that it is the victim)"
             yield f"{number}. {text}{guess if guesses[number - 1] else ''}"

@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+import termios
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,7 +73,8 @@ def ask(question: str, standing: Standing) -> str:
 
 
 def agrees(question: str, standing: Standing) -> bool:
-    """Return whether the answer is yes, which has to be typed."""
+    """Return whether the answer is yes, which has to be typed after the question is shown."""
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
     return ask(f"{question} [y/N]", standing).lower() in {"y", "yes"}
 
 

@@ -1,5 +1,6 @@
 """Complaints without an answer, as `status`, `list` and `handle` show them."""
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def of_host(host: "Host") -> "tuple[Entry, ...] | None":
 
     A record that other users must not read is not reported to them.
     """
-    if not host.complaints_path.exists():
+    if not os.path.lexists(host.complaints_path):
         return ()
     from exitpolicy.operations import handling
 

@@ -195,8 +195,6 @@ def unanswered(host: Host) -> tuple[Entry, ...]:
 
     Those whose deadline passed more than OVERDUE ago are left out. Raises InvalidFileError.
     """
-    if not host.complaints_path.exists():
-        return ()
     now = host.clock()
     found = [
         (entry.deadline, entry.id, entry)
