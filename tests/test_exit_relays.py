@@ -167,7 +167,11 @@ def test_list_says_why_a_block_is_not_enforced(make_host: HostMaker) -> None:
     host.relays[1].add("ContactInfo someone else")
     assert host.run("block", "203.0.113.8", "203.0.113.9", "--until", "1d").code == 3
     text, causes = said()
-    reason = "Tor (second) is not reloaded: its files hold other changes that it has not read"
+    torrc, line = host.relays[1].torrc, len(good.splitlines()) + 1
+    reason = (
+        "Tor (second) is not reloaded, because that would load other changes of its files that it"
+        f" has not read: {torrc}:{line} says ContactInfo someone else, and Tor runs ContactInfo"
+    )
     assert f"203.0.113.8, 203.0.113.9 are pending on second: {reason}" in text
     assert list(causes["203.0.113.8"]) == ["second"]
     assert causes["203.0.113.7"] == {}

@@ -284,7 +284,7 @@ def test_a_failed_unit_counts_only_where_its_timer_runs(
 def test_changes_that_tor_has_not_read_are_reported(exit_: ExitHost) -> None:
     """The next reload would load them, whoever asks for it."""
     exit_.tor.add("ContactInfo somebody else")
-    assert_reported(exit_, "foreign_changes", "reload Tor")
+    assert_reported(exit_, "foreign_changes", "exitpol apply --load-foreign")
     assert "ContactInfo" in exit_.run("status").err
     exit_.tor.reload()
     time.sleep(1.5)

@@ -189,9 +189,9 @@ def test_drift_is_said_in_sentences() -> None:
     assert drift(running(many)) == (
         (
             "its files have 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
-            " which Tor does not run"
+            " and Tor does not run it"
         ),
-        "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, which its files do not have",
+        "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, and no file says so",
     )
     assert drift(running(options("accept *:80", *TEXTS))) == (
         "Tor runs the ExitPolicy rules of its files in another order or number",

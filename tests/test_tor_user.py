@@ -346,7 +346,7 @@ def test_only_the_operator_loads_what_he_has_not_loaded(make_host: HostMaker) ->
     done = host.run("block", "203.0.113.7", "--until", "1d")
     assert done.code == 3
     assert "pending" in done.out
-    assert "Nickname other is in the files, Tor does not run it" in done.err
+    assert "says Nickname other, and Tor runs Nickname alone" in done.err
     assert not host.tor.rejects("203.0.113.7")
     assert host.run("apply", "--load-foreign").code == 0
     assert host.tor.rejects("203.0.113.7")

@@ -165,7 +165,7 @@ def test_own_exit_policy_lines_are_loaded(host: ExitHost) -> None:
     changed = host.run("apply")
     assert host.tor.rejects("198.51.100.1")
     assert changed.code == 3, changed
-    assert "own policy: it was changed: no longer accepted" in changed.err
+    assert "own policy: it is not the one that you accepted: no longer accepted" in changed.err
     assert "198.51.100.0/24" in changed.err
     assert host.run("policy", "accept").code == 0
     assert host.run("status", "--check").code == 0

@@ -65,9 +65,9 @@ def why(block: Block) -> str:
 def report_findings(findings: Iterable["Finding"]) -> None:
     """Write the findings of health checks, each with its reason and how to fix it."""
     for finding in findings:
-        warn(f"{finding.check}: {finding.observed}")
-        for words in filter(None, (finding.why, *finding.fix.splitlines())):
-            hint(words)
+        warn("; ".join(filter(None, (f"{finding.check}: {finding.observed}", finding.why))))
+        for line in finding.fix.splitlines():
+            hint(line)
 
 
 def findings_json(findings: Iterable["Finding"]) -> list[dict[str, Any]]:

@@ -53,8 +53,12 @@ def write(status: Status, health: Health, moot: Sequence[Cause]) -> None:
         left = remaining_text(status.next_expiry, status.applied.time.now)
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
     _say_ending(status)
-    if status.fragment_changed:
-        output.warn("an installed fragment is not as desired; to fix it: exitpol apply")
+    for plan in status.applied.plans:
+        if plan.is_behind:
+            output.warn(
+                f"{plan.path} differs from what the ledger says: Tor's next reload loads it"
+            )
+            output.hint("to write it anew and load it: exitpol apply")
     render.note_moot(moot)
     render.note_unverified(status.applied)
     render.warn_of_shadows(status.applied.shadowed_by)

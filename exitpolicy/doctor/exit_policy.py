@@ -50,8 +50,13 @@ def enforced(subject: Inspected, check: str) -> Iterator[Finding]:
         observed = f"Tor has no exit policy: {running.problem}"
         yield warn(check, observed, why=why, fix="exitpol status")
     elif view.drift and view.configured is not None:
-        why = "Tor was not reloaded, or its options were changed at run time"
-        yield warn(check, "; ".join(view.drift), why=why, fix="exitpol apply")
+        if view.foreign:
+            why = f"a reload would also load other changes of its files: {'; '.join(view.foreign)}"
+            fix = "undo them; or, if they are right, load them: exitpol apply --load-foreign"
+        else:
+            why = "Tor was not reloaded, or its options were changed at run time"
+            fix = "exitpol apply"
+        yield warn(check, "; ".join(view.drift), why=why, fix=fix)
 
 
 def _running_exit(subject: Inspected) -> Running | None:

@@ -156,11 +156,13 @@ def _foreign(relay: Relay, view: View) -> Iterator[Finding]:
         yield warn(
             check,
             f"Tor has not read changes of its files: {named}{more}",
-            why="the next reload loads them, whoever asks for it; exitpol does not",
-            fix=f"reload Tor, or undo the changes in {relay.torrc}",
+            why="the next reload loads them, whoever asks for it; exitpol waits until they are"
+            " loaded or undone",
+            fix=f"undo them in {relay.torrc}; or, if they are right, load them:"
+            " exitpol apply --load-foreign",
             cause=Fault.FOREIGN_CHANGES,
         )
-    else:
+    elif not view.foreign:
         yield ok(check, "Tor has read all of its files")
 
 
@@ -170,8 +172,8 @@ def _own_policy(host: Host, relay: Relay, view: View) -> Iterator[Finding]:
     for change in found:
         yield warn(
             check,
-            f"it was changed: {'; '.join(change.difference.sentences)}",
-            why="the exit policy without the blocks is not the one that you accepted",
+            f"it is not the one that you accepted: {'; '.join(change.difference.sentences)}",
+            why="somebody has changed the exit policy apart from the blocks",
             fix=f"correct {relay.torrc} and reload Tor; or, if it is right: exitpol policy accept",
             cause=Fault.OWN_POLICY_CHANGED,
         )

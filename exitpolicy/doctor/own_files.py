@@ -77,7 +77,7 @@ def _fragment_file(path: Path, target: Desired | None) -> Iterator[Finding]:
         yield warn(
             "fragment",
             f"{path} differs from what the ledger says",
-            why="it was edited by hand, or a change was not applied yet",
+            why="Tor's next reload loads it: a hand edit, or a change that was not applied",
             fix="exitpol apply",
         )
 

@@ -126,8 +126,8 @@ def tick(host: Host) -> Iterator[Finding]:
     elif not last.settled:
         yield warn(
             check,
-            f"{utc_text(last.when)}: desired, installed and enforced state differed",
-            why="the timer tries again every minute",
+            f"at {utc_text(last.when)} it did not bring Tor to what the ledger says",
+            why="it tries again every minute; the other findings say what is in its way",
             fix="exitpol apply",
             cause=Fault.NOT_SETTLED,
         )

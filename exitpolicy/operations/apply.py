@@ -594,12 +594,10 @@ def _foreign(view: View) -> ForeignChangesError:
     more = f"; and {len(view.foreign) - 5} more" if len(view.foreign) > 5 else ""
     asked = view.unobserved is None
     return ForeignChangesError(
-        f"Tor ({view.name}) is not reloaded: its files hold other changes that it"
-        f" {'has not read' if asked else 'may not have read'}: {named}{more}",
+        f"Tor ({view.name}) is not reloaded, because that would load other changes of its files"
+        f" that it {'has not read' if asked else 'may not have read'}: {named}{more}",
         # Without a control port, exitpol does not see that somebody else has reloaded it.
-        hint="reload Tor yourself, or let exitpol load them: exitpol apply --load-foreign"
-        if asked
-        else "check them, then let exitpol load them: exitpol apply --load-foreign",
+        hint="undo these changes; or, if they are right, load them: exitpol apply --load-foreign",
     )
 
 

@@ -322,15 +322,15 @@ def _differences(running: ExitOptions, configured: ExitOptions) -> list[str]:
     missing = [entry for entry in configured.exit_policy if entry not in in_tor]
     extra = [entry for entry in running.exit_policy if entry not in in_files]
     if missing:
-        found.append(f"its files have {_some(missing)}, which Tor does not run")
+        found.append(f"its files say {_some(missing)}, and Tor does not run it")
     if extra:
-        found.append(f"Tor runs {_some(extra)}, which its files do not have")
+        found.append(f"Tor runs {_some(extra)}, and no file says so")
     if not missing and not extra and running.exit_policy != configured.exit_policy:
         found.append("Tor runs the ExitPolicy rules of its files in another order or number")
     for name in (f.name for f in fields(ExitOptions) if f.name != "exit_policy"):
         here, there = getattr(running, name), getattr(configured, name)
         if here != there:
-            found.append(f"Tor runs with {name} {here}, its files have {there}")
+            found.append(f"its files say {name} {there}, and Tor runs {name} {here}")
     return found
 
 

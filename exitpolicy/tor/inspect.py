@@ -27,6 +27,7 @@ from exitpolicy.storage.config import Relay
 from exitpolicy.tor import (
     apparmor,
     daemon,
+    foreign_changes,
     fragment,
     fragment_include,
     last_read,
@@ -173,7 +174,7 @@ def _inspect(
             else _must_restart(
                 relay, running, loaded, files=files, found=found, candidate=candidate
             ),
-            foreign=tuple(dict.fromkeys(str(difference) for difference in found)),
+            foreign=foreign_changes.sentences(found, map(Path, files.sources)),
             defaults_policy=_defaults_policy(files, candidate.fragment),
             command_line_policy=invocations.option_that_replaces(
                 files.invocation.command[1:], "ExitPolicy"

@@ -100,11 +100,6 @@ class Difference:
     value: str
     in_files: bool
 
-    def __str__(self) -> str:
-        if self.in_files:
-            return f"{self.line} is in the files, Tor does not run it"
-        return f"Tor runs {self.line}, the files do not say it"
-
     @property
     def line(self) -> str:
         """The line without secrets: it is printed, also to the journal."""
