@@ -20,7 +20,7 @@ from exitpolicy.doctor.health import Health
 from exitpolicy.operations import timer as timer_units
 from exitpolicy.operations.apply import preview
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import config, files, health_record
+from exitpolicy.storage import config, files, health_record, observed
 from exitpolicy.storage.health_record import HealthRecord
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.without_control import start, without_control
@@ -279,6 +279,42 @@ def test_a_failed_unit_counts_only_where_its_timer_runs(
     monkeypatch.setattr(timer_units, "booted", lambda: True)
     monkeypatch.setattr(timer, "_systemctl", lambda word, _unit: answers[word])
     assert list(status(exit_)[1]) == ([] if cause is None else [cause])
+
+
+@pytest.mark.parametrize(
+    ("active", "enabled", "said"),
+    [
+        ("active", "enabled", None),
+        ("inactive", "enabled", "is stopped"),
+        ("failed", "enabled", "is failed"),
+        ("active", "disabled", "is disabled: it does not start at boot"),
+        ("not known to systemctl", "not known to systemctl", None),
+    ],
+)
+def test_a_stopped_timer_is_a_fault_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    active: str,
+    enabled: str,
+    said: str | None,
+) -> None:
+    """The tick ran a moment ago, but nothing runs it any more."""
+    answers = {"is-failed": "inactive", "is-active": active, "is-enabled": enabled}
+    parsed = config.parse(tmp_path / "c", b"ledger: blocks.yaml\n")
+    host = Host(parsed, (), "root", lambda: datetime.now(UTC))
+    saved = observed.Observation(time.time(), None, settled=True, watched={})
+    observed.save(host.state_path, saved)
+    monkeypatch.setattr(timer, "_CRON", ())
+    monkeypatch.setattr(timer_units, "booted", lambda: True)
+    monkeypatch.setattr(timer_units, "installed", lambda _host: [tmp_path])
+    monkeypatch.setattr(timer, "_systemctl", lambda word, _unit: answers[word])
+    (finding,) = timer.tick(host)
+    if said is None:
+        assert finding.severity == "ok"
+    else:
+        assert finding.observed.endswith(said)
+        assert finding.cause == "timer_missing"
+        assert finding.fix == "systemctl enable --now exitpol-expire.timer"
 
 
 def test_changes_that_tor_has_not_read_are_reported(exit_: ExitHost) -> None:

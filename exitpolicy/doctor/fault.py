@@ -9,7 +9,7 @@ class Fault(StrEnum):
     UNIT_FAILED = "unit_failed"
     """The service of the timer has failed."""
     TIMER_MISSING = "timer_missing"
-    """The tick has not run for five minutes: neither systemd nor cron runs it."""
+    """The timer is stopped or disabled; or nothing runs the tick, for five minutes."""
     PROGRAM_GONE = "program_gone"
     """The tick has not run for five minutes: the program that the timer runs is gone."""
     TICK_LATE = "tick_late"

@@ -23,6 +23,7 @@ _SERVICE: Final = timer_units.UNITS[0]
 _JOURNAL: Final = f"journalctl -u {_SERVICE} -n 20"
 _PROGRAM: Final = re.compile(r"/(?:.*/)?(?:python[0-9.]*|exitpol|exitpolicy/tick\.py)")
 _SECONDS: Final = 10.0
+_DISABLED: Final = "disabled: it does not start at boot"
 _CRON: Final = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/cron/tabs")
 _TICK: Final = re.compile(
     r"^(?!\s*#).*(?:exitpolicy/tick\.py|exitpol\b.*\bexpire).*$", re.MULTILINE
@@ -77,7 +78,8 @@ def unit(host: Host) -> Iterator[Finding]:
 def tick(host: Host) -> Iterator[Finding]:
     """Check that the tick ran lately and succeeded: each run updates the mtime of the state.
 
-    What runs it does not matter. If it did not run, the finding names why.
+    What runs it does not matter, but a timer that is stopped is reported at once. If it did not
+    run, the finding names why.
     """
     check = "tick"
     if _unit_fails():
@@ -87,6 +89,18 @@ def tick(host: Host) -> Iterator[Finding]:
             why="no block is lifted and no drift is repaired until it succeeds",
             fix=f"{_JOURNAL}; then: systemctl start {_SERVICE}",
             cause=Fault.UNIT_FAILED,
+        )
+        return
+    state = _timer_state(host)
+    if state is not None:
+        yield fail(
+            check,
+            f"{UNIT} is {state}",
+            why="after the next boot no block is lifted"
+            if state == _DISABLED
+            else "nothing runs the tick: no block is lifted and no drift is repaired",
+            fix=f"systemctl enable --now {UNIT}",
+            cause=Fault.TIMER_MISSING,
         )
         return
     last = observed.load(host.state_path)
@@ -140,6 +154,19 @@ def _unit_fails() -> bool:
     if not timer_units.booted() or _systemctl("is-failed", _SERVICE) != "failed":
         return False
     return _systemctl("is-active", UNIT) == "active" or _cron_place() is None
+
+
+def _timer_state(host: Host) -> str | None:
+    """Return how the installed timer of this host is, if it does not run or will not start at boot.
+
+    None if all is well, if cron runs the tick, and if systemd does not answer.
+    """
+    if not timer_units.booted() or not timer_units.installed(host) or _cron_place() is not None:
+        return None
+    active = _systemctl("is-active", UNIT)
+    if active in {"inactive", "failed"}:
+        return "stopped" if active == "inactive" else active
+    return _DISABLED if _systemctl("is-enabled", UNIT) == "disabled" else None
 
 
 def _why_late() -> tuple[Fault, str, str]:
