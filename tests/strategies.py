@@ -90,6 +90,7 @@ def full_blocks(draw: st.DrawFn) -> Block:
         name=draw(words),
         references=draw(_names),
         ended=draw(st.none() | moments),
+        told=draw(st.none() | moments),
         forced=draw(st.booleans()),
     )
 

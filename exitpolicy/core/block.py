@@ -79,6 +79,8 @@ class Block(NamedTuple):
 
     forced: bool = False
     """Whether the operator accepts the limits that --force accepts: width, ports, Exit flag."""
+    told: datetime | None = None
+    """When a letter was written that says that it has ended; None before."""
 
     @property
     def all_references(self) -> tuple[str, ...]:
@@ -199,7 +201,7 @@ class Blocks:
             if block.until is not None:
                 # Later, the record would say that it expired, which a wrong clock does too.
                 ended = min(ended, block.until - timedelta(seconds=1))
-            blocks[destination] = block._replace(ended=ended)
+            blocks[destination] = block._replace(ended=ended, told=None)
         return Blocks(blocks)
 
     def lifted_on(
@@ -233,7 +235,16 @@ class Blocks:
             ended = now.replace(microsecond=0)
             if block.until is not None:
                 ended = max(ended, block.until)
-            blocks[destination] = block._replace(ended=ended)
+            blocks[destination] = block._replace(ended=ended, told=None)
+        return Blocks(blocks)
+
+    def told(self, destinations: Iterable[Destination], now: datetime) -> "Blocks":
+        """Record that a letter says that blocks have ended. Those that have no record stay out."""
+        blocks = dict(self.by_destination)
+        for destination in destinations:
+            block = blocks.get(destination)
+            if block is not None and block.ended is not None:
+                blocks[destination] = block._replace(told=now.replace(microsecond=0))
         return Blocks(blocks)
 
     def resumable(self, now: datetime) -> "Blocks":
@@ -343,6 +354,7 @@ def _merged(old: Block, new: Block) -> Block:
         name=" ".join(list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]),
         references=tuple(references[:MAX_REFERENCES]),
         forced=new.forced or old.forced,
+        told=old.told,
     )
 
 

@@ -10,10 +10,12 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from exitpolicy.core.block import Block, Blocks
-from exitpolicy.core.clock import Time
+from exitpolicy.core.clock import DOUBT_TIME, Time
 from exitpolicy.core.durations import utc_text
 
 RETENTION_SECONDS: Final = 31 * 86_400.0
+SETTLED_SECONDS: Final = DOUBT_TIME.total_seconds()
+"""How much running time after its end makes an end certain, as after a jump of the clock."""
 MAX_INTERVAL_SECONDS: Final = 3600.0
 """The most that counts between two observations. The timer observes every 15 minutes."""
 
@@ -41,8 +43,19 @@ class Retention(NamedTuple):
 
     def is_over(self, block: Block) -> bool:
         """Tell whether an ended block may be removed from the ledger."""
+        return self._has_passed(block, RETENTION_SECONDS)
+
+    def is_certain(self, block: Block) -> bool:
+        """Tell whether the end of an ended block may be told to others.
+
+        A lift is final. A block that expired comes back if the clock was ahead for a moment.
+        """
+        return block.was_lifted or self._has_passed(block, SETTLED_SECONDS)
+
+    def _has_passed(self, block: Block, seconds: float) -> bool:
+        """Tell whether the host was seen to run for so long after it saw the end of a block."""
         first = self.seen.get(record_of(block))
-        return first is not None and self.seconds - first >= RETENTION_SECONDS
+        return first is not None and self.seconds - first >= seconds
 
 
 def record_of(block: Block) -> str:

@@ -23,8 +23,9 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
-Action = Literal["block", "renew", "lift", "expire", "remove", "resume", "relays-changed"]
-"""`remove`: exitpol was removed from the host, and the block ended with it."""
+Action = Literal["block", "renew", "lift", "expire", "remove", "resume", "relays-changed", "told"]
+"""`remove`: exitpol was removed from the host, and the block ended with it. `told`: a letter was
+written that says that the block has ended."""
 PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 
 ROTATE_BYTES: Final = 16_000_000

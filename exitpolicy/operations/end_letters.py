@@ -1,0 +1,64 @@
+"""Letters that say that a block has ended: which are still to be written, and which were.
+
+The ledger keeps the record: the key `told` of an ended block. It goes with the block's line.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from exitpolicy.core.block import Block
+from exitpolicy.core.clock import Time
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.retention import Retention
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import history, ledger_file, observed
+from exitpolicy.storage.ledger_file import Ledger
+from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
+
+
+def retention_of(host: Host) -> Retention:
+    """Return the running time of this host since blocks ended, as last observed."""
+    last = observed.load(host.state_path)
+    return Retention() if last is None else last.retention
+
+
+def has_ended(block: Block, time: Time) -> bool:
+    """Tell whether the end of a block is on record, and the clock says no other thing."""
+    return block.ended is not None and block.has_ended(time.now) and not time.enforces(block)
+
+
+def due(host: Host, ledger: Ledger) -> tuple[Block, ...]:
+    """Return the ended blocks with a reference of which no letter says that they have ended.
+
+    A block that a wrong clock may have ended is not among them.
+    """
+    ended = [block for block in ledger.blocks if block.ended and not block.told]
+    if not ended:
+        return ()
+    time, retention = host.time(), retention_of(host)
+    return tuple(
+        block
+        for block in ended
+        if block.all_references and has_ended(block, time) and retention.is_certain(block)
+    )
+
+
+def contradicted(ledger: Ledger) -> tuple[Block, ...]:
+    """Return the blocks that are in force again, although a letter says that they have ended."""
+    return tuple(block for block in ledger.blocks if block.told and not block.ended)
+
+
+def record(host: Host, destinations: Iterable[Destination]) -> None:
+    """Record that a letter says that blocks have ended, in the ledger and in the history.
+
+    Raises InvalidFileError, LockTimeoutError.
+    """
+    chosen = tuple(destinations)
+    path = ledger_lock_path(host.config.ledger)
+    with lock(path, seconds=WAIT_SECONDS, doing="changing the ledger"):
+        ledger = host.ledger()
+        blocks = ledger.blocks.told(chosen, host.clock())
+        told = [block for block in blocks if block != ledger.blocks.get(block.destination)]
+        if told:
+            ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
+            history.append(host.history_path, "told", told, host.clock(), host.who)
