@@ -109,6 +109,45 @@ def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) 
     assert [change["action"] for change in changes[-2:]] == ["expire", "resume"]
 
 
+def test_a_wrong_clock_tells_no_reporter_that_a_block_has_ended(host: LoneExit) -> None:
+    """Only after an hour of running time the letter is written; should the clock return, it warns.
+
+    A lift needs no such wait.
+    """
+    ended, wrong = "203.0.113.77", "+1d"
+    done = host.run("block", ended, "--until", "12h", "--reference", "T#1", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    letter = ("reply", "T#1", "--kind", "lifted")
+
+    at(host, wrong, "expire")
+    code, said = at(host, wrong, *letter)
+    assert (code, f"no letter was written: the block of {ended} expired" in said) == (3, True), said
+    assert "no letter says so" not in at(host, wrong, "list")[1]
+    host.run("expire")
+    assert f"{ended}:*" in host.rejected()
+    assert "told" not in host.ledger.read_text()
+
+    at(host, wrong, "expire")
+    state = host.ledger.with_name("state")
+    text = state.read_text()
+    running = re.search("^running (.*)$", text, re.MULTILINE)
+    assert running is not None
+    state.write_text(text.replace(running[0], f"running {float(running[1]) + 3600}"))
+    assert f"no letter says so: {ended} (T#1)" in at(host, wrong, "list")[1]
+    assert at(host, wrong, *letter)[0] == 0
+    code, said = at(host, wrong, *letter)
+    assert (code, "--again" in said) == (2, True), said
+    assert "no letter says so" not in at(host, wrong, "list")[1]
+
+    host.run("expire")
+    assert f"{ended}:*" in host.rejected()
+    said = host.run("list").stderr
+    assert f"{ended} is blocked again, although a letter of" in said, said
+    assert host.run("lift", ended).returncode == 0
+    assert f"no letter says so: {ended} (T#1)" in host.run("list").stderr
+    assert host.run(*letter).returncode == 0
+
+
 def test_block_that_was_lifted_by_a_wrong_clock_stays_lifted(host: LoneExit) -> None:
     """A lift is final, whatever the clock says then and later."""
     at(host, "+19d", "lift", LONG)

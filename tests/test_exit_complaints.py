@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.core.errors import InvalidFileError
 from tests.harness.host import ExitHost, HostMaker, host_maker
 from tests.harness.terminal import on_a_terminal
 
@@ -106,10 +107,60 @@ def test_every_ticket_of_the_chain_finds_the_block(blocked: ExitHost, tmp_path: 
         assert "91.201.214.95:22" in blocked.run("reply", ticket).out
     assert blocked.run("lift", "--reference", tickets[1]).code == 0
     for ticket in tickets:
-        ended = blocked.run("reply", ticket).out
+        ended = blocked.run("reply", ticket, "--again").out
         assert "91.201.214.95:22 since" in ended, ended
     changes = blocked.run("history", "91.201.214.95:22", "--json").json["changes"]
-    assert [[c["reference"], *c["references"]] for c in changes] == [tickets, tickets]
+    assert [[c["reference"], *c["references"]] for c in changes] == [tickets] * 4
+
+
+def test_the_reporter_is_told_once_that_the_block_has_ended(blocked: ExitHost) -> None:
+    """`list` and `status` offer the letter until it is written; then it needs --again."""
+    block = ("block", "91.201.214.96:22", "--until", "1d", "--reference", "T#96 a")
+    assert blocked.run(*block).code == 0
+    refused = blocked.run("reply", "T#96 a", "--kind", "lifted")
+    assert (refused.code, refused.out) == (3, ""), refused
+    assert "91.201.214.96:22 is blocked until" in refused.err
+    assert blocked.run("list", "--json").json["not_told"] == []
+    assert blocked.run("lift", "91.201.214.96:22").code == 0
+    (offered,) = blocked.run("list", "--json").json["not_told"]
+    assert (offered["destination"], offered["reference"]) == ("91.201.214.96:22", "T#96 a")
+    for command in ("list", "status"):
+        said = blocked.run(command).err
+        assert "no letter says so: 91.201.214.96:22 (T#96 a); to write it: " in said, said
+        assert "exitpol reply 91.201.214.96:22 --kind lifted" in said
+    letter = blocked.run("reply", "T#96 a", "--kind", "lifted", "--json").json
+    assert "has been lifted" in letter["body"]
+    assert letter["ended"] == ["91.201.214.96:22"]
+    assert blocked.run("status", "--json").json["not_told"] == []
+    assert "no letter" not in blocked.run("list").err
+    for names in (["T#96 a"], ["91.201.214.96:22", "--kind", "lifted"]):
+        again = blocked.run("reply", *names)
+        assert (again.code, again.out) == (2, ""), again
+        assert "says already that the block of 91.201.214.96:22 has ended" in again.err
+        assert "--again" in again.err
+    assert "has been lifted" in blocked.run("reply", "T#96 a", "--again").out
+    actions = [c["action"] for c in blocked.run("history", "--json").json["changes"]]
+    assert actions[-4:] == ["block", "lift", "told", "told"]
+
+
+def test_a_letter_that_cannot_be_recorded_is_written_with_a_warning(
+    blocked: ExitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter is there; the warning says that it may be offered again, and why."""
+    block = ("block", "91.201.214.97", "--until", "1d", "--reference", "T#97")
+    assert blocked.run(*block).code == 0
+    assert blocked.run("lift", "91.201.214.97").code == 0
+
+    def fail(*_: object) -> None:
+        raise InvalidFileError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("exitpolicy.storage.ledger_file.save", fail)
+        done = blocked.run("reply", "T#97")
+    assert (done.code, "has been lifted" in done.out) == (0, True), done
+    assert "may offer this letter again, because it was not recorded: the disk is full" in done.err
+    assert blocked.run("list", "--json").json["not_told"] != []
+    assert blocked.run("reply", "T#97").code == 0
 
 
 def test_an_eml_answers_the_mail(blocked: ExitHost) -> None:

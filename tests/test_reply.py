@@ -90,6 +90,9 @@ VARIANTS = {
     "no block": replace(FULL, blocks=()),
     "lifted": replace(FULL, blocks=(), lifted=(ENDED, replace(ENDED, until=None))),
     "lifted and live": replace(FULL, blocks=(LIVE,), lifted=(ENDED,)),
+    "target": replace(FULL, blocks=(), targets=("203.0.113.7:22", "www.victim.example")),
+    "shared": replace(FULL, blocks=(), targets=("203.0.113.9:443",), provider="Frontline"),
+    "named": replace(FULL, blocks=(replace(LIVE, name="www.victim.example"), PENDING)),
     "no operator": replace(FULL, operator=None, contact=None),
     "no relay": replace(FULL, relay=None, fingerprint=None, address=None),
     "long IPv6": replace(
@@ -107,6 +110,23 @@ BLOCKED_WORDS = {
     "es": "he bloqueado",
 }
 """How each language claims a block. The test below makes sure that it is what letters say."""
+
+ASKING_WORDS = {
+    "en": ("target address and port", "address and port that were the target"),
+    "it": ("l'indirizzo e la porta colpiti", "l'indirizzo e la porta presi di mira"),
+    "de": ("Zieladresse und Port", "die angegriffene Adresse und den Port"),
+    "fr": ("l'adresse et le port visés",),
+    "es": ("la dirección y el puerto afectados", "la dirección y el puerto atacados"),
+}
+"""How each language asks for the target."""
+
+NOTHING_WORDS = {
+    "en": "so I block nothing",
+    "it": "non blocco nulla",
+    "de": "sperre ich nichts",
+    "fr": "je ne bloque donc rien",
+    "es": "no bloqueo nada",
+}
 
 LIFTED_WORDS = {
     "en": "has been lifted",
@@ -167,11 +187,12 @@ def test_every_letter_is_complete_and_tidy(variant: str) -> None:
 
 
 def test_letters_are_short() -> None:
-    """With one block and everything known, a body has at most 200 words."""
+    """With one block or two targets and everything known, a body has at most 200 words."""
     for kind, language, recipient in every_letter():
-        letter = write(template(kind, language), replace(FULL, recipient=recipient))
-        words = re.findall(r"\w\S*", letter.body)
-        assert len(words) <= 200, (kind, language, recipient, len(words))
+        for variant in ("everything known", "shared" if kind == "shared" else "target"):
+            facts = replace(VARIANTS[variant], recipient=recipient)
+            words = re.findall(r"\w\S*", write(template(kind, language), facts).body)
+            assert len(words) <= 200, (kind, language, recipient, variant, len(words))
 
 
 def test_every_letter_names_the_relay() -> None:
@@ -280,6 +301,46 @@ def test_an_automatic_end_is_promised_only_if_every_block_has_one() -> None:
         word = re.search(r"autom[aá]ti\w+", ending)
         assert word is not None
         assert word[0] not in without
+
+
+def test_what_the_complaint_names_is_not_asked_for() -> None:
+    """Before a block the letter names the address or host name of the complaint."""
+    asked = 0
+    for kind, language, recipient in every_letter():
+        text = template(kind, language)
+        facts = replace(FULL, recipient=recipient, blocks=())
+        before, named = flat(write(text, facts)), flat(write(text, VARIANTS["target"]))
+        if any(words in before for words in ASKING_WORDS[language]):
+            asked += 1
+            assert "203.0.113.7:22 www.victim.example" in named, (kind, language)
+            assert not any(words in named for words in ASKING_WORDS[language]), (kind, language)
+    assert asked >= 12 * len(LANGUAGES) * len(RECIPIENTS)
+
+
+def test_a_shared_address_is_not_offered_for_a_block() -> None:
+    """The letter says whose address it is and that nothing is blocked, whatever its kind."""
+    told = 0
+    for kind, language, recipient in every_letter():
+        facts = replace(VARIANTS["shared"], recipient=recipient)
+        letter = flat(write(template(kind, language), facts))
+        if "203.0.113.9:443" in letter:
+            told += 1
+            assert "Frontline" in letter
+            assert NOTHING_WORDS[language] in letter
+            assert not any(words in letter for words in ASKING_WORDS[language])
+        if kind == "shared":
+            assert "203.0.113.9:443" in letter
+            unknown = replace(facts, provider=None, targets=())
+            assert NOTHING_WORDS[language] in flat(write(template(kind, language), unknown))
+    assert told >= 12 * len(LANGUAGES) * len(RECIPIENTS)
+
+
+def test_a_block_is_named_with_its_host_name() -> None:
+    """The reporter of a web site knows its name, and not which of its addresses was blocked."""
+    for language in LANGUAGES:
+        letter = flat(write(template("web-attack", language), VARIANTS["named"]))
+        assert "203.0.113.7:22 (www.victim.example) " in letter
+        assert "192.0.2.9:443 (" not in letter
 
 
 def test_a_lift_is_announced_only_if_tor_lets_through_again() -> None:
@@ -687,10 +748,21 @@ def test_the_kind_follows_the_complaint(kind: ComplaintKind) -> None:
     assert kind_of(complaint(kind=kind), ISP) == kind.value
 
 
+def test_what_is_shared_is_answered_so() -> None:
+    """A block excludes it; copyright notices and threats have letters with more to say."""
+    shared = replace(ISP, provider="Frontline", targets=("203.0.113.9:443",))
+    for kind in ComplaintKind:
+        own = kind in {ComplaintKind.COPYRIGHT, ComplaintKind.THREATS}
+        assert kind_of(complaint(kind=kind), shared) == (kind.value if own else "shared")
+        assert kind_of(complaint(kind=kind), replace(shared, blocks=(LIVE,))) == kind.value
+
+
 def test_without_a_kind_the_circumstances_decide() -> None:
     """What is missing comes first, then a provider's deadline, then a CERT."""
     everything = complaint(deadline=NOON, reporter="KZ-CERT <info@cert.example>")
     assert kind_of(replace(everything, candidates=()), ISP) == "no-detail"
+    only_a_name = replace(ISP, targets=("www.victim.example",))
+    assert kind_of(replace(everything, candidates=()), only_a_name) == "deadline"
     assert kind_of(everything, ISP) == "deadline"
     assert kind_of(everything, REPORTER) == "cert"
     assert kind_of(replace(everything, reporter="A concert hall"), REPORTER) == "unknown"
@@ -984,6 +1056,7 @@ block_facts = st.builds(
     since=times,
     until=st.one_of(st.none(), times),
     live=st.booleans(),
+    name=st.one_of(st.sampled_from(HOSTILE), st.just(""), st.just(f"{'long-' * 50}.example")),
 )
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40))
 reply_facts = st.builds(
@@ -999,6 +1072,8 @@ reply_facts = st.builds(
     references=st.lists(texts, max_size=7).map(tuple),
     incidents=st.lists(times, max_size=4).map(tuple),
     deadline=st.one_of(st.none(), times),
+    targets=st.lists(texts, max_size=3).map(tuple),
+    provider=hostile,
     to=st.one_of(hostile, st.just("you@cert.example")),
     original=st.one_of(
         st.none(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import completion, host_names, output, render, unanswered
+from exitpolicy.cli import completion, ended_blocks, host_names, output, render, unanswered
 from exitpolicy.cli.arguments import (
     ONE_DEST,
     Blocked,
@@ -262,9 +262,11 @@ def list_(
             ],
             observed=listed.observed,
             unanswered=unanswered.as_json(host),
+            not_told=ended_blocks.as_json(host),
         )
         return ExitCode.DONE
     unanswered.note_unanswered(host, listed.now)
+    ended_blocks.note_not_told(host)
     if not listed.blocks:
         if reference is not None or state or relay:
             note("no block is like that; to see all: exitpol list --all")

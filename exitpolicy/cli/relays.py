@@ -292,7 +292,7 @@ def status(
         raise UsageError("--json and --prometheus exclude each other", hint="choose one of them")
     if output_ is not None and not prometheus:
         raise UsageError("--output is for --prometheus", hint="add --prometheus")
-    from exitpolicy.cli import metrics, tick_result, unanswered
+    from exitpolicy.cli import ended_blocks, metrics, tick_result, unanswered
     from exitpolicy.cli import status as status_output
     from exitpolicy.doctor import health
     from exitpolicy.operations import query
@@ -307,6 +307,7 @@ def status(
             **status_output.as_json(seen, found),
             faults=sorted(health.faults(seen.applied, found.findings)),
             unanswered=unanswered.as_json(host),
+            not_told=ended_blocks.as_json(host),
         )
     elif prometheus:
         if output_ is None:
@@ -316,6 +317,7 @@ def status(
     else:
         status_output.write(seen, found, moot_causes(host, seen.applied, seen.applied.states))
         unanswered.note_unanswered(host, seen.applied.time.now)
+        ended_blocks.note_not_told(host)
     return found.exit_code(seen.exit_code) if check_ else seen.unreachable_code
 
 

@@ -13,14 +13,15 @@ from exitpolicy.cli import completion, output
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.complaints import complaint_bytes
 from exitpolicy.cli.output import hint, note, say_json
-from exitpolicy.core.errors import ExitCode, UsageError
+from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
 
 # Typer reads these at run time, to list the choices in the help.
 from exitpolicy.reply.facts import Kind, Language, Paragraph, Recipient
 
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
-    from exitpolicy.operations.replies import Subject
+    from exitpolicy.operations.host import Host
+    from exitpolicy.operations.replies import Answer, Subject
     from exitpolicy.reply import select
     from exitpolicy.reply.compose import Letter
     from exitpolicy.reply.facts import ReplyFacts
@@ -33,7 +34,8 @@ def reply(
         list[str] | None,
         typer.Argument(
             metavar="[FILE] [REFERENCE|DEST]...",
-            help="The complaint; the ticket or destination of blocks that the answer may name.",
+            help="The complaint; the ticket, destination or host name of blocks that the answer"
+            " may name.",
             autocompletion=completion.references_and_destinations,
         ),
     ] = None,
@@ -53,6 +55,9 @@ def reply(
     ] = None,
     eml: Annotated[
         bool, typer.Option("--eml", help="Write a mail with all headers of an answer.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Say once more that a block has ended.")
     ] = False,
     template: Annotated[
         TemplateName | None,
@@ -78,7 +83,8 @@ def reply(
     read = complaints.read(host, complaint_bytes(files[0])) if files else None
     subject = replies.subject(host, read, names)
     address = _addressee(read, recipient, needed=eml or as_json)
-    answer = replies.answer(host, subject, replies.Choices(kind, lang, to, address))
+    choices = replies.Choices(kind, lang, to, address, again)
+    answer = replies.answer(host, subject, choices)
     letter = answer.letter
     if as_json:
         say_json(
@@ -88,6 +94,8 @@ def reply(
             subject=letter.subject,
             body=letter.body,
             headers=dict(letter.headers),
+            ended=list(map(str, answer.ended)),
+            not_blocked=[target.name for target in subject.targets],
         )
     elif eml:
         _write_mail(letter)
@@ -96,6 +104,11 @@ def reply(
     if not subject.has_ledger:
         note("this host has no ledger, so the letter names no block; on the relay's host it may")
     _warn_of_blocks(subject, answer.facts, about or [])
+    _warn_of_complaint(subject, answer.facts, files)
+    for reason in answer.not_lifted:
+        output.warn(f"not in the letter: {reason}")
+    if answer.ended:
+        _record_end(host, answer)
     return ExitCode.DONE
 
 
@@ -162,6 +175,42 @@ def _with_shown_domain(address: str) -> str:
 
     shown = shown_domain(address)
     return address if shown is None else f"{address} (shown as {shown})"
+
+
+def _record_end(host: "Host", answer: "Answer") -> None:
+    """Record that this letter says that blocks have ended, once it is written."""
+    from exitpolicy.operations import end_letters
+
+    output.flush()
+    try:
+        end_letters.record(host, answer.ended)
+    except ExitpolError as error:
+        output.warn(f"exitpol may offer this letter again, because it was not recorded: {error}")
+        if error.hint:
+            hint(error.hint)
+
+
+def _warn_of_complaint(subject: "Subject", facts: "ReplyFacts", files: Sequence[str]) -> None:
+    """Warn of what the operator should know before the letter is sent."""
+    from exitpolicy.complaint.model import Warn
+
+    complaint = subject.complaint
+    if complaint is None:
+        return
+    for caution in complaint.cautions:
+        if caution.why is Warn.NOT_OURS and facts.address not in complaint.sources:
+            output.warn(f"{caution.text}: it is about another machine than this host")
+    for target in subject.targets:
+        if target.provider is not None:
+            output.warn(
+                f"{target.name} is not blocked: it is a shared address of {target.provider}"
+            )
+    if free := [target.name for target in subject.targets if target.provider is None]:
+        output.warn(f"not blocked: {', '.join(free)}")
+        hint(
+            "if the answer is to say so, first: "
+            + shlex.join(["exitpol", "complaint", *files, "--block", free[0], "--until", "30d"])
+        )
 
 
 def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:

@@ -11,9 +11,8 @@ from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.retention import Retention
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import history, ledger_file, observed
+from exitpolicy.storage import ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
-from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
 
 
 def retention_of(host: Host) -> Retention:
@@ -53,12 +52,16 @@ def record(host: Host, destinations: Iterable[Destination]) -> None:
 
     Raises InvalidFileError, LockTimeoutError.
     """
-    chosen = tuple(destinations)
+    # Imported here, because `list` does not need them.
+    from exitpolicy.storage import history  # noqa: PLC0415
+    from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock  # noqa: PLC0415
+
+    chosen = frozenset(destinations)
     path = ledger_lock_path(host.config.ledger)
     with lock(path, seconds=WAIT_SECONDS, doing="changing the ledger"):
         ledger = host.ledger()
         blocks = ledger.blocks.told(chosen, host.clock())
-        told = [block for block in blocks if block != ledger.blocks.get(block.destination)]
+        told = [block for block in blocks if block.destination in chosen and block.told]
         if told:
             ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
             history.append(host.history_path, "told", told, host.clock(), host.who)

@@ -1,17 +1,17 @@
-"""The answer to a complaint: the blocks that it is about, and what is true of them."""
+"""The answer to a complaint: a letter that states what is true of its subject."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from exitpolicy.complaint import Complaint
-from exitpolicy.core.block import Block, Blocks, State
-from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.errors import ExitpolError, InvalidFileError, NoSuchBlockError, UsageError
-from exitpolicy.core.ports import difference
+from exitpolicy.core.block import State
+from exitpolicy.core.destination import Destination
+from exitpolicy.core.durations import until_text, utc_text
+from exitpolicy.core.errors import AttentionError, ExitpolError, UsageError
 from exitpolicy.operations import query
 from exitpolicy.operations.complaints import own_addresses
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.reply_subject import Ended, Subject, subject
 from exitpolicy.reply import compose, letters, select
 from exitpolicy.reply.facts import (
     BlockFact,
@@ -23,33 +23,10 @@ from exitpolicy.reply.facts import (
     ReplyFacts,
     canonical_address,
 )
-from exitpolicy.storage import history, reply_templates
+from exitpolicy.storage import reply_templates
 from exitpolicy.tor import identity
 
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What an answer is about."""
-
-    complaint: Complaint | None
-    """None if only references or destinations were named."""
-    blocks: tuple[Block, ...]
-    """The blocks in force that the answer may name."""
-    ended: tuple[history.Change, ...]
-    """The last change of blocks that have ended and that the answer may name."""
-    references: tuple[str, ...]
-    withheld: tuple[Block, ...] = ()
-    """Blocks with a reference that the complaint names, but of a destination that it does not.
-    Anybody can write somebody else's ticket number into a mail, so the answer does not name them.
-    """
-    has_ledger: bool = True
-    """Whether this host has a ledger: a workstation, on which a mail is answered, may have none."""
-
-    @property
-    def withheld_references(self) -> list[str]:
-        """The references that name the withheld blocks."""
-        withheld = set().union(*map(_tickets, self.withheld))
-        return [reference for reference in self.references if reference in withheld]
+__all__ = ["Answer", "Choices", "Subject", "answer", "facts", "subject", "template_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +37,10 @@ class Answer:
     facts: ReplyFacts
     kind: Kind
     language: Language
+    ended: tuple[Destination, ...] = ()
+    """The blocks of which the letter says that they have ended: `end_letters.record` records it."""
+    not_lifted: tuple[str, ...] = ()
+    """Why a letter about ended blocks does not say so of some: sentences without a full stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,130 +52,71 @@ class Choices:
     recipient: Recipient | None = None
     to: str | None = None
     """The mail address that is answered."""
-
-
-def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Subject:
-    """Find the blocks that a complaint, references and destinations name.
-
-    A complaint names a block by its destination only: an address of the complaint is in the block.
-    Raises NoSuchBlockError for a name without a block, and InvalidFileError for an invalid ledger,
-    or for none where a name needs it.
-    """
-    now = host.clock()
-    try:
-        ledger = host.ledger()
-    except InvalidFileError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        if names:
-            raise InvalidFileError(
-                f"{error}, and only a ledger says what {names[0]!r} is",
-                hint="run the command on the relay's host, or name only the FILE of the complaint",
-            ) from error
-        ledger = None
-    present = () if ledger is None else ledger.blocks
-    blocks = Blocks.of(block for block in present if not block.has_ended(now))
-    past = list(history.read(host.history_path))
-    found: dict[Block, None] = {}
-    ended: dict[str, history.Change] = {}
-    references = dict.fromkeys(complaint.references if complaint is not None else ())
-    if complaint is not None:
-        found.update(dict.fromkeys(block for block in blocks if _names(complaint, block)))
-        ended.update((c.destination, c) for c in _ended(past, blocks) if _names_ended(complaint, c))
-    for name in names:
-        here, before, tickets = _named(blocks, past, name)
-        found.update(dict.fromkeys(here))
-        ended.update((change.destination, change) for change in before)
-        if complaint is None:
-            # A complaint is answered with its own tickets: others belong to somebody else.
-            references.update(dict.fromkeys(tickets))
-    withheld = [
-        block
-        for block in blocks
-        if complaint is not None
-        and not _tickets(block).isdisjoint(complaint.references)
-        and block not in found
-    ]
-    return Subject(
-        complaint,
-        tuple(found),
-        tuple(ended.values()),
-        tuple(references),
-        tuple(withheld),
-        has_ledger=ledger is not None,
-    )
-
-
-def _names(complaint: Complaint, block: Block) -> bool:
-    """Tell whether all addresses of a destination of the complaint are in the block.
-
-    The reverse is not enough: whoever names a wide network would learn all blocks in it.
-    """
-    return any(_holds(block.destination, one.destination) for one in complaint.candidates)
-
-
-def _names_ended(complaint: Complaint, change: history.Change) -> bool:
-    try:
-        ended = parse_destination(change.destination)
-    except UsageError:
-        return False
-    return any(_holds(ended, one.destination) for one in complaint.candidates)
-
-
-def _holds(blocked: Destination, named: Destination) -> bool:
-    """Tell whether a complaint's destination is in a blocked one.
-
-    Its ports need not be, except where a port is blocked at every address.
-    """
-    ports = not blocked.is_port or not difference(named.ports, blocked.ports)
-    return ports and blocked.contains_addresses(named)
-
-
-def _named(
-    blocks: Blocks, past: Sequence[history.Change], name: str
-) -> tuple[list[Block], list[history.Change], list[str]]:
-    """Return the blocks, the ended blocks and the tickets that REFERENCE or DEST names."""
-    same = [block for block in blocks if name in _tickets(block)]
-    before = list(_ended((change for change in past if name in change.all_references), blocks))
-    if same or before:
-        return same, before, [name]
-    try:
-        destination = parse_destination(name)
-    except UsageError as error:
-        raise NoSuchBlockError(
-            f"{name!r} is neither a file, nor the reference of a block, nor a destination",
-            hint=error.hint or "see them: exitpol list --all",
-        ) from error
-    found = [block for block in blocks if block.destination.overlaps(destination)]
-    same_place = (change for change in past if change.destination == str(destination))
-    before = list(_ended(same_place, blocks))
-    if not found and not before:
-        blocks.get(destination)
-    return found, before, [block.reference for block in found if block.reference]
-
-
-def _tickets(block: Block) -> set[str]:
-    return {block.reference, *block.references}
-
-
-def _ended(changes: Iterable[history.Change], blocks: Blocks) -> Iterator[history.Change]:
-    """Yield the last change of each destination that has no block any more."""
-    last = {change.destination: change for change in changes}
-    present = {str(block.destination) for block in blocks}
-    for destination, change in last.items():
-        if destination not in present and change.action in {"lift", "expire"}:
-            yield change
+    again: bool = False
+    """Whether to say once more that a block has ended."""
 
 
 def answer(host: Host, about: Subject, choices: Choices) -> Answer:
-    """Write the answer. Raises InvalidFileError for an invalid template of the operator's."""
+    """Write the answer.
+
+    Raises InvalidFileError for an invalid template of the operator's, UsageError if a letter has
+    said already that the blocks have ended, and AttentionError if none of them has.
+    """
     recipient = choices.recipient or select.recipient_of(about.complaint)
     known = facts(host, about, recipient, choices.to)
     kind = choices.kind or select.kind_of(about.complaint, known)
     language = choices.language or select.language_of(about.complaint, recipient)
+    ended: tuple[Destination, ...] = ()
+    not_lifted: tuple[str, ...] = ()
+    if kind == "lifted":
+        known, not_lifted = _said_once(about, known, again=choices.again)
+        said = {fact.destination for fact in known.lifted if not fact.live}
+        ended = tuple(e.destination for e in about.ended if str(e.destination) in said)
     template = letters.load_letter(kind, language, reply_templates.read(language))
     letter = compose.write(template, known)
-    return Answer(letter, known, kind, language)
+    return Answer(letter, known, kind, language, ended, not_lifted)
+
+
+def _said_once(
+    about: Subject, known: ReplyFacts, *, again: bool
+) -> tuple[ReplyFacts, tuple[str, ...]]:
+    """Leave out the ended blocks of which a letter has said it; return why others are left out.
+
+    Raises UsageError if all are, and AttentionError if nothing is left for a letter without a
+    complaint.
+    """
+    told = {str(e.destination): e.told for e in about.ended if e.told is not None and not again}
+    lifted = [fact for fact in known.lifted if not fact.live]
+    fresh = tuple(fact for fact in lifted if fact.destination not in told)
+    before = [
+        f"a letter of {utc_text(time)} says already that the block of {destination} has ended"
+        for destination, time in told.items()
+        if any(fact.destination == destination for fact in lifted)
+    ]
+    if before and not fresh:
+        raise UsageError(before[0], hint="to write it again, add --again")
+    reasons = (*before, *_not_lifted(about, known))
+    if not fresh and about.complaint is None:
+        raise AttentionError(f"no letter was written: {reasons[0]}" if reasons else "no letter")
+    return replace(known, lifted=fresh), reasons
+
+
+def _not_lifted(about: Subject, known: ReplyFacts) -> Iterator[str]:
+    """Yield why a letter cannot say that blocks have been lifted."""
+    live = {fact.destination: fact.live for fact in known.lifted}
+    for each in about.ended:
+        text = str(each.destination)
+        if not each.is_certain:
+            yield (
+                f"the block of {text} expired at {utc_text(each.at)}, which a wrong clock may do"
+                " as well; a letter says so once the timer has run for an hour after it"
+            )
+        elif text not in live:
+            yield f"no Tor says whether it accepts {text} again; to find out: exitpol status"
+        elif live[text]:
+            yield f"{text} is still rejected; to see why: exitpol check {text}"
+    for block in about.blocks:
+        yield f"{block.destination} is blocked until {until_text(block.until)}"
 
 
 def template_text(name: Kind | Paragraph, language: Language) -> str:
@@ -230,13 +152,16 @@ def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = Non
                 since=block.since,
                 until=block.until,
                 live=states.get(block.destination) in {State.LIVE, State.MOOT},
+                name=_names(about, block.destination),
             )
             for block in about.blocks
         ),
-        lifted=tuple(_lifted(host, about.ended)),
+        lifted=tuple(_lifted(host, about)),
         references=about.references,
         incidents=() if complaint is None else tuple(i.time for i in complaint.incidents),
         deadline=None if complaint is None else complaint.deadline,
+        targets=tuple(target.name for target in about.targets),
+        provider=_provider(about),
         to=to,
         original=None if complaint is None else _original(complaint),
     )
@@ -256,22 +181,40 @@ def _identity(host: Host, accused: str | None) -> identity.Identity | None:
     return next((one for one in known if one.address == accused), known[0] if known else None)
 
 
-def _lifted(host: Host, ended: Sequence[history.Change]) -> Iterator[BlockFact]:
-    """Yield the ended blocks for which every Tor told whether it accepts the destination again."""
-    for change in ended:
+def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
+    """Yield the ended blocks for which every Tor told whether it accepts the destination again.
+
+    Those that a wrong clock may have ended are left out.
+    """
+    for each in filter(_is_certain, about.ended):
         try:
-            checked = query.check(host, [parse_destination(change.destination)])
+            checked = query.check(host, [each.destination])
         except ExitpolError:
             continue
         if checked.problems:
             continue
-        moment = datetime.fromisoformat(change.time)
         yield BlockFact(
-            destination=change.destination,
-            since=moment,
-            until=moment,
+            destination=str(each.destination),
+            since=each.at,
+            until=each.at,
             live=any(one.verdict == "rejected" for one in checked.results),
+            name=_names(about, each.destination),
         )
+
+
+def _is_certain(ended: Ended) -> bool:
+    return ended.is_certain
+
+
+def _names(about: Subject, destination: Destination) -> str:
+    """Return the host names of a block that the answer may name."""
+    return ", ".join(about.host_names.get(destination, ()))
+
+
+def _provider(about: Subject) -> str | None:
+    """Return whose shared addresses the targets are; None unless all are shared ones."""
+    providers = [target.provider for target in about.targets]
+    return providers[0] if providers and all(providers) else None
 
 
 def _original(complaint: Complaint) -> Original:

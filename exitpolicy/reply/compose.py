@@ -80,6 +80,7 @@ def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]
         "address": address,
         "deadline": time_text(facts.deadline),
         "references": ", ".join(references),
+        "provider": clean(facts.provider),
     }
     return {
         **{name: text for name, text in texts.items() if text},
@@ -90,13 +91,15 @@ def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]
         "live": [_block(block) for block in facts.blocks if block.live],
         "pending": [_block(block) for block in facts.blocks if not block.live],
         "lifted": [_block(block) for block in facts.lifted if not block.live],
+        "targets": [text for target in facts.targets if (text := clean(target))],
         "exonerator": exonerator_urls(address, facts.incidents),
     }
 
 
 def _block(block: BlockFact) -> dict[str, str]:
+    destination, name = clean(block.destination) or "", clean(block.name)
     fields = {
-        "destination": clean(block.destination) or "",
+        "destination": destination if name is None else f"{destination} ({name})",
         "since": time_text(block.since) or "",
         "until": time_text(block.until),
     }

@@ -16,12 +16,13 @@ from exitpolicy.core.addresses import address_text, read_address
 Kind = Literal[
     "brute-force", "port-scan", "web-attack", "spam", "ddos", "copyright", "malware", "fraud",
     "threats", "unknown", "no-detail", "deadline", "cert", "law-enforcement", "unblock", "lifted",
+    "shared",
 ]  # fmt: skip
 """What a letter answers. Each kind has a template file of its name in each language."""
 
 Paragraph = Literal[
     "blocked", "close-ticket", "closing", "exonerator", "greeting", "item", "lifted-item",
-    "reference", "signature", "tor-exit", "your-side",
+    "reference", "shared-address", "signature", "tor-exit", "your-side",
 ]  # fmt: skip
 """The template files that letters include."""
 
@@ -56,6 +57,8 @@ class BlockFact:
     live: bool
     """Whether the enforced policy (`GETINFO exit-policy/full`) rejects the destination. Only then
     does a letter say "I have blocked", and only otherwise that a block has been lifted."""
+    name: str = ""
+    """The host names that it was resolved from, as far as the recipient may know them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,10 @@ class ReplyFacts:
     """Ticket numbers as the complaint writes them, the most important first."""
     incidents: tuple[datetime, ...] = ()
     deadline: datetime | None = None
+    targets: tuple[str, ...] = ()
+    """Destinations and host names that the complaint names as attacked, and no block is for."""
+    provider: str | None = None
+    """Whose shared addresses the targets are, if all are shared with other sites."""
     to: str | None = None
     """The bare mail address that the answer goes to."""
     original: Original | None = None

@@ -9,6 +9,8 @@ from exitpolicy.reply.facts import KINDS, LANGUAGES, Kind, Language, Recipient, 
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint, Envelope
 
+_NOT_ABOUT_BLOCKS: Final = frozenset({"copyright", "threats"})
+"""Kinds of complaints whose letters have more to say than what is blocked."""
 _CERT_WORDS: Final = frozenset({"cert", "certs", "csirt", "csirts", "cirt", "sirt"})
 _CERT_NAMES: Final = frozenset(
     {"auscert", "cert-bund", "certbund", "circl", "govcert", "hkcert", "jpcert", "krcert",
@@ -36,15 +38,18 @@ def recipient_of(complaint: "Complaint | None") -> Recipient:
 def kind_of(complaint: "Complaint | None", facts: ReplyFacts) -> Kind:
     """Choose the letter by what the complaint is about.
 
-    Where that is unknown, the letter asks for what is missing, meets a provider's deadline, or
+    Where other sites share all that it names as attacked, the letter says why that is not blocked.
+    Where the kind is unknown, the letter asks for what is missing, meets a provider's deadline, or
     addresses a CERT, in this order.
     """
     if complaint is None:
         return "lifted" if facts.lifted and not facts.blocks else "unknown"
+    if facts.provider and not facts.blocks and complaint.kind.value not in _NOT_ABOUT_BLOCKS:
+        return "shared"
     named: Kind = next((kind for kind in KINDS if kind == complaint.kind.value), "unknown")
     if named != "unknown":
         return named
-    if not complaint.candidates:
+    if not complaint.candidates and not facts.targets:
         return "no-detail"
     if complaint.deadline is not None and facts.recipient == "isp":
         return "deadline"

@@ -37,7 +37,7 @@ from jinja2.visitor import NodeTransformer
 from exitpolicy.core.errors import InvalidFileError
 
 TEXTS: Final = frozenset(
-    {"operator", "contact", "relay", "fingerprint", "address", "deadline", "references"}
+    {"operator", "contact", "relay", "fingerprint", "address", "deadline", "references", "provider"}
 )
 """Facts that may be missing."""
 
@@ -47,8 +47,9 @@ FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending"})
 BLOCK_FIELDS: Final = frozenset({"destination", "since", "until"})
 """The fields of a block; `until` may be missing."""
 
-LISTS: Final = frozenset({"live", "pending", "lifted", "exonerator"})
-"""Lists of blocks; exonerator is a list of texts, which are web addresses."""
+LISTS: Final = frozenset({"live", "pending", "lifted", "targets", "exonerator"})
+"""Lists of blocks. Two are lists of texts: exonerator of web addresses, targets of destinations and
+host names."""
 
 MAX_DEPTH: Final = 40
 """Levels of the syntax tree of a letter, includes counted."""

@@ -134,7 +134,7 @@ def _line(error: Exception) -> int:
 def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
     """Yield every combination of present and missing facts that a letter can tell apart.
 
-    A list is empty, or all of its blocks have an end, or one has none.
+    A list of blocks is empty, or all of them have an end, or one has none.
     """
     texts = sorted(facts & TEXTS)
     block = {"destination": "x", "since": "x"}
@@ -148,7 +148,8 @@ def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
     for isp, *present in product((True, False), repeat=1 + len(texts)):
         known = {name: "x" for name, there in zip(texts, present, strict=True) if there}
         flags = {"isp": isp, "reporter": not isp}
-        for live, pending, lifted in product(*lists):
+        targets: tuple[list[str], ...] = ([], ["x"]) if "targets" in facts else ([],)
+        for (live, pending, lifted), named in product(product(*lists), targets):
             yield {
                 **known,
                 **flags,
@@ -157,6 +158,7 @@ def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
                 "live": live,
                 "pending": pending,
                 "lifted": lifted,
+                "targets": named,
                 "exonerator": ["x"],
             }
 
