@@ -1,7 +1,9 @@
 """The parts of `handle` that need no terminal: its summary, its drafts, its edited letters."""
 
 import stat
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,12 @@ from exitpolicy.complaint.model import (
 )
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.operations import editor, outgoing
+from exitpolicy.operations import editor, handling, outgoing
+from exitpolicy.operations.host import Host
 from exitpolicy.reply.compose import Letter
+from exitpolicy.storage import config
+from exitpolicy.storage.complaint_record import Answer
+from exitpolicy.storage.mailbox import Mail, Mailbox
 
 NOW = datetime(2026, 11, 26, 22, tzinfo=UTC)
 LETTER = Letter(
@@ -164,3 +170,78 @@ def test_a_message_id_names_no_host_of_ours(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("socket.getfqdn", refuse)
     assert b"@exit.example>" in outgoing.mail_of(LETTER, NOW)
+
+
+class _Reader:
+    """Reads every mail but those that say `broken`, in place of the confined child."""
+
+    def read(self, mail: bytes) -> Complaint:
+        if b"broken" in mail:
+            raise InvalidFileError("its reader failed", hint="read it yourself")
+        days = int(mail.split()[-1])
+        return replace(_complaint(["x"], 1, 0), deadline=NOW + timedelta(days) if days else None)
+
+
+def _host(folder: Path) -> Host:
+    text = f"ledger: {folder}/blocks.yaml\nrelays:\n- {{name: one, torrc: t1, control: c1}}\n"
+    return Host.of(
+        config.parse(folder / "config.yaml", text.encode()), who="test", clock=lambda: NOW
+    )
+
+
+def _mails(*texts: str) -> Mailbox:
+    return Mailbox(tuple(Mail(text, partial(str.encode, text)) for text in texts))
+
+
+def _find(host: Host, mailbox: Mailbox, read: list[int]) -> handling.Found:
+    return handling.of_mailbox(host, mailbox, _Reader(), lambda number, _: read.append(number))
+
+
+def test_a_mailbox_is_sorted_by_deadline_and_read_once(tmp_path: Path) -> None:
+    """More mails than are read at the same time: each is read once, and a broken one waits too."""
+    host = _host(tmp_path)
+    texts = [*(f"mail {days}" for days in range(45)), "broken 0"]
+    first: list[int] = []
+    found = _find(host, _mails(*texts), first)
+    order = [waiting.mail.name for waiting in found.waiting]
+    assert order == [*(f"mail {days}" for days in range(1, 45)), "mail 0", "broken 0"]
+    assert [str(problem) for problem in found.problems] == ["broken 0: its reader failed"]
+    assert found.waiting[-1].entry.kind == "unread"
+    again: list[int] = []
+    assert len(_find(host, _mails(*texts), again).waiting) == 46
+    assert (bool(first), again) == (True, [])
+
+
+def test_two_copies_of_a_mail_wait_once(tmp_path: Path) -> None:
+    """A complaint that came to two addresses has one Message-ID."""
+    texts = ("Message-ID: <a@b>\n\none 3", "Message-ID: <a@b>\n\nanother 3")
+    assert len(_find(_host(tmp_path), _mails(*texts), []).waiting) == 1
+
+
+def test_a_mail_that_vanishes_while_it_is_read_is_left_out(tmp_path: Path) -> None:
+    """A mail program moved it; the next run finds it where it is then."""
+
+    def vanished() -> bytes:
+        raise FileNotFoundError
+
+    mailbox = Mailbox((*_mails("mail 1").mails, Mail("gone", vanished)))
+    found = _find(_host(tmp_path), mailbox, [])
+    assert ([waiting.mail.name for waiting in found.waiting], found.known) == (["mail 1"], 0)
+
+
+def test_a_full_record_takes_new_mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped is the answered and the oldest."""
+    monkeypatch.setattr("exitpolicy.storage.complaint_record.MAX_ENTRIES", 2)
+    found = _find(_host(tmp_path), _mails("mail 1", "mail 2", "mail 3"), [])
+    assert len(found.waiting) == 2
+
+
+def test_only_a_deadline_that_is_near_or_passed_lately_is_named(tmp_path: Path) -> None:
+    """And only as long as there is no answer."""
+    host = _host(tmp_path)
+    found = _find(host, _mails("mail 0", "mail -20", "mail -3", "mail 3"), [])
+    named = [entry.deadline for entry in handling.unanswered(host)]
+    assert named == [NOW - timedelta(3), NOW + timedelta(3)]
+    late = next(one.entry for one in found.waiting if one.entry.deadline == named[0])
+    handling.settle(host, late, Answer.SENT)
+    assert [entry.deadline for entry in handling.unanswered(host)] == named[1:]

@@ -20,7 +20,7 @@ from exitpolicy.core.errors import (
     TerminatedError,
 )
 from exitpolicy.operations import handling
-from exitpolicy.operations.handling import Found, Reader, Waiting
+from exitpolicy.operations.handling import ConfinedReader, Found, Reader, Waiting
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import Language
 from exitpolicy.storage.complaint_record import Answer, Entry
@@ -37,7 +37,7 @@ class Steps:
         self._until = until
         self._drafts = drafts
         self._language = language
-        self._reader = Reader(host)
+        self._reader = ConfinedReader(host)
 
     def go_through(self, mailbox: Mailbox) -> None:
         """Handle what waits in a mailbox. Raises QuitError."""

@@ -115,7 +115,7 @@ def _opened(source: str) -> "Mail | Mailbox":
 def _list(host: "Host", source: str, *, as_json: bool) -> int:
     """Write what waits in a mailbox, and return the exit code."""
     from exitpolicy.cli.complaint_steps import find, report
-    from exitpolicy.operations.handling import Reader
+    from exitpolicy.operations.handling import ConfinedReader
     from exitpolicy.storage import mailbox
 
     opened = (
@@ -125,7 +125,7 @@ def _list(host: "Host", source: str, *, as_json: bool) -> int:
     )
     if not isinstance(opened, mailbox.Mailbox):
         opened = mailbox.Mailbox((opened,))
-    found = find(host, opened, Reader(host))
+    found = find(host, opened, ConfinedReader(host))
     if as_json:
         say_json(
             waiting=[{"name": one.mail.name, **entry_json(one.entry)} for one in found.waiting],

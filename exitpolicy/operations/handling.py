@@ -1,24 +1,28 @@
 """Complaints that wait for an answer: those of a mailbox, and those that were read before."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
 
 from exitpolicy.complaint import Complaint
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.operations import complaints, sandbox
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.storage import complaint_record
 from exitpolicy.storage.complaint_record import Answer, Entry, Record
 from exitpolicy.storage.mailbox import Mail, Mailbox
 
 OVERDUE: Final = timedelta(days=14)
 """How long after its deadline a complaint without an answer is shown by `status` and `list`."""
-_AT_ONCE: Final = 20
+_RECORDED_AT_ONCE: Final = 20
 """The mails that are read before they are recorded: an interruption loses no more."""
+_READ_AT_ONCE: Final = os.cpu_count() or 1
+"""The mails that are read at the same time, each in a child of its own."""
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -45,7 +49,15 @@ class Found:
     """Mails that cannot be read."""
 
 
-class Reader:
+class Reader(Protocol):
+    """Reads complaints to a host."""
+
+    def read(self, mail: bytes) -> Complaint:
+        """Read a complaint. Raises InvalidFileError."""
+        ...
+
+
+class ConfinedReader:
     """Reads complaints to a host, whose own addresses are asked for once."""
 
     def __init__(self, host: Host) -> None:
@@ -64,7 +76,7 @@ def single(host: Host, mail: Mail, reader: Reader) -> tuple[Waiting, Complaint]:
     """Read one complaint, and record it unless it is known. Raises InvalidFileError."""
     content = mail.read()
     read = reader.read(content)
-    entry = _recorded(host, [(content, read)])[0]
+    (entry,), _ = _recorded(host, [(content, read)])
     return Waiting(mail, entry), read
 
 
@@ -85,27 +97,44 @@ def of_mailbox(
         if content is not None:
             by_id[record.id_of(content)] = mail
     new = [mail for id_, mail in by_id.items() if id_ not in record.entries]
-    for start in range(0, len(new), _AT_ONCE):
-        some: list[tuple[bytes, Complaint | None]] = []
-        for number, mail in enumerate(new[start : start + _AT_ONCE], start=start + 1):
-            progress(number, len(new))
-            content = _content(mail, problems)
-            if content is not None:
-                some.append((content, _read(reader, mail, content, problems)))
-        _recorded(host, some)
-    record = complaint_record.load(host.complaints_path)
-    entries = [(record.entries.get(id_), mail) for id_, mail in by_id.items()]
-    waiting = [
-        Waiting(mail, entry)
-        for entry, mail in entries
-        if entry is not None and entry.answer is None
-    ]
+    read: list[tuple[bytes, Complaint | None]] = []
+    for start in range(0, len(new), _READ_AT_ONCE):
+        progress(start + 1, len(new))
+        read += _read_some(reader, new[start : start + _READ_AT_ONCE], problems)
+        if len(read) >= _RECORDED_AT_ONCE:
+            _recorded(host, read)
+            read = []
+    record = _recorded(host, read)[1]
+    known = [(record.entries[id_], mail) for id_, mail in by_id.items() if id_ in record.entries]
+    waiting = [Waiting(mail, entry) for entry, mail in known if entry.answer is None]
     return Found(
         tuple(sorted(waiting, key=lambda one: one.entry.deadline or _LAST)),
-        len(entries) - len(waiting),
+        len(known) - len(waiting),
         mailbox.left_out,
         tuple(problems),
     )
+
+
+def _read_some(
+    reader: Reader, mails: Sequence[Mail], problems: list[ExitpolError]
+) -> list[tuple[bytes, Complaint | None]]:
+    """Read some mails at the same time; None is what its reader failed to read."""
+    found = [(mail, _content(mail, problems)) for mail in mails]
+    present = [(mail, content) for mail, content in found if content is not None]
+
+    def read(one: tuple[Mail, bytes]) -> Complaint | InvalidFileError:
+        mail, content = one
+        try:
+            return reader.read(content)
+        except InvalidFileError as error:
+            return InvalidFileError(f"{mail.name}: {error}", hint=error.hint)
+
+    results = in_parallel(read, present)
+    problems += (one for one in results if isinstance(one, InvalidFileError))
+    return [
+        (content, None if isinstance(one, InvalidFileError) else one)
+        for (_, content), one in zip(present, results, strict=True)
+    ]
 
 
 def _content(mail: Mail, problems: list[ExitpolError]) -> bytes | None:
@@ -119,33 +148,24 @@ def _content(mail: Mail, problems: list[ExitpolError]) -> bytes | None:
         return None
 
 
-def _read(
-    reader: Reader, mail: Mail, content: bytes, problems: list[ExitpolError]
-) -> Complaint | None:
-    """Return what a complaint says; None if its reader fails."""
-    try:
-        return reader.read(content)
-    except InvalidFileError as error:
-        problems.append(InvalidFileError(f"{mail.name}: {error}", hint=error.hint))
-        return None
+def _recorded(
+    host: Host, read: Sequence[tuple[bytes, Complaint | None]]
+) -> tuple[list[Entry], Record]:
+    """Record complaints that are not known, and return the entries of these, and the record.
 
-
-def _recorded(host: Host, read: Sequence[tuple[bytes, Complaint | None]]) -> list[Entry]:
-    """Record complaints that are not known, and return the entries of all.
-
-    None is a complaint that nobody can read: it waits as well. Raises InvalidFileError.
+    None is a complaint that its reader failed to read: it waits as well. Raises InvalidFileError.
     """
-    ids: list[str] = []
+    entries: list[Entry] = []
 
     def with_new(record: Record) -> Record:
-        new = [
+        entries.extend(
             _entry(record.id_of(content), complaint, host.clock()) for content, complaint in read
-        ]
-        ids.extend(entry.id for entry in new)
-        return record.with_entries(each for each in new if each.id not in record.entries)
+        )
+        return record.with_entries(each for each in entries if each.id not in record.entries)
 
     record = complaint_record.update(host.complaints_path, with_new)
-    return [record.entries[id_] for id_ in ids]
+    # A full record may have dropped a new one.
+    return [record.entries.get(each.id, each) for each in entries], record
 
 
 def _entry(id_: str, complaint: Complaint | None, now: datetime) -> Entry:
