@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -200,3 +201,22 @@ def test_the_json_of_an_export_is_a_list_that_jq_reads(observed: ExitHost) -> No
     assert whole["schema"] == 1
     assert {block["source"] for block in whole["blocks"]} == {"shared"}
     assert sys.getsizeof(whole)
+
+
+def test_a_long_list_is_refused_before_each_entry_becomes_a_block(observed: ExitHost) -> None:
+    """A list of 20,000 scattered addresses is refused with the relay and what would fit."""
+    before = observed.snapshot()
+    text = "".join(f"5.{i % 250}.{i // 250}.{i * 13 % 250}\n" for i in range(20_000))
+    done = observed.run("import", listed(observed, text), "--until", "1d", "--dry-run")
+    assert done.code == 4
+    assert "relay 'default': with the list, the blocks take 20,0" in done.err
+    (fits,) = re.findall(r"about ([0-9]+) of its 20,000 entries would fit", done.err)
+    assert 600 < int(fits) < 900
+    assert observed.snapshot() == before
+
+
+def test_a_long_list_that_adjoins_is_imported(observed: ExitHost) -> None:
+    """4,096 addresses of one network, in any order, are one rule."""
+    text = "".join(f"203.7.{i * 7 % 16}.{i // 16 % 256}\n" for i in range(4096))
+    done = observed.run("import", listed(observed, text), "--until", "1d", "--dry-run")
+    assert (done.code, "+ExitPolicy reject 203.7.0.0/20:*" in done.out) == (0, True), done

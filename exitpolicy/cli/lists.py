@@ -16,6 +16,7 @@ from exitpolicy.cli.arguments import (
 )
 from exitpolicy.cli.blocks import say_changed
 from exitpolicy.cli.output import note, say_exact, say_json
+from exitpolicy.core import collector
 from exitpolicy.core.durations import parse_until
 from exitpolicy.core.errors import ExitCode, UsageError
 
@@ -77,8 +78,9 @@ def import_(
     terms = lists.Terms(
         end, lists.checked_source(source) if source else "", tuple(relay or ()), force
     )
-    with output.progress("reading the list"):
+    with output.progress("reading the list"), collector.paused():
         listing = lists.read(host, lists.content_of(file), format_name)
+        lists.refuse_too_long(host, listing, terms)
         planned = lists.plan(host, listing, terms)
     _note_list(listing, planned, skip_bad=skip_bad)
     refusal = lists.refusal(listing, planned, skip_bad=skip_bad)
@@ -88,7 +90,7 @@ def import_(
         output.report(refusal)
         return refusal.exit_code
     options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
-    with output.progress(output.TOR_READS):
+    with output.progress(output.TOR_READS), collector.paused():
         changed = lists.import_blocks(host, planned, terms, options)
     more = {"list": _list_json(listing, planned)}
     return say_changed(host, changed, options, as_json=as_json, more=more)

@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.destinations import destination_of
 from exitpolicy.lists.entry import Entry, Item, Moment, Omitted, fault, reason_of
 from exitpolicy.lists.times import end_of, local_time
 
+_OCTETS: Final = {str(octet): octet for octet in range(256)}
+"""Numbers from 0 to 255 as they stand in an address: without leading zeros."""
 _COMMENT: Final = re.compile("[#;]")
 _UNTIL: Final = re.compile(r"until (\S+)")
 _NUMBER: Final = re.compile("[0-9]+")
@@ -31,6 +34,14 @@ def read_plain(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
     A comment `until TIME`, which exitpol writes, is the end instead.
     """
     for number, line in enumerate(lines, start=1):
+        try:
+            # Most lines of a long list are single addresses.
+            one, two, three, four = line.split(".")
+            host = _OCTETS[one] << 24 | _OCTETS[two] << 16 | _OCTETS[three] << 8 | _OCTETS[four]
+            yield Entry(number, Destination(4, host, host))
+            continue
+        except (ValueError, KeyError):
+            pass
         words, comment = line, ""
         if (mark := _COMMENT.search(line)) is not None:
             words, comment = line[: mark.start()], line[mark.end() :].strip()

@@ -480,9 +480,8 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         for reason in [*held, *plan.obstacles]:
             if isinstance(reason, refusals.BeyondLimitError) and len(destinations) > 1:
                 fitting = sum(d in plan.blocks and d not in plan.held for d in destinations)
-                raise RefusedError(
-                    f"{reason}; {fitting:,} of the {len(destinations):,} would fit",
-                    hint=reason.hint,
+                raise refusals.BeyondLimitError(
+                    reason.broken, fitting=fitting, count=len(destinations)
                 )
             if isinstance(reason, RefusedError | CandidateError):
                 raise reason

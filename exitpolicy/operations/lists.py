@@ -16,7 +16,13 @@ from exitpolicy.lists.reading import Listing
 from exitpolicy.operations import change, refusals
 from exitpolicy.operations.change import Options, Result
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.refusals import BeyondLimitError
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, least_bytes
+from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.storage import files, shared_fronts
+
+_LONG: Final = 3000
+"""Entries of a list that is worth a look at its length before all else."""
 
 MAX_SOURCE: Final = 60
 """The maximum length of the name of a source, in characters."""
@@ -60,6 +66,17 @@ class Plan:
         return tuple(sorted((*self.misread, *self.refused)))
 
 
+def checked_source(name: str) -> str:
+    """Return the name of a source. Raises UsageError."""
+    plain = name.replace("-", "").replace("_", "").replace(".", "")
+    if not (plain.isascii() and plain.isalnum() and len(name) <= MAX_SOURCE and name[0].isalnum()):
+        raise UsageError(
+            f"{name[:80]!r} cannot name a source",
+            hint="choose a name of letters, digits, '.', '_' and '-', such as spamhaus-drop",
+        )
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What holds for all entries of an import."""
@@ -73,15 +90,40 @@ class Terms:
     force: bool = False
 
 
-def checked_source(name: str) -> str:
-    """Return the name of a source. Raises UsageError."""
-    plain = name.replace("-", "").replace("_", "").replace(".", "")
-    if not (plain.isascii() and plain.isalnum() and len(name) <= MAX_SOURCE and name[0].isalnum()):
-        raise UsageError(
-            f"{name[:80]!r} cannot name a source",
-            hint="choose a name of letters, digits, '.', '_' and '-', such as spamhaus-drop",
-        )
-    return name
+def refuse_too_long(host: Host, listing: Listing, terms: Terms) -> None:
+    """Raise RefusedError for a long list that surely fits no descriptor.
+
+    `plan` and `import_blocks` would say the same, after several times as long. No rule of a fewest
+    set covers another: if a part of the rules is too long for a relay, all of them are.
+    """
+    if len(listing.entries) < _LONG or listing.faults:
+        return
+    now = host.clock()
+    present = host.ledger().blocks.in_force(now)
+    if any(block.relays for block in present):
+        return
+    entries = [entry.destination for entry in listing.entries]
+    rules = [rule for rule in fewest_rules([*present.by_destination, *entries]) if rule.family == 4]
+    least = least_bytes(rules)
+    if least < 3 * DESCRIPTOR_LIMIT:
+        return
+    step = len(rules) // (DESCRIPTOR_LIMIT // SHORTEST_ADDRESS_RULE + 1)
+    named = tuple(sorted(host.known_relays(terms.relays)))
+    part = [Block(rule.destination, now, None, relays=named, forced=True) for rule in rules[::step]]
+    try:
+        change.block_all(host, part, Options(dry_run=True), frozenset(named))
+    except BeyondLimitError as error:
+        fits = min(error.fitting * len(entries) // len(rules), len(entries) - 1)
+        raise RefusedError(
+            f"relay {error.broken.relay!r}: with the list, the blocks take"
+            f" {len(rules):,} rules, more than {least:,} bytes of the relay's descriptor,"
+            f" and the authorities refuse more than {DESCRIPTOR_LIMIT:,}; about"
+            f" {fits:,} of its {len(entries):,} entries would fit",
+            hint="choose a shorter list, or one of whole networks",
+        ) from error
+    except RefusedError:
+        # Not for its length: the whole list shows why.
+        return
 
 
 def plan(host: Host, listing: Listing, terms: Terms) -> Plan:

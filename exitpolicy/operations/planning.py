@@ -194,7 +194,7 @@ class _Planner:
             chosen = found.rules
             # Thousands of blocks may be held for one reason: it is made once.
             limits = {id(one): one for one in found.held.values()}
-            reasons = {number: refusals.beyond_limit(one) for number, one in limits.items()}
+            reasons = {number: refusals.BeyondLimitError(one) for number, one in limits.items()}
             held |= {d: reasons[id(one)] for d, one in found.held.items()}
         if chosen != read:
             views, refused = self._inspect(chosen, former)

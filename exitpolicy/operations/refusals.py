@@ -22,6 +22,17 @@ _NAMED: Final = 25
 class BeyondLimitError(RefusedError):
     """Blocks would break a limit of Tor."""
 
+    def __init__(self, broken: Broken, *, fitting: int = 0, count: int = 1) -> None:
+        """Refuse `count` blocks, of which `fitting` would fit by themselves."""
+        problem = broken.problem
+        self.broken = broken
+        self.fitting = fitting
+        more = "; or add --force, if you accept that" if problem.forcible else ""
+        would = f"; {fitting:,} of the {count:,} would fit" if count > 1 else ""
+        super().__init__(
+            f"relay {broken.relay!r}: {problem.message}{would}", hint=f"{problem.hint}{more}"
+        )
+
 
 def forbidden(config: Config, block: Block) -> RefusedError | None:
     """Return why the config forbids a block; None if it allows it."""
@@ -103,15 +114,6 @@ def refuse_shared_fragments(relays: Iterable[Relay], named: Collection[str]) -> 
                     f"the relays {name!r} and {other.name!r} include the same fragment, {path}",
                     hint="to give each relay its own: exitpol init",
                 )
-
-
-def beyond_limit(broken: Broken) -> RefusedError:
-    """Return the refusal of blocks that break a limit of Tor."""
-    problem = broken.problem
-    more = "; or add --force, if you accept that" if problem.forcible else ""
-    return BeyondLimitError(
-        f"relay {broken.relay!r}: {problem.message}", hint=f"{problem.hint}{more}"
-    )
 
 
 def unsafe(relay: Relay, view: View) -> RefusedError | None:
