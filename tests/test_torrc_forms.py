@@ -81,6 +81,20 @@ FORMS = {
     "long line": Form(EXIT + b"#" + b"x" * 300_000 + b"\nExitPolicy accept *:*\n"),
     "Latin-1": Form(EXIT + b"# Stra\xdfe\nExitPolicy accept *:*\n"),
     "UTF-8": Form(EXIT + "ContactInfo Jürgen\n".encode() + b"ExitPolicy accept *:*\n"),
+    "rules below all": Form(
+        EXIT + b"ExitPolicy accept *:* # all\nExitPolicy reject private:*\nIPv6Exit 1\n"
+        b"ExitPolicy accept6 *:*\nExitPolicy reject6 [FC00::]/7:*\n"
+    ),
+    "IPv4 in a rule for IPv6": Form(
+        EXIT + b"ExitPolicy reject6 198.51.100.1:*\nExitPolicy accept *:*\n"
+    ),
+    "IPv6 in a rule for both": Form(
+        EXIT + b"IPv6Exit 1\nExitPolicy reject [FD00::]/8:*, reject6 private:*, accept *:*\n"
+    ),
+    "ports of one service": Form(EXIT + b"ExitPolicy accept *:20-80, accept *:443,reject *:*\n"),
+    "local interfaces": Form(EXIT + b"ExitPolicyRejectLocalInterfaces 1\nReducedExitPolicy 1\n"),
+    "folder with a slash": Form(EXIT + b'%include "@/d/" # more\n', {"d/1.conf": MORE["more"]}),
+    "pattern without a match": Form(EXIT + b"%include @/d/*.conf\nExitPolicy accept *:*\n"),
 }
 
 
