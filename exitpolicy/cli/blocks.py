@@ -269,7 +269,7 @@ def list_(
     ended_blocks.note_not_told(host)
     if not listed.blocks:
         if reference is not None or state or relay:
-            note("no block is like that; to see all: exitpol list --all")
+            note("no block matches; to see all: exitpol list --all")
         else:
             note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE

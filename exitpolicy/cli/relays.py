@@ -461,7 +461,8 @@ def say_applied(
     elif report is Report.ALL or not applied.does_nothing:
         counts = {s: list(applied.states.values()).count(s) for s in set(applied.states.values())}
         words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        done = "nothing to do" if applied.does_nothing else "applied"
+        idle = "nothing to do" if applied.settled else "nothing was done"
+        done = idle if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
         render.note_unverified(applied)
     render.warn_of_causes(causes)

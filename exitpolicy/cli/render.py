@@ -122,6 +122,8 @@ def warn_of_causes(causes: "Sequence[Cause]") -> None:
         (warn if cause.removable else note)(text)
     if len(causes) > MANY:
         note(f"and {len(causes) - MANY} more are still rejected")
+    if any(cause.removable for cause in causes):
+        hint("to accept it: lift the other block; or remove that line, and reload Tor")
 
 
 def say_diff(old: str, new: str, name: str) -> None:

@@ -47,8 +47,11 @@ def write(status: Status, health: Health, moot: Sequence[Cause]) -> None:
         _write_relay(status, view, health.limits[view.name])
     blocks = status.applied.blocks
     states = list(status.applied.states.values())
-    counts = ", ".join(f"{states.count(s)} {s}" for s in State if s in states)
-    say(f"blocks       {len(blocks)} in force" + (f": {counts}" if counts else ""))
+    in_force = [s for s in State if s in states and s is not State.LIFTING]
+    counts = ", ".join(f"{states.count(s)} {s}" for s in in_force)
+    # A removed block that Tor has not read yet is not in force.
+    lifting = f"; {states.count(State.LIFTING)} lifting" if State.LIFTING in states else ""
+    say(f"blocks       {len(blocks)} in force{f': {counts}' if counts else ''}{lifting}")
     if status.next_expiry is not None:
         left = remaining_text(status.next_expiry, status.applied.time.now)
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")

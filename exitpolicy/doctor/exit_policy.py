@@ -46,7 +46,7 @@ def enforced(subject: Inspected, check: str) -> Iterator[Finding]:
     elif view.in_sync:
         yield ok(check, "Tor enforces what its files say")
     elif running.enforced is None:
-        why = "Tor needs an ORPort, and one second after its start"
+        why = "Tor makes its policy in the second after its start, and only with an ORPort"
         observed = f"Tor has no exit policy: {running.problem}"
         yield warn(check, observed, why=why, fix="exitpol status")
     elif view.drift and view.configured is not None:

@@ -45,7 +45,7 @@ def _descriptor(relay: Relay, view: View, limits: Limits) -> Finding:
     return fail(
         name,
         f"{size:,} bytes; the directory authorities refuse more than {DESCRIPTOR_LIMIT:,}",
-        why="the relay drops out of the consensus, and no block of it takes effect for clients",
+        why="the relay drops out of the consensus within a day, and no client uses it then",
         fix=_shorten(relay, view, limits),
         cause=Fault.DESCRIPTOR_TOO_LONG,
     )
@@ -70,7 +70,7 @@ def _shorten(relay: Relay, view: View, limits: Limits) -> str:
             "the torrc's own ExitPolicy lines",
             f"remove ExitPolicy lines from {relay.torrc}, or merge them into networks",
         ),
-        (ours, "the blocks", "exitpol list, and lift some, or block whole networks"),
+        (ours, "the blocks", "lift some (exitpol list), or block whole networks"),
         (family, "MyFamily", f"remove former relays from MyFamily in {relay.torrc}"),
     ]
     size, what, action = max(parts)
@@ -92,7 +92,7 @@ def _accepts_nothing(relay: Relay, view: View) -> Finding:
     return warn(
         f"{relay.name}: port summary",
         "the enforced policy accepts no connection at all",
-        why="this exit does not exit: all blocks are moot",
+        why="no connection leaves through this relay: all blocks are moot",
         fix=fix,
         cause=Fault.ACCEPTS_NOTHING,
     )
@@ -108,8 +108,8 @@ def _ports(relay: Relay, enforced: Sequence[Rule], summary: PortSummary) -> Iter
         if not summary.ports and any(r.accept and r.family == family for r in enforced):
             yield warn(
                 name,
-                f"the consensus says {summary.text} for IPv{family}, because no accept rule is for"
-                " all addresses",
+                f"the consensus says {summary.text} for IPv{family}, because no accept rule"
+                " applies to all addresses",
                 why="no client chooses this exit for an address that it accepts",
                 fix=f"write an accept rule with * into {relay.torrc}, such as accept *:443",
                 cause=Fault.PORTS_CLOSED,
@@ -147,8 +147,8 @@ def _narrow(relay: Relay, enforced: Sequence[Rule], family: Family) -> str:
     )
     named = ", ".join(str(rule) for rule in wide[:3])
     return (
-        f"remove or narrow the widest reject rules ({named}) in {relay.torrc} or, if they are"
-        " blocks: exitpol lift"
+        f"remove or narrow the widest reject rules ({named}) in {relay.torrc}; or, if they are"
+        " blocks, lift them: exitpol lift"
     )
 
 
@@ -177,7 +177,7 @@ def _exit_flag(relay: Relay, enforced: Sequence[Rule], limits: Limits) -> Iterat
         yield fail(
             name,
             "not given: in every /8 some address is rejected on port 80 or 443",
-            why="clients hardly choose an exit without the Exit flag",
+            why="clients rarely choose an exit without the Exit flag",
             fix=f"leave one /8 without any reject rule: see {relay.torrc} and exitpol list",
             cause=Fault.EXIT_FLAG_LOST,
         )

@@ -17,7 +17,7 @@ def verified(subject: Inspected, check: str) -> Iterator[Finding]:
     view, path = subject.view, subject.relay.torrc
     why = "Tor exits when it reloads files that it refuses"
     if subject.candidate_error is not None:
-        fix = "exitpol list, and lift what Tor refuses"
+        fix = "lift what Tor refuses: exitpol list"
         yield failed(check, subject.candidate_error, why=why, fix=fix)
     elif view.broken is None:
         yield ok(check, "tor accepts the torrc with the desired fragment")
@@ -118,6 +118,6 @@ def version(subject: Inspected, check: str) -> Iterator[Finding]:
         yield warn(
             check,
             f"Tor {runs} runs, {program} is {installed}",
-            why="another version verifies the files than the one that reads them",
+            why="the version that verifies the files is not the one that reads them",
             fix=f"systemctl restart {subject.unit}",
         )

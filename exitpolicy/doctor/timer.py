@@ -32,7 +32,7 @@ _TICK: Final = re.compile(
 
 def installed(host: Host) -> Iterator[Finding]:
     """Check that systemd or cron runs the tick every minute."""
-    why = "it lifts blocks on their date, applies hand edits and repairs drift"
+    why = "without it no block is lifted on its date, and no drift is repaired"
     unit = UNIT
     if timer_units.booted():
         active, enabled = (_systemctl(word, unit) for word in ("is-active", "is-enabled"))
@@ -107,8 +107,8 @@ def tick(host: Host) -> Iterator[Finding]:
     if last is None:
         yield fail(
             check,
-            f"{host.state_path} is missing or damaged: exitpol does not know when it inspected Tor",
-            why="it does not know what Tor enforces",
+            f"{host.state_path} is missing or damaged: it holds what Tor was seen to enforce",
+            why="exitpol list cannot say which blocks are live",
             fix="exitpol apply",
             cause=Fault.STATE_MISSING,
         )
@@ -132,7 +132,7 @@ def tick(host: Host) -> Iterator[Finding]:
         when = "in the future" if age < 0 else f"{remaining_text(now, ran)} ago"
         yield fail(
             check,
-            f"it ran {when}, at {utc_text(ran)}, not every minute{reason}",
+            f"the last run was {when}, at {utc_text(ran)}, and one is due every minute{reason}",
             why="no block is lifted and no drift is noticed while it does not run",
             fix=fix,
             cause=cause,
