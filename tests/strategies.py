@@ -92,6 +92,7 @@ def full_blocks(draw: st.DrawFn) -> Block:
         ended=draw(st.none() | moments),
         told=draw(st.none() | moments),
         forced=draw(st.booleans()),
+        follow=draw(st.sampled_from(("", "", "www.example.org", "a.example xn--4dbc.example"))),
     )
 
 

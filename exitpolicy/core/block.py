@@ -81,6 +81,12 @@ class Block(NamedTuple):
     """Whether the operator accepts the limits that --force accepts: width, ports, Exit flag."""
     told: datetime | None = None
     """When a letter was written that says that it has ended; None before."""
+    follow: str = ""
+    """The host names whose addresses exitpol follows with blocks, separated by blanks.
+
+    A block with `follow` and no `name` was made by its address as well: it stays when a name
+    leaves that address.
+    """
 
     @property
     def all_references(self) -> tuple[str, ...]:
@@ -90,7 +96,32 @@ class Block(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Every host name of the block."""
-        return tuple(self.name.split())
+        return tuple(dict.fromkeys((*self.name.split(), *self.followed)))
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Every host name that is followed with the block."""
+        return tuple(self.follow.split())
+
+    def released(self, name: str, now: datetime) -> "Block":
+        """Return the block as it is once a followed name has left its address.
+
+        It ends, unless it was also made by another name or by its address.
+        """
+        names = self.name.split()
+        left = [one for one in self.followed if one != name]
+        if not left and names and set(names) <= {name}:
+            return self.lifted(now)._replace(follow="")
+        others = [one for one in names if one != name]
+        return self._replace(name=" ".join(others or (names and left)), follow=" ".join(left))
+
+    def lifted(self, now: datetime) -> "Block":
+        """Return the block as it is once it was lifted."""
+        ended = now.replace(microsecond=0)
+        if self.until is not None:
+            # Later, the record would say that it expired, which a wrong clock does too.
+            ended = min(ended, self.until - timedelta(seconds=1))
+        return self._replace(ended=ended, told=None)
 
     @property
     def was_lifted(self) -> bool:
@@ -179,6 +210,20 @@ class Blocks:
             blocks[block.destination] = block
         return Blocks(blocks)
 
+    def unfollowed(self, hosts: Iterable[tuple[str, Ports]]) -> "Blocks":
+        """Let the blocks of host names and ports stay as they are, and follow the names no more."""
+        gone = set(hosts)
+        blocks = dict(self.by_destination)
+        for block in self:
+            if block.follow:
+                ports = block.destination.ports
+                left = [name for name in block.followed if (name, ports) not in gone]
+                if len(left) < len(block.followed):
+                    blocks[block.destination] = block._replace(
+                        name=" ".join(block.names), follow=" ".join(left)
+                    )
+        return Blocks(blocks)
+
     def renewed(
         self, destinations: Iterable[Destination], until: datetime | None, now: datetime
     ) -> "Blocks":
@@ -196,12 +241,7 @@ class Blocks:
         """End blocks at `now`, for good: whatever the clock says later. Raises NoSuchBlockError."""
         blocks = dict(self.by_destination)
         for destination in destinations:
-            block = self.current(destination, now)
-            ended = now.replace(microsecond=0)
-            if block.until is not None:
-                # Later, the record would say that it expired, which a wrong clock does too.
-                ended = min(ended, block.until - timedelta(seconds=1))
-            blocks[destination] = block._replace(ended=ended, told=None)
+            blocks[destination] = self.current(destination, now).lifted(now)
         return Blocks(blocks)
 
     def lifted_on(
@@ -340,6 +380,9 @@ def _merged(old: Block, new: Block) -> Block:
     """Return the block that keeps the promises of both."""
     later = old if _later(old.until, new.until) else new
     every_relay = not old.relays or not new.relays
+    follow = list(dict.fromkeys((*new.followed, *old.followed)))[:MAX_NAMES]
+    names = list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]
+    by_address = follow and not (new.name and old.name)
     reference = new.reference or old.reference
     former = dict.fromkeys((*new.references, old.reference, *old.references))
     references = [one for one in former if one not in {"", reference}]
@@ -351,10 +394,11 @@ def _merged(old: Block, new: Block) -> Block:
         relays=() if every_relay else tuple(dict.fromkeys((*old.relays, *new.relays))),
         # A block that the operator made stays when the list drops the destination.
         source=new.source if new.source == old.source else "",
-        name=" ".join(list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]),
+        name="" if by_address else " ".join(names),
         references=tuple(references[:MAX_REFERENCES]),
         forced=new.forced or old.forced,
         told=old.told,
+        follow=" ".join(follow),
     )
 
 

@@ -18,6 +18,10 @@ _TOP: Final = r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}"
 """A top-level domain has no digits (RFC 3696 section 2): `203.0.113.7x` is no name."""
 
 
+ASCII_NAME: Final = rf"(?:{_LABEL}\.)+(?:{_TOP})"
+"""A name as `ascii_name` returns it, with at least two labels."""
+
+
 class NamedHost(NamedTuple):
     """A host name and ports: a destination whose addresses are not known yet."""
 
