@@ -26,7 +26,7 @@ MAX_BYTES: Final = 64_000_000
 _WAIT_SECONDS: Final = 60.0
 """How long an apply waits for who changes the ledger; others wait for that apply meanwhile."""
 
-Action = Literal["lift", "expire"]
+Action = Literal["lift", "expire", "unfollow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,19 @@ def _parsed(line: bytes) -> Removal | None:
             str(entry["reason"]),
             str(entry["reference"]),
             references=tuple(map(str, entry.get("references", ()))),
+            name=str(entry.get("name", "")),
         )
-        action: Action = "lift" if entry["action"] == "lift" else "expire"
-        return Removal(action, block, str(entry["who"]))
+        return Removal(_action(entry["action"]), block, str(entry["who"]))
     except (ValueError, KeyError, TypeError, RecursionError, UsageError):
         return None
+
+
+def _action(text: object) -> Action:
+    match text:
+        case "lift" | "unfollow":
+            return text
+        case _:
+            return "expire"
 
 
 def _save(host: Host, removals: Sequence[Removal]) -> None:
@@ -151,6 +159,7 @@ def _save(host: Host, removals: Sequence[Removal]) -> None:
                 "reason": removal.block.reason,
                 "reference": removal.block.reference,
                 "references": removal.block.references,
+                "name": " ".join(removal.block.names),
                 "who": removal.who,
             }
         )

@@ -23,9 +23,21 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
 
-Action = Literal["block", "renew", "lift", "expire", "remove", "resume", "relays-changed", "told"]
+Action = Literal[
+    "block",
+    "renew",
+    "lift",
+    "expire",
+    "remove",
+    "resume",
+    "relays-changed",
+    "told",
+    "follow",
+    "unfollow",
+]
 """`remove`: exitpol was removed from the host, and the block ended with it. `told`: a letter was
-written that says that the block has ended."""
+written that says that the block has ended. `follow`: a followed name has led to a new address.
+`unfollow`: it has left one."""
 PolicyAction = Literal["policy-changed", "policy-accepted", "policy-used"]
 
 ROTATE_BYTES: Final = 16_000_000
@@ -52,6 +64,8 @@ class Change:
     """The login name, or `timer`."""
     references: tuple[str, ...] = ()
     """Further tickets of the block."""
+    name: str = ""
+    """The host names of the block, separated by blanks. Lines of older versions have none."""
 
     @property
     def all_references(self) -> tuple[str, ...]:
@@ -59,7 +73,7 @@ class Change:
         return tuple(filter(None, (self.reference, *self.references)))
 
 
-_WORDS: Final = tuple(f.name for f in fields(Change) if f.name != "references")
+_WORDS: Final = tuple(f.name for f in fields(Change) if f.name not in {"references", "name"})
 
 
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
@@ -77,6 +91,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
             block.reference,
             who,
             block.references,
+            " ".join(block.names),
         )
         for block in blocks
     ]
@@ -205,7 +220,9 @@ def _change(line: bytes) -> Change | None:
         tickets = entry.get("references", [])
         if not isinstance(tickets, list):
             return None
-        return Change(**values, references=tuple(map(_text, tickets)))
+        return Change(
+            **values, references=tuple(map(_text, tickets)), name=_text(entry.get("name", ""))
+        )
     except (ValueError, KeyError, RecursionError):
         return None
 
