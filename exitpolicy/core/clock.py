@@ -25,6 +25,11 @@ class Time(NamedTuple):
     jumped_to: datetime | None = None
     """What the clock said when its jump forward was first seen; None if there was no jump."""
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether the clock is trusted."""
+        return self.now == self.trusted
+
     def enforces(self, block: Block) -> bool:
         """Tell whether a block is to be enforced: it is in force now or at the trusted time.
 
