@@ -25,6 +25,9 @@ UNITS: Final = (
     "etc/systemd/system/exitpol-expire.service",
     "etc/systemd/system/exitpol-expire.timer",
     "etc/systemd/system/timers.target.wants/exitpol-expire.timer",
+    "etc/systemd/system/exitpol-follow.service",
+    "etc/systemd/system/exitpol-follow.timer",
+    "etc/systemd/system/timers.target.wants/exitpol-follow.timer",
 )
 
 
@@ -126,7 +129,8 @@ def booted(host: Path) -> Path:
     systemctl = host / "fake" / "systemctl"
     systemctl.write_text(
         '#!/bin/sh\necho "$*" >>/calls\n'
-        f'case "$*" in *is-enabled*) test -e /{UNITS[2]} ;; *disable*) rm /{UNITS[2]} ;; esac\n'
+        "for unit; do :; done; link=/etc/systemd/system/timers.target.wants/$unit\n"
+        'case "$*" in *is-enabled*) test -e "$link" ;; *disable*) rm "$link" ;; esac\n'
     )
     systemctl.chmod(0o755)
     return host
@@ -146,24 +150,29 @@ def calls(booted: Path, *steps: str) -> list[str]:
     return [call for call in found if "is-enabled" not in call]
 
 
-STOP: Final = "stop exitpol-expire.timer exitpol-expire.service"
-START: Final = "start exitpol-expire.timer"
-DISABLE: Final = "--quiet disable exitpol-expire.timer"
+STOP: Final = (
+    "stop exitpol-expire.timer exitpol-expire.service exitpol-follow.timer exitpol-follow.service"
+)
+START: Final = ["start exitpol-expire.timer", "start exitpol-follow.timer"]
+DISABLE: Final = [
+    "--quiet disable exitpol-expire.timer",
+    "--quiet disable exitpol-follow.timer",
+]
 
 
 @pytest.mark.root
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        (("prerm upgrade", "postrm upgrade", "postinst configure"), [STOP, START]),
-        (("prerm upgrade", "postinst abort-upgrade"), [STOP, START]),
-        (("prerm deconfigure", "postinst configure"), [STOP, START]),
-        (("prerm remove", "postinst abort-remove"), [STOP, START]),
-        (("prerm remove", "postrm remove"), [STOP, DISABLE]),
-        (("prerm remove", "postrm remove", "postinst configure"), [STOP, DISABLE]),
+        (("prerm upgrade", "postrm upgrade", "postinst configure"), [STOP, *START]),
+        (("prerm upgrade", "postinst abort-upgrade"), [STOP, *START]),
+        (("prerm deconfigure", "postinst configure"), [STOP, *START]),
+        (("prerm remove", "postinst abort-remove"), [STOP, *START]),
+        (("prerm remove", "postrm remove"), [STOP, *DISABLE]),
+        (("prerm remove", "postrm remove", "postinst configure"), [STOP, *DISABLE]),
         (
             ("prerm remove", "postrm remove", "postrm purge"),
-            [STOP, DISABLE, "daemon-reload"],
+            [STOP, *DISABLE, "daemon-reload"],
         ),
     ],
 )  # fmt: skip

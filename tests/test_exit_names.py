@@ -304,12 +304,11 @@ def test_no_name_is_looked_up_without_being_asked(host: ExitHost, dns: NameServe
         for arguments in (
             ("block", "203.0.113.7x", "--until", "1d", "--yes"),
             ("check", "www.test"),
-            ("history", "www.test"),
             ("lift", "www.test"),
         ):
             assert host.run(*arguments).code in {2, 9}
-        for command in ("list", "status", "apply", "expire"):
-            assert host.run(command).code == 0
+        for command in ("history www.test", "list", "status", "apply", "expire", "follow"):
+            assert host.run(*command.split()).code == 0
 
 
 def test_a_name_in_another_script_is_shown_in_punycode(host: ExitHost) -> None:

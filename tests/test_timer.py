@@ -13,9 +13,12 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.doctor import following
 from exitpolicy.operations import rights, timer, unit_syntax
 from exitpolicy.operations.host import Host
+from exitpolicy.resolver import Server
 from exitpolicy.storage.config import Config, Relay
+from exitpolicy.tor import name_servers
 
 
 def host(folder: Path, **config: Path) -> Host:
@@ -165,17 +168,19 @@ ANALYZE = shutil.which("systemd-analyze")
 
 @pytest.mark.skipif(ANALYZE is None, reason="there is no systemd-analyze")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
-    """systemd-analyze finds nothing wrong with either of them."""
-    for name, text in timer.units(host(tmp_path)).items():
+    """systemd-analyze finds nothing wrong with any of them."""
+    at = host(tmp_path)
+    texts = timer.units(at) | timer.follow_units(at)
+    for name, text in texts.items():
         (tmp_path / name).write_text(text)
     result = subprocess.run(
-        [ANALYZE or "", "verify", "--recursive-errors=no", *timer.UNITS],
+        [ANALYZE or "", "verify", "--recursive-errors=no", *texts],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    ours = [text for text in result.stderr.splitlines() if "exitpol-expire" in text]
+    ours = [text for text in result.stderr.splitlines() if "exitpol-" in text]
     assert (result.returncode, ours) == (0, [])
 
 
@@ -191,6 +196,94 @@ def test_without_systemd_the_hint_is_a_line_for_cron(
     assert cron.startswith(f"* * * * * root {sys.executable} -I -S ")
     assert f"'{tmp_path}/a\\%b c/l/state'" in cron
     assert list(tmp_path.iterdir()) == []
+
+
+def follower(of: Host, monkeypatch: pytest.MonkeyPatch, *servers: str) -> str:
+    """Return the text of the service that follows names, with these DNS servers."""
+    found = tuple(Server(address) for address in servers)
+    monkeypatch.setattr(name_servers, "of", lambda _: found)
+    return timer.follow_units(of)["exitpol-follow.service"]
+
+
+@pytest.mark.parametrize(
+    ("servers", "allowed"),
+    [
+        (("127.0.0.53",), "localhost"),
+        (("192.0.2.53", "127.0.0.1", "2001:db8::53"), "localhost 192.0.2.53 2001:db8::53"),
+    ],
+)
+def test_the_service_that_follows_names_reaches_the_dns_servers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers: tuple[str, ...], allowed: str
+) -> None:
+    """The one of the tick still has no network at all."""
+    at = host(tmp_path, source=tmp_path / "c.yaml")
+    text = follower(at, monkeypatch, *servers)
+    assert line(text, "IPAddressAllow") == allowed
+    assert line(text, "IPAddressDeny") == "any"
+    assert line(text, "ExecStart") == (
+        f"{sys.executable} -I -m exitpolicy --config {tmp_path}/c.yaml follow --quiet"
+    )
+    needed, more = (
+        set(line(unit, "CapabilityBoundingSet").split()) for unit in (service(at), text)
+    )
+    assert more - needed <= {"CAP_SETGID", "CAP_SETUID", "CAP_SYS_CHROOT"}
+    assert line(text, "ReadWritePaths") == line(service(at), "ReadWritePaths")
+    assert not re.search("@[A-Z_]+@", text)
+    assert line(service(at), "PrivateNetwork") == "yes"
+
+
+def test_a_service_whose_dns_servers_have_changed_is_outdated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ask in vain: doctor names the line."""
+    at = host(tmp_path)
+    assert timer.follow_outdated(at, tmp_path) == []
+    (tmp_path / "exitpol-follow.service").write_text(follower(at, monkeypatch, "192.0.2.1"))
+    assert timer.follow_outdated(at, tmp_path) == []
+    follower(at, monkeypatch, "192.0.2.2")
+    assert timer.follow_outdated(at, tmp_path) == ["IPAddressAllow=localhost 192.0.2.2"]
+    monkeypatch.setattr(timer, "FOLDER", tmp_path)
+    (finding,) = following.unit(at)
+    assert (finding.severity, finding.fix) == ("fail", "exitpol init --timer")
+
+
+def test_the_timer_that_follows_names_is_there_only_where_one_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init --timer` adds it; `block --follow` adds it where the other one is; both are removed."""
+    at, folder, called = host(tmp_path), tmp_path / "units", tmp_path / "called"
+    systemctl = tmp_path / "bin" / "systemctl"
+    for path in (folder, tmp_path / "l", systemctl.parent):
+        path.mkdir()
+    systemctl.write_text(f'#!/bin/sh\necho "$*" >>{called}\n')
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
+    for name, value in (("FOLDER", folder), ("RUNNING", tmp_path), ("STAMPS", tmp_path)):
+        monkeypatch.setattr(timer, name, value)
+    monkeypatch.setattr(timer, "changed_by_others", lambda: None)
+    ledger = "version: 2\nblocks:\n- {destination: 203.0.113.7, since: 2026-01-01, until: never}\n"
+    at.config.ledger.write_text(ledger)
+    assert timer.install_follow(at) == []
+    assert timer.install(at, folder) == [folder / name for name in timer.UNITS]
+    follow = [folder / name for name in timer.FOLLOW_UNITS]
+    assert not timer.follows(at)
+    assert timer.install_follow(at) == follow
+    assert timer.follows(at)
+    assert timer.install_follow(at) == []
+    assert set(follow) <= set(timer.remove(at))
+    assert list(folder.iterdir()) == []
+    at.config.ledger.write_text(ledger.replace("never", "never, follow: www.example.org"))
+    assert timer.install(at, folder)[2:] == follow
+    said = called.read_text()
+    assert "enable --now exitpol-expire.timer exitpol-follow.timer" in said
+    assert "disable --now exitpol-follow.timer" in said
+    assert "stop exitpol-follow.service" in said
+
+
+def test_a_crontab_looks_names_up_every_five_minutes(tmp_path: Path) -> None:
+    """The words are those of the unit, with % as cron wants it."""
+    line_ = timer.follow_cron_line(host(tmp_path, source=tmp_path / "a%b.yaml"))
+    assert line_.endswith(f"--config {tmp_path}/a\\%b.yaml follow --quiet")
 
 
 def test_a_linked_ledger_is_written_where_it_is(tmp_path: Path) -> None:

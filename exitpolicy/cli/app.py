@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "doctor": "doctor.doctor",
     "apply": "relays.apply",
     "expire": "relays.expire",
+    "follow": "follow.follow",
     "history": "blocks.history",
     "import": "lists.import_",
     "export": "lists.export",

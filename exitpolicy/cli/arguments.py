@@ -38,6 +38,7 @@ Blocked = Annotated[
     ),
 ]
 ONE_DEST: Final = "An address, a network or a range, each also with ports: 203.0.113.7:22."
+DEST_OR_NAME: Final = f"{ONE_DEST[:-1]}; or a host name of blocks, which is not looked up."
 Until = Annotated[str, typer.Option(metavar="WHEN", help=EXAMPLES)]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
 OnRelays = Annotated[

@@ -4,12 +4,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from exitpolicy.cli import completion, ended_blocks, host_names, output, render, unanswered
 from exitpolicy.cli.arguments import (
+    DEST_OR_NAME,
     ONE_DEST,
     Blocked,
     Destinations,
@@ -34,6 +35,7 @@ from exitpolicy.core.errors import (
     NoSuchBlockError,
     UsageError,
 )
+from exitpolicy.core.host_names import parse_host
 from exitpolicy.operations.host import Host
 
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from exitpolicy.operations.host_names import Resolved
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
+
+
+_LAST_COLUMNS: Final = ("WHO", "REFERENCE", "REASON")
 
 
 def block(
@@ -63,6 +68,13 @@ def block(
         bool,
         typer.Option("--cut", help="Also close open streams to the destinations (as root)."),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Look the host names up again, and block their new addresses; see exitpol follow.",
+        ),
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> int:
@@ -75,7 +87,14 @@ def block(
     host = the_set_up_host()
     targets = read_targets(dest)
     end = parse_until(until, host.clock())
+    if follow and not targets.hosts:
+        raise UsageError(
+            "--follow is for host names, and none is given",
+            hint="write www.example.org or its URL; an address has nothing to follow",
+        )
     resolved = host_names.look_up(host, targets.hosts, relay or (), force=force)
+    if follow:
+        host_names.refuse_to_follow(host, resolved)
     host_names.show(resolved, as_json=as_json)
     if not host_names.is_confirmed(resolved, yes=yes or dry_run):
         raise InterruptedByUserError("nothing was blocked")
@@ -91,11 +110,14 @@ def block(
             options=options,
             relays=relay or (),
             names=names,
+            follow=follow,
         )
     code = say_blocked(host, changed, options, as_json=as_json, cut=cut, resolved=resolved)
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
     for kept in later[: render.MANY]:
         note(f"{kept.destination} keeps its later end; to change it: exitpol renew")
+    if follow and not dry_run:
+        host_names.begin_to_follow(host, resolved)
     return code
 
 
@@ -274,7 +296,7 @@ def list_(
             note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
     # Few ledgers have blocks of host names.
-    named = any(entry.block.name for entry in listed.blocks)
+    named = any(entry.block.names for entry in listed.blocks)
     output.table(
         ("DESTINATION", "STATE", "UNTIL", "LEFT", *["NAME"] * named, "REFERENCE", "REASON"),
         (_row(entry, listed.now, named=named) for entry in listed.blocks),
@@ -290,21 +312,25 @@ def list_(
 
 
 def history(
-    dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help=ONE_DEST)] = None,
+    dest: Annotated[
+        str | None,
+        typer.Argument(metavar="[DEST]", help=DEST_OR_NAME, autocompletion=completion.destinations),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show every change of the ledger, oldest first.
 
+    A host name shows the changes of all addresses that were blocked by it; it is not looked up.
     Example: exitpol history 203.0.113.7
     """
     from exitpolicy.operations.listing import past_changes
 
-    destination = None if dest is None else parse_pasted_destination(dest)
-    changes = list(past_changes(the_host(), destination))
+    target = None if dest is None else parse_host(dest) or parse_pasted_destination(dest)
+    changes = list(past_changes(the_host(), target))
     if as_json:
         names = (
             *("time", "action", "destination", "until"),
-            *("reason", "reference", "references", "who"),
+            *("reason", "reference", "references", "who", "name"),
         )
         say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
         return ExitCode.DONE
@@ -312,17 +338,19 @@ def history(
         note(
             "the ledger has not been changed yet"
             if dest is None
-            else f"no change of {destination} is known"
+            else f"no change of {target} is known"
         )
         return ExitCode.DONE
+    named = any(change.name for change in changes)
     output.table(
-        ("TIME", "ACTION", "DESTINATION", "UNTIL", "WHO", "REFERENCE", "REASON"),
+        ("TIME", "ACTION", "DESTINATION", "UNTIL", *["NAME"] * named, *_LAST_COLUMNS),
         (
-            (c.time, c.action, c.destination, c.until, c.who, ", ".join(c.all_references), c.reason)
+            (c.time, c.action, c.destination, c.until, *[c.name] * named, c.who,
+             ", ".join(c.all_references), c.reason)
             for c in changes
         ),
         spare=("WHO", "UNTIL"),
-    )
+    )  # fmt: skip
     return ExitCode.DONE
 
 
@@ -333,7 +361,7 @@ def _row(entry: "Listed", now: datetime, *, named: bool) -> tuple[str, ...]:
         _state_words(entry.on) or str(entry.state),
         until_text(block_.until),
         _left(entry, now),
-        *[block_.name] * named,
+        *[_names(block_)] * named,
         ", ".join(block_.all_references),
         block_.reason,
     )
@@ -347,6 +375,13 @@ def _left(entry: "Listed", now: datetime) -> str:
     ended = min((t for t in (block_.ended, block_.until) if t is not None), default=now)
     ago = remaining_text(now, min(ended, now))
     return "ended" if ago == "ended" else f"ended {ago} ago"
+
+
+def _names(block_: Block) -> str:
+    """Return the names of a block; `(followed)` stands after those that are followed."""
+    return " ".join(
+        f"{name} (followed)" if name in block_.followed else name for name in block_.names
+    )
 
 
 def _state_words(on: Mapping[str, "State"]) -> str:
@@ -500,6 +535,8 @@ def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bo
     else:
         _say_blocks(changed.blocks, states, None)
         render.note_unverified(applied)
+    if not options.dry_run:
+        host_names.note_unfollowed(host, changed.blocks)
     render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)

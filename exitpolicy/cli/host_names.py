@@ -9,8 +9,9 @@ import typer
 
 from exitpolicy.cli import output
 from exitpolicy.cli.arguments import Session
+from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import UsageError
+from exitpolicy.core.errors import ExitpolError, UsageError
 from exitpolicy.core.host_names import NamedHost
 
 if TYPE_CHECKING:
@@ -92,3 +93,53 @@ def of_blocks(host: "Host", named: Iterable[NamedHost]) -> list[Destination]:
         blocks = host.ledger().blocks.named(one.name, one.ports, host.clock())
         found |= dict.fromkeys(block.destination for block in blocks)
     return list(found)
+
+
+def refuse_to_follow(host: "Host", resolved: Sequence["Resolved"]) -> None:
+    """Refuse names that cannot be followed. Raises RefusedError, InvalidFileError."""
+    from exitpolicy.operations import follow
+
+    follow.refuse(host, resolved)
+
+
+def begin_to_follow(host: "Host", resolved: Sequence["Resolved"]) -> None:
+    """Note what blocked names lead to, and see to it that they are looked up again."""
+    from exitpolicy.doctor import following
+    from exitpolicy.operations import follow, timer
+
+    try:
+        follow.begin(host, resolved)
+        for path in timer.install_follow(host):
+            output.note(f"{path} installed")
+    except ExitpolError as error:
+        output.warn_all([error])
+    if not following.is_run(host):
+        output.warn("no timer looks the name up again: its blocks keep their addresses")
+        output.hint(following.fix(host))
+
+
+def note_unfollowed(host: "Host", lifted: Iterable[Block]) -> None:
+    """Say which names are followed no more although some of their blocks go on."""
+    ended = {name for block in lifted for name in block.followed}
+    if not ended:
+        return
+    blocks = host.ledger().blocks.lasting(host.clock())
+    left = {name for block in blocks for name in block.names}
+    followed = {name for block in blocks for name in block.followed}
+    for name in sorted(ended & left - followed):
+        output.note(
+            f"{name} is not followed any more, and its other addresses stay blocked; to follow it"
+            f" again: exitpol block {name} --until WHEN --follow"
+        )
+
+
+def of_ledger(host: "Host", named: Sequence[NamedHost]) -> list[Destination]:
+    """Return the destinations of the blocks of names, and say that nothing is looked up.
+
+    Raises NoSuchBlockError.
+    """
+    found = of_blocks(host, named)
+    if named:
+        names = ", ".join(map(str, named))
+        output.note(f"{names}: the addresses that are blocked by that name; it is not looked up")
+    return found

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from exitpolicy.cli import completion, output, render
+from exitpolicy.cli import completion, host_names, output, render
 from exitpolicy.cli.arguments import (
-    ONE_DEST,
+    DEST_OR_NAME,
     DryRun,
     Json,
     NoWait,
     OnRelays,
     Session,
-    read_destinations,
+    read_targets,
     the_host,
     the_set_up_host,
 )
@@ -216,7 +216,7 @@ def check(
     dest: Annotated[
         list[str],
         typer.Argument(
-            metavar="ADDR[:PORT]...", help=ONE_DEST, autocompletion=completion.destinations
+            metavar="ADDR[:PORT]...", help=DEST_OR_NAME, autocompletion=completion.destinations
         ),
     ],
     relay: OnRelays = None,
@@ -229,9 +229,11 @@ def check(
     """
     from exitpolicy.operations import query
 
-    destinations = read_destinations(dest)
+    host, targets = the_host(), read_targets(dest)
+    named = host_names.of_ledger(host, targets.hosts)
+    destinations = list(dict.fromkeys((*targets.destinations, *named)))
     with output.progress("asking Tor"):
-        checked = query.check(the_host(), destinations, relay or ())
+        checked = query.check(host, destinations, relay or ())
     if as_json:
         say_json(
             results=[

@@ -53,7 +53,8 @@ def block_json(block: Block) -> dict[str, Any]:
         "reference": block.reference,
         "references": block.references,
         "relays": block.relays,
-        "name": block.name,
+        "name": " ".join(block.names),
+        "follow": block.follow,
     }
 
 

@@ -179,7 +179,8 @@ def is_address(destination: Destination) -> bool:
 
 def address_of(destination: Destination) -> Address:
     """Return the address of a destination that has only one."""
-    return destination.family, destination.first
+    (only,) = destination.ranges
+    return only.family, only.first
 
 
 def due(following: Following, hosts: Mapping[NamedHost, Followed]) -> list[NamedHost]:

@@ -18,7 +18,7 @@ from exitpolicy.core.errors import (
     TorRefusesError,
     TorUnreachableError,
 )
-from exitpolicy.doctor import known_relays, limits, metrics, timer
+from exitpolicy.doctor import following, known_relays, limits, metrics, timer
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
@@ -36,6 +36,7 @@ def of_host(host: Host) -> list[Finding]:
     """Check what does not depend on a relay."""
     return [
         *attempt("tick", lambda: timer.tick(host)),
+        *attempt("followed names", lambda: following.check(host)),
         *attempt("relays", lambda: known_relays.check(host)),
         *attempt("metrics", lambda: metrics.check(host)),
     ]
@@ -127,6 +128,7 @@ def applied(host: Host, result: Applied) -> Health:
 
     found = [
         *attempt("own policy", watch),
+        *attempt("followed names", lambda: following.check(host)),
         *attempt("relays", lambda: known_relays.check(host)),
     ]
     return _health(host, result.views, found)

@@ -43,7 +43,7 @@ def installed(host: Host) -> Iterator[Finding]:
             observed_ = f"{unit} is active, but {enabled}: it does not start at boot"
             yield warn("timer", observed_, why=why, fix=f"systemctl enable {unit}")
             return
-    place = _cron_place()
+    place = cron_place(_TICK)
     if place is not None:
         yield ok("timer", f"cron: {place}")
         return
@@ -153,7 +153,7 @@ def _unit_fails() -> bool:
     """Tell whether the timer runs a service that fails. An old failure means nothing under cron."""
     if not timer_units.booted() or _systemctl("is-failed", _SERVICE) != "failed":
         return False
-    return _systemctl("is-active", UNIT) == "active" or _cron_place() is None
+    return _systemctl("is-active", UNIT) == "active" or cron_place(_TICK) is None
 
 
 def _timer_state(host: Host) -> str | None:
@@ -172,8 +172,8 @@ def _timer_state(host: Host) -> str | None:
 def _why_late() -> tuple[Fault, str, str]:
     """Return why the tick does not run: the fault, the words for it, and how to fix it."""
     by_systemd = timer_units.booted() and _systemctl("is-active", UNIT) == "active"
-    place = None if by_systemd else _cron_place()
-    line = timer_units.installed_command() if by_systemd else _cron_line(place)
+    place = None if by_systemd else cron_place(_TICK)
+    line = timer_units.installed_command() if by_systemd else _cron_line(place, _TICK)
     if line is None:
         fix = "exitpol init --timer"
         return Fault.TIMER_MISSING, ": neither systemd nor cron runs it", fix
@@ -211,22 +211,22 @@ def _systemctl(word: str, unit: str) -> str:
     return result.stdout.strip() or "not known to systemctl"
 
 
-def _cron_place() -> Path | None:
-    """Return the crontab that runs the tick; None if no crontab does."""
+def cron_place(pattern: re.Pattern[str]) -> Path | None:
+    """Return the crontab with a line of a pattern; None if there is none."""
     for name in _CRON:
         path = Path(name)
         try:
             for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                if _cron_line(file) is not None:
+                if _cron_line(file, pattern) is not None:
                     return file
         except OSError:
             continue
     return None
 
 
-def _cron_line(crontab: Path | None) -> str | None:
-    """Return the line of a crontab that runs the tick; None if there is none. Raises OSError."""
+def _cron_line(crontab: Path | None, pattern: re.Pattern[str]) -> str | None:
+    """Return the first line of a pattern in a crontab; None if there is none. Raises OSError."""
     if crontab is None or not crontab.is_file():
         return None
-    found = _TICK.search(crontab.read_text("utf-8", "replace"))
+    found = pattern.search(crontab.read_text("utf-8", "replace"))
     return None if found is None else found[0].replace("\\%", "%")

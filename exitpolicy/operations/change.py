@@ -94,17 +94,19 @@ def block(
     options: Options,
     relays: Sequence[str] = (),
     names: Mapping[Destination, str] | None = None,
+    follow: bool = False,
 ) -> Result:
     """Block destinations from now on, on all relays or on those named.
 
     `references` are the tickets, the most important first. `names` are the host names of those
-    that were resolved. Raises RefusedError, TorRefusesError,
+    that were resolved, which the blocks may `follow`. Raises RefusedError, TorRefusesError,
     InvalidFileError, and UsageError for an unknown relay.
     """
     now = host.clock().replace(microsecond=0)
     named = tuple(sorted(host.known_relays(relays)))
     refusals.refuse_shared_fragments(host.relays, named)
     reference, *others = list(dict.fromkeys(filter(None, references))) or [""]
+    known = {d: " ".join(text.split()[:MAX_NAMES]) for d, text in (names or {}).items()}
     new = [
         Block(
             destination,
@@ -115,7 +117,8 @@ def block(
             relays=named,
             references=tuple(others[:MAX_REFERENCES]),
             forced=options.force,
-            name=" ".join((names or {}).get(destination, "").split()[:MAX_NAMES]),
+            name=known.get(destination, ""),
+            follow=known.get(destination, "") if follow else "",
         )
         for destination in destinations
     ]
@@ -182,9 +185,10 @@ def lift(
     def altered(before: Blocks, chosen: Sequence[Block]) -> Blocks:
         destinations = [block.destination for block in chosen]
         if not named:
-            return before.lifted(destinations, now)
+            return _unfollowed(before.lifted(destinations, now), chosen, now)
         reduced = before.lifted_on(destinations, named, _names(host))
-        return reduced.lifted((d for d in destinations if reduced.get(d) == before.get(d)), now)
+        rest = (d for d in destinations if reduced.get(d) == before.get(d))
+        return _unfollowed(reduced.lifted(rest, now), chosen, now)
 
     if options.dry_run:
         ledger = _ledger(host)
@@ -212,6 +216,23 @@ def lift(
     if isinstance(applied, ExitpolError):
         return RecordedOnly(tuple(chosen), applied)
     return Changed(tuple(chosen), applied, _concerned(named, chosen))
+
+
+def _unfollowed(blocks: Blocks, lifted: Iterable[Block], now: datetime) -> Blocks:
+    """Follow no longer the names of which some blocks were lifted, and others were not.
+
+    Otherwise a lifted address would be blocked again when its name is looked up.
+    """
+    changed = {block.destination for block in lifted}
+    ended = {(name, b.destination.ports) for b in lifted for name in b.followed}
+    if not ended:
+        return blocks
+    return blocks.unfollowed(
+        (name, block.destination.ports)
+        for block in blocks.lasting(now)
+        for name in block.followed
+        if (name, block.destination.ports) in ended and block.destination not in changed
+    )
 
 
 def _concerned(named: Iterable[str], blocks: Sequence[Block]) -> frozenset[str]:

@@ -67,16 +67,19 @@ def refuse_own_addresses(host: Host, destinations: Iterable[Destination]) -> Non
 
 
 def _interface_addresses() -> Iterator[str]:
-    """Yield the addresses of the interfaces, as Linux lists them in /proc."""
+    """Yield the addresses of the interfaces, as Linux lists them in /proc.
+
+    A unit with ProcSubset=pid sees /proc/self/net, but not /proc/net.
+    """
     try:
-        lines = Path("/proc/net/fib_trie").read_text().splitlines()
+        lines = Path("/proc/self/net/fib_trie").read_text().splitlines()
     except OSError:
         lines = []
     for address, kind in pairwise(lines):
         if "/32 host LOCAL" in kind:
             yield address.split()[-1]
     try:
-        entries = Path("/proc/net/if_inet6").read_text().splitlines()
+        entries = Path("/proc/self/net/if_inet6").read_text().splitlines()
     except OSError:
         entries = []
     for entry in entries:

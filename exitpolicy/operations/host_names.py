@@ -13,7 +13,7 @@ from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import AttentionError, ExitpolError, RefusedError, UsageError
 from exitpolicy.core.host_names import NamedHost
 from exitpolicy.core.ports import overlap
-from exitpolicy.core.shared_fronts import WEB_PORTS, SharedFronts
+from exitpolicy.core.shared_fronts import WEB_PORTS
 from exitpolicy.operations import complaints, refusals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
@@ -55,21 +55,33 @@ def resolve(host: Host, named: Iterable[NamedHost], relays: Sequence[str]) -> tu
             f"{len(names)} host names are too many at a time",
             hint=f"resolve at most {resolver.MAX_NAMES} with one command",
         )
-    chosen = host.known_relays(relays)
-    asked = {name_servers.of(r) for r in host.some_relays() if not chosen or r.name in chosen}
-    found: dict[str, list[Result]] = {name: [] for name in names}
-    for results in in_parallel(lambda servers: resolver.resolve(names, servers), sorted(asked)):
-        for result in results:
-            found[result.name].append(result)
-    answers = {name: _joined(results) for name, results in found.items()}
+    answers, asked = look_up(host, names, relays)
     failures = [one for one in answers.values() if isinstance(one, Failure)]
     if failures:
-        raise _unresolved(failures, sorted(asked))
+        raise _unresolved(failures, asked)
     return tuple(
         Resolved(one, answer, tuple(_destinations(one, answer)))
         for one in wanted
         if isinstance(answer := answers[one.name], Answer)
     )
+
+
+def look_up(
+    host: Host, names: Sequence[str], relays: Collection[str]
+) -> tuple[dict[str, Result], list[tuple[Server, ...]]]:
+    """Return the answer for each of at most `resolver.MAX_NAMES` names, and the servers asked.
+
+    With `relays`, only the servers of those are asked. Raises AttentionError, InvalidFileError.
+    """
+    chosen = host.known_relays(relays)
+    asked = sorted(
+        {name_servers.of(r) for r in host.some_relays() if not chosen or r.name in chosen}
+    )
+    found: dict[str, list[Result]] = {name: [] for name in names}
+    for results in in_parallel(lambda servers: resolver.resolve(names, servers), asked):
+        for result in results:
+            found[result.name].append(result)
+    return {name: _joined(results) for name, results in found.items()}, asked
 
 
 def _joined(results: Sequence[Result]) -> Result:
@@ -106,13 +118,41 @@ def _destinations(named: NamedHost, answer: Answer) -> Iterable[Destination]:
         yield Destination(family, number, number, named.ports)
 
 
+class Fitness:
+    """Which addresses of host names may be blocked on a host."""
+
+    def __init__(self, host: Host) -> None:
+        """Find the addresses of the host, and the shared ones. Raises InvalidFileError."""
+        self._config = host.config
+        self._own = complaints.own_addresses(host)
+        self._fronts = shared_fronts.load(host.config)
+
+    def unfit(self, destination: Destination) -> str | None:
+        """Return what an address is that no name may have blocked; None for any other address."""
+        if any(private.overlaps(destination) for private in _PRIVATE):
+            return "a private address, to which no exit connects"
+        if any(address.overlaps(destination) for address in self._own):
+            return "an address of this host"
+        for protected in self._config.protected:
+            if protected.overlaps(destination):
+                return f"protected: {protected} in {self._config.source}"
+        return None
+
+    def provider(self, destination: Destination, answer: Answer) -> str | None:
+        """Return whose shared front an address is, by itself or by the names that led to it."""
+        provider = self._fronts.provider_of(destination)
+        if provider is None and overlap(destination.ports, WEB_PORTS):
+            names = (answer.name, *answer.aliases)
+            return next(filter(None, map(self._fronts.provider_of_name, names)), None)
+        return provider
+
+
 def refuse_unfit(host: Host, resolved: Iterable[Resolved], *, force: bool) -> None:
     """Refuse names that lead to an address that must not be blocked; `force` allows shared ones.
 
     Raises RefusedError, InvalidFileError.
     """
-    own = complaints.own_addresses(host)
-    fronts = shared_fronts.load(host.config)
+    fitness = Fitness(host)
     for one in resolved:
         if len(one.destinations) > MAX_ADDRESSES:
             raise RefusedError(
@@ -120,7 +160,7 @@ def refuse_unfit(host: Host, resolved: Iterable[Resolved], *, force: bool) -> No
                 f" {MAX_ADDRESSES} are not blocked by a name; nothing was blocked",
                 hint="name the addresses that were attacked",
             )
-        reasons = {d: _unfit(host, own, d) for d in one.destinations}
+        reasons = {d: fitness.unfit(d) for d in one.destinations}
         for destination, reason in reasons.items():
             if reason is not None:
                 others = " ".join(str(d) for d, unfit in reasons.items() if unfit is None)
@@ -128,34 +168,9 @@ def refuse_unfit(host: Host, resolved: Iterable[Resolved], *, force: bool) -> No
                     f"{one.host.name}: {destination} is {reason}; nothing was blocked",
                     hint=f"its other addresses are: {others}" if others else "answer the reporter",
                 )
-        if not force:
-            _refuse_shared(fronts, one)
-
-
-def _unfit(host: Host, own: Collection[Destination], destination: Destination) -> str | None:
-    """Return what an address is that no name may have blocked; None for any other address."""
-    if any(private.overlaps(destination) for private in _PRIVATE):
-        return "a private address, to which no exit connects"
-    if any(address.overlaps(destination) for address in own):
-        return "an address of this host"
-    for protected in host.config.protected:
-        if protected.overlaps(destination):
-            return f"protected: {protected} in {host.config.source}"
-    return None
-
-
-def _refuse_shared(fronts: SharedFronts, resolved: Resolved) -> None:
-    """Raise RefusedError where an address or a canonical name is that of a shared front."""
-    named = next(filter(None, map(fronts.provider_of_name, _names(resolved.answer))), None)
-    for destination in resolved.destinations:
-        provider = fronts.provider_of(destination)
-        if provider is None and overlap(destination.ports, WEB_PORTS):
-            provider = named
-        if provider is not None:
-            raise refusals.of_shared_front(
-                f"{resolved.host.name}: {destination}", provider, f"{resolved.host.name}:22"
-            )
-
-
-def _names(answer: Answer) -> Iterable[str]:
-    return (answer.name, *answer.aliases)
+        for destination in () if force else one.destinations:
+            provider = fitness.provider(destination, one.answer)
+            if provider is not None:
+                raise refusals.of_shared_front(
+                    f"{one.host.name}: {destination}", provider, f"{one.host.name}:22"
+                )

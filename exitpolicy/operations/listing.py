@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import UsageError
+from exitpolicy.core.host_names import NamedHost
+from exitpolicy.core.ports import ALL_PORTS, ports_text
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import observed
 
@@ -175,13 +177,23 @@ def _gravest(states: Iterable[State]) -> State:
     return gravest(found)
 
 
-def past_changes(host: Host, destination: Destination | None) -> "Iterable[Change]":
-    """Return the newest MAX_CHANGES changes, oldest first; only those of a destination if given."""
+def past_changes(host: Host, target: Destination | NamedHost | None) -> "Iterable[Change]":
+    """Return the newest MAX_CHANGES changes, oldest first.
+
+    With a destination, only those of it; with a host name, those of all blocks that were made by
+    it, with its ports or any.
+    """
     from exitpolicy.storage import history  # noqa: PLC0415 - `list` does not need it
 
-    changes = (
-        change
-        for change in history.read(host.history_path)
-        if destination is None or change.destination == str(destination)
-    )
+    changes = (change for change in history.read(host.history_path) if _is_of(change, target))
     return deque(changes, maxlen=MAX_CHANGES)
+
+
+def _is_of(change: "Change", target: Destination | NamedHost | None) -> bool:
+    if target is None:
+        return True
+    if isinstance(target, Destination):
+        return change.destination == str(target)
+    if target.name not in change.name.split():
+        return False
+    return target.ports == ALL_PORTS or change.destination.endswith(f":{ports_text(target.ports)}")

@@ -1,4 +1,8 @@
-"""The systemd timer that runs the tick every minute."""
+"""The systemd timers: one runs the tick every minute, one follows host names every five.
+
+The second one is installed only where a block follows a name: it is the only one that reaches the
+network, and most hosts need none.
+"""
 
 import importlib.resources
 import os
@@ -8,7 +12,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +23,12 @@ from exitpolicy.operations import unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.rights import Rights, needed, read_files
 from exitpolicy.storage import files
+from exitpolicy.tor import name_servers
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
+FOLLOW_UNITS: Final = ("exitpol-follow.service", "exitpol-follow.timer")
+_TEMPLATE: Final = "exitpol.service"
+"""The text of both services."""
 FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
@@ -42,22 +50,54 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
             "this host is not run by systemd; the timer was not installed",
             hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
-    written = []
-    for name, text in units(host).items():
+    texts = units(host)
+    if _is_followed(host) or (folder / FOLLOW_UNITS[0]).exists():
+        texts |= follow_units(host)
+    return _write(texts, folder)
+
+
+def install_follow(host: Host) -> list[Path]:
+    """Install the timer that follows names, where `install` has installed that of the tick.
+
+    Return where its units are; nothing if they are there already, or if there is no timer of the
+    tick. Raises ExitpolError.
+    """
+    if not installed(host) or (FOLDER / FOLLOW_UNITS[1]).exists() or not booted():
+        return []
+    _check_program()
+    return _write(follow_units(host), FOLDER)
+
+
+def follows(host: Host) -> bool:
+    """Tell whether the timer that follows names is installed for this host."""
+    return bool(installed(host)) and (FOLDER / FOLLOW_UNITS[1]).exists()
+
+
+def _is_followed(host: Host) -> bool:
+    """Tell whether a block follows a name."""
+    try:
+        return any(block.follow for block in host.best_known_ledger().blocks)
+    except InvalidFileError:
+        return False
+
+
+def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write units, and start their timers; return where they are. Raises ExitpolError."""
+    for name, text in texts.items():
         files.replace(folder / name, text.encode(), files.Ownership(0o644, 0, 0))
-        written.append(folder / name)
+    timers = [name for name in texts if name.endswith(".timer")]
     for command in (
         ("systemctl", "daemon-reload"),
-        ("systemctl", "enable", "--now", UNITS[1]),
+        ("systemctl", "enable", "--now", *timers),
     ):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
-    return written
+    return [folder / name for name in texts]
 
 
 def installed(host: Host, folder: Path | None = None) -> list[Path]:
-    """Return the files of the timer, if it runs the tick of this host's ledger."""
+    """Return the files of the timers, if that of the tick runs the tick of this host's ledger."""
     folder = folder or FOLDER
     try:
         words = shlex.split(installed_command(folder) or "")
@@ -65,13 +105,14 @@ def installed(host: Host, folder: Path | None = None) -> list[Path]:
         return []
     if str(host.state_path) not in words:
         return []
-    found = [folder / name for name in UNITS]
-    found += [folder / "timers.target.wants" / UNITS[1], STAMPS / f"stamp-{UNITS[1]}"]
+    found = [folder / name for name in (*UNITS, *FOLLOW_UNITS)]
+    found += [folder / "timers.target.wants" / units[1] for units in (UNITS, FOLLOW_UNITS)]
+    found.append(STAMPS / f"stamp-{UNITS[1]}")
     return [path for path in found if os.path.lexists(path)]
 
 
 def remove(host: Host, folder: Path | None = None) -> list[Path]:
-    """Stop the timer, and delete its files; return them. Raises InvalidFileError.
+    """Stop the timers, and delete their files; return them. Raises InvalidFileError.
 
     A tick that waits for the lock of the caller is ended.
     """
@@ -79,8 +120,9 @@ def remove(host: Host, folder: Path | None = None) -> list[Path]:
     if not found:
         return []
     if booted():
-        _systemctl("disable", "--now", UNITS[1])
-        _systemctl("stop", UNITS[0])
+        for service, timer in (UNITS, FOLLOW_UNITS):
+            _systemctl("disable", "--now", timer)
+            _systemctl("stop", service)
     for path in found:
         try:
             path.unlink(missing_ok=True)
@@ -91,7 +133,8 @@ def remove(host: Host, folder: Path | None = None) -> list[Path]:
             ) from error
     if booted():
         _systemctl("daemon-reload")
-        _systemctl("reset-failed", UNITS[0])
+        for service, _ in (UNITS, FOLLOW_UNITS):
+            _systemctl("reset-failed", service)
     return found
 
 
@@ -143,28 +186,58 @@ def booted() -> bool:
 
 
 def units(host: Host) -> dict[str, str]:
-    """Return the text of each unit by its name, with what this host needs in it.
+    """Return the text of each unit of the tick by its name, with what this host needs in it.
 
     Raises InvalidFileError for a path that cannot stand in a unit.
     """
     rights = needed(host)
+    python, program = unit_syntax.argument(sys.executable), unit_syntax.argument(tick.__file__)
     values = {
-        "@PYTHON@": unit_syntax.argument(sys.executable),
-        "@TICK@": unit_syntax.argument(tick.__file__),
-        "@ARGS@": " ".join(unit_syntax.argument(word) for word in _arguments(host)),
-        "@RW_PATHS@": " ".join(unit_syntax.path_entry(path) for path in rights.writable),
+        "@DESCRIPTION@": "Enforce exitpol's blocks, and lift them on their date",
+        "@COMMAND@": f"{python} -I -S {program} {_words(_arguments(host))}",
         "@NETWORK@": "\n".join(_network_lines(rights.hosts)),
+        "@CALLS@": "SystemCallFilter=@system-service\nSystemCallFilter=~@resources",
+    }
+    return _rendered(host, UNITS, rights, values)
+
+
+def follow_units(host: Host) -> dict[str, str]:
+    """Return the text of each unit that follows names by its name, as `units` does."""
+    rights = needed(host)
+    reason = "the process that asks DNS becomes nobody, and sees no files"
+    for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SYS_CHROOT"):
+        rights.need(name, reason)
+    values = {
+        "@DESCRIPTION@": "Let exitpol's blocks follow the host names that they were made by",
+        "@COMMAND@": _words(_program(host, "follow", "--quiet")),
+        "@NETWORK@": "\n".join(_follow_network_lines(host, rights.hosts)),
+        # The process that asks DNS limits its memory and time.
+        "@CALLS@": "SystemCallFilter=@system-service chroot",
+    }
+    return _rendered(host, FOLLOW_UNITS, rights, values)
+
+
+def _rendered(
+    host: Host, names: Sequence[str], rights: Rights, values: dict[str, str]
+) -> dict[str, str]:
+    """Return a service and its timer. Raises InvalidFileError."""
+    values |= {
+        "@RW_PATHS@": " ".join(unit_syntax.path_entry(path) for path in rights.writable),
         "@RIGHTS@": "\n".join(_rights_lines(rights)),
     }
     if any(_in_a_home(path) for path in _read(host)):
         values["ProtectHome=yes"] = "ProtectHome=read-only"
-    texts = {}
     # In one pass: a path may hold the name of another placeholder.
     placeholder = re.compile("|".join(map(re.escape, values)))
-    for name in UNITS:
-        text = importlib.resources.files("exitpolicy").joinpath("systemd", name).read_text()
-        texts[name] = placeholder.sub(lambda found: values[found[0]], text)
-    return texts
+    folder = importlib.resources.files("exitpolicy").joinpath("systemd")
+    service, timer = names
+    text = placeholder.sub(lambda found: values[found[0]], folder.joinpath(_TEMPLATE).read_text())
+    return {service: text, timer: folder.joinpath(timer).read_text()}
+
+
+def _words(arguments: Iterable[str]) -> str:
+    """Return the words of a command line in a unit. Raises InvalidFileError."""
+    return " ".join(map(unit_syntax.argument, arguments))
 
 
 def _network_lines(hosts: Sequence[str]) -> Iterator[str]:
@@ -178,6 +251,19 @@ def _network_lines(hosts: Sequence[str]) -> Iterator[str]:
     yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
     yield "IPAddressDeny=any"
     yield f"IPAddressAllow={' '.join(['localhost', *filter(_is_elsewhere, hosts)])}"
+
+
+def _follow_network_lines(host: Host, hosts: Sequence[str]) -> Iterator[str]:
+    """Yield what opens the network to the DNS servers and the control ports, and to nothing else.
+
+    systemd limits no ports. Raises InvalidFileError.
+    """
+    servers = {server.address for relay in host.relays for server in name_servers.of(relay)}
+    places = dict.fromkeys(filter(_is_elsewhere, (*sorted(servers), *hosts)))
+    yield "# The DNS servers that this host's Tors ask. When they change: exitpol init --timer"
+    yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+    yield "IPAddressDeny=any"
+    yield f"IPAddressAllow={' '.join(['localhost', *places])}"
 
 
 def _is_elsewhere(host: str) -> bool:
@@ -202,16 +288,29 @@ _RIGHTS: Final = ("CapabilityBoundingSet=", "SupplementaryGroups=")
 
 
 def outdated(host: Host, folder: Path | None = None) -> list[str]:
-    """Return the lines that the installed units lack; empty if they are not installed.
+    """Return the lines that the installed units of the tick lack; empty if there are none."""
+    return _lacking(host, units(host), folder or FOLDER)
+
+
+def follow_outdated(host: Host, folder: Path | None = None) -> list[str]:
+    """Return the lines that the installed units that follow names lack, as `outdated` does."""
+    folder = folder or FOLDER
+    if not (folder / FOLLOW_UNITS[0]).exists():
+        return []
+    return _lacking(host, follow_units(host), folder)
+
+
+def _lacking(host: Host, texts: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the lines that installed units lack.
 
     While a control socket is missing, nobody knows whose it will be: rights are not compared then.
     """
     found: list[str] = []
     sockets = [r.control for r in host.relays if r.has_control and r.tcp_control is None]
     ignored = "#" if all(map(os.path.exists, sockets)) else ("#", *_RIGHTS)
-    for name, text in units(host).items():
+    for name, text in texts.items():
         try:
-            installed = ((folder or FOLDER) / name).read_text("utf-8", "replace").splitlines()
+            installed = (folder / name).read_text("utf-8", "replace").splitlines()
         except FileNotFoundError:
             continue
         found += [
@@ -234,10 +333,14 @@ def installed_command(folder: Path | None = None) -> str | None:
 
 def _arguments(host: Host) -> list[str]:
     """Return the arguments of the tick: its files, and the command that it becomes."""
-    config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]
-    command = [sys.executable, "-I", "-m", "exitpolicy", *config, "expire", "--quiet"]
     metrics = [] if host.config.metrics is None else [str(host.config.metrics.absolute())]
-    return [str(host.state_path), *metrics, "--", *command]
+    return [str(host.state_path), *metrics, "--", *_program(host, "expire", "--quiet")]
+
+
+def _program(host: Host, *command: str) -> list[str]:
+    """Return the words that run a command of exitpol with the config of this host."""
+    config = [] if host.config.source is None else ["--config", str(host.config.source.absolute())]
+    return [sys.executable, "-I", "-m", "exitpolicy", *config, *command]
 
 
 def _read(host: Host) -> Iterator[Path]:
@@ -258,6 +361,14 @@ def _in_a_home(path: Path) -> bool:
 
 
 def cron_line(host: Host) -> str:
-    """Return the command for a crontab."""
-    words = [sys.executable, "-I", "-S", tick.__file__, *_arguments(host)]
+    """Return the command that runs the tick, for a crontab."""
+    return _of_crontab([sys.executable, "-I", "-S", tick.__file__, *_arguments(host)])
+
+
+def follow_cron_line(host: Host) -> str:
+    """Return the command that follows names, for a crontab."""
+    return _of_crontab(_program(host, "follow", "--quiet"))
+
+
+def _of_crontab(words: Iterable[str]) -> str:
     return shlex.join(words).replace("%", "\\%")

@@ -95,6 +95,11 @@ def complaints_lock_path(ledger: Path) -> Path:
     return ledger.with_name(".complaints.lock")
 
 
+def follow_lock_path(ledger: Path) -> Path:
+    """Return the lock around asking DNS servers for the followed names."""
+    return ledger.with_name(".follow.lock")
+
+
 def lock_folder(ledger: Path) -> None:
     """Make the folder of the ledger, with its locks and its state. Raises InvalidFileError."""
     files.make_folder(ledger.parent)
