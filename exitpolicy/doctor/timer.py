@@ -161,7 +161,7 @@ def _timer_state(host: Host) -> str | None:
 
     None if all is well, if cron runs the tick, and if systemd does not answer.
     """
-    if not timer_units.booted() or not timer_units.installed(host) or _cron_place() is not None:
+    if not timer_units.booted() or not timer_units.installed(host) or cron_place(_TICK) is not None:
         return None
     active = _systemctl("is-active", UNIT)
     if active in {"inactive", "failed"}:

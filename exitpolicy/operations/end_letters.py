@@ -29,16 +29,25 @@ def has_ended(block: Block, time: Time) -> bool:
 def due(host: Host, ledger: Ledger) -> tuple[Block, ...]:
     """Return the ended blocks with a reference of which no letter says that they have ended.
 
-    A block that a wrong clock may have ended is not among them.
+    A block that a wrong clock may have ended is not among them, nor one of an address that a
+    followed name has left: what the reference is about is still blocked.
     """
     ended = [block for block in ledger.blocks if block.ended and not block.told]
     if not ended:
         return ()
+    lasting = {
+        (reference, name)
+        for block in ledger.blocks
+        if block.ended is None
+        for reference in block.all_references
+        for name in block.followed
+    }
     time, retention = host.time(), retention_of(host)
     return tuple(
         block
         for block in ended
         if block.all_references and has_ended(block, time) and retention.is_certain(block)
+        if lasting.isdisjoint((r, n) for r in block.all_references for n in block.names)
     )
 
 
