@@ -1,12 +1,17 @@
 """One control connection serves a whole command, as long as it is safe to go on with it."""
 
+import signal
 import time
+from pathlib import Path
 from threading import Event, Lock
 
 import pytest
 
 from exitpolicy.core.errors import TorUnreachableError
 from exitpolicy.operations.parallel import in_parallel
+from exitpolicy.storage.config import Relay
+from exitpolicy.tor import verify
+from exitpolicy.tor.answer_time import ANSWER_SECONDS, answer_seconds
 from exitpolicy.tor.connections import Connections
 from tests.harness.host import HostMaker
 
@@ -82,3 +87,37 @@ def test_a_few_work_at_once() -> None:
         return done.wait(5)
 
     assert in_parallel(wait, range(10), at_once=3) == [True] * 10
+
+
+def test_a_tor_with_many_rules_has_more_time_for_its_answers(tmp_path: Path) -> None:
+    """It is busy for seconds; the time grows with its torrc and the included files, to a limit."""
+    torrc = tmp_path / "torrc"
+    relay = Relay("default", torrc, "/nowhere")
+    assert answer_seconds(relay) == ANSWER_SECONDS
+    torrc.write_text("ORPort 9001\n")
+    assert answer_seconds(relay) == ANSWER_SECONDS
+    rules = "".join(f"ExitPolicy reject 11.0.{n >> 8}.{n & 255}:22\n" for n in range(19_700))
+    torrc.write_text(rules)
+    many = answer_seconds(relay)
+    assert 25 < many < 60
+    torrc.write_text(f"ORPort 9001\n%include {tmp_path}/rules\n")
+    (tmp_path / "rules").write_text(rules)
+    assert answer_seconds(relay) == pytest.approx(many, abs=0.1)
+    torrc.write_text("# \n" * 4_000_000)
+    assert answer_seconds(relay) == verify.SECONDS
+
+
+@pytest.mark.tor
+def test_a_tor_that_is_busy_with_its_rules_is_waited_for(make_host: HostMaker) -> None:
+    """With 19,700 own lines, status and lift used to end with 6 while Tor made its policy."""
+    host = make_host()
+    host.tor.add("# " + "x" * 450_000)
+    host.tor.signal(signal.SIGSTOP)
+    waiting = host.spawn("status")
+    try:
+        time.sleep(ANSWER_SECONDS + 1)
+        assert waiting.poll() is None
+    finally:
+        host.tor.signal(signal.SIGCONT)
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, err

@@ -40,10 +40,11 @@ class Connections:
     @contextmanager
     def connect(self, relay: Relay) -> "Iterator[Control]":
         """Connect to a relay as `connect` does, or go on with a connection that was kept."""
-        from exitpolicy.tor.control import ANSWER_SECONDS, opened, reported  # noqa: PLC0415
+        from exitpolicy.tor.answer_time import answer_seconds  # noqa: PLC0415
+        from exitpolicy.tor.control import opened, reported  # noqa: PLC0415
 
         with reported(relay):
-            control = self._known(relay) or opened(relay, ANSWER_SECONDS)
+            control = self._known(relay) or opened(relay, answer_seconds(relay))
             try:
                 yield control
             except BaseException:
@@ -59,10 +60,10 @@ class Connections:
         control = self._open.pop(relay, None)
         if control is None:
             return None
-        from exitpolicy.tor.control import ANSWER_SECONDS  # noqa: PLC0415
+        from exitpolicy.tor.answer_time import answer_seconds  # noqa: PLC0415
 
         if control.is_silent() and _is_still(control.peer, relay):
-            control.within(ANSWER_SECONDS)
+            control.within(answer_seconds(relay))
             return control
         control.close()
         return None

@@ -25,18 +25,13 @@ from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import cookie_file, invocation, process, users
 from exitpolicy.tor import peer as peers
+from exitpolicy.tor.answer_time import answer_seconds
 from exitpolicy.tor.control_socket import MAX_BYTES, BoundedSocket, ControlSocket
 from exitpolicy.tor.declared import Declared, declared
 from exitpolicy.tor.peer import Peer, PeerUnknownError
 from exitpolicy.tor.sockets import open_socket
 from exitpolicy.tor.torrc_lines import plain_value
 
-ANSWER_SECONDS: Final = 4.0
-"""The longest wait for all answers of one conversation.
-
-Tor answers in milliseconds; while it loads 10,000 rules it is busy for two seconds. A command talks
-to Tor twice, before and after it records something, and must end within ten seconds.
-"""
 _EVENT: Final = "650"
 """The status of a message that answers no question (control-spec 4.1)."""
 _MOST_EVENTS: Final = 10
@@ -297,15 +292,16 @@ class Control:
 
 
 @contextmanager
-def connect(relay: Relay, seconds: float = ANSWER_SECONDS) -> Iterator[Control]:
+def connect(relay: Relay, seconds: float | None = None) -> Iterator[Control]:
     """Connect to a relay's control port and authenticate.
 
     Nothing is sent before the kernel confirms that root or Tor's user listens there. All answers
-    must arrive within `seconds`, unless `within` sets another deadline. Raises TorUnreachableError,
-    also for an answer that Tor refuses within the block, and InvalidFileError.
+    must arrive within `seconds` (None: `answer_seconds`), unless `within` sets another deadline.
+    Raises TorUnreachableError, also for an answer that Tor refuses within the block, and
+    InvalidFileError.
     """
     with reported(relay):
-        control = opened(relay, seconds)
+        control = opened(relay, answer_seconds(relay) if seconds is None else seconds)
         try:
             yield control
         finally:

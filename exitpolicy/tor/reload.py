@@ -10,8 +10,9 @@ from exitpolicy.policy.reconcile import Running, Unobserved, View
 from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import daemon, last_read, verify
+from exitpolicy.tor.answer_time import answer_seconds
 from exitpolicy.tor.connections import Connections
-from exitpolicy.tor.control import ANSWER_SECONDS, Control
+from exitpolicy.tor.control import Control
 from exitpolicy.tor.running import after_reload, changed, running_of
 
 SETTLE_SECONDS: Final = 75.0
@@ -48,9 +49,9 @@ def reload_relay(
         else:
             daemon.reload(relay)
         if settle_seconds and view.configured is not None and view.configured.options.unknown:
-            control.within(UNCERTAIN_SECONDS + ANSWER_SECONDS)
+            control.within(UNCERTAIN_SECONDS + answer_seconds(relay))
             _changed(control, _running(control, view), time.monotonic() + UNCERTAIN_SECONDS)
-        return _settled(control, view, settle_seconds or 0)
+        return _settled(control, relay, view, settle_seconds or 0)
 
 
 def _signalled(relay: Relay, view: View, tor: Unobserved) -> View:
@@ -82,11 +83,11 @@ def wait_settled(
     """
     with (connections or Connections()).connect(relay) as control:
         control.watch_descriptor()
-        return _settled(control, view, seconds)
+        return _settled(control, relay, view, seconds)
 
 
-def _settled(control: Control, view: View, seconds: float) -> View:
-    control.within(seconds + ANSWER_SECONDS)
+def _settled(control: Control, relay: Relay, view: View, seconds: float) -> View:
+    control.within(seconds + answer_seconds(relay))
     deadline = time.monotonic() + seconds
     running = _running(control, view)
     view = replace(view, running=running)
