@@ -1,6 +1,7 @@
 """From the complaint to the answer, on a real Tor exit."""
 
 import email.policy
+import shlex
 from collections.abc import Iterator
 from email.parser import BytesParser
 from pathlib import Path
@@ -100,11 +101,16 @@ def test_every_ticket_of_the_chain_finds_the_block(blocked: ExitHost, tmp_path: 
     assert len(tickets) == 2, tickets
     done = blocked.run("complaint", mail, "--block", "91.201.214.95:22", "--until", "1d")
     assert done.code == 0, done
-    for ticket in tickets:
+    for ticket, other in (tickets, tickets[::-1]):
         listed = blocked.run("list", "--reference", ticket, "--json").json["blocks"]
         assert [block["destination"] for block in listed] == ["91.201.214.95:22"]
         assert [listed[0]["reference"], *listed[0]["references"]] == tickets
-        assert "91.201.214.95:22" in blocked.run("reply", ticket).out
+        found = blocked.run("reply", ticket)
+        assert "91.201.214.95:22" in found.out
+        assert other not in found.out, "it may be the ticket of another complaint"
+        assert f"exitpol reply {shlex.join((ticket, other))}" in found.err
+        both = blocked.run("reply", ticket, other)
+        assert (f"{ticket}, {other}" in both.out, both.err) == (True, "")
     assert blocked.run("lift", "--reference", tickets[1]).code == 0
     for ticket in tickets:
         ended = blocked.run("reply", ticket, "--again").out
@@ -161,6 +167,89 @@ def test_a_letter_that_cannot_be_recorded_is_written_with_a_warning(
     assert "may offer this letter again, because it was not recorded: the disk is full" in done.err
     assert blocked.run("list", "--json").json["not_told"] != []
     assert blocked.run("reply", "T#97").code == 0
+
+
+def test_a_ticket_that_looks_like_an_option_is_none_in_a_hint(blocked: ExitHost) -> None:
+    """The command that a hint shows does what it says, whatever a stranger calls a ticket."""
+    ticket = "--recipient=evil@x.example"
+    options = ("--reference", "T#98", f"--reference={ticket}")
+    assert blocked.run("block", "91.201.214.98", "--until", "1d", *options).code == 0
+    said = blocked.run("reply", "T#98").err
+    assert f"exitpol reply -- 'T#98' {ticket}" in said, said
+    done = blocked.run("reply", "--", "T#98", ticket)
+    assert (done.code, f"Reference: T#98, {ticket}" in done.out) == (0, True), done
+    assert blocked.run("lift", "91.201.214.98").code == 0
+    assert "exitpol reply 'T#98' --kind lifted" in blocked.run("list").err
+    assert blocked.run("reply", "T#98").code == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "named", "warning"),
+    [
+        (
+            "185.220.101.4 attacked our server 91.201.214.60 port 22, SSH brute force.",
+            "91.201.214.60:22",
+            "warning: not blocked: 91.201.214.60:22\n",
+        ),
+        (
+            "185.220.101.4 attacks our web server www.victim.example, many login attempts.",
+            "www.victim.example",
+            "warning: not blocked: www.victim.example\n",
+        ),
+        (
+            "185.220.101.4 attacked our server 104.16.132.229 port 443, SQL injection.",
+            "I block nothing",
+            "104.16.132.229:443 is not blocked: it is a shared address of cloudflare\n",
+        ),
+        (
+            "Your IP 198.51.100.200 attacked our server 91.201.214.60 port 22, SSH brute force.",
+            "91.201.214.60:22",
+            "accuses 198.51.100.200, no address of this relay: it is about another machine",
+        ),
+    ],
+)
+def test_what_the_complaint_names_and_is_not_blocked_is_warned_of(
+    blocked: ExitHost, tmp_path: Path, body: str, named: str, warning: str
+) -> None:
+    """Before a block the letter names it and does not ask for it; nothing is looked up."""
+    mail = _mail(tmp_path, "From: admin@victim.example\nSubject: attack", body)
+    done = blocked.run("reply", mail)
+    assert done.code == 0, done
+    assert named in " ".join(done.out.split())
+    assert "target address and port" not in done.out
+    assert warning in done.err, done.err
+    if "warning: not blocked" in warning:
+        assert f"exitpol complaint {mail} --block {named} --until 30d" in done.err
+
+
+def test_a_host_name_finds_its_blocks_and_is_named_to_those_who_know_it(
+    make_host: HostMaker, tmp_path: Path
+) -> None:
+    """Whoever complains about an address does not learn by which name it was blocked."""
+    host = make_host(extra=OPERATOR)
+    text = host.ledger.read_text()
+    line = (
+        '- {destination: "91.201.214.99:443", since: "2026-11-22T10:00:00Z", until: "never",'
+        ' reference: "N#1", name: "www.victim.example shop.victim.example"}\n'
+    )
+    host.ledger.write_text(f"{text.partition('blocks:')[0]}blocks:\n{line}")
+    assert host.run("apply").code == 0
+    for name in ("www.victim.example", "https://shop.victim.example/login", "N#1"):
+        letter = host.run("reply", name).out
+        assert "91.201.214.99:443 (www.victim.example, shop.victim.example)" in letter, letter
+    for name in ("victim.example", "www.victim.example:80", "x.www.victim.example"):
+        assert host.run("reply", name).code == 9
+    headers = "From: admin@victim.example\nSubject: attack"
+    by_name = "185.220.101.4 attacks our web server www.victim.example, many login attempts."
+    assert "91.201.214.99:443 (www.victim.example) " in host.run(
+        "reply", _mail(tmp_path, headers, by_name)
+    ).out.replace("\n", " ")
+    by_address = "185.220.101.4 attacked our server 91.201.214.99 port 443, SQL injection."
+    letter = host.run("reply", _mail(tmp_path, headers, by_address)).out
+    assert ("91.201.214.99:443" in letter, "victim.example" in letter) == (True, False), letter
+    assert host.run("lift", "www.victim.example").code == 0
+    letter = host.run("reply", "www.victim.example").out
+    assert "91.201.214.99:443 (www.victim.example, shop.victim.example)" in letter, letter
 
 
 def test_an_eml_answers_the_mail(blocked: ExitHost) -> None:

@@ -74,9 +74,15 @@ def reply(
     if template is not None:
         output.say_text(replies.template_text(template, lang or "en"))
         return ExitCode.DONE
-    files, names = _files_and_names(about or [])
+    about = about or []
+    files, names = _files_and_names(about)
     if not files and not names:
-        raise UsageError("nothing to answer is named", hint="name a FILE, a REFERENCE or a DEST")
+        raise UsageError(
+            "nothing to answer is named",
+            hint="name a FILE, a REFERENCE or a DEST; exitpol list names the blocks that have ended"
+            if kind == "lifted"
+            else "name a FILE, a REFERENCE or a DEST",
+        )
     if len(files) > 1:
         raise UsageError("an answer is to one complaint", hint="name one FILE")
     host = the_host()
@@ -103,7 +109,10 @@ def reply(
         output.say_text(str(letter))
     if not subject.has_ledger:
         note("this host has no ledger, so the letter names no block; on the relay's host it may")
-    _warn_of_blocks(subject, answer.facts, about or [])
+    _warn_of_blocks(subject, answer.facts, about)
+    if subject.other_references:
+        note(f"not in the letter: further tickets, {', '.join(subject.other_references)}")
+        hint(f"to name them: {_command([*about, *subject.other_references])}")
     _warn_of_complaint(subject, answer.facts, files)
     for reason in answer.not_lifted:
         output.warn(f"not in the letter: {reason}")
@@ -197,9 +206,10 @@ def _warn_of_complaint(subject: "Subject", facts: "ReplyFacts", files: Sequence[
     complaint = subject.complaint
     if complaint is None:
         return
-    for caution in complaint.cautions:
-        if caution.why is Warn.NOT_OURS and facts.address not in complaint.sources:
-            output.warn(f"{caution.text}: it is about another machine than this host")
+    foreign = [c for c in complaint.cautions if c.why is Warn.NOT_OURS]
+    if foreign and facts.address not in complaint.sources:
+        output.warn(f"{foreign[0].text}: it is about another machine than this host")
+        return
     for target in subject.targets:
         if target.provider is not None:
             output.warn(
@@ -213,6 +223,15 @@ def _warn_of_complaint(subject: "Subject", facts: "ReplyFacts", files: Sequence[
         )
 
 
+def _command(names: Sequence[str]) -> str:
+    """Return the command that answers what is named.
+
+    A stranger may have chosen a ticket that looks like an option.
+    """
+    ends_options = ["--"] if any(name.startswith("-") for name in names) else []
+    return shlex.join(["exitpol", "reply", *ends_options, *names])
+
+
 def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:
     """Warn of blocks that the answer does not name, or does not claim."""
     if subject.withheld:
@@ -222,7 +241,7 @@ def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str
             f" {', '.join(tickets)}:"
             f" {', '.join(str(block.destination) for block in subject.withheld)}"
         )
-        hint("if the reporter may know them: exitpol reply " + shlex.join([*about, *tickets]))
+        hint(f"if the reporter may know them: {_command([*about, *tickets])}")
     pending = [block.destination for block in facts.blocks if not block.live]
     if pending:
         output.warn(

@@ -71,6 +71,9 @@ class Subject:
     """Whether this host has a ledger: a workstation, on which a mail is answered, may have none."""
     host_names: Mapping[Destination, tuple[str, ...]] = field(default_factory=dict)
     """For each block that the answer may name, those of its host names that it may name."""
+    other_references: tuple[str, ...] = ()
+    """Further tickets of the named blocks: they may be of another complaint, so the answer does
+    not name them unless the operator does."""
     targets: tuple[Target, ...] = ()
     """What the complaint names as attacked and no block is for; at most MAX_TARGETS."""
 
@@ -98,6 +101,7 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         mentioned = _Mentioned.by(complaint)
         found |= dict.fromkeys(b for b in known.blocks if mentioned.names(b.destination, b.names))
         ended |= {e.destination: e for e in known.ended if mentioned.names(e.destination, e.names)}
+    tickets_of: dict[str, None] = {}
     names_of = {b.destination: b.names for b in found} | {d: e.names for d, e in ended.items()}
     shown = {
         destination: tuple(n for n in of if complaint is not None and n in complaint.host_names)
@@ -113,6 +117,8 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         if complaint is None:
             # A complaint is answered with its own tickets: others belong to somebody else.
             references |= dict.fromkeys(tickets)
+            tickets_of |= dict.fromkeys(ticket for b in here for ticket in b.all_references)
+            tickets_of |= dict.fromkeys(ticket for e in before for ticket in e.references)
     withheld = [
         block
         for block in known.blocks
@@ -128,6 +134,7 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         tuple(withheld),
         has_ledger=ledger is not None,
         host_names=shown,
+        other_references=tuple(ticket for ticket in tickets_of if ticket not in references),
         targets=() if complaint is None else tuple(_targets(host, complaint, known.blocks)),
     )
 
