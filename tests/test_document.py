@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError, UsageError
-from exitpolicy.storage import yaml_events, yaml_written
+from exitpolicy.storage import base_policies, yaml_events, yaml_written
 from exitpolicy.storage.yaml_document import Document
 from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 
@@ -217,7 +217,9 @@ _LISTS = st.lists(_SCALARS, max_size=3).map(lambda items: f"[{', '.join(items)}]
 _LINES = st.one_of(
     st.tuples(_KEYS, st.one_of(_SCALARS, _MAPPINGS, _LISTS)).map(lambda p: f"{p[0]}: {p[1]}"),
     _KEYS.map(lambda key: f"{key}:"),
-    st.tuples(st.sampled_from(["", "  "]), _MAPPINGS).map(lambda p: f"{p[0]}- {p[1]}"),
+    st.tuples(st.sampled_from(["", "  "]), st.one_of(_MAPPINGS, _SCALARS)).map(
+        lambda p: f"{p[0]}- {p[1]}"
+    ),
     st.sampled_from(["", "# comment", "  # comment", "---", "...", "- x", "  a: b", " "]),
     st.text(st.sampled_from("ab:-{}[]\"', #\n\\"), max_size=10),
 )
@@ -241,6 +243,11 @@ def test_what_exitpol_writes_needs_no_yaml_parser() -> None:
         'protected: ["203.0.113.0/24", "[2001:db8::]/32"]\nmax_prefix: {ipv4: 16, ipv6: 32}\n'
         'operator: {name: "A. B", contact: "a@example.org"}\n'
     )
-    for text in (config, "version: 2\nblocks: []\n", "version: 2\npolicy: web\nblocks:\n# x\n"):
+    ledgers = ("version: 2\nblocks: []\n", "version: 2\npolicy: web\nblocks:\n# x\n")
+    # Each command that asks Tor reads two of them.
+    policies = [
+        (base_policies.folder() / f"{name}.yaml").read_text() for name in base_policies.names()
+    ]
+    for text in (config, *ledgers, *policies):
         assert yaml_written.read(text) == yaml_events.read("file", text)
         assert yaml_written.read(text) is not None

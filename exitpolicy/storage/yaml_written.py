@@ -2,8 +2,9 @@
 
 A file in this form consists of ASCII lines `key: value`. A value is a word, a text in quotes
 without escapes, a list in brackets or a mapping in braces of those; or nothing, or lines
-`- {key: value, ...}` below the key. Anything else is left to the YAML parser, and so is every
-mistake. PyYAML takes 18 ms to import, which is more than `list` takes to read 1,000 blocks.
+`- {key: value, ...}` or `- "text"` below the key. Anything else is left to the YAML parser, and so
+is every mistake. PyYAML takes 18 ms to import, which is more than `list` takes to read 1,000
+blocks.
 """
 
 import re
@@ -14,7 +15,7 @@ from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 _SCALAR: Final = r'"[ !#-\[\]-~]*"|[A-Za-z0-9_/.][A-Za-z0-9_/.-]*'
 _PAIR: Final = rf"([a-z_0-9]{{1,50}}): ({_SCALAR})"
 _LINE: Final = rf"([a-z_0-9]{{1,50}}):(?: ({_SCALAR}|\{{.*\}}|\[.*\]))?"
-_ITEM: Final = r"( *)- (\{.*\})"
+_ITEM: Final = r'( *)- (\{.*\}|"[ !#-\[\]-~]*")'
 
 
 class _OtherFormError(Exception):

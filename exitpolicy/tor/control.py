@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import stem
-import stem.response
+from stem.response import ControlMessage
+from stem.response.authchallenge import AuthChallengeResponse
+from stem.response.getconf import GetConfResponse
+from stem.response.getinfo import GetInfoResponse
 
 from exitpolicy.core.errors import InvalidFileError, TorRefusesError, TorUnreachableError
 from exitpolicy.core.shell import word
@@ -48,6 +51,15 @@ _NONSENSE: Final = (
     TypeError,
     AttributeError,
 )
+
+
+_KINDS: Final[dict[str, type[ControlMessage]]] = {
+    "AUTHCHALLENGE": AuthChallengeResponse,
+    "GETCONF": GetConfResponse,
+    "GETINFO": GetInfoResponse,
+}
+_METHODS: Final = {"NULL": "NONE", "HASHEDPASSWORD": "PASSWORD"}
+"""The methods of PROTOCOLINFO with another name here."""
 
 
 class NotAnsweredError(Exception):
@@ -235,13 +247,14 @@ class Control:
     def methods(self) -> tuple[str, ...]:
         """Return the authentication methods that Tor offers.
 
-        They are NONE, PASSWORD, COOKIE, SAFECOOKIE and UNKNOWN. Raises TorUnreachableError.
+        They are NONE, PASSWORD, COOKIE and SAFECOOKIE, or names that control-spec does not have.
+        Raises TorUnreachableError.
         """
         try:
-            answer = self._ask("PROTOCOLINFO 1", "PROTOCOLINFO")
-        except NotAnsweredError as error:
-            raise unreachable(self._name, str(error)) from error
-        return tuple(str(method).upper() for method in answer.auth_methods)
+            self._connection.send("PROTOCOLINFO 1")
+            return _offered(self._receive())
+        except _NONSENSE as error:
+            raise self._unreachable(error) from error
 
     def within(self, seconds: float) -> None:
         """Set a new deadline for the rest of the conversation, in seconds from now."""
@@ -270,7 +283,7 @@ class Control:
         """Read the answer to the next question. Raises NotAnsweredError, TorUnreachableError."""
         try:
             answer = self._receive()
-            stem.response.convert(kind, answer)
+            _convert(kind, answer)
         except (stem.InvalidRequest, stem.OperationFailed) as error:
             raise NotAnsweredError(str(error.message or error)) from error
         except _NONSENSE as error:
@@ -289,6 +302,29 @@ class Control:
 
     def _unreachable(self, error: BaseException) -> TorUnreachableError:
         return unreachable(self._name, self._raw.gave_up or _plain(error))
+
+
+def _convert(kind: str, answer: Any) -> None:  # noqa: ANN401 - stem has no types
+    """Make a message the answer to a kind of question, as stem.response.convert does.
+
+    That function imports all of stem first, which takes a tenth of the time of a block.
+    """
+    answer.__class__ = _KINDS[kind]
+    answer._parse_message()  # noqa: SLF001
+
+
+def _offered(answer: Any) -> tuple[str, ...]:  # noqa: ANN401 - likewise
+    """Return the methods in an answer to PROTOCOLINFO (control-spec 3.21).
+
+    Not by stem, which imports all of itself for that too. Raises one of _NONSENSE.
+    """
+    if not answer.is_ok():
+        raise ValueError(f"it does not say how to authenticate: {answer}")
+    for line in answer:
+        if line.pop() == "AUTH" and line.is_next_mapping("METHODS"):
+            methods = line.pop_mapping()[1].split(",")
+            return tuple(_METHODS.get(method, method) for method in methods)
+    return ()
 
 
 @contextmanager

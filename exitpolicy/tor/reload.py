@@ -22,7 +22,7 @@ UNCERTAIN_SECONDS: Final = 3.0
 """Seconds to wait for a new policy where exitpol cannot tell the new from the former one."""
 
 _LEAST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 0.3
+_LONGEST_PAUSE: Final = 0.5
 """Seconds between two questions for the policy."""
 
 
@@ -104,14 +104,13 @@ def _running(control: Control, view: View) -> Running:
 def _changed(control: Control, running: Running, deadline: float) -> Running:
     """Return what Tor runs once its policy differs from that in `running`, or at the deadline.
 
-    Tor says when its descriptor has changed. In case it does not, it is asked as well, at first
-    after a moment.
+    Tor says when its descriptor has changed. In case it does not, it is asked as well: seldom,
+    because 50 relays with long policies would be asked for nothing while they compute new ones.
     """
-    now, pause = running, 0.0
+    now = running
     while now.enforced == running.enforced and not now.hibernates and time.monotonic() < deadline:
         # A peer that talks all the time does not shorten this.
         time.sleep(_LEAST_PAUSE)
-        control.wait_for_descriptor(pause)
-        pause = min(2 * pause + _LEAST_PAUSE, _LONGEST_PAUSE)
+        control.wait_for_descriptor(_LONGEST_PAUSE)
         now = changed(control, running)
     return now
