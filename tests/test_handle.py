@@ -187,6 +187,35 @@ def test_whoever_stops_at_a_question_is_told_the_state(
     assert drafts(tmp_path) == []
 
 
+@pytest.mark.slow
+def test_the_letter_that_a_block_has_ended_is_offered_until_it_is_written(
+    host: ExitHost, tmp_path: Path
+) -> None:
+    """Without a FILE, and after a mailbox; Enter leaves it for later, a draft is the last offer."""
+    for number in (1, 2):
+        done = host.run(
+            *("block", f"203.0.113.{number}", "--until", "1d", "--reference", f"T#{number}")
+        )
+        assert done.code == 0
+    assert host.run("lift", "203.0.113.1").code == 0
+    box = tmp_path / "Maildir"
+    for name in ("cur", "new"):
+        (box / name).mkdir(parents=True)
+    with Conversation(host, "handle", str(box), "--drafts", str(tmp_path)) as talk:
+        assert "a block with the reference T#1 has ended: 203.0.113.1" in talk.answer(LETTER, "")
+        assert talk.end() == 0
+    with Conversation(host, "handle", "--drafts", str(tmp_path)) as talk:
+        assert "203.0.113.1" in talk.answer(LETTER, "s")
+        assert "'s' is none of d, e" in talk.answer(LETTER, "d")
+        assert talk.end() == 0
+    (draft,) = drafts(tmp_path)
+    assert "203.0.113.1" in str(parsed(draft).get_payload())
+    assert host.run("list", "--json").json["not_told"] == []
+    with Conversation(host, "handle", "--drafts", str(tmp_path)) as talk:
+        assert talk.end() == 2
+    assert "no complaint is named" in talk.shown
+
+
 def test_without_a_terminal_the_other_commands_are_named(host: ExitHost, tmp_path: Path) -> None:
     """It is a mistake of usage (2), and nothing is recorded."""
     report = mail(tmp_path / "report.txt", 5)

@@ -19,7 +19,7 @@ from exitpolicy.core.errors import (
     InvalidFileError,
     TerminatedError,
 )
-from exitpolicy.operations import handling
+from exitpolicy.operations import end_letters, handling
 from exitpolicy.operations.handling import ConfinedReader, Found, Reader, Waiting
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.facts import Language
@@ -55,6 +55,34 @@ class Steps:
                 self._offer_to_close(waiting.entry)
             else:
                 self._handle(known, read)
+        self.tell_of_ends()
+
+    def tell_of_ends(self) -> int:
+        """Offer the letters that say that blocks have ended; return how many. Raises QuitError."""
+        offered: set[str] = set()
+        while block := next(
+            (
+                block
+                for block in end_letters.due(self._host, self._host.ledger())
+                if block.all_references[0] not in offered
+            ),
+            None,
+        ):
+            reference = block.all_references[0]
+            offered.add(reference)
+            say()
+            say(f"== a block with the reference {reference} has ended: {block.destination}")
+            standing = Standing("no letter says that the block has ended", _go_on())
+            try:
+                letter_questions.tell_of_end(
+                    self._host, reference, self._language, self._drafts, standing
+                )
+            except (InterruptedByUserError, TerminatedError):
+                raise
+            except ExitpolError as error:
+                output.report(error)
+                self._fail(error.exit_code)
+        return len(offered)
 
     def handle_one(self, mail: Mail) -> None:
         """Handle one complaint. Raises InvalidFileError if it cannot be read, QuitError."""
@@ -91,10 +119,11 @@ class Steps:
 
 
 def _nothing_done() -> Standing:
-    return Standing(
-        "nothing was blocked, and no answer was written",
-        f"to go on: {shlex.join(['exitpol', *Session.arguments])}",
-    )
+    return Standing("nothing was blocked, and no answer was written", _go_on())
+
+
+def _go_on() -> str:
+    return f"to go on: {shlex.join(['exitpol', *Session.arguments])}"
 
 
 def find(host: Host, mailbox: Mailbox, reader: Reader) -> Found:

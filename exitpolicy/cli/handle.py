@@ -35,7 +35,9 @@ def handle(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE|MAILDIR|MBOX|-", help="A complaint, or a mailbox of them; - is stdin."
+            metavar="[FILE|MAILDIR|MBOX|-]",
+            help="A complaint, or a mailbox of them; - is stdin. Without it, the letters about"
+            " blocks that have ended.",
         ),
     ] = None,
     until: Annotated[
@@ -64,7 +66,8 @@ def handle(
 ) -> int:
     """Handle complaints on the terminal: block, prove it, and answer.
 
-    Of a mailbox, what is new comes up, the earliest deadline first. Nothing is done without a yes.
+    Of a mailbox, what is new comes up, the earliest deadline first, then letters about blocks that
+    have ended. Nothing is done without a yes.
 
     Example: exitpol handle report.eml
     """
@@ -72,8 +75,6 @@ def handle(
         if source is not None:
             raise UsageError("--answered takes no FILE", hint="exitpol handle --answered TICKET")
         return _close(answered, as_json=as_json)
-    if source is None:
-        raise UsageError("no complaint is named", hint="name a FILE, a MAILDIR or an MBOX")
     host = the_host()
     if show or as_json:
         return _list(host, source, as_json=as_json)
@@ -81,14 +82,23 @@ def handle(
     from exitpolicy.storage.mailbox import Mailbox
 
     parse_until(until, host.clock())
-    opened = _opened(source)
+    opened = None if source is None else _opened(source)
+    if not has_terminal():
+        raise no_terminal()
     steps = Steps(host, until, drafts or Path(), lang)
     with contextlib.suppress(QuitError):
-        if isinstance(opened, Mailbox):
+        if opened is None:
+            if not steps.tell_of_ends():
+                raise _nothing_named()
+        elif isinstance(opened, Mailbox):
             steps.go_through(opened)
         else:
             steps.handle_one(opened)
     return steps.code
+
+
+def _nothing_named() -> UsageError:
+    return UsageError("no complaint is named", hint="name a FILE, a MAILDIR or an MBOX")
 
 
 def _opened(source: str) -> "Mail | Mailbox":
@@ -112,8 +122,10 @@ def _opened(source: str) -> "Mail | Mailbox":
     return mailbox.parse("stdin", content)
 
 
-def _list(host: "Host", source: str, *, as_json: bool) -> int:
+def _list(host: "Host", source: str | None, *, as_json: bool) -> int:
     """Write what waits in a mailbox, and return the exit code."""
+    if source is None:
+        raise _nothing_named()
     from exitpolicy.cli.complaint_steps import find, report
     from exitpolicy.operations.handling import ConfinedReader
     from exitpolicy.storage import mailbox

@@ -1,10 +1,13 @@
 """Show the answer to a complaint, let the operator change it, and save or send it."""
 
 import os
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exitpolicy.cli import output
+from exitpolicy.cli import replies as replies_output
 from exitpolicy.cli.output import say
 from exitpolicy.cli.questions import Standing, agrees, ask
 from exitpolicy.core.errors import (
@@ -19,9 +22,19 @@ from exitpolicy.storage.complaint_record import Answer
 
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
+    from exitpolicy.operations import replies
     from exitpolicy.operations.host import Host
     from exitpolicy.reply.compose import Letter
     from exitpolicy.reply.facts import Language
+
+
+class Choice(StrEnum):
+    """What can be done with a letter; the values are the keys."""
+
+    DRAFT = "d"
+    EDIT = "e"
+    SEND = "s"
+    CLOSE = "x"
 
 
 def answer(
@@ -31,41 +44,93 @@ def answer(
 
     `folder` is where drafts are saved. Raises ExitpolError if there can be no letter.
     """
-    from exitpolicy.operations import outgoing, replies
+    from exitpolicy.operations import replies
 
     to = _addressee(read, standing)
     with interrupted_state(standing.state):
         about = replies.subject(host, read, [])
         written = replies.answer(host, about, replies.Choices(language=language, to=to))
+    _show(written.letter)
+    replies_output.warn_of(about, written, ["FILE"], [])
+    return _decided(host, written, Choice, folder, standing)
+
+
+def tell_of_end(
+    host: "Host", reference: str, language: "Language | None", folder: Path, standing: Standing
+) -> Answer | None:
+    """Write the letter that says that blocks have ended, and ask what to do with it.
+
+    Raises ExitpolError if there can be no letter.
+    """
+    from exitpolicy.operations import replies
+
+    with interrupted_state(standing.state):
+        about = replies.subject(host, None, [reference])
+        written = replies.answer(host, about, replies.Choices(kind="lifted", language=language))
+    _show(written.letter)
+    replies_output.warn_of(about, written, [], [reference])
+    # The ledger knows no mail address, so that there is nobody to send it to.
+    return _decided(host, written, (Choice.DRAFT, Choice.EDIT), folder, standing)
+
+
+def _decided(
+    host: "Host",
+    written: "replies.Answer",
+    choices: Iterable[Choice],
+    folder: Path,
+    standing: Standing,
+) -> Answer | None:
+    """Ask what to do with a letter until it is done; return None for nothing."""
+    from exitpolicy.operations import outgoing
+
     names = (*written.facts.references, *(b.destination for b in written.facts.blocks))
     letter = written.letter
-    _show(letter)
     while True:
         draft = outgoing.draft_path(folder, next(iter(names), written.kind))
-        _offer(draft, to)
-        chosen = ask("The letter? (d, e, s, x; Enter leaves it for later)", standing).lower()
+        chosen = _choice(choices, draft, outgoing.header(letter, "To"), standing)
         try:
             match chosen:
-                case "":
+                case None:
                     return None
-                case "d":
+                case Choice.DRAFT:
                     outgoing.save_draft(draft, outgoing.mail_of(letter, host.clock()))
                     say(f"draft saved: {draft}")
+                    replies_output.record_end(host, written)
                     return Answer.DRAFTED
-                case "e":
+                case Choice.EDIT:
                     letter = _edited(letter, standing)
                     _show(letter)
-                case "s":
+                case Choice.SEND:
                     if _is_sent(host, letter, standing):
+                        replies_output.record_end(host, written)
                         return Answer.SENT
-                case "x":
+                case Choice.CLOSE:
                     return Answer.CLOSED
-                case _:
-                    output.report(UsageError(f"{chosen!r} is none of d, e, s and x"))
         except (InterruptedByUserError, TerminatedError):
             raise
         except ExitpolError as error:
             output.report(error)
+
+
+def _choice(
+    choices: Iterable[Choice], draft: Path, to: str | None, standing: Standing
+) -> Choice | None:
+    """Ask what to do with a letter until the answer is a choice; return None for Enter."""
+    what = {
+        Choice.DRAFT: f"save it as a draft: {draft}",
+        Choice.EDIT: "edit it",
+        Choice.SEND: f"send it to {to or 'nobody: no address is known'}",
+        Choice.CLOSE: "nothing: no answer is needed any more",
+    }
+    letters = ", ".join(choices)
+    say()
+    for choice in choices:
+        say(f"  {choice}  {what[choice]}")
+    while typed := ask(f"The letter? ({letters}; Enter leaves it for later)", standing).lower():
+        if typed in set(choices):
+            return Choice(typed)
+        output.report(UsageError(f"{typed!r} is none of {letters}"))
+    return None
 
 
 def _addressee(read: "Complaint", standing: Standing) -> str | None:
@@ -103,19 +168,6 @@ def _show(letter: "Letter") -> None:
         if (value := outgoing.header(letter, name)) is not None:
             say(f"{name}: {_shown(value)}" if name == "To" else f"{name}: {value}")
     output.say_text(str(letter))
-
-
-def _offer(draft: Path, to: str | None) -> None:
-    """Write what can be done with the letter."""
-    say()
-    say(f"  d  save it as a draft: {draft}")
-    say("  e  edit it")
-    say(
-        f"  s  send it to {to}"
-        if to is not None
-        else "  s  send it (nobody to send it to is known)"
-    )
-    say("  x  nothing: no answer is needed any more")
 
 
 def _edited(letter: "Letter", standing: Standing) -> "Letter":

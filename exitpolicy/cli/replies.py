@@ -109,15 +109,8 @@ def reply(
         output.say_text(str(letter))
     if not subject.has_ledger:
         note("this host has no ledger, so the letter names no block; on the relay's host it may")
-    _warn_of_blocks(subject, answer.facts, about)
-    if subject.other_references:
-        note(f"not in the letter: further tickets, {', '.join(subject.other_references)}")
-        hint(f"to name them: {_command([*about, *subject.other_references])}")
-    _warn_of_complaint(subject, answer.facts, files)
-    for reason in answer.not_lifted:
-        output.warn(f"not in the letter: {reason}")
-    if answer.ended:
-        _record_end(host, answer)
+    warn_of(subject, answer, files, names)
+    record_end(host, answer)
     return ExitCode.DONE
 
 
@@ -186,17 +179,36 @@ def _with_shown_domain(address: str) -> str:
     return address if shown is None else f"{address} (shown as {shown})"
 
 
-def _record_end(host: "Host", answer: "Answer") -> None:
-    """Record that this letter says that blocks have ended, once it is written."""
+def record_end(host: "Host", answer: "Answer") -> None:
+    """Record that a letter says that blocks have ended, if it does, once it is written."""
     from exitpolicy.operations import end_letters
 
     output.flush()
+    if not answer.ended:
+        return
     try:
         end_letters.record(host, answer.ended)
     except ExitpolError as error:
         output.warn(f"exitpol may offer this letter again, because it was not recorded: {error}")
         if error.hint:
             hint(error.hint)
+
+
+def warn_of(
+    subject: "Subject", answer: "Answer", files: Sequence[str], names: Sequence[str]
+) -> None:
+    """Warn of what the operator should know before a letter is sent.
+
+    `files` and `names` are the arguments of `reply` that lead to this letter.
+    """
+    about = [*files, *names]
+    _warn_of_blocks(subject, answer.facts, about)
+    if subject.other_references:
+        note(f"not in the letter: further tickets, {', '.join(subject.other_references)}")
+        hint(f"to name them: {_command([*about, *subject.other_references])}")
+    _warn_of_complaint(subject, answer.facts, files)
+    for reason in answer.not_lifted:
+        output.warn(f"not in the letter: {reason}")
 
 
 def _warn_of_complaint(subject: "Subject", facts: "ReplyFacts", files: Sequence[str]) -> None:
