@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "history": "blocks.history",
     "import": "lists.import_",
     "export": "lists.export",
+    "adopt": "adopt.adopt",
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
     "handle": "handle.handle",

@@ -110,7 +110,7 @@ def left_over(subject: Inspected, check: str) -> Iterator[Finding]:
         (place, rule)
         for place, text in fragment_include.own_rules(path, subject.fragment, subject.folder)
         for rule in _understood(text)
-        if not rule.accept and rule.prefix > 0
+        if not rule.accept and not rule.is_catch_all
     ]
     if not rules:
         yield ok(check, f"{path} rejects no single destination")
@@ -132,7 +132,7 @@ def left_over(subject: Inspected, check: str) -> Iterator[Finding]:
         f"{len(places)} ExitPolicy line{'s are' if len(places) > 1 else ' is'} also in the"
         f" history of blocks: {named}",
         why="such lines stay when the block ends: the destination is rejected for ever",
-        fix=f"remove the lines and reload Tor, unless they are your own rules: {named}",
+        fix="exitpol adopt --until 30d moves them into the ledger, unless they are your own rules",
     )
 
 

@@ -59,7 +59,7 @@ def read_relayor(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
 def _read(number: int, line: str, rules: str, comment: str, moment: Moment) -> Iterator[Item]:
     """Yield the items of one line, given its rules and its comment."""
     try:
-        until, reason = _said(comment.strip(), moment)
+        until, reason = said(comment.strip(), moment)
         found = [d for rule in rules.split(",") if rule.strip() for d in _rejected(rule.strip())]
     except (UsageError, RuleError) as error:
         yield fault(number, line, str(error))
@@ -71,7 +71,7 @@ def _read(number: int, line: str, rules: str, comment: str, moment: Moment) -> I
         yield Entry(number, destination, until, reason)
 
 
-def _said(comment: str, moment: Moment) -> tuple[datetime | None, str]:
+def said(comment: str, moment: Moment) -> tuple[datetime | None, str]:
     """Return the end and the reason in the comment of a rule. Raises UsageError."""
     if end := _UNTIL.fullmatch(comment):
         return end_of(end[1], moment), ""

@@ -4,14 +4,14 @@ A copy of the torrc in which that line includes a candidate is what Tor verifies
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.policy.rule import Rule, parse_entries
-from exitpolicy.tor.torrc import includes, read_text
+from exitpolicy.tor.torrc import includes, includes_below, read_text
 from exitpolicy.tor.torrc_includes import Level, Place, check_depth, included, is_file
 from exitpolicy.tor.torrc_lines import SPACE, Line, in_quotes, lines
 
@@ -113,7 +113,29 @@ def redirected(torrc: Path, fragment: Path, candidate: Path | str, folder: Path 
     A Path is included in place of the fragment; a str is inserted there. Other includes do not
     change, except those of files that include the fragment: their text is inserted.
     """
-    return _redirected(torrc, fragment, candidate, folder, Level())
+    return _redirected(torrc, _Replaced(fragment, candidate, {}), folder, Level())
+
+
+def with_texts(
+    torrc: Path, fragment: Path, texts: Mapping[Path, str], rules: str, folder: Path = Path("/")
+) -> str:
+    """Return the torrc's text with other texts in place of those of files that Tor reads.
+
+    `texts` are by the files' paths without links, and may have one for the torrc itself; `rules` is
+    the text of the fragment.
+    """
+    return _redirected(torrc, _Replaced(fragment, rules, texts), folder, Level())
+
+
+def rules_and_include(
+    torrc: Path, fragment: Path, folder: Path = Path("/")
+) -> list[tuple[Place, str | None]]:
+    """Return the ExitPolicy rules that Tor applies, and None for each include of the fragment.
+
+    In Tor's order, each with its place, without what a line `/ExitPolicy` removes.
+    """
+    remaining = _remaining(torrc, fragment, folder)
+    return [(place, part if isinstance(part, str) else None) for place, part in remaining]
 
 
 def with_include(torrc: Path, fragment: Path, folder: Path = Path("/")) -> str:
@@ -238,12 +260,33 @@ def _include_place(torrc: Path, fragment: Path, folder: Path, level: Level) -> P
     return next((place for place, part in policy if part is _INCLUDED), None)
 
 
-def _redirected(
-    torrc: Path, fragment: Path, candidate: Path | str, folder: Path, level: Level
-) -> str:
+class _Replaced(NamedTuple):
+    """What stands in place of files."""
+
+    fragment: Path
+    candidate: Path | str
+    """The path to include, or the text to insert, in place of the fragment."""
+    texts: Mapping[Path, str]
+    """The texts of other files, by their paths without links."""
+
+    def is_in(self, path: Path, folder: Path, level: Level) -> bool:
+        """Tell whether a file, or one that it includes, is replaced."""
+        if not is_file(path):
+            return False
+        if Path(os.path.realpath(path)) in self.texts:
+            return True
+        if _include_place(path, self.fragment, folder, level) is not None:
+            return True
+        inner = (one for _, one in includes_below(path, folder, level)) if self.texts else ()
+        return any(Path(os.path.realpath(one)) in self.texts for one in inner)
+
+
+def _redirected(torrc: Path, replacing: _Replaced, folder: Path, level: Level) -> str:
+    fragment, candidate, texts = replacing
     result: list[str] = []
     replaced = continuing = False
-    for line in lines(read_text(torrc)):
+    text = texts.get(Path(os.path.realpath(torrc))) if texts else None
+    for line in lines(read_text(torrc) if text is None else text):
         if continuing and replaced:
             continuing = line.goes_on
             continue
@@ -255,8 +298,7 @@ def _redirected(
         leading = [
             path
             for path in paths
-            if _same(path, fragment)
-            or (is_file(path) and _include_place(path, fragment, folder, level.below()))
+            if _same(path, fragment) or replacing.is_in(path, folder, level.below())
         ]
         replaced = bool(leading)
         if not leading:
@@ -267,7 +309,7 @@ def _redirected(
                     f"%include {candidate}\n" if isinstance(candidate, Path) else candidate
                 )
             elif path in leading:
-                inner = _redirected(path, fragment, candidate, folder, level.below())
+                inner = _redirected(path, replacing, folder, level.below())
                 # The blank line ends a continued value.
                 result.append(f"{inner}\n")
             else:

@@ -167,10 +167,11 @@ def includes(torrc: Path, folder: Path = Path("/")) -> list[tuple[Place, Path]]:
 
     Raises InvalidFileError.
     """
-    return list(_includes(torrc, folder, Level()))
+    return list(includes_below(torrc, folder, Level()))
 
 
-def _includes(torrc: Path, folder: Path, level: Level) -> Iterator[tuple[Place, Path]]:
+def includes_below(torrc: Path, folder: Path, level: Level) -> Iterator[tuple[Place, Path]]:
+    """Yield what `includes` returns, for a file that is included at some level itself."""
     text = read_text(torrc)
     if "%include" not in text.lower():
         return
@@ -180,7 +181,7 @@ def _includes(torrc: Path, folder: Path, level: Level) -> Iterator[tuple[Place, 
             for path in included(line.content, folder, level):
                 yield Place(torrc, line.number), path
                 if is_file(path):
-                    yield from _includes(path, folder, level.below())
+                    yield from includes_below(path, folder, level.below())
 
 
 def sources(torrc: Path, folder: Path = Path("/")) -> list[Path]:
