@@ -17,6 +17,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from exitpolicy.complaint import Complaint, as_json, read_complaint  # noqa: E402 -- the path first
 from exitpolicy.core.destination import Destination, parse_destination  # noqa: E402
+from exitpolicy.core.ports import Interval, normal_ports  # noqa: E402
 
 MEGABYTE = 1 << 20
 HEAD = b"From: a@b.example\nTo: c@d.example\nSubject: x\nDate: Sun, 22 Nov 2026 10:00:00 +0100\n"
@@ -131,14 +133,34 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+KINDS = {"phishing": "fraud", "threat": "threats", "other": "unknown"}
+"""What writers of answers who had not seen the list of kinds called them."""
+
+
+def parsed(answers: list[str]) -> dict[Destination, Destination]:
+    """Return the destinations of an answer by their addresses; one address has all its ports."""
+    ports: dict[Destination, set[Interval]] = {}
+    for destination in map(parse_destination, answers):
+        ports.setdefault(without_ports(destination), set()).update(destination.ports)
+    return {
+        place: place._replace(ports=normal_ports(intervals)) for place, intervals in ports.items()
+    }
+
+
+def is_deadline(found: object, expected: str | None) -> bool:
+    """Compare a deadline with that of an answer, which may be a date, or have another zone."""
+    if found is None or expected is None:
+        return found is expected
+    moment = datetime.fromisoformat(str(found))
+    if len(expected) == len("2026-11-27"):
+        return moment.date() == date.fromisoformat(expected)
+    stated = datetime.fromisoformat(expected)
+    return moment == (stated if stated.tzinfo else stated.replace(tzinfo=UTC))
+
+
 def without_ports(destination: Destination) -> Destination:
     """Return the addresses of a destination, with all ports."""
     return Destination(destination.family, destination.first, destination.last)
-
-
-def names_port(destination: str) -> bool:
-    """Tell whether a destination of an answer has a port."""
-    return parse_destination(destination) != without_ports(parse_destination(destination))
 
 
 def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
@@ -146,27 +168,28 @@ def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
     found = [candidate.destination for candidate in complaint.candidates]
     places = list(map(without_ports, found))
     own = [parse_destination(address) for address in answer["own"]]
-    first = {without_ports(parse_destination(text)) for text in answer["first"]}
-    attacked = first | {without_ports(parse_destination(text)) for text in answer["all"]}
+    first = parsed(answer["first"])
+    attacked = set(parsed([*answer["first"], *answer["all"]]))
     right = {
         "own address not offered": not any(d.overlaps(mine) for d in found for mine in own),
         # Who is neither the relay nor attacked is mostly another accused.
         "nobody else offered": set(places) <= attacked,
-        "kind": complaint.kind == answer["kind"],
-        "deadline": as_json(complaint)["deadline"] == answer["deadline"],
+        "kind": complaint.kind == KINDS.get(answer["kind"], answer["kind"]),
+        "deadline": is_deadline(as_json(complaint)["deadline"], answer["deadline"]),
     }
     if answer["none"]:
         right["no destination is said"] = not found
     else:
-        right["destination first"] = bool(first & set(places[:1]))
-        right["destination among the candidates"] = attacked - first <= set(places) and bool(
-            first & set(places)
-        )
-        right["port" if any(map(names_port, answer["first"])) else "port, none named"] = (
-            str(found[0]) in answer["first"] if found else False
+        right["destination first"] = bool(first.keys() & set(places[:1]))
+        right["destination among the candidates"] = attacked - first.keys() <= set(
+            places
+        ) and bool(first.keys() & set(places))
+        named = any(place != destination for place, destination in first.items())
+        right["port" if named else "port, none named"] = found[:1] != [] and (
+            found[0] in first.values()
         )
     if any(candidate.is_guess for candidate in complaint.candidates[:1]):
-        right["answers that are guesses"] = bool(first & set(places[:1]))
+        right["answers that are guesses"] = bool(first.keys() & set(places[:1]))
     if answer["language"]:
         right["language"] = complaint.language == answer["language"]
     if answer["references"]:
