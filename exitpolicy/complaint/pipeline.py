@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from exitpolicy.complaint.extract.names import host_names
-from exitpolicy.complaint.extract.ports import WEB_PORTS, service_ports, services_in
+from exitpolicy.complaint.extract.ports import WEB_PORTS, ports_written, service_ports, services_in
 from exitpolicy.complaint.extract.references import references_in
 from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
@@ -54,6 +54,8 @@ _MAIL_PORTS: Final = frozenset({25})
 """Ports of mail servers, which mostly receive spam: they do not tell an attack on passwords."""
 _ON_SERVICES: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN})
 """Kinds of attacks on the service that the report names."""
+_WITH_PORT: Final = _ON_SERVICES | {Kind.WEB_ATTACK, Kind.DDOS, Kind.UNKNOWN}
+"""Kinds of attacks on the port that the report names."""
 _FROM: Final = pattern(
     r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$", re.IGNORECASE
 )
@@ -110,9 +112,7 @@ def read_complaint(
     )
     if kind is Kind.UNKNOWN:
         kind = _kind_by_ports(candidates, subjects, written)
-    # A report of a web attack may name SSH in passing.
-    named = services_in("\n".join([*subjects, written])) if kind in _ON_SERVICES else set()
-    candidates = _with_ports(candidates, reader.lone_ports, named)
+    candidates = _with_ports(candidates, kind, reader.lone_ports, "\n".join([*subjects, written]))
     inner = _inner_reporter(unfolded, kept)
     zone = zone_said(written)
     named_hosts = host_names([*subjects, *(text.content for text in kept)])
@@ -146,21 +146,25 @@ def read_complaint(
 
 
 def _with_ports(
-    candidates: tuple[Candidate, ...], lone: set[int], services: set[int]
+    candidates: tuple[Candidate, ...], kind: Kind, lone: set[int], written: str
 ) -> tuple[Candidate, ...]:
     """Return the candidates; if none has a port, with the one that the report names elsewhere.
 
-    `lone`: the destination ports of log lines without a destination. `services`: the ports of the
-    services that the report names.
+    `lone`: the destination ports of log lines without a destination.
     """
     if any(candidate.destination.ports != ALL_PORTS for candidate in candidates):
         return candidates
     if 0 < len(lone) <= MAX_PORTS and len(candidates) == 1:
         named = lone
-    elif len(services) == 1:
-        named = services
-    else:
+    elif kind not in _WITH_PORT:
         return candidates
+    else:
+        # A report of a web attack may name SSH in passing.
+        named = services_in(written) if kind in _ON_SERVICES else set()
+        if len(named) != 1:
+            named = ports_written(written)
+        if len(named) != 1:
+            return candidates
     ports = normal_ports((port, port) for port in named)
     return tuple(replace(c, destination=c.destination._replace(ports=ports)) for c in candidates)
 

@@ -181,9 +181,9 @@ def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
         right["no destination is said"] = not found
     else:
         right["destination first"] = bool(first.keys() & set(places[:1]))
-        right["destination among the candidates"] = attacked - first.keys() <= set(
-            places
-        ) and bool(first.keys() & set(places))
+        right["destination among the candidates"] = attacked - first.keys() <= set(places) and bool(
+            first.keys() & set(places)
+        )
         named = any(place != destination for place, destination in first.items())
         right["port" if named else "port, none named"] = found[:1] != [] and (
             found[0] in first.values()

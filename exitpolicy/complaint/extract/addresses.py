@@ -50,7 +50,8 @@ _PORT_AFTER: Final = re.compile(
     r")",
     re.IGNORECASE,
 )
-_PORT_SERVICE: Final = pattern(r"\]?:(<<service>>)(?![\w.@/:-])")
+_PORT_SERVICE: Final = pattern(r"\]?(?:[)\]]?,\s|\s\(|:)(<<service>>)(?![\w.@/:-])")
+"""`A:ssh`, `A (SSH)`, `A), HTTPS`."""
 _PORT_DOT: Final = re.compile(r"\.(\d{1,5})(?![\w.])(?=\s*(?:[>:<]|$))")
 _PORT_WORD: Final = pattern(
     r"[\])]?[\s,;(\"']{0,4}(?:(?:<<each>>)\s)?(?:(?:<<on>>|<<before port>>|<<and>>)\s)?"
@@ -66,7 +67,7 @@ _PROTO_PORT: Final = pattern(
 )
 
 _PROTO_THEN_PORTS: Final = pattern(
-    r"[\s,(]{1,3}(?:(?:udp/)?(?:tcp|udp)(?:/udp|/tcp)?[ /:]\s?(?=\d{1,5}(?:\)|$))"
+    r"[\s,(]{1,3}(?:(?:udp/)?(?:tcp|udp)(?:/udp|/tcp)?[ /:]\s?(?=\d{1,5}(?:[),;]|$))"
     r"|(?:<<on>>|<<before port>>)\s(?:tcp|udp)[ /])"
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?!\w|[.-]\d)"
 )

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from typing import Final
 
-from exitpolicy.complaint.extract.addresses import Mention, ports_in, valid_ports
+from exitpolicy.complaint.extract.addresses import Mention, mentions_in, ports_in, valid_ports
 from exitpolicy.complaint.input.sentences import is_prose, looks_logged
 from exitpolicy.complaint.language.senses import label_of, sense_of, words_of
 from exitpolicy.complaint.language.vocabulary import numbered, pattern
@@ -28,6 +28,9 @@ _PORT_BEFORE: Final = pattern(
 _PORT_SAID: Final = pattern(
     r"(?<![^\W_])(?:<<port>>)(?:\s?(?:<<port is>>):?)?\s?"
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?![\d.-]\d)"
+)
+_PROTO: Final = pattern(
+    r"(?<![\w/:.-])(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)[ /](\d{1,5}))(?![\w.-]\d)"
 )
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)", 0)
 _SERVICE_VALUE: Final = pattern(
@@ -106,10 +109,17 @@ def is_source_port(line: str, start: int) -> bool:
     return sense is not None and sense.role is Role.SOURCE
 
 
-def ports_said(line: str) -> tuple[int, ...]:
-    """Return the ports that a sentence names in words: `port 22`, `ports 80 and 443`."""
-    said = None if looks_logged(line) else _PORT_SAID.search(line)
-    return ports_in(said[1]) if said and not is_source_port(line, said.start()) else ()
+def ports_written(text: str) -> set[int]:
+    """Return the ports that sentences without an address name: `port 22`, `993/tcp`, `TCP 5060`."""
+    lines = [line for line in text.split("\n") if not looks_logged(line) and not mentions_in(line)]
+    said = [
+        ports_in(match[1])
+        for line in lines
+        for match in _PORT_SAID.finditer(line)
+        if not is_source_port(line, match.start())
+    ]
+    protocols = [valid_ports([m[1] or m[2]]) for line in lines for m in _PROTO.finditer(line)]
+    return set().union(*said, *protocols)
 
 
 def assign_ports(line: str, mentions: list[Mention]) -> None:

@@ -13,7 +13,7 @@ MAX_LINE: Final = 300
 """Longer lines are not searched."""
 
 _ID: Final = r"[A-Za-z0-9][A-Za-z0-9._/:-]{1,60}"
-_BRACKETED: Final = re.compile(r"\[([^\[\]\s][^\[\]]{1,60})\]")
+_BRACKETED: Final = re.compile(r"\[((?=[^\[\]]*\d\d)[^\[\]\s][^\[\]]{1,60})\]")
 _HASHED: Final = re.compile(
     rf"(?<![\w&#/])((?:[A-Za-z][A-Za-z-]{{1,20}}|[A-Z]{{2,12}}\s)?[#№]\s?(?=[\w-]*\d){_ID})"
 )
@@ -41,7 +41,7 @@ _SPACED: Final = pattern(
 )
 _CODE: Final = re.compile(
     r"(?<![\w/.:#-])((?=[\w/-]*\d{3})(?:[A-Z][A-Z0-9]{0,7}"
-    r"|\d{2,6})(?:[-/][A-Z0-9]{1,12}){1,4})(?![\w/@:-]|\.\w)"
+    r"|\d{2,12})(?:[-/][A-Z0-9]{1,12}){1,4})(?![\w/@:-]|\.\w)"
 )
 """`YC-20260428-15`, `2026/3391`: what looks like a ticket number, in a subject."""
 _GLUED: Final = pattern(
@@ -51,8 +51,10 @@ _GLUED: Final = pattern(
 )
 """`DMCA52392934`, `EgoCERT_20261004-C67`: letters and digits, in a subject."""
 _SET_APART: Final = re.compile(
-    r"[(\[]((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
+    r"[(\[](?:[^\W\d_]{2,15}[:.]?\s){0,2}"
+    r"((?=[\w/-]*\d{3})[A-Z][A-Z0-9]{1,7}(?:[-/][A-Z0-9]{1,12}){1,4})[)\]]"
 )
+"""`[TH-1402981]`, `(our ID: TH-1402981)`."""
 _BARE_NUMBER: Final = re.compile(
     r"(?<=[^\W\d_]\s)(?!20\d\d[01]\d[0-3]\d\b)(\d{5,12})(?=[)\]\s,;]|$)"
 )
@@ -104,7 +106,7 @@ def references_in(subjects: Iterable[str], text: str, stated: Iterable[str]) -> 
 def _add_those_of(line: str, patterns: tuple[re.Pattern[str], ...], found: dict[str, None]) -> None:
     for shape in patterns:
         for match in shape.finditer(line):
-            if shape is not _CODE or not _NO_CODE.match(match[1]):
+            if shape not in {_CODE, _SET_APART} or not _NO_CODE.match(match[1]):
                 _add(found, match[1])
                 if patterns is _IN_TEXT and shape is _LABELLED:
                     _shorten(found, match[1].rstrip(".:,;/-"))

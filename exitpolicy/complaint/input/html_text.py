@@ -40,9 +40,9 @@ _LONG_NUMBER: Final = re.compile(r"&#(?:x[0-9a-f]{7,}|\d{8,});?", re.IGNORECASE)
 """Character references without a character; Python refuses to read very long numbers."""
 _SPACE: Final = re.compile(r"[ \r\n\f\v\u00a0]+")
 _LOOKS: Final = re.compile(
-    r"<(?:html|body|table|div|p|br|td|span|!doctype)\b[^<>]{0,500}>",
-    re.IGNORECASE,
+    r"<(?:html|body|table|div|p|br|td|span|!doctype)(?:\s[^<>]{0,500})?/?>", re.IGNORECASE
 )
+"""An element; not `<p.smith@example.org>`."""
 
 
 def looks_like_html(text: str) -> bool:

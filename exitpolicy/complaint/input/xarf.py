@@ -31,6 +31,15 @@ _FLAT: Final = re.compile(
     r"^\s{0,2}['\"]?([A-Za-z][A-Za-z0-9_-]{1,40})['\"]?\s{0,4}:(?:\s+(.{0,2000}))?$"
 )
 _TARGET: Final = re.compile("dest|dst|target|victim|portsscanned|scannedports", re.IGNORECASE)
+_REFERENCES: Final = (
+    "report_id",
+    "reportid",
+    "ticket",
+    "ticket_id",
+    "ticketid",
+    "case_id",
+    "caseid",
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _types = cache(lambda: tuple(vocabulary.family("type")))
@@ -124,7 +133,7 @@ def _read_json(text: Text) -> Text | None:
         text,
         content="\n".join(lines),
         reporter=written[:MAX_REPORTER] if written else None,
-        reference=flat.get("report_id") or flat.get("reportid"),
+        reference=next((flat[key] for key in _REFERENCES if key in flat), None),
         kind=kind,
     )
 

@@ -12,7 +12,6 @@ from exitpolicy.complaint.extract.ports import (
     assign_ports,
     keyed_ports,
     keyed_service,
-    ports_said,
     positional_ports,
 )
 from exitpolicy.complaint.extract.rows import restored
@@ -107,7 +106,7 @@ _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
 _LETTER: Final = re.compile(r"\w")
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
 """Dots between a name and its value: `Destination ..... A`."""
-_SCHEME: Final = re.compile(r"\b(https?|ftp|ssh|rdp)://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"\b([a-z]{2,8})://(?:[^\s/@]{1,60}@)?\[?$", re.IGNORECASE)
 _COLONS: Final = (":", "\uff1a")
 _ARROWS: Final = ("->", "=>", "→")
 _LARGE_RESOLVERS: Final = (
@@ -387,7 +386,7 @@ def _read_port_line(line: str, place: _Place, above: str) -> None:
     if _NUMBER.fullmatch(line):
         line = f"{above.strip().rstrip(':')}: {line.strip()}"
     keyed = keyed_ports(line)
-    if not keyed and (said := ports_said(line) or keyed_service(line)):
+    if not keyed and (said := keyed_service(line)):
         keyed = [(None, said)]
     for role, ports in keyed:
         if role is Role.SOURCE:
@@ -479,8 +478,8 @@ def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: b
     scheme = _SCHEME.search(before)
     if scheme is None:
         return False
-    if not mention.ports:
-        mention.ports = (SCHEME_PORTS[scheme[1].lower()],)
+    if not mention.ports and (port := SCHEME_PORTS.get(scheme[1].lower())):
+        mention.ports = (port,)
     alone = linked and not before[: scheme.start()].strip(" -*•<")
     return (sense is None and not alone) or LINK.search(before) is not None
 

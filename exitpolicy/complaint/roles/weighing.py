@@ -276,6 +276,8 @@ def _add_companions(
             is_reply = answered and mention.role is Role.SOURCE
             is_beside = _neighbourhood(addresses) in nearby
             telling = one.is_log or (one.acting and not is_beside)
+            # A private address without a port is a balancer or a sensor of the reporter's.
+            telling &= bool(mention.ports) or not is_private(addresses)
             unsaid = mention.role is None and addresses not in sources and telling
             if (unsaid and not _BYSTANDER_LINE.search(one.line)) or is_reply:
                 tally = tallies[addresses]
