@@ -74,7 +74,11 @@ def test_a_line_that_was_cut_short_swallows_no_other(path: Path, rest: str) -> N
 
 
 GOOD = json.dumps(
-    {name: getattr(CHANGE, name) for name in Change.__dataclass_fields__ if name != "references"}
+    {
+        name: getattr(CHANGE, name)
+        for name in Change.__dataclass_fields__
+        if name not in {"references", "name"}
+    }
 )
 
 
@@ -109,6 +113,14 @@ def test_every_ticket_is_kept(path: Path) -> None:
     assert both.all_references == ("KZ#1", "ISP-1", "R 2")
     assert one.all_references == ("KZ#1",)
     assert path.read_text().count('"references"') == 1
+
+
+def test_the_names_of_a_block_are_kept(path: Path) -> None:
+    """Those that are followed as well; a block without any has no key."""
+    blocks = [BLOCK._replace(name="a.test", follow="b.test"), BLOCK]
+    history.append(path, "block", blocks, NOW, "root")
+    assert [change.name for change in history.read(path)] == ["a.test b.test", ""]
+    assert path.read_text().count('"name"') == 1
 
 
 def test_every_value_can_be_written_to_a_terminal(path: Path) -> None:

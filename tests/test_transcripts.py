@@ -8,22 +8,40 @@ To rewrite the transcripts after an intended change of output, and then read the
 import os
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from exitpolicy.core.errors import ExitCode
-from tests.harness.host import HostMaker
-from tests.harness.transcript import matches, parse, perform, rewritten
+from tests.harness.dns import DNSMASQ, NameServer
+from tests.harness.host import ExitHost, HostMaker
+from tests.harness.transcript import Transcript, matches, parse, perform, rewritten
 
 FILES = sorted(Path(__file__).with_name("transcripts").glob("*.txt"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_program_does_what_the_transcript_shows(make_host: HostMaker, file: Path) -> None:
-    """Each command of the file gives the output and the exit code that stand below it."""
+def test_the_program_does_what_the_transcript_shows(
+    make_host: HostMaker, file: Path, tmp_path: Path
+) -> None:
+    """Each command of the file gives the output and the exit code that stand below it.
+
+    A relay that asks the DNS server NAME_SERVER asks a real one of the tests.
+    """
     transcript = parse(file.read_text())
-    host = make_host(transcript.relay, init=False)
+    with ExitStack() as stack:
+        relay = transcript.relay
+        if any("NAME_SERVER" in line for line in relay):
+            if not DNSMASQ:
+                pytest.skip("dnsmasq is missing")
+            server = stack.enter_context(NameServer(tmp_path / "dns"))
+            relay = tuple(line.replace("NAME_SERVER", str(server.resolv_conf)) for line in relay)
+        check(make_host(relay, init=False), file, transcript)
+
+
+def check(host: ExitHost, file: Path, transcript: Transcript) -> None:
+    """Run the commands of a transcript and compare what they show."""
     environment = {
         "EXITPOL_CONFIG": str(host.config),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",

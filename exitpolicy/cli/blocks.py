@@ -296,7 +296,7 @@ def list_(
             note("nothing is blocked" if expiring is None else f"nothing ends within {expiring}")
         return ExitCode.DONE
     # Few ledgers have blocks of host names.
-    named = any(entry.block.names for entry in listed.blocks)
+    named = any(entry.block.name or entry.block.follow for entry in listed.blocks)
     output.table(
         ("DESTINATION", "STATE", "UNTIL", "LEFT", *["NAME"] * named, "REFERENCE", "REASON"),
         (_row(entry, listed.now, named=named) for entry in listed.blocks),

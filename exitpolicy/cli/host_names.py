@@ -115,22 +115,27 @@ def begin_to_follow(host: "Host", resolved: Sequence["Resolved"]) -> None:
         output.warn_all([error])
     if not following.is_run(host):
         output.warn("no timer looks the name up again: its blocks keep their addresses")
-        output.hint(following.fix(host))
+        for line in following.fix(host).splitlines():
+            output.hint(line)
 
 
 def note_unfollowed(host: "Host", lifted: Iterable[Block]) -> None:
     """Say which names are followed no more although some of their blocks go on."""
-    ended = {name for block in lifted for name in block.followed}
+    ended = {host_ for block in lifted for host_ in _hosts(block, block.followed)}
     if not ended:
         return
     blocks = host.ledger().blocks.lasting(host.clock())
-    left = {name for block in blocks for name in block.names}
-    followed = {name for block in blocks for name in block.followed}
-    for name in sorted(ended & left - followed):
+    left = {host_ for block in blocks for host_ in _hosts(block, block.names)}
+    followed = {host_ for block in blocks for host_ in _hosts(block, block.followed)}
+    for one in sorted(ended & left - followed):
         output.note(
-            f"{name} is not followed any more, and its other addresses stay blocked; to follow it"
-            f" again: exitpol block {name} --until WHEN --follow"
+            f"{one} is not followed any more, and its other addresses stay blocked; to follow it"
+            f" again: exitpol block {one} --until WHEN --follow"
         )
+
+
+def _hosts(block: Block, names: Iterable[str]) -> Iterable[NamedHost]:
+    return (NamedHost(name, block.destination.ports) for name in names)
 
 
 def of_ledger(host: "Host", named: Sequence[NamedHost]) -> list[Destination]:

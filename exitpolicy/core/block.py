@@ -96,7 +96,8 @@ class Block(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Every host name of the block."""
-        return tuple(dict.fromkeys((*self.name.split(), *self.followed)))
+        names = tuple(self.name.split())
+        return tuple(dict.fromkeys((*names, *self.followed))) if self.follow else names
 
     @property
     def followed(self) -> tuple[str, ...]:

@@ -122,11 +122,13 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
 
 
 def _entry(change: Change) -> dict[str, object]:
-    """Return the JSON of a change; few blocks have further tickets."""
+    """Return the JSON of a change; few blocks have further tickets or a name."""
     # An import has thousands of them, and asdict copies each value.
     entry: dict[str, object] = {name: getattr(change, name) for name in _WORDS}
     if change.references:
         entry["references"] = change.references
+    if change.name:
+        entry["name"] = change.name
     return entry
 
 
