@@ -82,8 +82,7 @@ def _said_once(
 ) -> tuple[ReplyFacts, tuple[str, ...]]:
     """Leave out the ended blocks of which a letter has said it; return why others are left out.
 
-    Raises UsageError if all are, and AttentionError if nothing is left for a letter without a
-    complaint.
+    Raises UsageError if all are, and AttentionError if none of the named blocks has ended.
     """
     told = {str(e.destination): e.told for e in about.ended if e.told is not None and not again}
     lifted = [fact for fact in known.lifted if not fact.live]
@@ -96,8 +95,10 @@ def _said_once(
     if before and not fresh:
         raise UsageError(before[0], hint="to write it again, add --again")
     reasons = (*before, *_not_lifted(about, known))
-    if not fresh and about.complaint is None:
-        raise AttentionError(f"no letter was written: {reasons[0]}" if reasons else "no letter")
+    if not fresh and reasons:
+        raise AttentionError(
+            f"no letter was written: {reasons[0]}", hint="exitpol list --all shows what has ended"
+        )
     return replace(known, lifted=fresh), reasons
 
 

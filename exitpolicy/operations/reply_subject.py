@@ -273,7 +273,8 @@ class _Known:
             before = [each for each in self.ended if each.destination == wanted]
             if not same and not before:
                 self.blocks.get(wanted)
-        return same, before, [block.reference for block in same if block.reference]
+        tickets = [*(b.reference for b in same), *(e.references[0] for e in before if e.references)]
+        return same, before, [ticket for ticket in tickets if ticket]
 
 
 def _parsed(name: str) -> NamedHost | Destination:

@@ -29,7 +29,8 @@ ANY_TEXT: Final = "[..]"
 ANY_LINES: Final = "[...]"
 _CHANGES = re.compile(
     r"\b[\d,]+(?= of 20,000 bytes)"
-    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\b\d+s (ago|left)|Tor \d[\w.-]*|\b\d{4}-\d\d-\d\d\b"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\b\d+s (ago|left)|Tor \d[\w.-]*"
+    r"|\b\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?\b"
 )
 """What differs from run to run; `rewritten` puts ANY_TEXT in its place."""
 
