@@ -184,6 +184,10 @@ PROPOSED = (
     '- {destination: "198.51.100.9", since: "2026-01-01", until: never, reference: "$(reboot)"}\n'
     '- {destination: "192.0.2.1", since: "2026-01-01", until: never, reference: "old;reboot", '
     'ended: "2026-02-01T00:00:00Z"}\n'
+    '- {destination: "192.0.2.2", since: "2026-01-01", until: never, reference: "KZ#2", '
+    'ended: "2026-02-01T00:00:00Z"}\n'
+    '- {destination: "192.0.2.3", since: "2026-01-01", until: never, reference: "KZ#3", '
+    'ended: "2026-02-01T00:00:00Z", told: "2026-02-02T00:00:00Z"}\n'
 )
 
 
@@ -197,14 +201,15 @@ PROPOSED = (
         ("list --reference K", ["KZ#1"]),
         ("list --state s", ["shadowed", "scheduled"]),
         ("lift --relay ", ["gone"]),
-        ("reply K", ["KZ#1"]),
+        ("reply K", ["KZ#1", "KZ#2"]),
+        ("reply 192", ["192.0.2.1", "192.0.2.2"]),
         ("reply ", []),
     ],
 )
 def test_the_shell_completes_what_the_ledger_has(
     config: Path, words: str, proposed: list[str]
 ) -> None:
-    """Ended blocks and references that a shell would run are not proposed."""
+    """References that a shell would run are not proposed, nor ended blocks but for a letter."""
     config.with_name("blocks.yaml").write_text(PROPOSED)
     assert completed(config, words) == proposed
 
@@ -219,6 +224,7 @@ def test_completion_says_nothing_where_the_ledger_cannot_be_read(
     else:
         config.with_name("blocks.yaml").write_text(ledger)
     assert completed(config, "lift ") == []
+    assert completed(config, "reply K") == []
 
 
 def completed(config: Path, words: str) -> list[str]:

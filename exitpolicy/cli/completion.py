@@ -36,10 +36,19 @@ def references(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def references_and_destinations(context: typer.Context, incomplete: str) -> list[str]:
-    """Propose both once something is typed; before that, the shell proposes files."""
+    """Propose both once something is typed; before that, the shell proposes files.
+
+    Also those of ended blocks, until a letter says that they have ended.
+    """
     if not incomplete:
         return []
-    return references(context, incomplete) + destinations(context, incomplete)
+    texts = (
+        text
+        for block in _all_blocks(context)
+        if block.ended is None or block.told is None
+        for text in (*block.all_references, str(block.destination), *block.names)
+    )
+    return _matching(texts, incomplete)
 
 
 def relays(context: typer.Context, incomplete: str) -> list[str]:
@@ -82,11 +91,16 @@ def _matching(texts: Iterator[str], incomplete: str) -> list[str]:
 
 
 def _blocks(context: typer.Context) -> Iterator[Block]:
+    """Yield the blocks that last."""
+    yield from (block for block in _all_blocks(context) if block.ended is None)
+
+
+def _all_blocks(context: typer.Context) -> Iterator[Block]:
     from exitpolicy.storage import ledger_file
 
     for config in _config(context):
         if config.ledger.stat().st_size <= MAX_BYTES:
-            yield from (b for b in ledger_file.load(config.ledger).blocks if b.ended is None)
+            yield from ledger_file.load(config.ledger).blocks
 
 
 def _config(context: typer.Context) -> Iterator[Config]:
