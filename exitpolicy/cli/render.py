@@ -123,8 +123,11 @@ def warn_of_causes(causes: "Sequence[Cause]") -> None:
         (warn if cause.removable else note)(text)
     if len(causes) > MANY:
         note(f"and {len(causes) - MANY} more are still rejected")
-    if any(cause.removable for cause in causes):
-        hint("to accept it: lift the other block; or remove that line, and reload Tor")
+    origins = {cause.origin for cause in causes}
+    if "block" in origins:
+        hint("to accept it, lift the other block as well: exitpol lift")
+    if "line" in origins:
+        hint("to accept it, remove that line from the torrc, and reload Tor")
 
 
 def say_diff(old: str, new: str, name: str) -> None:

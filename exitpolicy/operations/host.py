@@ -137,13 +137,16 @@ class Host:
 
     @property
     def is_set_up(self) -> bool:
-        """Whether a relay has a fragment, or a torrc that includes one.
+        """Whether there is a fragment, or a torrc that includes one.
 
         True also where that cannot be told, and where no relay is known: both are errors elsewhere.
         """
-        return not self.relays or any(
-            os.path.lexists(relay.fragment) or _may_include(relay) for relay in self.relays
-        )
+        if not self.relays or any(os.path.lexists(relay.fragment) for relay in self.relays):
+            return True
+        # A relay may have another name in the config than at `init`.
+        folder = self.config.fragments
+        is_left = folder is not None and any(folder.glob("*.conf"))
+        return is_left or any(map(_may_include, self.relays))
 
     def set_up(self) -> "Host":
         """Return this host. Raises InvalidFileError if exitpol is not set up on it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
@@ -32,8 +32,13 @@ class Cause:
     relay: str
     reason: str
     """The rule and its origin."""
-    removable: bool
-    """Whether a block or a line of the operator's rejects it, and not Tor's own options."""
+    origin: Literal["block", "line", "option"]
+    """What rejects it: another block, a line of the torrc, or an option or default of Tor."""
+
+    @property
+    def removable(self) -> bool:
+        """Whether the operator can lift a block, or remove a line, to have it accepted."""
+        return self.origin != "option"
 
 
 def still_rejected(
@@ -81,7 +86,7 @@ def _moot_on(relay: Relay, view: View, moot: list[Destination]) -> Iterator[Caus
     if policy is None:
         if view.running is not None and not view.running.options.exits:
             reason = _no_exit(view.running.options)
-            yield from (Cause(d, relay.name, reason, removable=False) for d in moot)
+            yield from (Cause(d, relay.name, reason, "option") for d in moot)
         return
     decisions, origins = Decisions(policy), _Origins(relay, view)
     for destination in moot:
@@ -129,7 +134,7 @@ def _cause_of(
             more = f" and {len(blocks) - 3} more" if len(blocks) > 3 else ""
             those = "another block covers it" if len(blocks) == 1 else "other blocks cover it"
             reason = f"{those}: {', '.join(blocks[:3])}{more}"
-            return Cause(destination, relay.name, reason, removable=True)
+            return Cause(destination, relay.name, reason, "block")
         # A rule for all addresses is the relay's choice of ports, not a block.
         if whole or (rule.prefix and counts):
             cause = origins.cause(destination, rule)
@@ -163,7 +168,7 @@ class _Origins:
             reason = "an address of this host"
         else:
             reason = f"'{rule}' of Tor's default policy"
-        return Cause(destination, self.relay.name, reason, removable=place is not None)
+        return Cause(destination, self.relay.name, reason, "option" if place is None else "line")
 
     @cached_property
     def _places(self) -> Mapping[Entry, Place]:
