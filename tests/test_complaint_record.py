@@ -1,6 +1,7 @@
 """What is remembered of complaints: a keyed hash, kind, deadline, tickets, and nothing else."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def test_what_is_kept_of_a_hostile_complaint_is_bounded(kind: str, references: l
     assert len(kept.kind) <= complaint_record.MAX_TEXT
     assert len(kept.references) <= complaint_record.MAX_REFERENCES
     assert all(len(text) <= complaint_record.MAX_TEXT for text in kept.references)
+
+
+def test_no_flood_of_mails_makes_the_record_too_large_to_read(tmp_path: Path) -> None:
+    """As many of the longest entries as are kept are less than its limit."""
+    path = tmp_path / "complaints.json"
+    widest = ["\U0001f9c5" * 200 + str(number) for number in range(9)]
+    long = entry("0" * 32, NOW, kind="k" * 200, deadline=NOW, references=widest)
+    long = replace(long, answer=Answer.DRAFTED, answered=NOW)
+    complaint_record.update(path, lambda record: record)
+    empty = path.stat().st_size
+    complaint_record.update(path, lambda record: record.with_entries([long]))
+    assert (path.stat().st_size - empty) * complaint_record.MAX_ENTRIES < complaint_record.MAX_BYTES
 
 
 @pytest.mark.parametrize(

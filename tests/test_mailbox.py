@@ -51,6 +51,17 @@ def test_of_a_large_mailbox_the_newest_mails_are_read(
     assert ([mail.name for mail in found.mails], found.left_out) == (["3", "4"], 3)
 
 
+def test_of_a_long_mbox_the_newest_mails_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their numbers."""
+    monkeypatch.setattr(mailbox, "MAX_MAILS", 2)
+    (tmp_path / "mbox").write_bytes(b"".join(b"From x\n\n%d\n\n" % n for n in range(1, 6)))
+    found = _mailbox(tmp_path / "mbox")
+    assert ([mail.name for mail in found.mails], found.left_out) == (["mail 4", "mail 5"], 3)
+    assert [mail.read() for mail in found.mails] == [b"\n4\n\n", b"\n5\n\n"]
+
+
 def test_a_mail_that_is_gone_is_told_apart_from_one_that_cannot_be_read(maildir: Path) -> None:
     """A mail program may move it at any time."""
     (maildir / "new" / "1").touch()

@@ -122,7 +122,9 @@ def with_text(letter: Letter, content: bytes) -> Letter:
 @contextmanager
 def _folder() -> Iterator[Path]:
     """Give a private folder, and remove it in the end, whoever owns it then."""
-    path = Path(tempfile.mkdtemp(prefix="exitpol-"))
+    # Root's TMPDIR may be in a folder of another user, who could put a link in the place of ours.
+    parent = "/tmp" if os.geteuid() == 0 else None  # noqa: S108 - it is sticky
+    path = Path(tempfile.mkdtemp(prefix="exitpol-", dir=parent))
     try:
         yield path
     finally:

@@ -14,14 +14,14 @@ from exitpolicy.operations import complaints, sandbox
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.storage import complaint_record
-from exitpolicy.storage.complaint_record import Answer, Entry, Record
+from exitpolicy.storage.complaint_record import MAX_TEXT, Answer, Entry, Record
 from exitpolicy.storage.mailbox import Mail, Mailbox
 
 OVERDUE: Final = timedelta(days=14)
 """How long after its deadline a complaint without an answer is shown by `status` and `list`."""
 _RECORDED_AT_ONCE: Final = 20
 """The mails that are read before they are recorded: an interruption loses no more."""
-_READ_AT_ONCE: Final = os.cpu_count() or 1
+READ_AT_ONCE: Final = min(os.cpu_count() or 1, 4)
 """The mails that are read at the same time, each in a child of its own."""
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -76,8 +76,10 @@ def single(host: Host, mail: Mail, reader: Reader) -> tuple[Waiting, Complaint]:
     """Read one complaint, and record it unless it is known. Raises InvalidFileError."""
     content = mail.read()
     read = reader.read(content)
-    (entry,), _ = _recorded(host, [(content, read)])
-    return Waiting(mail, entry), read
+    id_ = complaint_record.update(host.complaints_path, lambda record: record).id_of(content)
+    entry = _entry(id_, read, host.clock())
+    # A full record may have dropped it.
+    return Waiting(mail, _recorded(host, [entry]).entries.get(id_, entry)), read
 
 
 def of_mailbox(
@@ -96,15 +98,15 @@ def of_mailbox(
         content = _content(mail, problems)
         if content is not None:
             by_id[record.id_of(content)] = mail
-    new = [mail for id_, mail in by_id.items() if id_ not in record.entries]
-    read: list[tuple[bytes, Complaint | None]] = []
-    for start in range(0, len(new), _READ_AT_ONCE):
+    new = [(id_, mail) for id_, mail in by_id.items() if id_ not in record.entries]
+    entries: list[Entry] = []
+    for start in range(0, len(new), READ_AT_ONCE):
         progress(start + 1, len(new))
-        read += _read_some(reader, new[start : start + _READ_AT_ONCE], problems)
-        if len(read) >= _RECORDED_AT_ONCE:
-            _recorded(host, read)
-            read = []
-    record = _recorded(host, read)[1]
+        entries += _read_some(host, new[start : start + READ_AT_ONCE], reader, problems)
+        if len(entries) >= _RECORDED_AT_ONCE:
+            _recorded(host, entries)
+            entries = []
+    record = _recorded(host, entries)
     known = [(record.entries[id_], mail) for id_, mail in by_id.items() if id_ in record.entries]
     waiting = [Waiting(mail, entry) for entry, mail in known if entry.answer is None]
     return Found(
@@ -116,14 +118,18 @@ def of_mailbox(
 
 
 def _read_some(
-    reader: Reader, mails: Sequence[Mail], problems: list[ExitpolError]
-) -> list[tuple[bytes, Complaint | None]]:
-    """Read some mails at the same time; None is what its reader failed to read."""
-    found = [(mail, _content(mail, problems)) for mail in mails]
-    present = [(mail, content) for mail, content in found if content is not None]
+    host: Host, mails: Sequence[tuple[str, Mail]], reader: Reader, problems: list[ExitpolError]
+) -> list[Entry]:
+    """Read some mails at the same time, and return their entries.
 
-    def read(one: tuple[Mail, bytes]) -> Complaint | InvalidFileError:
-        mail, content = one
+    Nothing else of them is kept: a mail may have MAX_BYTES. What its reader fails to read waits as
+    well.
+    """
+    found = [(id_, mail, _content(mail, problems)) for id_, mail in mails]
+    present = [(id_, mail, content) for id_, mail, content in found if content is not None]
+
+    def read(one: tuple[str, Mail, bytes]) -> Complaint | InvalidFileError:
+        _, mail, content = one
         try:
             return reader.read(content)
         except InvalidFileError as error:
@@ -132,8 +138,8 @@ def _read_some(
     results = in_parallel(read, present)
     problems += (one for one in results if isinstance(one, InvalidFileError))
     return [
-        (content, None if isinstance(one, InvalidFileError) else one)
-        for (_, content), one in zip(present, results, strict=True)
+        _entry(id_, None if isinstance(one, InvalidFileError) else one, host.clock())
+        for (id_, *_), one in zip(present, results, strict=True)
     ]
 
 
@@ -148,27 +154,16 @@ def _content(mail: Mail, problems: list[ExitpolError]) -> bytes | None:
         return None
 
 
-def _recorded(
-    host: Host, read: Sequence[tuple[bytes, Complaint | None]]
-) -> tuple[list[Entry], Record]:
-    """Record complaints that are not known, and return the entries of these, and the record.
-
-    None is a complaint that its reader failed to read: it waits as well. Raises InvalidFileError.
-    """
-    entries: list[Entry] = []
-
-    def with_new(record: Record) -> Record:
-        entries.extend(
-            _entry(record.id_of(content), complaint, host.clock()) for content, complaint in read
-        )
-        return record.with_entries(each for each in entries if each.id not in record.entries)
-
-    record = complaint_record.update(host.complaints_path, with_new)
-    # A full record may have dropped a new one.
-    return [record.entries.get(each.id, each) for each in entries], record
+def _recorded(host: Host, entries: Sequence[Entry]) -> Record:
+    """Record complaints that are not known, and return the record. Raises InvalidFileError."""
+    return complaint_record.update(
+        host.complaints_path,
+        lambda record: record.with_entries(e for e in entries if e.id not in record.entries),
+    )
 
 
 def _entry(id_: str, complaint: Complaint | None, now: datetime) -> Entry:
+    """Return the entry of a complaint; of None, that of a mail that its reader failed to read."""
     if complaint is None:
         return complaint_record.entry(id_, now, kind="unread", deadline=None, references=())
     return complaint_record.entry(
@@ -197,7 +192,8 @@ def close(host: Host, name: str) -> tuple[Entry, ...]:
         closed.extend(
             replace(entry, answer=Answer.CLOSED, answered=host.clock())
             for entry in record.entries.values()
-            if entry.answer is None and (name in entry.references or name == entry.short_id)
+            if entry.answer is None
+            and (name[:MAX_TEXT] in entry.references or name == entry.short_id)
         )
         return record.with_entries(closed)
 

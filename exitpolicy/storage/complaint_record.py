@@ -25,9 +25,10 @@ from exitpolicy.storage.locks import WAIT_SECONDS, complaints_lock_path, lock
 
 MAX_ENTRIES: Final = 10_000
 """Of more complaints, those that were answered longest ago are forgotten first."""
-MAX_BYTES: Final = 20_000_000
-MAX_REFERENCES: Final = 5
-MAX_TEXT: Final = 100
+MAX_BYTES: Final = 40_000_000
+"""More than MAX_ENTRIES take, whatever strangers write as tickets."""
+MAX_REFERENCES: Final = 3
+MAX_TEXT: Final = 60
 """Characters of a ticket that are kept."""
 ID_LENGTH: Final = 32
 """Hexadecimal digits of a hash that are kept: 128 bits."""

@@ -5,9 +5,11 @@ opened as `exitpolicy.storage.files` describes: no symbolic link in it is follow
 to another user's file is refused.
 """
 
+import heapq
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -70,29 +72,29 @@ def load(path: Path) -> Mail | Mailbox:
 
 def parse(name: str, content: bytes) -> Mail | Mailbox:
     """Return the mail, or the mails of an mbox, that a file of this content is."""
-    if content.startswith(b"From "):
-        return _limited(list(_mbox(content)))
-    return Mail(name, lambda: content)
-
-
-def _limited(mails: list[Mail]) -> Mailbox:
-    """Return the newest mails of those, given oldest first."""
-    return Mailbox(tuple(mails[-MAX_MAILS:]), max(0, len(mails) - MAX_MAILS))
+    return _mbox(content) if content.startswith(b"From ") else Mail(name, lambda: content)
 
 
 def _maildir(path: Path) -> Mailbox:
     """Return the mails in the folders `new` and `cur`, oldest first. Raises OSError."""
     found: list[tuple[float, Path]] = []
+    count = 0
     for name in _FOLDERS:
         folder = path / name
         try:
-            found += ((changed, folder / each) for each, changed in _mails_in(folder))
+            for each, changed in _mails_in(folder):
+                count += 1
+                # A heap, because its owner may put any number of files there.
+                heapq.heappush(found, (changed, folder / each))
+                if len(found) > MAX_MAILS:
+                    heapq.heappop(found)
         except FileNotFoundError as error:
             raise InvalidFileError(
                 f"{path} is a folder, but no Maildir: it has no folder {name!r}",
                 hint="name a file, a Maildir (with new and cur) or an mbox",
             ) from error
-    return _limited([Mail(each.name, _reader(each)) for _, each in sorted(found)])
+    mails = (Mail(each.name, _reader(each)) for _, each in sorted(found))
+    return Mailbox(tuple(mails), count - len(found))
 
 
 def _mails_in(folder: Path) -> Iterator[tuple[str, float]]:
@@ -117,10 +119,24 @@ def _reader(path: Path) -> Callable[[], bytes]:
     return lambda: files.read_own(path, "mail", limit=MAX_BYTES)
 
 
-def _mbox(content: bytes) -> Iterator[Mail]:
-    """Yield the mails of an mbox: each follows an empty line and one that begins with `From `."""
-    lines = list(_FROM_LINE.finditer(content))
-    for number, line in enumerate(lines, start=1):
-        end = lines[number].start() if number < len(lines) else len(content)
-        mail = content[line.end() : end]
-        yield Mail(f"mail {number}", partial(_QUOTED_FROM.sub, rb"\1", mail))
+def _mbox(content: bytes) -> Mailbox:
+    """Return the mails of an mbox: each follows an empty line and one that begins with `From `."""
+    spans: deque[tuple[int, int]] = deque(maxlen=MAX_MAILS)
+    count = 0
+    start: int | None = None
+    for line in _FROM_LINE.finditer(content):
+        if start is not None:
+            spans.append((start, line.start()))
+        start = line.end()
+        count += 1
+    spans.append((start or 0, len(content)))
+    mails = (
+        Mail(f"mail {number}", partial(_unquoted, content, first, end))
+        for number, (first, end) in enumerate(spans, start=count - len(spans) + 1)
+    )
+    return Mailbox(tuple(mails), count - len(spans))
+
+
+def _unquoted(content: bytes, start: int, end: int) -> bytes:
+    """Return a mail of an mbox with its `From ` lines as they were."""
+    return _QUOTED_FROM.sub(rb"\1", content[start:end])
