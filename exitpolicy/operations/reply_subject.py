@@ -135,12 +135,14 @@ def subject(host: Host, complaint: Complaint | None, names: Sequence[str]) -> Su
         has_ledger=ledger is not None,
         host_names=shown,
         other_references=tuple(ticket for ticket in tickets_of if ticket not in references),
-        targets=() if complaint is None else tuple(_targets(host, complaint, known.blocks)),
+        targets=() if complaint is None else tuple(_targets(host, complaint, list(found))),
     )
 
 
-def _targets(host: Host, complaint: Complaint, blocks: Blocks) -> Iterator[Target]:
+def _targets(host: Host, complaint: Complaint, blocks: Sequence[Block]) -> Iterator[Target]:
     """Yield what the complaint names as attacked and no block is for, the likeliest first.
+
+    `blocks` are those that the complaint names, among others.
 
     Host names count only where there is no address, and only those that the words of the complaint
     call the victim's: it names others, such as that of a public list of abusers.
@@ -185,12 +187,15 @@ class _Mentioned:
     """The addresses and host names of a complaint."""
 
     destinations: tuple[Destination, ...]
+    single: frozenset[tuple[int, int]]
+    """The family and the number of those that are one address."""
     host_names: frozenset[str]
 
     @classmethod
     def by(cls, complaint: Complaint) -> "_Mentioned":
         destinations = tuple(one.destination for one in complaint.candidates)
-        return cls(destinations, frozenset(complaint.host_names))
+        single = frozenset((d.family, d.first) for d in destinations if d.first == d.last)
+        return cls(destinations, single, frozenset(complaint.host_names))
 
     def names(self, destination: Destination, names: Iterable[str]) -> bool:
         """Tell whether the complaint names a block's destination or one of its host names.
@@ -198,9 +203,12 @@ class _Mentioned:
         All addresses of a destination of the complaint are in the block. The reverse is not enough:
         whoever names a wide network would learn all blocks in it.
         """
-        return not self.host_names.isdisjoint(names) or any(
-            _holds(destination, mentioned) for mentioned in self.destinations
-        )
+        if not self.host_names.isdisjoint(names):
+            return True
+        if destination.first == destination.last:
+            # Most blocks of a long ledger.
+            return (destination.family, destination.first) in self.single
+        return any(_holds(destination, mentioned) for mentioned in self.destinations)
 
 
 def _holds(blocked: Destination, named: Destination) -> bool:
