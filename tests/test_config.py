@@ -236,6 +236,8 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         ("max_prefix: {ipv4: 00000099}\n", ":1: max_prefix: ipv4 is 0 to 32", None),
         (f"max_prefix: {{ipv4: {'0' * 5000}}}\n", ":1: max_prefix: ipv4 is 0 to 32", None),
         ("max_prefix: {ipv4: ４}\n", ":1: max_prefix: ipv4 is 0 to 32", None),  # noqa: RUF001
+        ("priorities: {a: -1}\n", ":1: priorities: a is a number from 0 to 9999", None),
+        ("priorities: [a]\n", ":1: priorities: no list of names", "priorities: {spamhaus"),
         ("max_prefix: {ipv5: 4}\n", ":1: unknown key 'ipv5' in max_prefix", "ipv4, ipv6"),
         ("operator:\n  mail: x\n", ":2: unknown key 'mail' in operator", "known are: name"),
         ("operator: {name: [x]}\n", ":1: name must be a single value", None),
@@ -314,6 +316,7 @@ def configs(draw: st.DrawFn) -> Config:
         max_prefix={4: draw(st.integers(0, 32)), 6: draw(st.integers(0, 128))},
         operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
         shared_fronts=draw(st.none() | paths),
+        priorities=draw(st.dictionaries(lines_, st.integers(0, 9999), max_size=2)),
         source=PATH,
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)

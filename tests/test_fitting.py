@@ -93,3 +93,33 @@ def test_the_size_of_a_long_list_is_estimated_well() -> None:
     exact = gauge.measure(fewest_rules(block.destination for block in blocks))
     assert abs(problem.excess / -exact.descriptor_room - 1) < 0.05
     assert "would have about" in problem.message
+
+
+def test_blocks_of_lists_give_way_to_one_of_the_operator() -> None:
+    """A full fragment of a list makes room for a new complaint, and for nothing else."""
+    many = [block._replace(source="list") for block in scattered(1500)]
+    full = fit([], many, base=(), baseline=(), on=exit_relay())
+    installed = [block for block in many if block.destination not in full.held]
+    complaint = Block(parse_destination("203.0.113.7:65000"), NOW, None)
+    found = fit(installed, [complaint], base=(), baseline=full.rules, on=exit_relay())
+    assert complaint.destination not in found.held
+    assert len(found.held) == 1
+    assert found.held.keys() <= {block.destination for block in installed}
+    # Another list takes no room from it.
+    other = complaint._replace(source="other")
+    found = fit(installed, [other], base=(), baseline=full.rules, on=exit_relay())
+    assert set(found.held) == {complaint.destination}
+
+
+def test_the_last_blocks_of_lists_give_way_first() -> None:
+    """The order of the installed blocks, which is that of priorities, says which give way."""
+    many = [block._replace(source="list") for block in scattered(1500)]
+    full = fit([], many, base=(), baseline=(), on=exit_relay())
+    installed = [block for block in many if block.destination not in full.held]
+    complaints = [
+        Block(parse_destination(f"203.0.113.{n * 2}:65000"), NOW, None) for n in range(100)
+    ]
+    found = fit(installed, complaints, base=(), baseline=full.rules, on=exit_relay())
+    gone = [number for number, b in enumerate(installed) if b.destination in found.held]
+    assert len(gone) == len(found.held)
+    assert min(gone) > len(installed) - 150

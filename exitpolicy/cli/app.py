@@ -88,6 +88,12 @@ def program(arguments: Sequence[str]) -> typer.Typer:
     for name in COMMANDS if called is None else [called]:
         app.command(name)(function_of(name))
     if called is None:
+        sources = import_module("exitpolicy.cli.sources")
+        source_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+        source_app.command("list")(sources.list_)
+        source_app.command()(sources.show)
+        source_app.command()(sources.remove)
+        app.add_typer(source_app, name="source", help="Lists that were imported with a name.")
         policies = import_module("exitpolicy.cli.policies")
         policy_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
         policy_app.command("list")(policies.list_)
@@ -200,7 +206,7 @@ def _failed(error: ExitpolError, *, as_json: bool) -> int:
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
-    command = next((word for word in arguments if word in {*COMMANDS, "policy"}), None)
+    command = next((word for word in arguments if word in {*COMMANDS, "policy", "source"}), None)
     return f"exitpol {command} --help" if command else "exitpol --help"
 
 

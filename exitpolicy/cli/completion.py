@@ -63,7 +63,7 @@ def states(incomplete: str) -> list[str]:
 
 def sources(context: typer.Context, incomplete: str) -> list[str]:
     """Propose the names of the lists that blocks come from."""
-    return _matching((n for block in _blocks(context) for n in block.source.split()), incomplete)
+    return _matching((n for block in _blocks(context) for n in block.sources), incomplete)
 
 
 def read_formats(incomplete: str) -> list[str]:

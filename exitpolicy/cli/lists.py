@@ -16,8 +16,9 @@ from exitpolicy.cli.arguments import (
 )
 from exitpolicy.cli.blocks import say_changed
 from exitpolicy.cli.output import note, say_exact, say_json
+from exitpolicy.cli.sources import say_synced
 from exitpolicy.core import collector
-from exitpolicy.core.durations import parse_until
+from exitpolicy.core.durations import ends_move, parse_until
 from exitpolicy.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +59,16 @@ def import_(
             "--skip-bad", help="Leave out lines that are not understood or not to be blocked."
         ),
     ] = False,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync", help="Also lift the blocks of this source that the list no longer names."
+        ),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="With --sync: believe a list that shrank or grew very much."),
+    ] = False,
     relay: OnRelays = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -67,20 +78,23 @@ def import_(
     """Block what a list names, until a time.
 
     The format is recognised. An entry with an end of its own keeps it, if it is before WHEN. A list
-    is imported whole or not at all.
+    is imported whole or not at all. With --sync, the blocks of a source become what its list names.
 
     Example: exitpol import drop.txt --until 30d --source spamhaus-drop
     """
-    from exitpolicy.operations import change, lists
+    from exitpolicy.operations import change, lists, sources
 
+    if sync and not source:
+        raise UsageError("--sync needs the name of the list", hint="add --source NAME")
     host = the_host()
-    end = parse_until(until, host.clock())
+    now = host.clock()
+    end = parse_until(until, now)
     terms = lists.Terms(
         end, lists.checked_source(source) if source else "", tuple(relay or ()), force
     )
     with output.progress("reading the list"), collector.paused():
         listing = lists.read(host, lists.content_of(file), format_name)
-        lists.refuse_too_long(host, listing, terms)
+        lists.refuse_too_long(host, listing, terms, replaced=source if sync else "")
         planned = lists.plan(host, listing, terms)
     _note_list(listing, planned, skip_bad=skip_bad)
     refusal = lists.refusal(listing, planned, skip_bad=skip_bad)
@@ -90,10 +104,14 @@ def import_(
         output.report(refusal)
         return refusal.exit_code
     options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
-    with output.progress(output.TOR_READS), collector.paused():
-        changed = lists.import_blocks(host, planned, terms, options)
     more = {"list": _list_json(listing, planned)}
-    return say_changed(host, changed, options, as_json=as_json, more=more)
+    with output.progress(output.TOR_READS), collector.paused():
+        if not sync:
+            changed = lists.import_blocks(host, planned, terms, options)
+            return say_changed(host, changed, options, as_json=as_json, more=more)
+        moving = end if ends_move(until, now) else None
+        done = sources.sync(host, source, planned.blocks, options, moving=moving, yes=yes)
+    return say_synced(host, done, options, as_json=as_json, more=more)
 
 
 def _note_list(listing: "Listing", planned: "Plan", *, skip_bad: bool) -> None:

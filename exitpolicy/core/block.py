@@ -65,7 +65,7 @@ class Block(NamedTuple):
     relays: tuple[str, ...] = ()
     """The names of the relays that enforce it; empty for all relays of the host."""
     source: str = ""
-    """The name of the list that it comes from; empty for a block of the operator's."""
+    """The names of the lists that it comes from, separated by blanks; empty for the operator's."""
     name: str = ""
     """The host names that the destination was resolved from, separated by blanks."""
     references: tuple[str, ...] = ()
@@ -92,6 +92,11 @@ class Block(NamedTuple):
     def all_references(self) -> tuple[str, ...]:
         """Every ticket of the block."""
         return tuple(filter(None, (self.reference, *self.references)))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every list that the block comes from; none for a block of the operator's."""
+        return tuple(self.source.split())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -394,7 +399,9 @@ def _merged(old: Block, new: Block) -> Block:
         reference=reference,
         relays=() if every_relay else tuple(dict.fromkeys((*old.relays, *new.relays))),
         # A block that the operator made stays when the list drops the destination.
-        source=new.source if new.source == old.source else "",
+        source=" ".join(dict.fromkeys((*old.sources, *new.sources)))
+        if old.source and new.source
+        else "",
         name="" if by_address else " ".join(names),
         references=tuple(references[:MAX_REFERENCES]),
         forced=new.forced or old.forced,

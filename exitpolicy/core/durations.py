@@ -77,6 +77,14 @@ def parse_until(text: str, now: datetime) -> datetime | None:
     return until
 
 
+def ends_move(text: str, now: datetime) -> bool:
+    """Tell whether `text` names an end that is later if it is typed later, as `30d` does."""
+    try:
+        return parse_until(text, now) != parse_until(text, now + timedelta(seconds=2))
+    except UsageError:
+        return False
+
+
 def count_words(words: Sequence[str]) -> int:
     """Return how many words, from the first on, make one time or duration: 2 of `30 days`.
 

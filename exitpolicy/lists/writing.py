@@ -102,7 +102,7 @@ def _values(block: Block) -> dict[str, object]:
         "references": block.references,
         "relays": block.relays,
         "source": block.source,
-        "name": block.name,
+        "name": " ".join(block.names) if block.follow else block.name,
         "forced": "yes" if block.forced else "no",
     }
 

@@ -60,6 +60,8 @@ class Changed:
     """What was observed on all relays."""
     relays: frozenset[str] = frozenset()
     """The relays that the change is for; empty for all."""
+    ended: tuple[Block, ...] = ()
+    """Blocks that it ended beside, as they were."""
 
     @property
     def seen(self) -> Applied:
@@ -455,6 +457,81 @@ def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
     if isinstance(applied, ExitpolError):
         return RecordedOnly(changed, applied)
     return Changed(changed, applied, _concerned(change.relays, changed))
+
+
+def rearrange(
+    host: Host, alter: Callable[[Blocks], Blocks], options: Options, relays: frozenset[str]
+) -> Result:
+    """Add, renew and end blocks in one step: what `alter` returns, given the blocks before.
+
+    Its additions are refused as those of `block` are, and then nothing is changed. Raises what
+    `block` raises, and what `alter` raises.
+    """
+    if options.dry_run:
+        ledger = _ledger(host)
+        altered = alter(ledger.blocks)
+        new, ended = _differences(ledger.blocks, altered)
+        previewed = apply.preview(host, replace(ledger, blocks=altered))
+        if new:
+            _refuse_harm(previewed.plans, [block.destination for block in new])
+        return Changed(new, previewed, _concerned(relays, new), ended)
+    failed: list[ExitpolError] = []
+    with host.connections.kept():
+        with _ledger_lock(host):
+            ledger = _ledger(host)
+            altered = alter(ledger.blocks)
+            new, ended = _differences(ledger.blocks, altered)
+            if new:
+                with interrupted_state("nothing was changed"):
+                    plans = apply.plan(host, replace(ledger, blocks=altered))
+                    _refuse_harm(plans, [block.destination for block in new])
+            if altered != ledger.blocks:
+                failed += _record(host, ledger, altered, new, ended)
+            recorded = Moment.now()
+        applied = _apply(host, options.watch, recorded, failed)
+    if isinstance(applied, ExitpolError):
+        return RecordedOnly(new, applied)
+    return Changed(new, applied, _concerned(relays, new), ended)
+
+
+def _differences(before: Blocks, after: Blocks) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """Return the blocks that a change adds or renews, and those that it ends, as they were."""
+    new: list[Block] = []
+    ended: list[Block] = []
+    for block in after:
+        old = before.by_destination.get(block.destination)
+        if old is block or old == block:
+            continue
+        if block.ended is None:
+            new.append(block)
+        elif old is not None and old.ended is None:
+            ended.append(old)
+    return tuple(new), tuple(ended)
+
+
+def _record(
+    host: Host, ledger: Ledger, altered: Blocks, new: Sequence[Block], ended: Sequence[Block]
+) -> list[ExitpolError]:
+    """Write a change into ledger and history; return what failed. Raises InvalidFileError."""
+    before = ledger.blocks.by_destination
+    replaced = _replaced(ledger.blocks, new)
+    gone = {block.destination for block in replaced}
+    renewed = [
+        block
+        for block in new
+        if (old := before.get(block.destination)) is not None
+        and old.ended is None
+        and block.destination not in gone
+    ]
+    kept = {block.destination for block in renewed}
+    added = [block for block in new if block.destination not in kept]
+    failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
+    ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
+    record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
+    failed += attempted(lambda: record("expire", replaced))
+    failed += attempted(lambda: record("block", added))
+    failed += attempted(lambda: record("renew", renewed))
+    return failed
 
 
 def _replaced(before: Blocks, changed: Iterable[Block]) -> list[Block]:

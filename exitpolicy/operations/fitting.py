@@ -100,9 +100,9 @@ def fit(
 ) -> Fit:
     """Return the fragment for the blocks that fit; it keeps every limit that `baseline` keeps.
 
-    `installed` are the blocks that the present fragment enforces. `added` are others, in the order
-    in which they get the space that is left. Installed and forced blocks are held to the
-    descriptor's limit only.
+    `installed` are the blocks that the present fragment enforces. `added` are others. Both are in
+    the order in which they get space. Installed and forced blocks are held to the descriptor's
+    limit only. Where a block of the operator's does not fit, installed ones of lists give way.
     `known` are the rules for all blocks, if they have been computed already.
     """
     relays = tuple((gauge.relay, gauge.configured, gauge.running) for gauge in on)
@@ -122,13 +122,35 @@ class _Task(NamedTuple):
 # A change is fitted before it is recorded, and again when it is applied.
 @lru_cache(maxsize=_KEPT)
 def _fit(task: _Task, known: tuple[Rule, ...] | None) -> Fit:
-    fitting = _Fitting(task.base, task.baseline, [Gauge(*relay) for relay in task.relays])
-    if known is not None:
-        fitting.know([*task.installed, *task.added], known)
+    fitting = _fitting(task, known)
     fitting.add([*task.installed, *(block for block in task.added if block.forced)])
     fitting.hold_to_all_limits()
     fitting.add([block for block in task.added if not block.forced])
+    of_lists = [block for block in task.installed if block.source]
+    if of_lists and any(not b.source and b.destination in fitting.held for b in task.added):
+        fitting = _without_precedence(task, of_lists, known)
     return Fit(fitting.rules(fitting.chosen), fitting.held)
+
+
+def _fitting(task: _Task, known: tuple[Rule, ...] | None) -> "_Fitting":
+    fitting = _Fitting(task.base, task.baseline, [Gauge(*relay) for relay in task.relays])
+    if known is not None:
+        fitting.know([*task.installed, *task.added], known)
+    return fitting
+
+
+def _without_precedence(
+    task: _Task, of_lists: list[Block], known: tuple[Rule, ...] | None
+) -> "_Fitting":
+    """Fit blocks of the operator's first, then those of lists, whether installed or not."""
+    fitting = _fitting(task, known)
+    own = [block for block in task.installed if not block.source]
+    forced = [block for block in task.added if block.forced and not block.source]
+    fitting.add([*own, *forced])
+    fitting.hold_to_all_limits()
+    fitting.add([block for block in task.added if not (block.forced or block.source)])
+    fitting.add([*of_lists, *(block for block in task.added if block.source)])
+    return fitting
 
 
 class _Fitting:

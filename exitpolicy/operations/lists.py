@@ -1,7 +1,7 @@
 """Lists of other programs: their entries as blocks, and blocks as lists."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,11 +90,12 @@ class Terms:
     force: bool = False
 
 
-def refuse_too_long(host: Host, listing: Listing, terms: Terms) -> None:
+def refuse_too_long(host: Host, listing: Listing, terms: Terms, replaced: str = "") -> None:
     """Raise RefusedError for a long list that surely fits no descriptor.
 
     `plan` and `import_blocks` would say the same, after several times as long. No rule of a fewest
-    set covers another: if a part of the rules is too long for a relay, all of them are.
+    set covers another: if a part of the rules is too long for a relay, all of them are. The blocks
+    of the source `replaced` do not count.
     """
     if len(listing.entries) < _LONG or listing.faults:
         return
@@ -102,8 +103,9 @@ def refuse_too_long(host: Host, listing: Listing, terms: Terms) -> None:
     present = host.ledger().blocks.in_force(now)
     if any(block.relays for block in present):
         return
+    kept = [block.destination for block in present if block.sources != (replaced,)]
     entries = [entry.destination for entry in listing.entries]
-    rules = [rule for rule in fewest_rules([*present.by_destination, *entries]) if rule.family == 4]
+    rules = [rule for rule in fewest_rules([*kept, *entries]) if rule.family == 4]
     least = least_bytes(rules)
     if least < 3 * DESCRIPTOR_LIMIT:
         return
@@ -252,10 +254,5 @@ def import_blocks(host: Host, planned: Plan, terms: Terms, options: Options) -> 
 def exported(host: Host, source: str | None) -> Iterator[Block]:
     """Yield the blocks to export: all, or those of one source. Raises InvalidFileError."""
     for block in host.ledger().blocks:
-        if source is None or source in block.source.split():
+        if source is None or source in block.sources:
             yield block
-
-
-def sources_of(blocks: Sequence[Block]) -> list[str]:
-    """Return the names of the sources of blocks."""
-    return sorted({name for block in blocks for name in block.source.split()})

@@ -184,8 +184,8 @@ class _Planner:
             chosen: tuple[Rule, ...] = ()
         else:
             found = fit(
-                installed,
-                sorted(added, key=lambda block: bool(block.source)),
+                sorted(installed, key=self._rank),
+                sorted(added, key=self._rank),
                 base=base,
                 baseline=self._baseline(former, base),
                 on=gauges(views),
@@ -230,6 +230,13 @@ class _Planner:
             {**dict.fromkeys((block.destination for block in added), error), **held},
             obstacles=(error,),
         )
+
+    def _rank(self, block: Block) -> tuple[bool, int]:
+        """Return what sorts blocks of the operator's first, then lists by their priority."""
+        if not block.source:
+            return False, 0
+        priorities = self.host.config.priorities
+        return True, -max((priorities.get(name, 0) for name in block.sources), default=0)
 
     def _base(self) -> tuple[Rule, ...]:
         return base_rules(self.ledger, self.relays)

@@ -13,7 +13,7 @@ from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.core.ports import read_port
 from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document, quoted
-from exitpolicy.storage.yaml_nodes import Node, Text
+from exitpolicy.storage.yaml_nodes import Fields, Node, Text
 
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
@@ -32,6 +32,7 @@ KEYS: Final = (
     "operator",
     "metrics",
     "shared_fronts",
+    "priorities",
 )
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
@@ -134,6 +135,9 @@ class Config:
     """The file that the tick writes metrics into; None: it writes none."""
     shared_fronts: Path | None = None
     """The list of shared fronts; None: the one that comes with exitpol."""
+    priorities: dict[str, int] = field(default_factory=dict)
+    """The priority of lists by their name: a higher one first. The operator's blocks come before.
+    """
     source: Path | None = None
     """The file that was read."""
 
@@ -189,6 +193,9 @@ def render(config: Config) -> bytes:
         lines.append(f"metrics: {_quoted(config.metrics)}\n")
     if config.shared_fronts is not None:
         lines.append(f"shared_fronts: {_quoted(config.shared_fronts)}\n")
+    if config.priorities:
+        words = (f"{quoted(name)}: {number}" for name, number in config.priorities.items())
+        lines.append(f"priorities: {{{', '.join(words)}}}\n")
     return "".join(lines).encode()
 
 
@@ -263,6 +270,7 @@ def parse(path: Path, content: bytes) -> Config:
         shared_fronts=_file(document, top["shared_fronts"], "shared_fronts", base)
         if "shared_fronts" in top
         else None,
+        priorities=_priorities(document, top["priorities"]) if "priorities" in top else {},
         source=path,
     )
 
@@ -466,6 +474,22 @@ def _max_prefix(document: Document, node: Node) -> dict[Family, int]:
             )
         limits[names[name]] = int(text)
     return limits
+
+
+def _priorities(document: Document, node: Node) -> dict[str, int]:
+    if not isinstance(node, Fields):
+        raise document.error(
+            node.line, "priorities: no list of names", "write: priorities: {spamhaus-drop: 10}"
+        )
+    found: dict[str, int] = {}
+    for name, value in node.values.items():
+        text = document.text(value, f"priorities: {name}")
+        if not re.fullmatch("[0-9]{1,4}", text):
+            raise document.error(
+                value.line, f"priorities: {name} is a number from 0 to 9999, not {text!r}"
+            )
+        found[name] = int(text)
+    return found
 
 
 def _operator(document: Document, node: Node) -> Operator:
