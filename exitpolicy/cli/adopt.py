@@ -118,9 +118,11 @@ def _say_done(done: "Adopted", *, as_json: bool) -> int:
     elif done.edited:
         for path in done.edited:
             say(f"{path} changed")
-        count = len(planned.rules)
-        moved = "1 rule has moved" if count == 1 else f"{count} rules have moved"
-        say(f"{moved} into the ledger; Tor enforces the same as before")
+        if not done.problems:
+            count = len(planned.rules)
+            moved = "1 rule has moved" if count == 1 else f"{count} rules have moved"
+            say(f"{moved} into the ledger; Tor enforces the same as before")
+        render.note_unverified(done.applied)
     elif not planned.rules:
         say("no line of the torrc rejects a single destination")
     _say_kept(planned.kept)

@@ -127,7 +127,10 @@ def warn_of_causes(causes: "Sequence[Cause]") -> None:
     if "block" in origins:
         hint("to accept it, lift the other block as well: exitpol lift")
     if "line" in origins:
-        hint("to accept it, remove that line from the torrc, and reload Tor")
+        hint(
+            "to accept it, remove that line from the torrc, and reload Tor; to give it an end:"
+            " exitpol adopt --until 30d"
+        )
 
 
 def say_diff(old: str, new: str, name: str) -> None:

@@ -28,7 +28,7 @@ from exitpolicy.core.errors import (
     RefusedError,
     UsageError,
 )
-from exitpolicy.lists.entry import Moment
+from exitpolicy.lists.entry import Moment, reason_of
 from exitpolicy.lists.exit_policies import said
 from exitpolicy.operations import adoptable, apply, change, own_policy, refusals
 from exitpolicy.operations.adoptable import Kept, OwnReject
@@ -257,7 +257,9 @@ def _blocks(
         for destination in rule.destinations:
             former = found.get(destination)
             relays = rule.relays if former is None else rule.relays | (set(former.relays) or every)
-            block = Block(destination, now, until, reason or f"from {rule.place}", forced=False)
+            block = Block(
+                destination, now, until, reason or reason_of(f"from {rule.place}"), forced=False
+            )
             if former is not None and _ends_later(former, block):
                 block = former
             names = () if relays >= every else tuple(sorted(relays))
@@ -273,7 +275,7 @@ def _said(rule: OwnReject, moment: Moment) -> tuple[datetime | None, str]:
     try:
         until, reason = said(rule.comment, moment)
     except UsageError:
-        return None, rule.comment
+        return None, reason_of(rule.comment)
     return (until if until is not None and until > moment.now else None), reason
 
 
@@ -298,7 +300,7 @@ def _refuse_other_exit(
 
     Raises RefusedError, TorRefusesError.
     """
-    moved = [rule for rule in rules if relay.name in rule.relays]
+    moved = {(rule.place, rule.text) for rule in rules if relay.name in rule.relays}
     if not moved or view.configured is None:
         return
     invocation = invocations.of_relay(relay)
@@ -313,7 +315,13 @@ def _refuse_other_exit(
             " ExitRelay auto and no other exit option; nothing was changed",
             hint=f"write ExitRelay 1 into {relay.torrc}, reload Tor, and type: {_AGAIN}",
         )
-    gone = Counter(entry for rule in moved for entry in parse_entries([rule.text]))
+    # A file that is included twice counts twice.
+    gone = Counter(
+        entry
+        for place, rule in fragment_include.own_rules(relay.torrc, relay.fragment)
+        if (adoptable.resolved(place), rule) in moved
+        for entry in parse_entries([rule])
+    )
     if Counter(after.exit_policy) + gone != Counter(before.exit_policy):
         raise RefusedError(
             f"without these lines other ExitPolicy lines would count on the relay {relay.name!r},"

@@ -105,6 +105,11 @@ def find(
     return Found(tuple(movable), (*kept, *divided))
 
 
+def resolved(place: Place) -> Place:
+    """Return a place with the path of its file without links."""
+    return Place(Path(os.path.realpath(place.file)), place.line)
+
+
 def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_Seen]:
     """Yield the reject rules outside of the fragment as one relay reads them."""
     parts = fragment_include.rules_and_include(relay.torrc, relay.fragment)
@@ -130,7 +135,7 @@ def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_
         if rules[0].is_catch_all:
             # The end of a policy is no news.
             continue
-        place = Place(Path(os.path.realpath(written.file)), written.line)
+        place = resolved(written)
         destinations = tuple(destinations_of(rules))
         choice = _choice(rules, own)
         between = (
@@ -146,20 +151,20 @@ def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_
 
 
 @cache
-def _private() -> frozenset[Rule]:
-    return frozenset(parse_rule("reject private:*"))
+def _private() -> tuple[Destination, ...]:
+    return tuple(rule.destination for rule in parse_rule("reject private:*"))
 
 
 def _choice(rules: Sequence[Rule], own: Sequence[Rule]) -> str | None:
     """Return why a rule is a choice of the operator's and no block; None if it may be one."""
     if all(rule.prefix == 0 for rule in rules):
         return "it closes a port at every address, which is your exit policy"
-    networks = {(rule.family, rule.network, rule.prefix) for rule in _private()}
-    if all((rule.family, rule.network, rule.prefix) in networks for rule in rules):
-        return "private addresses"
-    addresses = [rule.destination for rule in own]
-    if all(any(one.contains_addresses(rule.destination) for one in addresses) for rule in rules):
-        return "an address of this host"
+    for places, reason in (
+        (_private(), "private addresses"),
+        ([rule.destination for rule in own], "an address of this host"),
+    ):
+        if all(any(one.contains_addresses(r.destination) for one in places) for r in rules):
+            return reason
     return None
 
 
@@ -246,7 +251,7 @@ class _Files:
             return f"the relay {left[0]!r} reads {path} as well: leave --relay out"
         user = next((other for other in self._others if _reads(other, path)), None)
         if user is not None:
-            return f"{user} includes {path} as well, and is no relay of exitpol's"
+            return f"{user}, which is no relay of exitpol's, may include {path} as well"
         return None
 
 

@@ -242,7 +242,12 @@ def _of_faults(listing: Listing, planned: Plan) -> ExitpolError:
     return kind(
         f"{are} {what}{others}; nothing was imported",
         hint="correct the list, or add --skip-bad to import the others"
-        + ("" if planned.misread else "; --force accepts wide prefixes and shared addresses"),
+        + ("" if planned.misread else "; --force accepts wide prefixes, shared addresses and ports")
+        + (
+            "; to close a port for good: exitpol policy list"
+            if any(" closes port" in fault.message for fault in planned.refused)
+            else ""
+        ),
     )
 
 
