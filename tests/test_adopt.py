@@ -286,3 +286,30 @@ def test_an_adoption_killed_at_each_step_is_finished_by_the_next(
     while interrupted(step):
         step += PARTS
     assert step > 20
+
+
+@pytest.mark.slow
+def test_lines_stay_until_tor_enforces_the_blocks(make_host: HostMaker) -> None:
+    """With a foreign change that Tor has not read, the blocks are recorded and the lines stay."""
+    host = make_host(("ExitRelay 1", "ExitPolicy accept *:*"))
+    extra = host.folder / "extra"
+    extra.write_text("ExitPolicy reject 203.0.113.7:*,reject 203.0.113.7:*,reject 10.1.2.3:*\n")
+    twice = f"%include {extra}\n" * 2
+    before = host.tor.torrc.read_text().replace(
+        "ExitPolicy accept", f"{twice}ExitPolicy reject 198.51.100.9:*\nExitPolicy accept"
+    )
+    host.tor.torrc.write_text(before)
+    host.tor.reload_and_wait()
+    host.tor.add("Nickname other")
+    waiting = host.run("adopt", "--until", "1d", "--yes")
+    assert (waiting.code, "the lines of the torrc stay" in waiting.err) == (3, True), waiting
+    assert host.tor.torrc.read_text() == f"{before}Nickname other\n"
+    assert len(host.run("list", "--json").json["blocks"]) == 2
+    host.tor.reload()
+    wait_until(lambda: host.run("apply").code == 0)
+    done = host.run("adopt", "--yes")
+    assert done.code == 0, done
+    assert extra.read_text() == "ExitPolicy reject 10.1.2.3:*\n"
+    assert host.tor.rejects("203.0.113.7")
+    assert host.tor.rejects("198.51.100.9")
+    assert "198.51.100.9" not in host.tor.torrc.read_text()
