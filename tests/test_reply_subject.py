@@ -133,6 +133,7 @@ def test_only_ends_with_a_reference_and_without_a_letter_are_due(make: MakeHost)
         block("203.0.113.9", "", references=("T#2",), ended=NOW - DAY / 2),
         block("203.0.113.10", ended=NOW - DAY / 2, told=NOW),
         block("203.0.113.11"),
+        block("203.0.113.12", source="list", ended=NOW - DAY / 2),
     )
     assert names(end_letters.due(host, host.ledger())) == ["203.0.113.7", "203.0.113.9"]
     end_letters.record(host, [parse_destination("203.0.113.9"), parse_destination("192.0.2.1")])

@@ -29,10 +29,11 @@ def has_ended(block: Block, time: Time) -> bool:
 def due(host: Host, ledger: Ledger) -> tuple[Block, ...]:
     """Return the ended blocks with a reference of which no letter says that they have ended.
 
-    A block that a wrong clock may have ended is not among them, nor one of an address that a
-    followed name has left: what the reference is about is still blocked.
+    A block that a wrong clock may have ended is not among them, nor one of a list, which nobody
+    reported, nor one of an address that a followed name has left: what the reference is about is
+    still blocked.
     """
-    ended = [block for block in ledger.blocks if block.ended and not block.told]
+    ended = [b for b in ledger.blocks if b.ended and not b.told and not b.source]
     if not ended:
         return ()
     lasting = {
