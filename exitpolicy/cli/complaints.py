@@ -82,6 +82,7 @@ def complaint(
             )
         _show(host, files, as_json=as_json)
         return ExitCode.DONE
+    host.set_up()
     if len(files) > 1:
         raise UsageError("--block takes one complaint at a time", hint="name one FILE")
     if until is None:

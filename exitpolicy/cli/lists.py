@@ -13,6 +13,7 @@ from exitpolicy.cli.arguments import (
     OnRelays,
     Until,
     the_host,
+    the_set_up_host,
 )
 from exitpolicy.cli.blocks import say_changed
 from exitpolicy.cli.output import note, say_exact, say_json
@@ -86,7 +87,7 @@ def import_(
 
     if sync and not source:
         raise UsageError("--sync needs the name of the list", hint="add --source NAME")
-    host = the_host()
+    host = the_set_up_host()
     now = host.clock()
     end = parse_until(until, now)
     terms = lists.Terms(
