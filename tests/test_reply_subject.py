@@ -146,7 +146,7 @@ def test_the_history_has_what_the_ledger_has_no_more(make: MakeHost) -> None:
     """A block whose record was removed is found, with the letter that was written."""
     host = make(block("203.0.113.9"))
     gone, back, again = (
-        block("203.0.113.7", references=("T#2",)),
+        block("203.0.113.7", references=("T#2",), name="a.example b.example"),
         block("203.0.113.8"),
         block("203.0.113.9"),
     )
@@ -167,6 +167,9 @@ def test_the_history_has_what_the_ledger_has_no_more(make: MakeHost) -> None:
         "203.0.113.7", NOW - DAY + timedelta(hours=1), NOW - DAY + timedelta(hours=2), True,
     )  # fmt: skip
     assert about.other_references == ("T#1",)
+    assert subject(host, None, ["b.example"]).ended == (ended,)
+    named = subject(host, complaint(hosts=(("b.example", False),)), [])
+    assert (named.ended, named.host_names) == ((ended,), {ended.destination: ("b.example",)})
     with pytest.raises(NoSuchBlockError):
         subject(host, None, ["203.0.113.8"])
 

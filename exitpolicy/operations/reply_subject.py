@@ -318,6 +318,7 @@ def _ended_before(changes: Iterable[history.Change]) -> Iterator[Ended]:
                 parse_destination(change.destination),
                 _moment(change.time),
                 change.all_references,
+                tuple(change.name.split()),
                 told=None if told is None else _moment(told),
             )
 
