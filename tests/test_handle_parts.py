@@ -26,7 +26,7 @@ from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations import editor, handling, outgoing
 from exitpolicy.operations.host import Host
 from exitpolicy.reply.compose import Letter
-from exitpolicy.storage import config
+from exitpolicy.storage import complaint_record, config
 from exitpolicy.storage.complaint_record import Answer
 from exitpolicy.storage.mailbox import Mail, Mailbox
 
@@ -240,8 +240,13 @@ def test_only_a_deadline_that_is_near_or_passed_lately_is_named(tmp_path: Path) 
     """And only as long as there is no answer."""
     host = _host(tmp_path)
     found = _find(host, _mails("mail 0", "mail -20", "mail -3", "mail 3"), [])
-    named = [entry.deadline for entry in handling.unanswered(host)]
+
+    def unanswered() -> list[datetime | None]:
+        record = complaint_record.load(host.complaints_path)
+        return [entry.deadline for entry in record.unanswered(NOW)]
+
+    named = unanswered()
     assert named == [NOW - timedelta(3), NOW + timedelta(3)]
     late = next(one.entry for one in found.waiting if one.entry.deadline == named[0])
     handling.settle(host, late, Answer.SENT)
-    assert [entry.deadline for entry in handling.unanswered(host)] == named[1:]
+    assert unanswered() == named[1:]

@@ -37,10 +37,10 @@ def of_host(host: "Host") -> "tuple[Entry, ...] | None":
     """
     if not os.path.lexists(host.complaints_path):
         return ()
-    from exitpolicy.operations import handling
+    from exitpolicy.storage import complaint_record
 
     try:
-        return handling.unanswered(host)
+        return complaint_record.load(host.complaints_path).unanswered(host.clock())
     except InvalidFileError as error:
         if not isinstance(error.__cause__, PermissionError):
             report(error)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -17,8 +17,6 @@ from exitpolicy.storage import complaint_record
 from exitpolicy.storage.complaint_record import MAX_TEXT, Answer, Entry, Record
 from exitpolicy.storage.mailbox import Mail, Mailbox
 
-OVERDUE: Final = timedelta(days=14)
-"""How long after its deadline a complaint without an answer is shown by `status` and `list`."""
 _RECORDED_AT_ONCE: Final = 20
 """The mails that are read before they are recorded: an interruption loses no more."""
 READ_AT_ONCE: Final = min(os.cpu_count() or 1, 4)
@@ -204,17 +202,3 @@ def close(host: Host, name: str) -> tuple[Entry, ...]:
             hint="those with a deadline: exitpol status",
         )
     return tuple(closed)
-
-
-def unanswered(host: Host) -> tuple[Entry, ...]:
-    """Return the complaints with a deadline that have no answer, the earliest deadline first.
-
-    Those whose deadline passed more than OVERDUE ago are left out. Raises InvalidFileError.
-    """
-    now = host.clock()
-    found = [
-        (entry.deadline, entry.id, entry)
-        for entry in complaint_record.load(host.complaints_path).entries.values()
-        if entry.deadline is not None and entry.answer is None and now < entry.deadline + OVERDUE
-    ]
-    return tuple(entry for *_, entry in sorted(found))

@@ -12,7 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,8 @@ MAX_BYTES: Final = 40_000_000
 MAX_REFERENCES: Final = 3
 MAX_TEXT: Final = 60
 """Characters of a ticket that are kept."""
+OVERDUE: Final = timedelta(days=14)
+"""How long after its deadline a complaint is said to have no answer."""
 ID_LENGTH: Final = 32
 """Hexadecimal digits of a hash that are kept: 128 bits."""
 KEY_LENGTH: Final = 64
@@ -89,6 +91,20 @@ class Record:
         named = message_id(mail)
         text = b"content:" + mail if named is None else b"message-id:" + named
         return hmac.new(bytes.fromhex(self.key), text, hashlib.sha256).hexdigest()[:ID_LENGTH]
+
+    def unanswered(self, now: datetime) -> tuple[Entry, ...]:
+        """Return the complaints with a deadline and no answer, the earliest deadline first.
+
+        Those whose deadline passed more than OVERDUE ago are left out.
+        """
+        found = [
+            (entry.deadline, entry.id)
+            for entry in self.entries.values()
+            if entry.answer is None
+            and entry.deadline is not None
+            and now < entry.deadline + OVERDUE
+        ]
+        return tuple(self.entries[id_] for _, id_ in sorted(found))
 
     def with_entries(self, new: Iterable[Entry]) -> "Record":
         """Return a record with entries that replace those of the same ids."""
