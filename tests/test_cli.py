@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from exitpolicy import __version__
 from exitpolicy.cli.app import COMMANDS, run
 from exitpolicy.core.errors import ExitCode
+from exitpolicy.storage import complaint_record
+from exitpolicy.storage.complaint_record import Answer, Entry
 
 LEDGER = (
     "version: 1\nblocks:\n"
@@ -204,13 +207,24 @@ PROPOSED = (
         ("reply K", ["KZ#1", "KZ#2"]),
         ("reply 192", ["192.0.2.1", "192.0.2.2"]),
         ("reply ", []),
+        ("handle --answered ", ["T#1", "0" * 8]),
     ],
 )
 def test_the_shell_completes_what_the_ledger_has(
     config: Path, words: str, proposed: list[str]
 ) -> None:
-    """References that a shell would run are not proposed, nor ended blocks but for a letter."""
+    """References that a shell would run are not proposed, nor ended blocks but for a letter.
+
+    The same holds for the tickets of complaints without an answer.
+    """
     config.with_name("blocks.yaml").write_text(PROPOSED)
+    now = datetime.now(UTC)
+    complaints = (
+        Entry("0" * 32, now, "spam", None, ("T#1", "$(reboot)")),
+        Entry("1" * 32, now, "spam", None, ("T#2",), Answer.SENT, now),
+    )
+    record = config.with_name("complaints.json")
+    complaint_record.update(record, lambda empty: empty.with_entries(complaints))
     assert completed(config, words) == proposed
 
 

@@ -41,12 +41,13 @@ def lines(read: "Complaint", now: "datetime", width: int) -> list[str]:
     `width` is that of the terminal, in columns.
     """
     warnings = [
-        part
+        _line("" if number else "warning", part, width)
         for caution in read.cautions
-        for part in textwrap.wrap(printable(caution.text), max(width - _HEAD - 1, 20))[:2]
+        for number, part in enumerate(
+            textwrap.wrap(printable(caution.text), max(width - _HEAD - 1, 20))[:2]
+        )
     ]
-    head = [_line(name, text, width) for name, text in _facts(read, now)]
-    head += [_line("warning", part, width) for part in warnings[:MAX_WARNINGS]]
+    head = [_line(name, text, width) for name, text in _facts(read, now)] + warnings[:MAX_WARNINGS]
     numbered = list(_numbered(read)) or ["none: the complaint names no destination"]
     left = [
         f"{count} {what if count == 1 else several}"
@@ -103,7 +104,11 @@ def _quotes(read: "Complaint", width: int) -> list[str]:
     room = max(width - len(indent) - 2, 20)
     return [
         indent
-        + excerpt(printable(next(iter(one.evidence), "")), one.destination.ranges[0].text(), room)
+        + excerpt(
+            printable(next(iter(one.evidence), "").expandtabs(1)),
+            one.destination.ranges[0].text(),
+            room,
+        )
         for one in read.candidates[:MAX_CANDIDATES]
     ]
 

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from exitpolicy.core.block import Block, State
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage.config import Config
+
+if TYPE_CHECKING:
+    from exitpolicy.storage.complaint_record import Entry
 
 MAX_BYTES: Final = 2_000_000
 """The longest ledger that is read: a key press must not wait."""
@@ -80,6 +83,14 @@ def written_formats(incomplete: str) -> list[str]:
     return _matching(iter(FORMATS), incomplete)
 
 
+def unanswered(context: typer.Context, incomplete: str) -> list[str]:
+    """Propose the tickets and ids of complaints that have no answer."""
+    return _matching(
+        (text for each in _unanswered(context) for text in (*each.references, each.short_id)),
+        incomplete,
+    )
+
+
 def _matching(texts: Iterator[str], incomplete: str) -> list[str]:
     """Return the different texts that begin as typed and that no shell expands."""
     found: dict[str, None] = {}
@@ -101,6 +112,14 @@ def _all_blocks(context: typer.Context) -> Iterator[Block]:
     for config in _config(context):
         if config.ledger.stat().st_size <= MAX_BYTES:
             yield from ledger_file.load(config.ledger).blocks
+
+
+def _unanswered(context: typer.Context) -> "Iterator[Entry]":
+    from exitpolicy.storage import complaint_record
+
+    for config in _config(context):
+        record = complaint_record.load(complaint_record.path_beside(config.ledger))
+        yield from (entry for entry in record.entries.values() if entry.answer is None)
 
 
 def _config(context: typer.Context) -> Iterator[Config]:

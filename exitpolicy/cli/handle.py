@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import output
+from exitpolicy.cli import completion, output
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.complaints import complaint_bytes
 from exitpolicy.cli.output import say, say_json
@@ -60,6 +60,7 @@ def handle(
         typer.Option(
             metavar="TICKET",
             help="Record that the complaint with this ticket or id needs no answer any more.",
+            autocompletion=completion.unanswered,
         ),
     ] = None,
     as_json: Json = False,

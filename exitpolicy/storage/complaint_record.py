@@ -136,6 +136,11 @@ def entry(
     return Entry(id_, seen, kind[:MAX_TEXT], deadline, kept)
 
 
+def path_beside(ledger: Path) -> Path:
+    """Return the file of the record."""
+    return ledger.with_name("complaints.json")
+
+
 def load(path: Path) -> Record:
     """Return the record; one without entries and with a new key if there is none.
 
