@@ -20,7 +20,7 @@ def follow(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Look followed host names up again, and block their new addresses; a timer runs this.
+    """Look followed host names up again; block new addresses.
 
     Names whose time has come are looked up, each at most every 5 minutes. An address is blocked
     when it was seen twice, and its block ends when it was not seen for a day. A relay changes at
