@@ -111,7 +111,8 @@ def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path, releas
 
 def add_program(root: Path) -> None:
     """Add exitpol in a virtual environment that has the modules of these tests."""
-    (root / "etc/tor/torrc").write_text(TORRC)
+    (root / "etc/tor/torrc").write_text(f"{TORRC}ServerDNSResolvConfFile /etc/tor/servers\n")
+    (root / "etc/tor/servers").write_text("nameserver 127.0.0.1\n")
     chroot = shutil.which("chroot") or "/usr/sbin/chroot"
     venv = [chroot, str(root), "python3", "-m", "venv", "--without-pip", "/proof/venv"]
     subprocess.run(venv, check=True, capture_output=True)
@@ -132,7 +133,8 @@ def check(seen: dict[str, Any], output: str) -> None:
     assert seen["tor after"]["stdout"] == "active\n", what
     assert seen["good again"]["code"] == 0, what
     assert seen["tor"]["stdout"] == "active\n", what
-    for step in ("init", "timer", "timer active", "block", "block another", "status"):
+    steps = ["init", "timer", "timer active", "block", "block another", "status"]
+    for step in (*steps, "follow", "follow timer", "first look-up", "second look-up"):
         assert seen[step]["code"] == 0, f"{step}: {what}"
     assert "reject 203.0.113.7:*" in seen["enforced before"], what
     assert "reject 203.0.113.7:*" not in seen["enforced after"], what
@@ -140,6 +142,12 @@ def check(seen: dict[str, Any], output: str) -> None:
     # A tick a minute, then Tor's own second.
     assert 0 < seen["seconds after its end"] < 75, what
     assert "timer" in seen["history"]["stdout"], what
+    assert "reject 198.51.100.14:443" in seen["enforced after the look-up"], what
+    assert "198.51.100.14:443  added" in seen["look-up journal"]["stdout"], what
+    assert "www.test" not in seen["look-up journal"]["stdout"], what
+    assert re.search("^IPAddressAllow=localhost$", seen["follow unit"]["stdout"], re.MULTILINE), (
+        what
+    )
     assert seen["link"] == "/srv/checkout/blocks.yaml", what
     assert re.search(r"^ReadWritePaths=.*/srv/checkout", seen["unit"]["stdout"], re.MULTILINE), what
     assert seen["doctor of the moved"]["code"] != 0, what

@@ -42,6 +42,7 @@ from exitpolicy.policy.rule import Entry, Rule, RuleError
 from exitpolicy.storage import (
     base_policies,
     files,
+    follow_state,
     history,
     last_read,
     ledger_file,
@@ -55,6 +56,7 @@ from exitpolicy.storage.locks import (
     WAIT_SECONDS,
     apply_lock_path,
     complaints_lock_path,
+    follow_lock_path,
     ledger_lock_path,
     lock,
     lock_folder,
@@ -252,7 +254,14 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
             deleted += timer.remove(host)
             deleted += _delete([*_rendered(), *_metrics(host)])
             # What was observed last is not true any more.
-            _delete([host.state_path, host.health_path, host.last_read_path])
+            _delete(
+                [
+                    host.state_path,
+                    host.health_path,
+                    host.last_read_path,
+                    follow_state.path_beside(host.config.ledger),
+                ]
+            )
             _remove_folders([layout.RENDERED])
             if purge:
                 deleted += _purge(host)
@@ -554,7 +563,10 @@ def _purge(host: Host) -> list[Path]:
         host.complaints_path,
     ]
     deleted = _delete(beside)
-    locks = (ledger_lock_path, apply_lock_path, report_lock_path, complaints_lock_path)
+    locks = (
+        *(ledger_lock_path, apply_lock_path, report_lock_path, complaints_lock_path),
+        follow_lock_path,
+    )
     _delete([path_of(ledger) for path_of in locks])
     _remove_folders([ledger.parent])
     if host.config.source is not None:

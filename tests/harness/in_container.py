@@ -4,8 +4,11 @@ Started by a unit as /proof/bin/python in_container.py; needs the standard libra
 Writes what it saw to /proof/result.json, and then ends the machine.
 """
 
+import json
 import shutil
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,8 @@ from typing import Any
 from tests.harness.observing import enforced, observe, run, soon, wait_for_tor
 
 SHORT, LONG, EDITED = "203.0.113.7", "203.0.113.9", "203.0.113.11"
+FOLLOWED = "198.51.100.13", "198.51.100.14"
+"""The addresses of a name, before and after its site moves."""
 WAIT_SECONDS = 150
 LEDGER = Path("/var/lib/exitpol/blocks.yaml")
 
@@ -43,6 +48,54 @@ def move_ledger(seen: dict[str, Any]) -> None:
     time.sleep(1.5)
     seen["enforced in the end"] = enforced()
     seen["ledger in the end"] = (Path("/srv/other") / LEDGER.name).read_text()
+
+
+class Names(threading.Thread):
+    """A DNS server on loopback that knows one address, whatever the name."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.address = FOLLOWED[0]
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 53))
+
+    def run(self) -> None:
+        """Answer for ever."""
+        while True:
+            query, asker = self._socket.recvfrom(512)
+            end = query.index(b"\0", 12) + 5
+            is_a = query[end - 4 : end - 2] == b"\0\1"
+            head = query[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + b"\0\0\0\0"
+            record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(self.address)
+            self._socket.sendto(head + query[12:end] + (record if is_a else b""), asker)
+
+
+def let_an_hour_pass() -> None:
+    """Let the running time in the record of names be an hour later."""
+    path = LEDGER.with_name("follow.json")
+    record = json.loads(path.read_text())
+    record["running"] += 3600
+    path.write_text(json.dumps(record))
+
+
+def follow(seen: dict[str, Any]) -> None:
+    """Follow a name that leads elsewhere after a while."""
+    names = Names()
+    names.start()
+    seen["follow"] = exitpol("block", "www.test:443", "--until", "30d", "--follow", "--yes")
+    seen["follow timer"] = run("systemctl", "is-active", "exitpol-follow.timer")
+    seen["follow unit"] = run("systemctl", "cat", "exitpol-follow.service")
+    names.address = FOLLOWED[1]
+    for step in ("first", "second"):
+        let_an_hour_pass()
+        seen[f"{step} look-up"] = run("systemctl", "start", "exitpol-follow.service")
+    seen["look-up journal"] = run("journalctl", "--no-pager", "-o", "cat", "-u", "exitpol-follow")
+    seen["record of names"] = LEDGER.with_name("follow.json").read_text()
+    begun = time.time()
+    while FOLLOWED[1] not in enforced() and time.time() < begun + WAIT_SECONDS:
+        time.sleep(0.2)
+    seen["enforced after the look-up"] = enforced()
+    time.sleep(1)
 
 
 def main(seen: dict[str, Any]) -> None:
@@ -84,6 +137,7 @@ def main(seen: dict[str, Any]) -> None:
     secret.chmod(0o644)
     secret.write_text("")
     seen["good again"] = run("systemctl", "start", "exitpol-expire.service")
+    follow(seen)
     seen["doctor"] = exitpol("doctor")
     seen["history"] = exitpol("history", "--json")
     seen["status"] = exitpol("status", "--check")
