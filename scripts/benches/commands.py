@@ -146,7 +146,9 @@ def _load() -> float:
             times.append(time.perf_counter() - began)
         return min(times)
 
-    ours = best(lambda: ledger_file.parse("ledger", content))
+    # A text that was read under the same name is not read again.
+    names = iter("abc")
+    ours = best(lambda: ledger_file.parse(next(names), content))
     theirs = best(lambda: yaml.load(content, Loader=yaml.CSafeLoader))
     return ours / theirs
 

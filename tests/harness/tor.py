@@ -250,19 +250,22 @@ class Tor:
         )
         return (self.folder / "data" / "fingerprint").read_text().split()[1]
 
-    def start(self, *, with_policy: bool = True) -> None:
-        """Start the process; wait until it answers and, `with_policy`, until it has a policy."""
+    def start(self, *, with_policy: bool = True, seconds: float = PATIENCE) -> None:
+        """Start the process; wait until it answers and, `with_policy`, until it has a policy.
+
+        Waits at most `seconds` for each of them.
+        """
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        self._wait(self._ready, "opens its control port")
+        self._wait(self._ready, "opens its control port", seconds)
         if with_policy:
-            self._wait(self.has_policy, "has a policy")
+            self._wait(self.has_policy, "has a policy", seconds)
 
-    def _wait(self, probe: Callable[[], bool], what: str) -> None:
+    def _wait(self, probe: Callable[[], bool], what: str, seconds: float) -> None:
         try:
-            wait_until(probe, what=what)
+            wait_until(probe, seconds, what)
         except HarnessError as error:
             self.stop()
             raise HarnessError(f"{self.name}: {error}\n{self.log()}") from error
@@ -279,7 +282,7 @@ class Tor:
 
     def has_policy(self) -> bool:
         """Tell whether Tor has built its policy and its descriptor."""
-        with contextlib.suppress(HarnessError), self.control() as control:
+        with contextlib.suppress(OSError, HarnessError), self.control() as control:
             return bool(control.info("exit-policy/full"))
         return False
 
