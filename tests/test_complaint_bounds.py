@@ -285,7 +285,7 @@ def test_of_a_long_log_a_bounded_number_of_lines_is_read() -> None:
     """Very many short lines take bounded time, also with the relay's own address in each."""
     own = "185.220.101.4"
     reader = lines.LineReader([own])
-    reader.read(f"{own} attacked 93.184.216.34\n" * 100_000)
+    reader.read("".join(f"{own} hit 93.{n >> 8}.{n & 255}.34\n" for n in range(50_000)))
     most = (lines.MAX_CHARACTERS + lines.MAX_LATE) // lines.LINE_COST
     assert len(reader.evidence) <= most
     assert reader.is_cut
@@ -298,3 +298,19 @@ def test_own_address_after_a_long_list_is_found() -> None:
         reader = lines.LineReader([own])
         reader.read(f"{long}{own} -> 93.184.216.34\n")
         assert own in reader.evidence[-1].line
+
+
+def test_repeated_lines_hide_no_other_victim() -> None:
+    """Of lines that differ in times and ports only, some are read; all others still are."""
+    own = "185.220.101.4"
+    rows = "".join(
+        f"10:00:{n % 60:02} DROP SRC={own} DST=93.184.216.34 SPT={n} DPT=22\n"
+        for n in range(1000, 9000)
+    )
+    last = f"10:59:00 DROP SRC={own} DST=93.184.216.35 SPT=4000 DPT=23\n"
+    complaint = read_complaint(HEAD + f"\n{rows}{last}".encode(), own=OWN)
+    assert [str(c.destination) for c in complaint.candidates] == [
+        "93.184.216.34:22",
+        "93.184.216.35:23",
+    ]
+    assert not complaint.cautions or all(c.why is not Warn.CUT for c in complaint.cautions)

@@ -37,10 +37,10 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.mail_addresses import mail_addresses
 from exitpolicy.core.ports import ALL_PORTS, normal_ports
 
-MAX_PROSE: Final = 100_000
+MAX_PROSE: Final = 60_000
 """Characters that are searched for words, references and deadlines."""
 
-MAX_LINES: Final = 2_000
+MAX_LINES: Final = 300
 """Lines that are searched for times."""
 MAX_ASKED: Final = 5
 """The most host names in a question."""
@@ -299,7 +299,8 @@ def _incidents(
         for line in formal.content.split("\n")
         if _FORMAL_TIME.search(line)
     ]
-    found = incidents_in([*stated, *lines[:MAX_LINES]], zone, sent)
+    some = [*lines[: MAX_LINES // 2], *lines[-MAX_LINES // 2 :]]
+    found = incidents_in([*stated, *some], zone, sent)
     if found:
         return found
     prose = written.split("\n")[:MAX_LINES]

@@ -19,7 +19,7 @@ from exitpolicy.complaint.roles.scores import Role
 from exitpolicy.core.errors import UsageError
 from exitpolicy.core.host_names import ascii_name
 
-MAX_CHARACTERS: Final = 200_000
+MAX_CHARACTERS: Final = 60_000
 MAX_NAMES: Final = 20
 """The most names of a report."""
 MAX_EVIDENCE: Final = 2

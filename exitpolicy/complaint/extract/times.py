@@ -12,7 +12,7 @@ from exitpolicy.complaint.model import Incident
 MAX_INCIDENTS: Final = 20
 MAX_OFFSET: Final = 14 * 60
 """Maximum offset of a time zone from UTC, in minutes."""
-MAX_READ: Final = 1_000
+MAX_READ: Final = 300
 """Maximum lines that are searched for times."""
 
 _CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"

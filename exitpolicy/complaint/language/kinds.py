@@ -7,7 +7,7 @@ from exitpolicy.complaint.language import vocabulary
 from exitpolicy.complaint.model import Kind
 
 _SUBJECT_WEIGHT: Final = 4
-MAX_CHARACTERS: Final = 40_000
+MAX_CHARACTERS: Final = 20_000
 _MAX_REPETITIONS: Final = 4
 """Further matches of a pattern add nothing: logs repeat themselves."""
 

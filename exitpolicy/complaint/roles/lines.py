@@ -1,6 +1,7 @@
 """Read a text line by line: what each line says about its addresses, and about the next lines."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -47,20 +48,14 @@ from exitpolicy.complaint.roles.scores import (
 from exitpolicy.core.addresses import AddressRange
 from exitpolicy.core.destination import SCHEME_PORTS
 
-MAX_CHARACTERS: Final = 250_000
+MAX_CHARACTERS: Final = 60_000
 """Maximum characters that are read. After that, only lines with an own address are read."""
-MAX_LATE: Final = 50_000
+MAX_LATE: Final = 20_000
 """Maximum characters of the lines with an own address that are read after that."""
 LINE_COST: Final = 80
 """Characters that each line counts in addition to its length."""
-MAX_EVIDENCE: Final = 5_000
-"""Maximum lines with addresses that are kept."""
-MAX_OTHERS: Final = 4_000
-"""After so many lines, only those with an own address are kept: it may be late in a long list."""
-MAX_MENTIONS: Final = 10_000
-"""Addresses that are kept, counted as often as they occur."""
-MAX_CONTEXT: Final = 20_000
-"""Lines without addresses that are read."""
+MAX_REPEATED: Final = 50
+"""Lines that are read of those that differ in nothing but numbers, such as times and ports."""
 MAX_SHOWN: Final = 400
 """Characters of a line that are shown as evidence."""
 MAX_LINE: Final = 2_000
@@ -100,6 +95,9 @@ _PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
 VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 """What differs between the lines of a list."""
+_NUMBER_OR_ADDRESS: Final = re.compile(
+    r"((?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4})|\d{1,12}"
+)
 _HOST: Final = re.compile(r"(?:[\w-]{1,60}\.){1,6}[A-Za-z]{2,20}")
 _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
 """What is between the values of two elements of the same name."""
@@ -210,17 +208,13 @@ class LineReader:
         self._understood = understood
         self._budget = MAX_CHARACTERS
         self._late = MAX_LATE
-        self._mentions = 0
-        self._context = 0
+        self._read: Counter[str] = Counter()
 
     def read(self, text: str, *, is_subject: bool = False) -> None:
         """Add what the lines of a text say."""
         place = _Place(self._numbers, next(self._numbers))
         for sentence in unwrapped(restored(list(self._affordable(text)))):
             for line in _pieces(sentence):
-                if len(self.evidence) >= MAX_EVIDENCE or self._mentions >= MAX_MENTIONS:
-                    self.is_cut = True
-                    return
                 self._read_line(line, place, is_subject=is_subject)
 
     def _affordable(self, text: str) -> Iterator[str]:
@@ -230,12 +224,22 @@ class LineReader:
             if late and (self._late <= 0 or not self._names_own(line)):
                 self.is_cut = True
                 continue
+            if self._is_repeated(line):
+                continue
             bare = unquoted(line)
             yield bare[: max(MAX_LINE, self._budget)]
             if late:
                 self._late -= min(len(bare), MAX_LINE) + LINE_COST
             else:
                 self._budget -= len(bare) + LINE_COST
+
+    def _is_repeated(self, line: str) -> bool:
+        """Tell whether enough lines with the same words and addresses were read."""
+        if line.count(".") < 3 or len(line) > MAX_LINE:
+            return False
+        shape = _NUMBER_OR_ADDRESS.sub(_masked, line)
+        self._read[shape] += 1
+        return self._read[shape] > MAX_REPEATED
 
     def _names_own(self, line: str) -> bool:
         return any(address in line for address in self._own)
@@ -251,9 +255,6 @@ class LineReader:
         if _skip_header(line, place):
             return
         line = _LEADER.sub(": ", refanged(line))
-        if len(self.evidence) >= MAX_OTHERS and not self._names_own(line):
-            self.is_cut = True
-            return
         mentions = mentions_in(line) if line.count(".") >= 3 or line.count(":") >= 2 else []
         if not self.is_masked and _MASKED.search(line):
             senses = (label_of(word) for word in words_of(line[:300]))
@@ -266,9 +267,7 @@ class LineReader:
         if not (mentions and place.announced and _BULLET.match(line[: mentions[0].start])):
             place.said, place.announced = line, line.rstrip().endswith(_COLONS)
         if not mentions:
-            self._context += 1
-            if self._context <= MAX_CONTEXT:
-                _read_context(line, place, above)
+            _read_context(line, place, above)
             return
         after = words_of(line[mentions[-1].end :])
         if line.rstrip().endswith(":") or (after and _ends_open(after)):
@@ -281,7 +280,6 @@ class LineReader:
             ends = len(shown) > 1 and all(m.ports for m in shown) and not is_prose(line)
             is_log = is_row(line) or looks_logged(line) or ends
             self.evidence.append(Evidence(excerpt, shown, is_log, acting, hint, place.record))
-            self._mentions += len(shown)
             self._note_lone_ports(line, shown)
 
     def _note_lone_ports(self, line: str, mentions: list[Mention]) -> None:
@@ -289,6 +287,10 @@ class LineReader:
         if len(mentions) == 1 and self._names_own(line) and len(self.lone_ports) <= MAX_PORTS:
             keyed = keyed_ports(line)
             self.lone_ports.update(*(p for role, p in keyed if role is Role.DESTINATION))
+
+
+def _masked(found: re.Match[str]) -> str:
+    return found[1] or "0"
 
 
 def _hint(line: str, *, speaks: bool) -> Hint:
