@@ -424,6 +424,7 @@ def test_a_record_that_is_invalid_stops_neither_list_nor_status(host: ExitHost) 
     assert "not a record of complaints" in host.run("list").err
 
 
+@pytest.mark.slow
 def test_old_complaints_are_not_named_for_ever(host: ExitHost, tmp_path: Path) -> None:
     """Two weeks after its deadline, `status` no longer asks for an answer."""
     report = mail(tmp_path / "report.txt", 1)
