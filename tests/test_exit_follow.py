@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from exitpolicy.storage import ledger_file, ledger_text
 from tests.harness.dns import HOSTS, HostileServer, NameServer, needs_dnsmasq
 from tests.harness.host import ExitHost, Outcome, host_maker
+from tests.harness.tor import free_port
 
 pytestmark = needs_dnsmasq
 HOUR, DAY = 3_600.0, 86_400.0
@@ -99,7 +101,8 @@ def look_up(host: ExitHost, times: int = 1, seconds: float = HOUR) -> list[dict[
     for _ in range(times):
         age(host, seconds)
         done = host.run("follow", "--json")
-        assert done.code == 0, done
+        failed = any(entry["failure"] for entry in done.json["names"] if entry["asked"])
+        assert done.code == (3 if failed else 0), done
     names: list[dict[str, Any]] = done.json["names"]
     return names
 
@@ -237,17 +240,21 @@ def looping(query: dns.message.Message) -> list[dns.message.Message]:
         (looping, "its CNAME records make a loop, or too long a chain"),
         (lambda _: [], "no DNS server has answered within 5 s"),
         (lambda _: [b"\xff" * 40], "no DNS server has answered within 5 s"),
+        (None, "no DNS server has answered within 5 s"),
     ],
 )
 def test_an_answer_that_fails_keeps_the_last_one(
     following: ExitHost,
     dns_server: NameServer,
-    replies: Callable[[dns.message.Message], list[bytes | dns.message.Message]],
+    replies: Callable[[dns.message.Message], list[bytes | dns.message.Message]] | None,
     reason: str,
 ) -> None:
-    """A loop, silence, garbage: the reason is told, and the name is asked again."""
-    with HostileServer(replies) as server:
-        redirect(following, dns_server, server.server.port)
+    """A loop, silence, garbage, no server: the reason is told, and the name is asked again."""
+    with ExitStack() as stack:
+        port = free_port()
+        if replies is not None:
+            port = stack.enter_context(HostileServer(replies)).server.port
+        redirect(following, dns_server, port)
         (entry,) = look_up(following)
         redirect(following, dns_server, dns_server.server.port)
     assert entry["failure"] == reason
@@ -292,6 +299,28 @@ def test_too_many_addresses_are_not_followed(host: ExitHost, dns_server: NameSer
     assert (done.code, "www.test has 9 addresses" in done.err) == (4, True), done
     assert host.snapshot() == before
     assert host.run("block", "203.0.113.7", "--until", "1d", "--follow").code == 2
+    names = "".join(f"n{number}.test\n" for number in range(10_000))
+    done = host.run("block", "-", "--until", "1d", "--yes", "--follow", stdin=names)
+    assert (done.code, "10000 host names are too many" in done.err) == (2, True), done
+
+
+@pytest.mark.slow
+def test_a_hundred_names_are_followed_and_no_more(host: ExitHost, dns_server: NameServer) -> None:
+    """A host that follows many names refuses another one; a silent server takes 5 s for 20."""
+    lines = "".join(
+        f'- {{destination: "203.0.113.7:{n}", since: "2026-11-01T10:00:00Z", until: never,'
+        f' follow: "n{n}.test"}}\n'
+        for n in range(1, 101)
+    )
+    host.ledger.write_text(f"version: 2\nblocks:\n{lines}")
+    done = host.run("block", "www.test", "--until", "1d", "--yes", "--follow")
+    assert (done.code, "at most 100 are followed" in done.err) == (4, True), done
+    began = time.monotonic()
+    with dns_server.silent():
+        names = host.run("follow", "--json").json["names"]
+    assert [entry["asked"] for entry in names] == [True] * 100
+    assert time.monotonic() - began < 60
+    host.ledger.write_text("version: 2\nblocks: []\n")
 
 
 def test_an_older_exitpol_refuses_the_ledger(

@@ -24,8 +24,8 @@ def follow(
 
     Names whose time has come are looked up, each at most every 5 minutes. An address is blocked
     when it was seen twice, and its block ends when it was not seen for a day. A relay changes at
-    most once an hour. The tick, or exitpol apply, lets Tor enforce it.
-    Example: exitpol follow
+    most once an hour. The tick, or exitpol apply, lets Tor enforce it. Exit code 3 if a name has no
+    usable answer. Example: exitpol follow
     """
     from exitpolicy.operations import follow as operation
 
@@ -37,7 +37,10 @@ def follow(
     else:
         _say(run, quiet=quiet)
     output.report_all(run.problems)
-    return run.problems[0].exit_code if run.problems else ExitCode.DONE
+    if run.problems:
+        return run.problems[0].exit_code
+    unusable = any(run.known[one].failure for one in run.answers if one in run.known)
+    return ExitCode.ATTENTION if unusable else ExitCode.DONE
 
 
 def _as_json(run: "Run") -> dict[str, object]:
@@ -77,7 +80,8 @@ def _say(run: "Run", *, quiet: bool) -> None:
     if quiet:
         return
     for one, answer in run.answers.items():
-        failure = answer.reason if isinstance(answer, Failure) else run.known[one].failure
+        known = run.known.get(one)
+        failure = answer.reason if isinstance(answer, Failure) else known and known.failure
         if failure:
             warn(f"{one}: {failure}; its blocks stay as they are")
         else:
