@@ -17,7 +17,7 @@ from exitpolicy.cli.arguments import (
 )
 from exitpolicy.cli.blocks import say_changed
 from exitpolicy.cli.output import note, say_exact, say_json
-from exitpolicy.cli.sources import say_synced
+from exitpolicy.cli.sources import say_synced, say_unchanged
 from exitpolicy.core import collector
 from exitpolicy.core.durations import ends_move, parse_until
 from exitpolicy.core.errors import ExitCode, UsageError
@@ -83,7 +83,7 @@ def import_(
 
     Example: exitpol import drop.txt --until 30d --source spamhaus-drop
     """
-    from exitpolicy.operations import change, lists, sources
+    from exitpolicy.operations import lists, sources
 
     if sync and not source:
         raise UsageError("--sync needs the name of the list", hint="add --source NAME")
@@ -95,7 +95,8 @@ def import_(
     )
     with output.progress("reading the list"), collector.paused():
         listing = lists.read(host, lists.content_of(file), format_name)
-        lists.refuse_too_long(host, listing, terms, replaced=source if sync else "")
+        if not sync and not listing.faults:
+            lists.refuse_too_long(host, [e.destination for e in listing.entries], terms.relays)
         planned = lists.plan(host, listing, terms)
     _note_list(listing, planned, skip_bad=skip_bad)
     refusal = lists.refusal(listing, planned, skip_bad=skip_bad)
@@ -104,15 +105,22 @@ def import_(
             say_json(error=output.error_json(refusal), list=_list_json(listing, planned))
         output.report(refusal)
         return refusal.exit_code
-    options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
     more = {"list": _list_json(listing, planned)}
+    moving = end if ends_move(until, now) else None
+    wish = sources.Sync(source, planned.blocks, moving, yes) if sync else None
+    done = None if wish is None else sources.unchanged(host, wish)
+    if done is not None:
+        return say_unchanged(done.synced, dry_run=dry_run, as_json=as_json, more=more)
+    # It imports stem, which costs more than a sync that has nothing to change.
+    from exitpolicy.operations import change
+
+    options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
     with output.progress(output.TOR_READS), collector.paused():
-        if not sync:
-            changed = lists.import_blocks(host, planned, terms, options)
-            return say_changed(host, changed, options, as_json=as_json, more=more)
-        moving = end if ends_move(until, now) else None
-        done = sources.sync(host, source, planned.blocks, options, moving=moving, yes=yes)
-    return say_synced(host, done, options, as_json=as_json, more=more)
+        if wish is not None:
+            done = sources.make(host, wish, options)
+            return say_synced(host, done, options, as_json=as_json, more=more)
+        changed = lists.import_blocks(host, planned, terms, options)
+    return say_changed(host, changed, options, as_json=as_json, more=more)
 
 
 def _note_list(listing: "Listing", planned: "Plan", *, skip_bad: bool) -> None:

@@ -15,6 +15,7 @@ from exitpolicy.core.durations import remaining_text, until_text, utc_text
 from exitpolicy.core.errors import ExitCode, InterruptedByUserError, UsageError
 
 if TYPE_CHECKING:
+    from exitpolicy.lists.sync import Synced
     from exitpolicy.operations.change import Options
     from exitpolicy.operations.host import Host
     from exitpolicy.operations.sources import SyncResult
@@ -152,29 +153,16 @@ def say_synced(
     from exitpolicy.operations.outcome import lifted_state, removal_code
 
     synced, changed = done.synced, done.result
-    lifted = [str(destination) for destination in synced.lifted]
-    numbers = {
-        "added": len(synced.added),
-        "renewed": len(synced.renewed),
-        "lifted": lifted,
-        "unchanged": synced.unchanged,
-        "yours": synced.others,
-    }
-    whole = {**more, "sync": numbers}
     if changed is None:
-        if as_json:
-            say_json(blocks=[], dry_run=options.dry_run, problems=[], **whole)
-        else:
-            say(f"nothing to change: {synced.unchanged:,} blocks are what the list names")
-        _note_yours(synced.others)
-        return ExitCode.DONE
+        return say_unchanged(synced, dry_run=options.dry_run, as_json=as_json, more=more)
+    whole = {**more, "sync": _numbers(synced)}
     if not as_json:
         words = [
             f"{count:,} {word}"
             for word, count in (
                 ("added", len(synced.added)),
                 ("renewed", len(synced.renewed)),
-                ("lifted", len(lifted)),
+                ("lifted", len(synced.lifted)),
                 ("unchanged", synced.unchanged),
             )
             if count
@@ -203,6 +191,28 @@ def say_synced(
             if state != "lifted":
                 note(f"{count:,} {state}")
     return code
+
+
+def say_unchanged(
+    synced: "Synced", *, dry_run: bool, as_json: bool, more: Mapping[str, object]
+) -> int:
+    """Write that a sync has nothing to change, and return the exit code."""
+    if as_json:
+        say_json(blocks=[], dry_run=dry_run, problems=[], **more, sync=_numbers(synced))
+    else:
+        say(f"nothing to change: {synced.unchanged:,} blocks are what the list names")
+    _note_yours(synced.others)
+    return ExitCode.DONE
+
+
+def _numbers(synced: "Synced") -> dict[str, object]:
+    return {
+        "added": len(synced.added),
+        "renewed": len(synced.renewed),
+        "lifted": [str(destination) for destination in synced.lifted],
+        "unchanged": synced.unchanged,
+        "yours": synced.others,
+    }
 
 
 def _note_yours(count: int) -> None:

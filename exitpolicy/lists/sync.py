@@ -41,7 +41,11 @@ class Synced:
 
 def of_source(blocks: Iterable[Block], source: str, now: datetime) -> list[Block]:
     """Return the blocks of a source that have not ended."""
-    return [block for block in blocks if source in block.sources and not _is_over(block, now)]
+    return [
+        block
+        for block in blocks
+        if (block.source == source or source in block.sources) and not _is_over(block, now)
+    ]
 
 
 def _is_over(block: Block, now: datetime) -> bool:
@@ -68,7 +72,7 @@ def synced(
             after[block.destination] = block
             added.append(block.destination)
             continue
-        if not old.sources:
+        if not old.source:
             others += 1
             continue
         new = _renewed(old, block, source, now, moving)
@@ -96,7 +100,7 @@ def synced(
 def _renewed(old: Block, new: Block, source: str, now: datetime, moving: datetime | None) -> Block:
     """Return the block of a list as it goes on."""
     forced = old.forced or new.forced
-    if old.sources != (source,):
+    if old.source != source and old.sources != (source,):
         names = tuple(dict.fromkeys((*old.sources, source)))
         later = _is_later(new.until, old.until, _JITTER)
         until = new.until if later and not _is_fresh(old, new, now, moving) else (old.until)
@@ -107,7 +111,8 @@ def _renewed(old: Block, new: Block, source: str, now: datetime, moving: datetim
         old.until, new.until, _JITTER
     )
     if same or _is_fresh(old, new, now, moving):
-        return old._replace(forced=forced)
+        # A long list has thousands of them.
+        return old if forced == old.forced else old._replace(forced=forced)
     return old._replace(until=new.until, forced=forced)
 
 

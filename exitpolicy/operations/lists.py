@@ -1,25 +1,28 @@
 """Lists of other programs: their entries as blocks, and blocks as lists."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
 from exitpolicy.lists import reading
 from exitpolicy.lists.entry import Entry, Fault, Moment
 from exitpolicy.lists.reading import Listing
-from exitpolicy.operations import change, refusals
-from exitpolicy.operations.change import Options, Result
+from exitpolicy.operations import refusals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.refusals import BeyondLimitError
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, least_bytes
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.storage import files, shared_fronts
+
+if TYPE_CHECKING:
+    from exitpolicy.operations.change import Options, Result
 
 _LONG: Final = 3000
 """Entries of a list that is worth a look at its length before all else."""
@@ -90,30 +93,33 @@ class Terms:
     force: bool = False
 
 
-def refuse_too_long(host: Host, listing: Listing, terms: Terms, replaced: str = "") -> None:
+def refuse_too_long(
+    host: Host, entries: Sequence[Destination], relays: Iterable[str], replaced: str = ""
+) -> None:
     """Raise RefusedError for a long list that surely fits no descriptor.
 
     `plan` and `import_blocks` would say the same, after several times as long. No rule of a fewest
     set covers another: if a part of the rules is too long for a relay, all of them are. The blocks
     of the source `replaced` do not count.
     """
-    if len(listing.entries) < _LONG or listing.faults:
+    if len(entries) < _LONG:
         return
+    from exitpolicy.operations import change  # noqa: PLC0415 - an unchanged list needs no Tor
+
     now = host.clock()
     present = host.ledger().blocks.in_force(now)
     if any(block.relays for block in present):
         return
     kept = [block.destination for block in present if block.sources != (replaced,)]
-    entries = [entry.destination for entry in listing.entries]
     rules = [rule for rule in fewest_rules([*kept, *entries]) if rule.family == 4]
     least = least_bytes(rules)
     if least < 3 * DESCRIPTOR_LIMIT:
         return
     step = len(rules) // (DESCRIPTOR_LIMIT // SHORTEST_ADDRESS_RULE + 1)
-    named = tuple(sorted(host.known_relays(terms.relays)))
+    named = tuple(sorted(host.known_relays(relays)))
     part = [Block(rule.destination, now, None, relays=named, forced=True) for rule in rules[::step]]
     try:
-        change.block_all(host, part, Options(dry_run=True), frozenset(named))
+        change.block_all(host, part, change.Options(dry_run=True), frozenset(named))
     except BeyondLimitError as error:
         fits = min(error.fitting * len(entries) // len(rules), len(entries) - 1)
         raise RefusedError(
@@ -251,8 +257,10 @@ def _of_faults(listing: Listing, planned: Plan) -> ExitpolError:
     )
 
 
-def import_blocks(host: Host, planned: Plan, terms: Terms, options: Options) -> Result:
+def import_blocks(host: Host, planned: Plan, terms: Terms, options: "Options") -> "Result":
     """Add the blocks of an import. Raises what `change.block` raises."""
+    from exitpolicy.operations import change  # noqa: PLC0415 - as above
+
     return change.block_all(host, planned.blocks, options, frozenset(terms.relays))
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.errors import NoSuchBlockError, RefusedError
 from exitpolicy.lists.sync import Synced, of_source, suspicion, synced
-from exitpolicy.operations import change
-from exitpolicy.operations.change import Options, Result
+from exitpolicy.operations import lists
 from exitpolicy.operations.host import Host
+
+if TYPE_CHECKING:
+    from exitpolicy.operations.change import Options, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,45 +20,65 @@ class SyncResult:
     """What a sync changed."""
 
     synced: Synced
-    result: Result | None
+    result: "Result | None"
     """What was observed; None if nothing was to be changed."""
 
 
-def sync(
-    host: Host,
-    source: str,
-    desired: Sequence[Block],
-    options: Options,
-    *,
-    moving: datetime | None = None,
-    yes: bool = False,
-) -> SyncResult:
-    """Make the blocks of a source equal to those of its list. `moving` as in `synced`.
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A sync that is to be made."""
 
-    Raises RefusedError for a list that shrank or grew beyond belief, unless `yes`, and what
-    `change.block` raises.
-    """
-    now = host.clock().replace(microsecond=0)
+    source: str
+    desired: Sequence[Block]
+    """The blocks that its list makes now."""
+    moving: datetime | None = None
+    """As in `synced`."""
+    yes: bool = False
+    """Whether to believe a list that shrank or grew very much."""
 
-    def of(blocks: Blocks) -> Synced:
-        doubt = suspicion(len(of_source(blocks, source, now)), len(desired))
-        if doubt is not None and not yes:
+    def planned(self, blocks: Blocks, now: datetime) -> Synced:
+        """Return what it changes. Raises RefusedError for a list that is not believed."""
+        present = len(of_source(blocks, self.source, now))
+        doubt = suspicion(present, len(self.desired))
+        if doubt is not None and not self.yes:
             raise RefusedError(
-                f"the list of {source!r} is not believed: {doubt}; nothing was changed",
+                f"the list of {self.source!r} is not believed: {doubt}; nothing was changed",
                 hint="if the list is right, add --yes",
             )
-        return synced(blocks, source, desired, now, moving)
+        return synced(blocks, self.source, self.desired, now, self.moving)
 
-    planned = of(host.ledger().blocks)
-    if not planned.changes:
-        return SyncResult(planned, None)
-    relays = frozenset(name for block in desired for name in block.relays)
-    result = change.rearrange(host, lambda blocks: of(blocks).blocks, options, relays)
+
+def unchanged(host: Host, sync: Sync) -> SyncResult | None:
+    """Return the result of a sync that has nothing to change; None for any other.
+
+    Only the ledger is read. Raises what `make` raises.
+    """
+    planned = sync.planned(host.ledger().blocks, host.clock().replace(microsecond=0))
+    return None if planned.changes else SyncResult(planned, None)
+
+
+def make(host: Host, sync: Sync, options: "Options") -> SyncResult:
+    """Make the blocks of a source equal to those of its list.
+
+    Raises RefusedError for a list that is not believed, and what `change.block` raises.
+    """
+    from exitpolicy.operations import change  # noqa: PLC0415 - an unchanged list needs no Tor
+
+    now = host.clock().replace(microsecond=0)
+    relays = frozenset(name for block in sync.desired for name in block.relays)
+    destinations = [block.destination for block in sync.desired]
+    lists.refuse_too_long(host, destinations, relays, replaced=sync.source)
+    planned = sync.planned(host.ledger().blocks, now)
+    result = change.rearrange(
+        host, lambda blocks: sync.planned(blocks, now).blocks, options, relays
+    )
     return SyncResult(planned, result)
 
 
-def remove(host: Host, source: str, options: Options) -> SyncResult:
+def remove(host: Host, source: str, options: "Options") -> SyncResult:
     """Lift the blocks of a source; those of other lists as well go on. Raises NoSuchBlockError."""
+    from exitpolicy.operations import change  # noqa: PLC0415 - as above
+
     now = host.clock().replace(microsecond=0)
 
     def of(blocks: Blocks) -> Synced:
