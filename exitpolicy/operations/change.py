@@ -15,7 +15,13 @@ from pathlib import Path
 from exitpolicy.core.block import MAX_NAMES, MAX_REFERENCES, Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
+from exitpolicy.core.errors import (
+    ExitpolError,
+    InvalidFileError,
+    RefusedError,
+    TorRefusesError,
+    UsageError,
+)
 from exitpolicy.core.retention import Retention
 from exitpolicy.core.shell import word
 from exitpolicy.operations import apply, own_policy, refusals, removals
@@ -590,7 +596,12 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         no_exit = [error for error in plan.unsafe if error.hint]
         unable += [*broken, *held, *plan.obstacles, *no_exit][:1]
     if len(unable) == len(plans):
-        raise unable[0]
+        error = unable[0]
+        if isinstance(error, TorRefusesError):
+            # It speaks of the relay's files. The person asks what became of the block.
+            hint = "; ".join(filter(None, ("nothing was recorded", error.hint)))
+            raise TorRefusesError(str(error), hint=hint).about(*error.relay_names) from error
+        raise error
 
 
 def _ledger(host: Host) -> Ledger:
