@@ -114,6 +114,16 @@ def test_failed_answers_keep_the_last_one() -> None:
     assert not host.state.names[WWW].failure
 
 
+def test_a_family_that_was_not_told_is_not_absent() -> None:
+    """The servers fail to tell the IPv6 addresses: those that are blocked stay so."""
+    host = Host(WWW)
+    host.blocked[WWW].add((6, 10))
+    host.repeat(500, 300, Answer(frozenset({address(11)}), 0, frozenset({4})))
+    assert host.blocked[WWW] == {address(11), (6, 10)}
+    host.repeat(500, 300, answer(11))
+    assert host.blocked[WWW] == {address(11)}
+
+
 def test_a_name_that_leads_only_to_forbidden_addresses_keeps_its_blocks() -> None:
     """Its owner parks it at 127.0.0.1: the promise holds until its end."""
     host = Host(WWW)
@@ -204,6 +214,7 @@ answers = st.one_of(
         Answer,
         st.frozensets(st.integers(1, 14).map(address), max_size=9),
         st.integers(0, 2**31 - 1),
+        st.frozensets(st.sampled_from([4, 6])),
     ),
     st.builds(Failure, st.just("x")),
 )

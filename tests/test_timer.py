@@ -274,6 +274,11 @@ def test_the_timer_that_follows_names_is_there_only_where_one_is_followed(
     assert list(folder.iterdir()) == []
     at.config.ledger.write_text(ledger.replace("never", "never, follow: www.example.org"))
     assert timer.install(at, folder)[2:] == follow
+    at.config.ledger.write_text("no ledger")
+    assert timer.install(at, folder)[2:] == follow
+    at.config.ledger.write_text(ledger)
+    assert timer.install(at, folder)[2:] == []
+    assert {path.name for path in folder.iterdir()} == set(timer.UNITS)
     said = called.read_text()
     assert "enable --now exitpol-expire.timer exitpol-follow.timer" in said
     assert "disable --now exitpol-follow.timer" in said

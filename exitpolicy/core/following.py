@@ -40,6 +40,7 @@ MAX_SIGHTINGS: Final = 64
 """The most addresses of a name that are remembered."""
 
 Address = tuple[Family, int]
+EACH_FAMILY: Final[frozenset[Family]] = frozenset((4, 6))
 
 
 class Answer(NamedTuple):
@@ -48,6 +49,8 @@ class Answer(NamedTuple):
     addresses: frozenset[Address]
     ttl: int
     """In seconds."""
+    families: frozenset[Family] = EACH_FAMILY
+    """Those of which the servers told all addresses: no other address is absent."""
 
 
 class Failure(NamedTuple):
@@ -259,6 +262,8 @@ def _heard(known: Observed, its: Followed, answer: Answer, now: float) -> Observ
         times, absent = known.seen.get(address, Sighting(0))
         if address in answer.addresses:
             seen[address] = Sighting(min(times + 1, TIMES))
+        elif address[0] not in answer.families:
+            seen[address] = Sighting(times, absent)
         elif address in its.blocked or absent + interval < UNSEEN_SECONDS:
             seen[address] = Sighting(times, absent + interval)
     # The blocked ones first: what is forgotten of them would begin anew.

@@ -16,6 +16,7 @@ from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitpolError, RefusedError
 from exitpolicy.core.following import (
+    EACH_FAMILY,
     MAX_ADDRESSES,
     MAX_FOLLOWED,
     Address,
@@ -80,8 +81,9 @@ def run(host: Host) -> Run:
                 fit.allows,
                 may_change=present.time.is_certain,
             )
-            problems = _change(host, present, changes) if changes else []
+            # First, because without it the next change would not wait for an hour.
             follow_state.save(follow_state.path_beside(host.config.ledger), state, present.moment)
+            problems = _change(host, present, changes) if changes else []
     return Run(tuple(present.hosts), found.answers, state.names, changes, tuple(problems))
 
 
@@ -136,30 +138,37 @@ def _ask(host: Host, hosts: Mapping[NamedHost, Followed], due: Sequence[NamedHos
             results = _look_up(host, some, relays)
             for one in chosen:
                 result = results.get(one.name)
-                if isinstance(result, resolver.Answer):
-                    answers[one] = Answer(frozenset(result.addresses), result.ttl)
-                    detailed[one] = result
+                if isinstance(result, Failure):
+                    answers[one] = result
                 elif result is not None:
-                    answers[one] = Failure(str(result.reason))
+                    answers[one], detailed[one] = result
     return _Found(answers, detailed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
-    """Why a name could not be asked for."""
-
-    reason: str
 
 
 def _look_up(
     host: Host, names: Sequence[str], relays: frozenset[str]
-) -> Mapping[str, resolver.Result | _Unanswered]:
+) -> Mapping[str, tuple[Answer, resolver.Answer] | Failure]:
+    """Return the answer for each name, also with its canonical names, or why there is none."""
     if not relays:
-        return dict.fromkeys(names, _Unanswered("no relay of this host is to enforce its blocks"))
+        return dict.fromkeys(names, Failure("no relay of this host is to enforce its blocks"))
     try:
-        return host_names.look_up(host, names, sorted(relays))[0]
+        found, _ = host_names.look_up(host, names, sorted(relays))
     except ExitpolError as error:
-        return dict.fromkeys(names, _Unanswered(str(error)))
+        return dict.fromkeys(names, Failure(str(error)))
+    return {name: _answer(results) for name, results in found.items()}
+
+
+def _answer(results: Sequence[resolver.Result]) -> tuple[Answer, resolver.Answer] | Failure:
+    """Return what the servers of some relays say of a name: the addresses of all count."""
+    joined = host_names.joined(results)
+    if isinstance(joined, resolver.Failure):
+        return Failure(str(joined.reason))
+    answers = [result for result in results if isinstance(result, resolver.Answer)]
+    families = EACH_FAMILY.difference(a.unknown[0] for a in answers if a.unknown is not None)
+    if len(answers) < len(results):
+        # What the other server knows alone is not absent.
+        families = frozenset()
+    return Answer(frozenset(joined.addresses), joined.ttl, families), joined
 
 
 class _Fit:

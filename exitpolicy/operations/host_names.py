@@ -55,7 +55,8 @@ def resolve(host: Host, named: Iterable[NamedHost], relays: Sequence[str]) -> tu
             f"{len(names)} host names are too many at a time",
             hint=f"resolve at most {resolver.MAX_NAMES} with one command",
         )
-    answers, asked = look_up(host, names, relays)
+    found, asked = look_up(host, names, relays)
+    answers = {name: joined(results) for name, results in found.items()}
     failures = [one for one in answers.values() if isinstance(one, Failure)]
     if failures:
         raise _unresolved(failures, asked)
@@ -68,10 +69,11 @@ def resolve(host: Host, named: Iterable[NamedHost], relays: Sequence[str]) -> tu
 
 def look_up(
     host: Host, names: Sequence[str], relays: Collection[str]
-) -> tuple[dict[str, Result], list[tuple[Server, ...]]]:
-    """Return the answer for each of at most `resolver.MAX_NAMES` names, and the servers asked.
+) -> tuple[dict[str, list[Result]], list[tuple[Server, ...]]]:
+    """Return the answers for each of at most `resolver.MAX_NAMES` names, and the servers asked.
 
-    With `relays`, only the servers of those are asked. Raises AttentionError, InvalidFileError.
+    Relays that use different servers give several answers. With `relays`, only the servers of those
+    are asked. Raises AttentionError, InvalidFileError.
     """
     chosen = host.known_relays(relays)
     asked = sorted(
@@ -81,10 +83,10 @@ def look_up(
     for results in in_parallel(lambda servers: resolver.resolve(names, servers), asked):
         for result in results:
             found[result.name].append(result)
-    return {name: _joined(results) for name, results in found.items()}, asked
+    return found, asked
 
 
-def _joined(results: Sequence[Result]) -> Result:
+def joined(results: Sequence[Result]) -> Result:
     """Return one result of those of different servers: where one has no answer, another counts."""
     answers = [result for result in results if isinstance(result, Answer)]
     if not answers:

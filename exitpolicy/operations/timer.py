@@ -51,8 +51,10 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
             hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
     texts = units(host)
-    if _is_followed(host) or (folder / FOLLOW_UNITS[0]).exists():
+    if _follows_names(host, default=(folder / FOLLOW_UNITS[1]).exists()):
         texts |= follow_units(host)
+    elif (folder / FOLLOW_UNITS[1]).exists():
+        _take_out([FOLLOW_UNITS], [folder / name for name in FOLLOW_UNITS])
     return _write(texts, folder)
 
 
@@ -73,12 +75,13 @@ def follows(host: Host) -> bool:
     return bool(installed(host)) and (FOLDER / FOLLOW_UNITS[1]).exists()
 
 
-def _is_followed(host: Host) -> bool:
-    """Tell whether a block follows a name."""
+def _follows_names(host: Host, *, default: bool) -> bool:
+    """Tell whether a block that lasts follows a name; `default` if the ledger is not known."""
     try:
-        return any(block.follow for block in host.best_known_ledger().blocks)
+        blocks = host.best_known_ledger().blocks
     except InvalidFileError:
-        return False
+        return default
+    return any(block.follow for block in blocks.lasting(host.clock()))
 
 
 def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
@@ -117,13 +120,18 @@ def remove(host: Host, folder: Path | None = None) -> list[Path]:
     A tick that waits for the lock of the caller is ended.
     """
     found = installed(host, folder)
-    if not found:
-        return []
+    if found:
+        _take_out([UNITS, FOLLOW_UNITS], found)
+    return found
+
+
+def _take_out(units: Sequence[tuple[str, str]], paths: Iterable[Path]) -> None:
+    """Stop services with their timers, and delete files. Raises InvalidFileError."""
     if booted():
-        for service, timer in (UNITS, FOLLOW_UNITS):
+        for service, timer in units:
             _systemctl("disable", "--now", timer)
             _systemctl("stop", service)
-    for path in found:
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -133,9 +141,8 @@ def remove(host: Host, folder: Path | None = None) -> list[Path]:
             ) from error
     if booted():
         _systemctl("daemon-reload")
-        for service, _ in (UNITS, FOLLOW_UNITS):
+        for service, _ in units:
             _systemctl("reset-failed", service)
-    return found
 
 
 def _systemctl(*arguments: str) -> None:
