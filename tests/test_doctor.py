@@ -327,7 +327,7 @@ def test_tick_that_has_not_run_and_clock_that_was_set_are_found(exit_: LoneExit)
 
     ran = time.time() - 360
     os.utime(state, (ran, ran))
-    assert bad(examine(exit_, 3), "tick")["observed"].startswith("it ran 6m")
+    assert bad(examine(exit_, 3), "tick")["observed"].startswith("the last run was 6m")
     with edited(state, lambda text: applied(text, time.time() + 86400)):
         assert "set back" in bad(examine(exit_, 3), "clock")["why"]
     with edited(state, lambda text: applied(text, time.time() - 90 * 86400)):

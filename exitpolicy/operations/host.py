@@ -145,7 +145,7 @@ class Host:
             return True
         # A relay may have another name in the config than at `init`.
         folder = self.config.fragments
-        is_left = folder is not None and any(folder.glob("*.conf"))
+        is_left = folder is not None and _may_hold_fragments(folder)
         return is_left or any(map(_may_include, self.relays))
 
     def set_up(self) -> "Host":
@@ -177,6 +177,14 @@ def _usual_relays(config: Config) -> tuple[Relay, ...]:
     return tuple(
         replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
     )
+
+
+def _may_hold_fragments(folder: Path) -> bool:
+    """Tell whether a folder has a file of rules, or cannot be read."""
+    try:
+        return any(folder.glob("*.conf"))
+    except PermissionError:
+        return True
 
 
 def _may_include(relay: Relay) -> bool:
