@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.evidence import Thing, lose
+from tests.harness.dns import HOSTS, NameServer
 from tests.harness.host import HostMaker, host_maker
 from tests.harness.tor import TOR, TOR_GENCERT
 
@@ -35,6 +36,20 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def name_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
+    """Give a real DNS server."""
+    with NameServer(tmp_path_factory.mktemp("dns")) as server:
+        yield server
+
+
+@pytest.fixture
+def dns(name_server: NameServer) -> Iterator[NameServer]:
+    """Give that DNS server to a test that changes its answers."""
+    yield name_server
+    name_server.change(*HOSTS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

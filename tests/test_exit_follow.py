@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import dns.message
-import dns.rrset
 import pytest
+from dns import message, rrset
 
 from exitpolicy.storage import ledger_file, ledger_text
-from tests.harness.dns import HOSTS, HostileServer, NameServer, needs_dnsmasq
+from tests.harness.dns import HostileServer, NameServer, needs_dnsmasq
 from tests.harness.host import ExitHost, Outcome, host_maker
 from tests.harness.tor import free_port
 
@@ -22,50 +21,38 @@ HOUR, DAY = 3_600.0, 86_400.0
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
-    """Give a real DNS server."""
-    with NameServer(tmp_path_factory.mktemp("dns")) as server:
-        yield server
-
-
-@pytest.fixture
-def dns_server(running: NameServer) -> Iterator[NameServer]:
-    """Give a DNS server whose answers the test changes."""
-    yield running
-    running.change(*HOSTS)
-
-
-@pytest.fixture(scope="module")
-def observed(running: NameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExitHost]:
+def observed(
+    name_server: NameServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ExitHost]:
     """Give an exit whose Tor asks that server."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "fronts.txt").write_text("frontco 203.0.113.64/26\nfrontco .cdn.test\n")
     with host_maker(folder) as make:
         yield make(
-            ["ExitRelay 1", f"ServerDNSResolvConfFile {running.resolv_conf}"],
+            ["ExitRelay 1", f"ServerDNSResolvConfFile {name_server.resolv_conf}"],
             extra="shared_fronts: fronts.txt\nprotected: [203.0.113.200]\n"
             "operator: {address: 203.0.113.201}\n",
         )
 
 
 @pytest.fixture
-def host(observed: ExitHost, dns_server: NameServer) -> ExitHost:
+def host(observed: ExitHost, dns: NameServer) -> ExitHost:
     """Give that exit without blocks, and the server with its first answers."""
     observed.run("lift", "--all", "--yes")
     state(observed).unlink(missing_ok=True)
-    dns_server.change("203.0.113.7 www.test")
+    dns.change("203.0.113.7 www.test")
     return observed
 
 
 @pytest.fixture
-def following(observed: ExitHost, dns_server: NameServer) -> ExitHost:
+def following(observed: ExitHost, dns: NameServer) -> ExitHost:
     """Give that exit with a followed block in its ledger, which its Tor need not enforce yet."""
     observed.ledger.write_text(
         'version: 2\nblocks:\n- {destination: "203.0.113.7", since: "2026-11-01T10:00:00Z",'
         ' until: never, name: "www.test", follow: "www.test"}\n'
     )
     state(observed).unlink(missing_ok=True)
-    dns_server.change("203.0.113.7 www.test")
+    dns.change("203.0.113.7 www.test")
     assert observed.run("follow").code == 0
     return observed
 
@@ -112,12 +99,12 @@ def blocked(host: ExitHost) -> set[str]:
     return {str(b.destination) for b in ledger_file.load(host.ledger).blocks if b.ended is None}
 
 
-def test_the_block_follows_the_name(host: ExitHost, dns_server: NameServer) -> None:
+def test_the_block_follows_the_name(host: ExitHost, dns: NameServer) -> None:
     """The new address is enforced; a day later the old one is not; the history tells both."""
     done = follow(host, "https://www.test/login", "--reference", "A-1")
     assert "no timer looks the name up again" in done.err
     assert "www.test (followed)" in host.run("list").out
-    dns_server.change("203.0.113.30 www.test")
+    dns.change("203.0.113.30 www.test")
     assert [entry["added"] for entry in look_up(host, 2)] == [["203.0.113.30:443"]]
     assert not host.tor.rejects("203.0.113.30", 443)
     # The tick sees that the ledger has changed.
@@ -140,9 +127,9 @@ def test_the_block_follows_the_name(host: ExitHost, dns_server: NameServer) -> N
     assert host.run("follow", "--json").json["names"] == []
 
 
-def test_it_asks_only_when_it_is_time(following: ExitHost, dns_server: NameServer) -> None:
+def test_it_asks_only_when_it_is_time(following: ExitHost, dns: NameServer) -> None:
     """Within five minutes the server is not asked, whatever the TTL."""
-    with dns_server.silent():
+    with dns.silent():
         began = time.monotonic()
         done = following.run("follow")
         assert time.monotonic() - began < 4
@@ -165,10 +152,10 @@ def test_it_asks_only_when_it_is_time(following: ExitHost, dns_server: NameServe
     ],
 )
 def test_what_must_not_be_blocked_keeps_the_last_address(
-    following: ExitHost, dns_server: NameServer, answer: tuple[str, ...], reason: str
+    following: ExitHost, dns: NameServer, answer: tuple[str, ...], reason: str
 ) -> None:
     """A private, own, shared or protected address, too many, or none; the run says why."""
-    dns_server.change(*(f"{address} www.test" for address in answer))
+    dns.change(*(f"{address} www.test" for address in answer))
     (entry,) = look_up(following, 3, DAY)
     assert entry["failure"] == reason
     assert blocked(following) == {"203.0.113.7"}
@@ -184,23 +171,21 @@ def test_what_must_not_be_blocked_keeps_the_last_address(
 
 @pytest.mark.slow
 def test_a_forbidden_address_beside_others_is_left_out(
-    following: ExitHost, dns_server: NameServer
+    following: ExitHost, dns: NameServer
 ) -> None:
     """The owner of the name cannot keep the others from being followed by it."""
-    dns_server.change("127.0.0.1 www.test", "203.0.113.8 www.test", "203.0.113.66 www.test")
+    dns.change("127.0.0.1 www.test", "203.0.113.8 www.test", "203.0.113.66 www.test")
     look_up(following, 3)
     assert blocked(following) == {"203.0.113.7", "203.0.113.8"}
 
 
 @pytest.mark.slow
-def test_an_alias_of_a_shared_front_is_not_followed(
-    following: ExitHost, dns_server: NameServer
-) -> None:
+def test_an_alias_of_a_shared_front_is_not_followed(following: ExitHost, dns: NameServer) -> None:
     """Its canonical name tells, whatever its addresses are."""
     with HostileServer(fronted) as server:
-        redirect(following, dns_server, server.server.port)
+        redirect(following, dns, server.server.port)
         (entry,) = look_up(following, 3)
-        redirect(following, dns_server, dns_server.server.port)
+        redirect(following, dns, dns.server.port)
     assert entry["failure"] == "none of its addresses may be blocked"
     assert blocked(following) == {"203.0.113.7"}
 
@@ -211,24 +196,24 @@ def redirect(host: ExitHost, server: NameServer, port: int) -> None:
     server.resolv_conf.write_text(f"nameserver 127.0.0.1:{port}\n")
 
 
-def fronted(query: dns.message.Message) -> list[dns.message.Message]:
+def fronted(query: message.Message) -> list[message.Message]:
     """Answer with an alias of a shared front."""
     (question,) = query.question
-    reply = dns.message.make_response(query)
-    reply.answer = [dns.rrset.from_text(question.name, 60, "IN", "CNAME", "d1.cdn.test.")]
+    reply = message.make_response(query)
+    reply.answer = [rrset.from_text(question.name, 60, "IN", "CNAME", "d1.cdn.test.")]
     if question.rdtype == 1:
-        reply.answer.append(dns.rrset.from_text("d1.cdn.test.", 60, "IN", "A", "198.51.100.9"))
+        reply.answer.append(rrset.from_text("d1.cdn.test.", 60, "IN", "A", "198.51.100.9"))
     return [reply]
 
 
-def looping(query: dns.message.Message) -> list[dns.message.Message]:
+def looping(query: message.Message) -> list[message.Message]:
     """Answer with aliases in a circle."""
     (question,) = query.question
-    reply = dns.message.make_response(query)
+    reply = message.make_response(query)
     name = question.name.to_text()
     reply.answer = [
-        dns.rrset.from_text(name, 60, "IN", "CNAME", "a.test."),
-        dns.rrset.from_text("a.test.", 60, "IN", "CNAME", name),
+        rrset.from_text(name, 60, "IN", "CNAME", "a.test."),
+        rrset.from_text("a.test.", 60, "IN", "CNAME", name),
     ]
     return [reply]
 
@@ -245,8 +230,8 @@ def looping(query: dns.message.Message) -> list[dns.message.Message]:
 )
 def test_an_answer_that_fails_keeps_the_last_one(
     following: ExitHost,
-    dns_server: NameServer,
-    replies: Callable[[dns.message.Message], list[bytes | dns.message.Message]] | None,
+    dns: NameServer,
+    replies: Callable[[message.Message], list[bytes | message.Message]] | None,
     reason: str,
 ) -> None:
     """A loop, silence, garbage, no server: the reason is told, and the name is asked again."""
@@ -254,19 +239,19 @@ def test_an_answer_that_fails_keeps_the_last_one(
         port = free_port()
         if replies is not None:
             port = stack.enter_context(HostileServer(replies)).server.port
-        redirect(following, dns_server, port)
+        redirect(following, dns, port)
         (entry,) = look_up(following)
-        redirect(following, dns_server, dns_server.server.port)
+        redirect(following, dns, dns.server.port)
     assert entry["failure"] == reason
     assert blocked(following) == {"203.0.113.7"}
-    dns_server.change("203.0.113.9 www.test")
+    dns.change("203.0.113.9 www.test")
     look_up(following, 2)
     assert blocked(following) == {"203.0.113.7", "203.0.113.9"}
 
 
-def test_a_lift_by_hand_wins(host: ExitHost, dns_server: NameServer) -> None:
+def test_a_lift_by_hand_wins(host: ExitHost, dns: NameServer) -> None:
     """An address that was lifted is not blocked again: the name is followed no more."""
-    dns_server.change("203.0.113.7 www.test", "203.0.113.8 www.test")
+    dns.change("203.0.113.7 www.test", "203.0.113.8 www.test")
     follow(host)
     done = host.run("lift", "203.0.113.7")
     assert (done.code, "www.test is not followed any more" in done.err) == (0, True), done
@@ -276,11 +261,11 @@ def test_a_lift_by_hand_wins(host: ExitHost, dns_server: NameServer) -> None:
 
 
 @pytest.mark.slow
-def test_check_and_lift_know_the_followed_name(host: ExitHost, dns_server: NameServer) -> None:
+def test_check_and_lift_know_the_followed_name(host: ExitHost, dns: NameServer) -> None:
     """They ask no DNS server, and `check` says so."""
     assert host.run("block", "203.0.113.7", "--until", "60d").code == 0
     follow(host)
-    with dns_server.silent():
+    with dns.silent():
         done = host.run("check", "www.test", "203.0.113.99")
         assert done.code == 3
         assert "203.0.113.7  rejected" in done.out
@@ -291,9 +276,9 @@ def test_check_and_lift_know_the_followed_name(host: ExitHost, dns_server: NameS
 
 
 @pytest.mark.slow
-def test_too_many_addresses_are_not_followed(host: ExitHost, dns_server: NameServer) -> None:
+def test_too_many_addresses_are_not_followed(host: ExitHost, dns: NameServer) -> None:
     """Nothing is blocked (4); without --follow they are."""
-    dns_server.change(*(f"203.0.113.{n} www.test" for n in range(1, 10)))
+    dns.change(*(f"203.0.113.{n} www.test" for n in range(1, 10)))
     before = host.snapshot()
     done = host.run("block", "www.test", "--until", "1d", "--yes", "--follow")
     assert (done.code, "www.test has 9 addresses" in done.err) == (4, True), done
@@ -305,7 +290,7 @@ def test_too_many_addresses_are_not_followed(host: ExitHost, dns_server: NameSer
 
 
 @pytest.mark.slow
-def test_a_hundred_names_are_followed_and_no_more(host: ExitHost, dns_server: NameServer) -> None:
+def test_a_hundred_names_are_followed_and_no_more(host: ExitHost, dns: NameServer) -> None:
     """A host that follows many names refuses another one; a silent server takes 5 s for 20."""
     lines = "".join(
         f'- {{destination: "203.0.113.7:{n}", since: "2026-11-01T10:00:00Z", until: never,'
@@ -316,7 +301,7 @@ def test_a_hundred_names_are_followed_and_no_more(host: ExitHost, dns_server: Na
     done = host.run("block", "www.test", "--until", "1d", "--yes", "--follow")
     assert (done.code, "at most 100 are followed" in done.err) == (4, True), done
     began = time.monotonic()
-    with dns_server.silent():
+    with dns.silent():
         names = host.run("follow", "--json").json["names"]
     assert [entry["asked"] for entry in names] == [True] * 100
     assert time.monotonic() - began < 60
@@ -358,11 +343,9 @@ def test_look_ups_that_do_not_run_are_reported(host: ExitHost) -> None:
 
 
 @pytest.mark.root
-def test_a_state_of_another_user_is_not_believed(
-    following: ExitHost, dns_server: NameServer
-) -> None:
+def test_a_state_of_another_user_is_not_believed(following: ExitHost, dns: NameServer) -> None:
     """Who owns the ledger's folder could otherwise choose what is blocked."""
-    dns_server.change("203.0.113.9 www.test")
+    dns.change("203.0.113.9 www.test")
     look_up(following)
     os.chown(state(following), 65534, 65534)
     assert "follow_late" in following.run("status", "--check", "--json").json["faults"]
@@ -374,11 +357,9 @@ def test_a_state_of_another_user_is_not_believed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ["7", "[" * 10_000])
-def test_a_damaged_state_begins_anew(
-    following: ExitHost, dns_server: NameServer, content: str
-) -> None:
+def test_a_damaged_state_begins_anew(following: ExitHost, dns: NameServer, content: str) -> None:
     """Nothing changes for an hour; then the address counts when it was seen twice."""
-    dns_server.change("203.0.113.9 www.test")
+    dns.change("203.0.113.9 www.test")
     look_up(following)
     state(following).write_text('{"version": 1, "names": ' + content + "}")
     assert following.run("follow").code == 0
@@ -387,10 +368,10 @@ def test_a_damaged_state_begins_anew(
     assert blocked(following) == {"203.0.113.7", "203.0.113.9"}
 
 
-def test_names_are_not_in_the_journal(following: ExitHost, dns_server: NameServer) -> None:
+def test_names_are_not_in_the_journal(following: ExitHost, dns: NameServer) -> None:
     """The run of the timer prints addresses only, and nothing if nothing changed."""
     assert following.run("follow", "--quiet").err == ""
-    dns_server.change("203.0.113.9 www.test")
+    dns.change("203.0.113.9 www.test")
     look_up(following)
     age(following, HOUR)
     done = following.run("follow", "--quiet")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.dns import HOSTS, NameServer, needs_dnsmasq
+from tests.harness.dns import NameServer, needs_dnsmasq
 from tests.harness.host import ExitHost, HostMaker, host_maker
 from tests.harness.terminal import on_a_terminal
 
@@ -15,27 +15,15 @@ WWW = ("203.0.113.7:443", "[2001:db8::7]:443")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
-    """Give a real DNS server."""
-    with NameServer(tmp_path_factory.mktemp("dns")) as server:
-        yield server
-
-
-@pytest.fixture
-def dns(running: NameServer) -> Iterator[NameServer]:
-    """Give a DNS server whose answers the test changes."""
-    yield running
-    running.change(*HOSTS)
-
-
-@pytest.fixture(scope="module")
-def observed(running: NameServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExitHost]:
+def observed(
+    name_server: NameServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ExitHost]:
     """Give an exit whose Tor asks that server, with a list of shared addresses of its own."""
     folder = tmp_path_factory.mktemp("host")
     (folder / "fronts.txt").write_text("frontco 203.0.113.64/26\nfrontco .cdn.test\n")
     with host_maker(folder) as make:
         yield make(
-            ["ExitRelay 1", "IPv6Exit 1", f"ServerDNSResolvConfFile {running.resolv_conf}"],
+            ["ExitRelay 1", "IPv6Exit 1", f"ServerDNSResolvConfFile {name_server.resolv_conf}"],
             extra="shared_fronts: fronts.txt\nprotected: [203.0.113.200]\n",
         )
 

@@ -4,7 +4,7 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import dns.message
 import dns.rrset
@@ -16,13 +16,6 @@ from exitpolicy.core.errors import AttentionError
 from exitpolicy.resolver import Answer, Failure, Reason, Server, decode, servers
 from tests.harness.dns import HOSTS, HostileServer, NameServer, Replies, needs_dnsmasq
 from tests.harness.tor import free_port
-
-
-@pytest.fixture(scope="module")
-def dnsmasq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
-    """Give a real DNS server."""
-    with NameServer(tmp_path_factory.mktemp("dns")) as running:
-        yield running
 
 
 def ask(name: str, *asked: Server) -> resolver.Result:
@@ -44,21 +37,21 @@ def addresses(answer: Answer) -> list[str]:
 
 
 @needs_dnsmasq
-def test_a_name_has_addresses_of_both_families(dnsmasq: NameServer) -> None:
+def test_a_name_has_addresses_of_both_families(name_server: NameServer) -> None:
     """A and AAAA are asked for, and the time to live is told."""
-    answer = answered("www.test", dnsmasq.server)
+    answer = answered("www.test", name_server.server)
     assert addresses(answer) == ["203.0.113.7", "2001:db8::7"]
     assert (answer.canonical_name, answer.aliases, answer.ttl) == ("www.test", (), 300)
     assert answer.unknown is None
-    assert answered("zero.test", dnsmasq.server).ttl == 0
+    assert answered("zero.test", name_server.server).ttl == 0
 
 
 @needs_dnsmasq
-def test_an_alias_leads_to_its_canonical_name(dnsmasq: NameServer) -> None:
+def test_an_alias_leads_to_its_canonical_name(name_server: NameServer) -> None:
     """Every name on the way is told, and the shortest time to live counts."""
-    answer = answered("alias.test", dnsmasq.server)
+    answer = answered("alias.test", name_server.server)
     assert (answer.canonical_name, answer.aliases, answer.ttl) == ("www.test", ("www.test",), 30)
-    answer = answered("far.test", dnsmasq.server)
+    answer = answered("far.test", name_server.server)
     assert answer.canonical_name == "www.test"
     assert answer.aliases == ("near.test", "www.test")
     assert addresses(answer) == ["203.0.113.7", "2001:db8::7"]
@@ -73,44 +66,46 @@ def test_an_alias_leads_to_its_canonical_name(dnsmasq: NameServer) -> None:
         ("www.example", Reason.FAILED),
     ],
 )
-def test_a_name_without_address_says_why(dnsmasq: NameServer, name: str, reason: Reason) -> None:
+def test_a_name_without_address_says_why(
+    name_server: NameServer, name: str, reason: Reason
+) -> None:
     """The server does not know it, knows no address of it, or refuses the question."""
-    assert ask(name, dnsmasq.server) == Failure(name, reason)
+    assert ask(name, name_server.server) == Failure(name, reason)
 
 
 @needs_dnsmasq
-def test_a_thousand_addresses_are_all_told(dnsmasq: NameServer) -> None:
+def test_a_thousand_addresses_are_all_told(name_server: NameServer) -> None:
     """They do not fit into a datagram: the server is asked again by TCP."""
-    assert len(answered("many.test", dnsmasq.server).addresses) == 1000
+    assert len(answered("many.test", name_server.server).addresses) == 1000
 
 
 @needs_dnsmasq
-def test_many_names_are_asked_for_at_once(dnsmasq: NameServer) -> None:
+def test_many_names_are_asked_for_at_once(name_server: NameServer) -> None:
     """The results are in the order of the names."""
     names = ["www.test", "nowhere.test"] * (resolver.MAX_NAMES // 2)
-    results = resolver.resolve(names, [dnsmasq.server])
+    results = resolver.resolve(names, [name_server.server])
     assert [result.name for result in results] == names
     assert {type(result) for result in results[::2]} == {Answer}
     assert {type(result) for result in results[1::2]} == {Failure}
 
 
 @needs_dnsmasq
-def test_the_answer_of_now_counts(dnsmasq: NameServer) -> None:
+def test_the_answer_of_now_counts(name_server: NameServer) -> None:
     """Nothing is kept from one look-up to the next."""
-    assert "203.0.113.7" in addresses(answered("www.test", dnsmasq.server))
+    assert "203.0.113.7" in addresses(answered("www.test", name_server.server))
     try:
-        dnsmasq.change("203.0.113.99 www.test")
-        assert addresses(answered("www.test", dnsmasq.server)) == ["203.0.113.99"]
+        name_server.change("203.0.113.99 www.test")
+        assert addresses(answered("www.test", name_server.server)) == ["203.0.113.99"]
     finally:
-        dnsmasq.change(*HOSTS)
+        name_server.change(*HOSTS)
 
 
 @needs_dnsmasq
-def test_a_server_that_never_answers_costs_five_seconds(dnsmasq: NameServer) -> None:
+def test_a_server_that_never_answers_costs_five_seconds(name_server: NameServer) -> None:
     """So does a host without any DNS; with several names it is not longer."""
     names = ["www.test", "alias.test", "zero.test", "far.test"]
-    for asked in ([dnsmasq.server], [Server("127.0.0.1", free_port())]):
-        with dnsmasq.silent():
+    for asked in ([name_server.server], [Server("127.0.0.1", free_port())]):
+        with name_server.silent():
             begin = time.monotonic()
             results = resolver.resolve(names, asked)
             took = time.monotonic() - begin
@@ -122,7 +117,7 @@ def test_a_server_that_never_answers_costs_five_seconds(dnsmasq: NameServer) -> 
 
 
 @needs_dnsmasq
-def test_the_second_server_is_asked_where_the_first_is_silent(dnsmasq: NameServer) -> None:
+def test_the_second_server_is_asked_where_the_first_is_silent(name_server: NameServer) -> None:
     """As the C library and Tor do."""
     asked: list[dns.message.Message] = []
 
@@ -131,7 +126,7 @@ def test_the_second_server_is_asked_where_the_first_is_silent(dnsmasq: NameServe
         return []
 
     with HostileServer(silence, "127.0.0.2") as silent:
-        answer = answered("www.test", silent.server, dnsmasq.server)
+        answer = answered("www.test", silent.server, name_server.server)
     assert asked
     assert addresses(answer) == ["203.0.113.7", "2001:db8::7"]
 
