@@ -20,17 +20,12 @@ _HAS_PORT: Final = pattern(r"port|[ds]pt(?![a-z])|service|<<port>>")
 PORT_WORD: Final = pattern(
     r"^(?:[ds]?pt|.{0,12}ports?|(?:<<port>>)\w{0,2})$|[^\x00-\u0fff]{0,12}(?:<<port>>)"
 )
-_PORT_BEFORE: Final = pattern(
-    r"(?:<<port>>)\s{0,2}[:#]?\s{0,2}(\d{1,5})(?:/(?:tcp|udp)|\s\([^()\d]{1,20}\))?[\s)]{0,3}"
-    r"(?:[^\W\d]{1,12}\s{1,2}){0,4}[(\s]{0,2}$"
-    r"|[\s(](\d{1,5})/(?:tcp|udp)\)?\s(?:[^\W\d]{1,12}\s){0,4}$"
-)
 _PORT_SAID: Final = pattern(
     r"(?<![^\W_])(?:<<port>>)(?:\s?(?:<<port is>>):?)?\s?"
     r"(\d{1,5}(?:(?:,\s?|\s(?:<<and>>)\s)\d{1,5}){0,16})(?![\d.-]\d)"
 )
 _PROTO: Final = pattern(
-    r"(?<![\w/:.-])(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)[ /](\d{1,5}))(?![\w.-]\d)"
+    r"(?<![\w/:.-])(?:(\d{1,5})/(?:tcp|udp)|(?:tcp|udp)[ /](\d{1,5}))(?![\w. -]\d)"
 )
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)", 0)
 _SERVICE_VALUE: Final = pattern(
@@ -133,13 +128,12 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
                 mention.ports = ports
         elif role is None and len(destinations) == 1 and not destinations[0].ports:
             destinations[0].ports = ports
-    _assign_ports_before(line, mentions, destinations)
     if any(not mention.ports for mention in destinations):
         if flow := _PORT_ARROW.search(line):
             _assign(destinations, valid_ports([flow[1]]))
         _assign(destinations, keyed_service(line))
-    _assign_ports_after(line, mentions, destinations or others)
     _move_ports(line, mentions)
+    _assign_said(line, mentions, destinations or others)
     for left, right in reversed(list(pairwise(mentions))):
         # `A and B (port 445)`: the port after a list is that of all, but not that of `A and B:445`.
         listed = left.role is right.role and LIST.match(line[left.end : right.start])
@@ -169,34 +163,17 @@ def _has_glued_port(line: str, mention: Mention) -> bool:
     return bool(mention.ports) and written[-1:].isdigit() and not _PORT_WORDS.search(written)
 
 
-def _assign_ports_before(line: str, mentions: list[Mention], destinations: list[Mention]) -> None:
-    """Read `port 22 of our server A`."""
-    for mention in mentions:
-        start = max(0, mention.start - 60)
-        before = _PORT_BEFORE.search(line[start : mention.start])
-        if before is None or is_source_port(line, start + before.start()):
-            continue
-        ports = valid_ports([before[1] or before[2]])
-        for destination in destinations:
-            if ports and destination.addresses == mention.addresses and not destination.ports:
-                destination.ports = ports
-
-
-def _assign_ports_after(line: str, mentions: list[Mention], destinations: list[Mention]) -> None:
-    """Read `A was scanned all day (ports 22, 80)`, if no other address comes between."""
-    if not destinations or (looks_logged(line) and not is_prose(line)):
+def _assign_said(line: str, mentions: list[Mention], destinations: list[Mention]) -> None:
+    """Read `port 22 of our server A`, `A was scanned all day (ports 22, 80)`."""
+    if all(mention.ports for mention in destinations) or (
+        looks_logged(line) and not is_prose(line)
+    ):
         return
-    last = destinations[-1]
-    for index, mention in enumerate(mentions):
-        end = mentions[index + 1].start if index + 1 < len(mentions) else len(line)
-        reach = min(end, mention.end + 100)
-        said = _PORT_SAID.search(line, mention.end, reach) or _PORT_BARE.search(
-            line, mention.end, reach
-        )
-        if said and is_source_port(line, said.start()):
-            continue
-        if said and mention.addresses == last.addresses and not last.ports:
-            last.ports = ports_in(said[1])
+    for said in (*_PORT_SAID.finditer(line), *_PROTO.finditer(line), *_PORT_BARE.finditer(line)):
+        written = any(m.start < said.end() and said.start() < m.end for m in mentions)
+        if not written and not is_source_port(line, said.start()):
+            _assign(destinations, ports_in(said[1] or said[2]))
+            return
 
 
 def positional_ports(line: str, left: Mention, right: Mention) -> None:

@@ -13,27 +13,8 @@ _SKIPPED: Final = re.compile(r"<(style|script|head|title)\b", re.IGNORECASE)
 _CELLS: Final = frozenset({"td", "th"})
 _BREAKS: Final = frozenset(
     [
-        "br",
-        "p",
-        "div",
-        "tr",
-        "li",
-        "ul",
-        "ol",
-        "table",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "pre",
-        "blockquote",
-        "hr",
-        "dt",
-        "dd",
-        "section",
-        "article",
+        *("br", "p", "div", "tr", "li", "ul", "ol", "table", "h1", "h2", "h3", "h4", "h5", "h6"),
+        *("pre", "blockquote", "hr", "dt", "dd", "section", "article"),
     ]
 )
 _LONG_NUMBER: Final = re.compile(r"&#(?:x[0-9a-f]{7,}|\d{8,});?", re.IGNORECASE)
