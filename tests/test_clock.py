@@ -109,6 +109,7 @@ def test_block_that_a_wrong_clock_ended_comes_back(host: LoneExit, offset: str) 
     assert [change["action"] for change in changes[-2:]] == ["expire", "resume"]
 
 
+@pytest.mark.slow
 def test_a_wrong_clock_tells_no_reporter_that_a_block_has_ended(host: LoneExit) -> None:
     """Only after an hour of running time the letter is written; should the clock return, it warns.
 
