@@ -3,6 +3,7 @@
 The container has no network but loopback, and systemd runs only inside of it.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -51,12 +52,14 @@ def debian(folder: Path, release: str) -> Path:
         pytest.skip(reason)
     root = folder / "debian"
     kept = os.environ.get(IMAGES)
-    image = None if kept is None else Path(kept, release)
+    # A kept Debian has the packages that it was made with: another list is another image.
+    digest = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    image = None if kept is None else Path(kept, f"{release}-{digest}")
     if image is None:
         _bootstrap(root, release)
         return root
     if not image.exists():
-        made = image.with_name(f".{release}.new")
+        made = image.with_name(f".{image.name}.new")
         shutil.rmtree(made, ignore_errors=True)
         _bootstrap(made, release)
         made.rename(image)
