@@ -127,3 +127,22 @@ def test_without_rules_everything_is_accepted() -> None:
     assert decisions.deciding(parse_destination("203.0.113.7")) == [IMPLICIT_ACCEPT]
     assert decisions.accepts(IMPLICIT_ACCEPT)
     assert decisions.meaning() == Decisions(parse_policy(["accept *:*"])).meaning()
+
+
+@settings(max_examples=200)
+@given(policies, st.lists(st.tuples(st.sampled_from(FAMILIES), st.integers(0, 9)), min_size=1))
+def test_a_remembered_answer_is_that_of_its_ports(
+    rules: list[Rule], addresses: list[tuple[Family, int]]
+) -> None:
+    """Asked about many ports of many addresses in turn, a policy answers as it would afresh."""
+    decisions = Decisions(rules)
+    for family, address in addresses * 2:
+        for low, high in ((1, 65535), (1, 3), (3, 65533), (65534, 65535), (2, 2)):
+            asked = Destination(family, address, address, ((low, high),))
+            expected = not any(
+                (index := first_match(rules, family, address, port)) == IMPLICIT_ACCEPT
+                or rules[index].accept
+                for port in PORTS
+                if low <= port <= high
+            )
+            assert decisions.rejects(asked) is expected

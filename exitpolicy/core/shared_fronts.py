@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
-from exitpolicy.core.addresses import AddressRange, parse_addresses
-from exitpolicy.core.destination import Destination
+from exitpolicy.core.addresses import AddressRange, Family, parse_addresses
+from exitpolicy.core.destination import BOTH, Destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.core.ports import Ports, overlap
+from exitpolicy.core.ports import ALL_PORTS, Ports, overlap
 
 WEB_PORTS: Final[Ports] = ((80, 80), (443, 443), (8080, 8080), (8443, 8443))
 """The ports at which a front serves its sites. At other ports a block affects no other site."""
@@ -38,16 +38,21 @@ class SharedFronts:
 
     def provider_of(self, destination: Destination) -> str | None:
         """Return whose front a destination is, wholly or in part, at a port of web sites."""
-        if not overlap(destination.ports, WEB_PORTS):
+        family, first, last, ports = destination
+        if ports != ALL_PORTS and not overlap(ports, WEB_PORTS):
             return None
-        return next(filter(None, map(self._provider_among, destination.ranges)), None)
+        if family == BOTH:
+            return next(
+                (whose for part in destination.ranges if (whose := self._among(*part))), None
+            )
+        return self._among(family, first, last)
 
-    def _provider_among(self, addresses: AddressRange) -> str | None:
+    def _among(self, family: Family, first: int, last: int) -> str | None:
         # A list of destinations is long: only ranges around the address are compared.
-        index = bisect_right(self._starts, (addresses.family, addresses.last)) - 1
-        while index >= 0 and self._reach[index] >= (addresses.family, addresses.first):
+        index = bisect_right(self._starts, (family, last)) - 1
+        while index >= 0 and self._reach[index] >= (family, first):
             known, provider = self.ranges[index]
-            if known.overlaps(addresses):
+            if known.family == family and known.first <= last and first <= known.last:
                 return provider
             index -= 1
         return None

@@ -184,8 +184,8 @@ class _Planner:
             chosen: tuple[Rule, ...] = ()
         else:
             found = fit(
-                sorted(installed, key=self._rank),
-                sorted(added, key=self._rank),
+                self._ranked(installed),
+                self._ranked(added),
                 base=base,
                 baseline=self._baseline(former, base),
                 on=gauges(views),
@@ -231,12 +231,15 @@ class _Planner:
             obstacles=(error,),
         )
 
-    def _rank(self, block: Block) -> tuple[bool, int]:
-        """Return what sorts blocks of the operator's first, then lists by their priority."""
-        if not block.source:
-            return False, 0
+    def _ranked(self, blocks: Sequence[Block]) -> list[Block]:
+        """Return the operator's blocks first, then those of lists by their priority."""
         priorities = self.host.config.priorities
-        return True, -max((priorities.get(name, 0) for name in block.sources), default=0)
+        ranks = {
+            source: (True, -max((priorities.get(name, 0) for name in source.split()), default=0))
+            for source in {block.source for block in blocks}
+        }
+        ranks[""] = (False, 0)
+        return sorted(blocks, key=lambda block: ranks[block.source])
 
     def _base(self) -> tuple[Rule, ...]:
         return base_rules(self.ledger, self.relays)

@@ -21,6 +21,9 @@ IMPLICIT_ACCEPT: Final = -1
 _KEPT: Final = 8
 """Cached policies of one family: a command evaluates a few long ones again and again."""
 
+_KEPT_ANSWERS: Final = 1000
+"""Segments and ports of which a policy remembers whether it rejects them."""
+
 _BEYOND: Final = 1 << 40
 """Above every index of a rule."""
 
@@ -49,6 +52,7 @@ class Decisions:
         self.rules: Final = tuple(rules)
         # The last one is that of IMPLICIT_ACCEPT, which is -1.
         self._accepts = [*(rule.accept for rule in self.rules), True]
+        self._rejected: dict[tuple[int, Ports], bool] = {}
         self._segments: dict[Family, tuple[list[int], list[PortDecisions]]] = {
             family: _segments(self.rules, family) for family in (4, 6)
         }
@@ -98,7 +102,22 @@ class Decisions:
         """Tell whether every address and port of a destination is rejected."""
         if (only := self._only(destination)) is not None:
             return not self._accepts[only]
-        return not any(self._accepts[rule] for rule in self.deciding(destination))
+        family, first, last, ports = destination
+        if family == BOTH:
+            return not any(self._accepts[rule] for rule in self.deciding(destination))
+        starts, decisions = self._segments[family]
+        end = bisect_right(starts, first)
+        if end < len(starts) and starts[end] <= last:
+            return not any(self._accepts[rule] for rule in self.deciding(destination))
+        # No address has rules of its own in most policies of operators: thousands of blocks ask for
+        # the same ports of the same segment.
+        key = id(decisions[end - 1]), ports
+        known = self._rejected.get(key)
+        if known is None:
+            known = not any(self._accepts[rule] for rule in self.deciding(destination))
+            if len(self._rejected) < _KEPT_ANSWERS:
+                self._rejected[key] = known
+        return known
 
     def is_unmatched(self, family: Family, first: int, last: int) -> bool:
         """Tell whether no rule matches any port of the addresses `first` to `last`."""

@@ -73,6 +73,8 @@ class Change:
         return tuple(filter(None, (self.reference, *self.references)))
 
 
+_quoted: Final = json.encoder.encode_basestring_ascii
+
 _WORDS: Final = tuple(f.name for f in fields(Change) if f.name not in {"references", "name"})
 
 
@@ -106,7 +108,7 @@ def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, wh
 
 def _write(path: Path, changes: Iterable[Change]) -> None:
     """Append changes in one write. Raises InvalidFileError."""
-    lines = [f"{json.dumps(_entry(change))}\n" for change in changes]
+    lines = list(map(_line, changes))
     try:
         with files.place(path) as target:
             if _append(target, lines) >= ROTATE_BYTES:
@@ -121,15 +123,17 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
         ) from error
 
 
-def _entry(change: Change) -> dict[str, object]:
-    """Return the JSON of a change; few blocks have further tickets or a name."""
-    # An import has thousands of them, and asdict copies each value.
-    entry: dict[str, object] = {name: getattr(change, name) for name in _WORDS}
-    if change.references:
-        entry["references"] = change.references
-    if change.name:
-        entry["name"] = change.name
-    return entry
+def _line(change: Change) -> str:
+    """Return the line of a change; few blocks have further tickets or a name."""
+    # An import has thousands of them, for which json.dumps takes three times as long.
+    more = f', "references": {json.dumps(change.references)}' if change.references else ""
+    more += f', "name": {_quoted(change.name)}' if change.name else ""
+    return (
+        f'{{"time": "{change.time}", "action": "{change.action}",'
+        f' "destination": "{change.destination}", "until": "{change.until}",'
+        f' "reason": {_quoted(change.reason)}, "reference": {_quoted(change.reference)},'
+        f' "who": {_quoted(change.who)}{more}}}\n'
+    )
 
 
 def _append(target: Place, lines: list[str]) -> int:

@@ -533,6 +533,9 @@ def _written(match: re.Match[str]) -> Block:
         # A line of the usual form.
         others = [None, None, None, None, None, *others, None, None]
     references, relays, source, name, follow, ended, told, forced = others
+    if source is not None and others.count(None) == len(others) - 1:
+        # An imported list has thousands of them.
+        return Block(*block[:6], _unescaped("source", source))
     moments = [None if text is None else _moment(text) for text in (ended, told)]
     if moments.count(None) != (ended, told).count(None):
         raise ValueError("no time of an end")

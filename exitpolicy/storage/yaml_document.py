@@ -6,6 +6,7 @@ only what has changed. A file in the form in which exitpol writes it needs no YA
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
@@ -83,6 +84,8 @@ def is_unescaped(text: str) -> bool:
     return text.isascii() or not re.search(rf"[^\x00-\x7f{_UNESCAPED}]", text)
 
 
+# Blocks that were made together have the same words.
+@lru_cache(maxsize=1024)
 def quoted(text: str) -> str:
     """Return a YAML double-quoted scalar on one line (YAML 1.1, section 5.7)."""
     unsafe = r"[^ !#-\[\]-~]" if text.isascii() else rf"[^ !#-\[\]-~{_UNESCAPED}]"
