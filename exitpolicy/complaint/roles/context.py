@@ -53,7 +53,6 @@ _HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = pattern(r"(?![\])\s,]{0,3}\w{1,12}\s(?:<<from>>)\b)[\])\s,]{0,3}(?:<<active>>)")
 _PASSIVE: Final = pattern(r"[\])\s,]{0,3}(?:<<passive>>)")
 _OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:<<observing>>)")
-_PARENTHESIS: Final = re.compile(r"[\]]?\s?[(\[–-]\s?([^()\[\]]{2,60})")
 
 
 def scan_back(text: str, *, acting: bool = True) -> Sense | None:
@@ -123,8 +122,9 @@ def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense |
         return BYSTANDER
     if _names_record(before):
         return Sense(Role.DESTINATION, Score.PREPOSITION)
-    if (source and any(map(breaks_off, before))) or _names_bystander(before[-3:], acting=acting):
-        return BYSTANDER  # "it was detected by A", "nameservers at A"
+    beside = any(sense_of(word) == BYSTANDER for word in before[-3:])
+    if beside or (source and any(map(breaks_off, before))):
+        return BYSTANDER  # "the console at A", "it was detected by A"
     return sense if source or acting else None
 
 
@@ -168,17 +168,6 @@ def _owned(words: list[str]) -> bool:
     return False
 
 
-def _names_bystander(words: list[str], *, acting: bool) -> bool:
-    """Tell whether the words before a preposition name one: `nameservers at`."""
-    for word in reversed(words):
-        sense = sense_of(word)
-        if sense is not None and not sense.is_preposition:
-            return sense.role is Role.BYSTANDER
-        if stands_by(word) and not acting:
-            return True
-    return False
-
-
 def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
     """Return what the text around an address, up to the next addresses, says about it.
 
@@ -200,10 +189,8 @@ def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
     link = back is None and acting and _URL.search(before) and not LINK.search(before)
     if link or _HOST_HEADER.search(before):
         return Sense(Role.DESTINATION, Score.URL)
-    inside = _PARENTHESIS.match(after)
-    aside = _first_sense(inside[1]) if inside else None
     active = Sense(Role.SOURCE, Score.AFTER) if _ACTIVE.match(after) else None
-    return aside or back or active
+    return back or active
 
 
 def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
@@ -224,15 +211,4 @@ def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
     # In `dig @A`, A is a resolver.
     if before.endswith(" @") or (not acting and _EXAMPLE.search(before)):
         return BYSTANDER
-    return None
-
-
-def _first_sense(text: str) -> Sense | None:
-    """Return the sense of a remark in brackets, such as `(attacker)`."""
-    for word in words_of(text)[:4]:
-        sense = sense_of(word)
-        if sense is not None:
-            if sense.is_preposition:
-                return None
-            return Sense(sense.role, Score.AFTER)
     return None

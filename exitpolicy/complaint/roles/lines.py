@@ -33,7 +33,7 @@ from exitpolicy.complaint.language.senses import (
     sense_of,
     words_of,
 )
-from exitpolicy.complaint.language.vocabulary import pattern, words
+from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.roles.context import LINK, LIST
 from exitpolicy.complaint.roles.one_line import roles_in
 from exitpolicy.complaint.roles.scores import (
@@ -539,19 +539,6 @@ def _apply_heading(
         for index in range(len(senses)):
             senses[index] = place.heading
         place.heading_age = 0
-    elif _is_bare_label(rest) and not _HOST_ABOVE.match(place.said):
-        # `IP: A`, without another word, is the address that the report is about.
-        senses[0] = Sense(Role.SOURCE, Score.BARE_LABEL)
-
-
-def _is_bare_label(text: str) -> bool:
-    """Tell whether the text beside an address is no more than `IP address:`."""
-    label, bare = words_of(text), words("address")
-    return (
-        text.strip(" \t-*•").endswith(":")
-        and 0 < len(label) <= 3
-        and all(word in bare or len(word) == 1 for word in label)
-    )
 
 
 def _apply_port_above(mentions: list[Mention], place: _Place) -> None:

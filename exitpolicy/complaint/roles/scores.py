@@ -47,8 +47,6 @@ class Score(IntEnum):
     """Only a source is in the same log line."""
     SENTENCE = 41
     """Only a source is in the same sentence about an attack."""
-    BARE_LABEL = 30
-    """`IP: A`, without another word."""
     ALONE = 20
     """Only a sentence about an attack, or about a host, mentions the address."""
 
@@ -100,7 +98,7 @@ class Sense(NamedTuple):
     @property
     def is_announced(self) -> bool:
         """Whether it comes from the line above, for all addresses below."""
-        return self.score in {Score.HEADING, Score.BARE_LABEL}
+        return self.score == Score.HEADING
 
     @property
     def outweighs_passive(self) -> bool:
