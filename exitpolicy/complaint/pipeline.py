@@ -117,7 +117,7 @@ def read_complaint(
     zone = zone_said(written)
     named_hosts = host_names([*subjects, *(text.content for text in kept)])
     lines = [one.line for one in reader.evidence]
-    incidents = _incidents(written, formals, lines, envelope.date or _stated_date(kept), zone)
+    incidents = _incidents(written, formals, lines, envelope.date, zone)
     return Complaint(
         envelope=envelope,
         reporter=next((f.reporter for f in formals if f.reporter), None)
@@ -273,16 +273,6 @@ def _inner_reporter(unfolded: Unfolded, kept: list[Text]) -> str | None:
         if "[mailto:" in reporter
         else reporter or None
     )
-
-
-def _stated_date(kept: list[Text]) -> datetime | None:
-    """Return the date of a mail that is pasted as text."""
-    for text in kept[:1]:
-        if found := re.search(
-            r"^[\s>]{0,6}date:\s(.{10,60})$", text.content[:20_000], re.IGNORECASE | re.MULTILINE
-        ):
-            return parse_date(found[1])
-    return None
 
 
 def _incidents(

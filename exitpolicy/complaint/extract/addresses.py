@@ -73,9 +73,6 @@ _PROTO_THEN_PORTS: Final = pattern(
 )
 _MAX_SIZE: Final[dict[Family, int]] = {4: 1 << 16, 6: 1 << 96}
 """Larger networks are allocations of a registry, not a victim."""
-_MAX_RANGE: Final = 1 << 12
-"""Addresses of a range `A-B`; of a larger one, only the ends are read, unless it is an allocation
-of a registry."""
 _DOCUMENTATION: Final = "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 2001:db8::/32 3fff::/20"
 _PRIVATE: Final = (
     "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 198.18.0.0/15 fc00::/7 64:ff9b::/96"
@@ -167,9 +164,7 @@ def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
     mention = Mention(AddressRange(4, first, first), match.start(), match.end())
     if other := _RANGE.match(line, match.end()):
         last = read_address(other[1])
-        if last is not None and (
-            0 < last[1] - first < _MAX_RANGE or _is_allocation(first, last[1])
-        ):
+        if last is not None and first < last[1] and first >> 24 == last[1] >> 24:
             mention.addresses, mention.end = AddressRange(4, first, last[1]), other.end()
             return mention
     if length := _LENGTH.match(line, match.end()):
@@ -179,11 +174,6 @@ def _ipv4(line: str, match: re.Match[str]) -> Mention | None:
     if re.match(r"\.\d", line[match.end() : match.end() + 2]):
         return None  # a version or an object identifier
     return _with_written_port(line, mention)
-
-
-def _is_allocation(first: int, last: int) -> bool:
-    """Tell whether two addresses are the ends of an allocation, as registries print it."""
-    return last > first and first & 0xFF == 0 and last & 0xFF == 0xFF
 
 
 def _with_slash(line: str, mention: Mention, number: int, end: int) -> Mention:

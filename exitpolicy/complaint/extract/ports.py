@@ -40,7 +40,6 @@ WEB_PORTS: Final = frozenset({80, 443})
 _ON_PORT: Final = pattern(
     r"[\s,](?:<<on>>|<<before port>>|dst|dest\w{0,8}|target)\s.{0,12}(?:<<port>>)"
 )
-_PORT_WORDS: Final = re.compile(r"[(\s]")
 _PORT_ARROW: Final = re.compile(r"(?<![\w.:-])\d{1,5}\s?(?:-{1,3}>|→)\s?(\d{1,5})(?![\w.:-])")
 """`64092 --> 32800`, the ports of a flow in Wireshark, apart from its addresses."""
 _PAIR_THEN_PORTS: Final = re.compile(
@@ -119,7 +118,6 @@ def ports_written(text: str) -> set[int]:
 
 def assign_ports(line: str, mentions: list[Mention]) -> None:
     """Give the ports that the line names elsewhere to its destinations."""
-    glued = {id(mention) for mention in mentions if _has_glued_port(line, mention)}
     destinations = [m for m in mentions if m.role is Role.DESTINATION and not m.ports]
     others = [m for m in mentions if m.role is None and not m.ports]
     for role, ports in keyed_ports(line):
@@ -135,9 +133,9 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
     _move_ports(line, mentions)
     _assign_said(line, mentions, destinations or others)
     for left, right in reversed(list(pairwise(mentions))):
-        # `A and B (port 445)`: the port after a list is that of all, but not that of `A and B:445`.
+        # `A and B (port 445)`: the port after a list is that of all.
         listed = left.role is right.role and LIST.match(line[left.end : right.start])
-        if right.ports and not left.ports and listed and id(right) not in glued:
+        if right.ports and not left.ports and listed:
             left.ports = right.ports
 
 
@@ -155,12 +153,6 @@ def _assign(mentions: list[Mention], ports: tuple[int, ...]) -> None:
     """Give ports to the addresses that have none."""
     for mention in mentions:
         mention.ports = mention.ports or ports
-
-
-def _has_glued_port(line: str, mention: Mention) -> bool:
-    """Tell whether a port is part of the address as written: `A:22`."""
-    written = line[mention.start : mention.end]
-    return bool(mention.ports) and written[-1:].isdigit() and not _PORT_WORDS.search(written)
 
 
 def _assign_said(line: str, mentions: list[Mention], destinations: list[Mention]) -> None:

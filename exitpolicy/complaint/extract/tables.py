@@ -178,21 +178,10 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
                 replace(c, is_address=c.is_address or (c.role is role and not c.is_port))
                 for c in columns
             ]
-    columns = [_other_role(column, columns) for column in columns]
     addressed = [column for column in columns if column.is_address]
     if not addressed:
         return None
     return Table(delimiter, tuple(columns), any(column.role for column in addressed))
-
-
-def _other_role(column: Column, columns: list[Column]) -> Column:
-    """Give a column `ip` the source role if another column has the destination role."""
-    if column.role is not None or not column.is_address:
-        return column
-    roles = {other.role for other in columns if other.role}
-    if roles == {Role.DESTINATION}:
-        return replace(column, role=Role.SOURCE)
-    return column
 
 
 def _column(name: list[str]) -> Column:

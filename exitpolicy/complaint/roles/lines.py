@@ -93,7 +93,7 @@ _NUMBER: Final = re.compile(r"\s*\d{1,5}(?:\s?/\s?(?:tcp|udp))?\s*", re.IGNORECA
 _PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s*$")
 """`Target port,22`, a row of two cells."""
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
-VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
+_VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 """What differs between the lines of a list."""
 _NUMBER_OR_ADDRESS: Final = re.compile(
     r"((?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4})|\d{1,12}"
@@ -441,7 +441,7 @@ def _with_roles(
 def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
     """Note which addresses are in one enumeration, in lines of one list, or after the same key."""
     before = line[: mentions[0].start]
-    prefix = " ".join(VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
+    prefix = " ".join(_VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
     end = mentions[0].end
     mark = _LETTER.sub("0", line[end : end + 3].replace('"', "")[:2])
     mentions[0].lists += (f"lines {place.block} {prefix} {mark}",)

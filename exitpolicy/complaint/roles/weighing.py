@@ -7,7 +7,6 @@ of direction, possessives. Sources are decided first; the other side of a source
 
 import re
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import (
@@ -18,7 +17,7 @@ from exitpolicy.complaint.extract.addresses import (
 )
 from exitpolicy.complaint.language.vocabulary import pattern
 from exitpolicy.complaint.model import Candidate, Caution, Kind, Warn
-from exitpolicy.complaint.roles.lines import VARYING, Evidence
+from exitpolicy.complaint.roles.lines import Evidence
 from exitpolicy.complaint.roles.scores import (
     MAX_PORTS,
     Hint,
@@ -43,7 +42,6 @@ _SITES: Final = frozenset({Kind.FRAUD, Kind.THREATS})
 _ATTACKS: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN, Kind.WEB_ATTACK, Kind.DDOS})
 """Kinds that have a host as victim. A server in a report of another kind may be a hosted site."""
 _BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
-_BLANKS: Final = re.compile(r"\s+")
 
 Tallies = dict[AddressRange, Tally]
 
@@ -64,7 +62,6 @@ def weigh(
     tallies = _tallies(evidence, own)
     ours = {addresses for addresses in tallies if _is_among(addresses, own)}
     sources = _sources(tallies, ours)
-    _add_listed_sources(evidence, tallies, sources)
     _add_companions(evidence, tallies, sources, ours)
     guarded = {addresses for addresses in tallies if _is_among(addresses, protected)}
     ranked = _ranked(
@@ -236,25 +233,6 @@ def _sources(tallies: Tallies, ours: set[AddressRange]) -> set[AddressRange]:
     return sources
 
 
-def _add_listed_sources(
-    evidence: list[Evidence], tallies: Tallies, sources: set[AddressRange]
-) -> None:
-    """Add the addresses of a list that has a source on one of its lines."""
-    alone = [e for e in evidence if len(e.mentions) == 1 and e.mentions[0].role is None]
-    shapes = {_shape(one.line) for one in alone if one.mentions[0].addresses in sources}
-    if not shapes:
-        return
-    for one in alone:
-        addresses = one.mentions[0].addresses
-        if not tallies[addresses].destination and _shape(one.line) in shapes:
-            sources.add(addresses)
-
-
-def _shape(line: str) -> str:
-    """Return a line without what differs between the lines of a list."""
-    return _BLANKS.sub(" ", VARYING.sub("0", line)).strip()[:120]
-
-
 def _add_companions(
     evidence: list[Evidence],
     tallies: Tallies,
@@ -325,17 +303,11 @@ def _ranked(
             continue
         # A network that is only mentioned is somebody's allocation.
         alone = addresses.size == 1 and _neighbourhood(addresses) not in nearby
-        if alone and not _is_bystander_line(tally.line):
+        if alone:
             ports = tuple(tally.nearby_ports)[:MAX_PORTS]
             tally.add_destination(Score.ALONE, tally.line, ports)
     found = [addresses for addresses, tally in eligible.items() if tally.destination]
     return sorted(found, key=lambda addresses: tallies[addresses].rank())
-
-
-@lru_cache(maxsize=64)
-def _is_bystander_line(line: str) -> bool:
-    """Tell whether a line names other addresses; cached, as it may name thousands."""
-    return _BYSTANDER_LINE.search(line) is not None
 
 
 def _neighbourhood(addresses: AddressRange) -> tuple[int, int]:
@@ -362,19 +334,8 @@ def _without_odd(
         examples = any(oddness(found) == 1 for found in ranked)
         sure = any(tallies[found].is_named(masked=False) for found in chosen)
         if sure or (chosen and not examples):
-            if not sure:
-                _inherit_ports(tallies, chosen, ranked)
             return chosen, level > 1
     return ranked, any(map(is_private, ranked))
-
-
-def _inherit_ports(
-    tallies: Tallies, chosen: list[AddressRange], ranked: list[AddressRange]
-) -> None:
-    """Give a public address the ports of the private address behind it."""
-    private = set().union(*(tallies[found].ports for found in ranked if is_private(found)))
-    for addresses in chosen:
-        tallies[addresses].ports = tallies[addresses].ports or private
 
 
 def _candidate(addresses: AddressRange, tally: Tally) -> Candidate:
