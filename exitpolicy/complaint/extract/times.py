@@ -15,44 +15,46 @@ MAX_OFFSET: Final = 14 * 60
 MAX_READ: Final = 300
 """Maximum lines that are searched for times."""
 
-_CLOCK: Final = r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:[.,]\d{1,9})?"
+_CLOCK: Final = r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}))?(?:[.,]\d{1,9})?"
 _ZONE: Final = (
-    r"(?:\s?(Z)(?!\w)|\s{0,2}\(?((?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
-    r"|\s{1,2}\(?(?=[^\W\d_]{2})((?i:<<zone>>))(?![A-Za-z]))?"
+    r"(?:\s?(?P<Z>Z)(?!\w)|\s{0,2}\(?(?P<offset>(?:UTC|GMT)?\s?[+-]\d{1,2}(?::?\d{2})?)(?![\d:.])"
+    r"|\s{1,2}\(?(?=[^\W\d_]{2})(?P<zone>(?i:<<zone>>))(?![A-Za-z]))?"
 )
 _ISO: Final = pattern(
-    r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})"
+    r"(?<!\d)(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"
     rf"(?:[T\s,_]{{1,3}}(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE})",
     0,
 )
 _EUROPEAN: Final = pattern(
-    r"(?<![\d.])(\d{1,2})([./-])(\d{1,2})[./-](\d{4})"
+    r"(?<![\d.])(?P<d>\d{1,2})[./-](?P<m>\d{1,2})[./-](?P<y>\d{4})"
     rf"(?:,?\s(?:<<time at>>)?\s?{_CLOCK}{_ZONE})",
     0,
 )
 _NAMED: Final = pattern(
-    r"(?<!\d)(\d{1,2})(?:<<ordinal>>|\.)?[\s/-](?:(?:<<date of>>)\s)?([^\W\d_]{3,12})\.?,?[\s/-]"
-    r"(?:(?:<<date of>>)\s)?"
-    rf"(\d{{4}})(?:(?::|,?\s(?:<<time at>>)?\s?){_CLOCK}{_ZONE})",
+    r"(?<!\d)(?P<d>\d{1,2})(?:<<ordinal>>|\.)?[\s/-](?:(?:<<date of>>)\s)?"
+    r"(?P<name>[^\W\d_]{3,12})\.?,?[\s/-](?:(?:<<date of>>)\s)?"
+    rf"(?P<y>\d{{4}})(?:(?::|,?\s(?:<<time at>>)?\s?){_CLOCK}{_ZONE})",
     0,
 )
 _ENGLISH: Final = pattern(
-    r"([A-Z][a-z]{2,8})\.?\s(\d{1,2})(?:<<ordinal>>)?,?\s(\d{4}),?\s"
+    r"(?P<name>[A-Z][a-z]{2,8})\.?\s(?P<d>\d{1,2})(?:<<ordinal>>)?,?\s(?P<y>\d{4}),?\s"
     rf"(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}",
     0,
 )
 _CTIME: Final = pattern(
-    rf"([A-Z][a-z]{{2}})\s{{1,2}}(\d{{1,2}})\s{_CLOCK}{_ZONE}\s(\d{{4}})(?!\d)", 0
+    rf"(?P<name>[A-Z][a-z]{{2}})\s{{1,2}}(?P<d>\d{{1,2}})\s{_CLOCK}{_ZONE}\s(?P<y>\d{{4}})(?!\d)", 0
+)
+_CJK: Final = re.compile(
+    r"(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(?P<H>\d{1,2})"
+    r"(?::|時|时)(?P<M>\d{2})?(?::(?P<S>\d{2}))?(?:分)?"
+)
+_SHAPES: Final = (_ISO, _EUROPEAN, _NAMED, _ENGLISH, _CTIME, _CJK)
+_SYSLOG: Final = re.compile(
+    r"(?:^|[\s>])(?P<name>[A-Z][a-z]{2})\s{1,2}(?P<d>\d{1,2})\s(?P<H>\d{2}):(?P<M>\d{2})"
+    r":(?P<S>\d{2})(?!\s\d{4}\b)"
 )
 _TWELVE_HOURS: Final = re.compile(
     r"(?<![\d:])(1[0-2]|0?[1-9]):(\d{2}(?::\d{2})?)\s?([AaPp])\.?[Mm]\b\.?"
-)
-_SYSLOG: Final = re.compile(
-    r"(?:^|[\s>])([A-Z][a-z]{2})\s{1,2}(\d{1,2})\s(\d{2}):(\d{2}):(\d{2})(?!\s\d{4}\b)"
-)
-_CJK: Final = re.compile(
-    r"(\d{4})年(\d{1,2})月(\d{1,2})日\s{0,2}(?:\([^)]{1,4}\))?\s?(\d{1,2})(?::|時"
-    r"|时)(\d{2})?(?::(\d{2}))?(?:分)?"
 )
 _EPOCH: Final = re.compile(
     r"(?:time|timestamp|ts|epoch)[\"']?\s?[:=]\s?[\"']?(1[5-9]\d{8})(?!\d)", re.IGNORECASE
@@ -88,6 +90,7 @@ _DATE_ONLY: Final = (
     ),
 )
 _THEN_CLOCK: Final = pattern(rf"[T\s,]{{1,3}}(?:(?:<<time at>>)\s)?{_CLOCK}{_ZONE}", 0)
+_Groups = dict[str, str | None]
 
 
 _REPORTED: Final = pattern(r"<<reported activity>>")
@@ -131,7 +134,9 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
         rest = text[until.end() : until.end() + 60]
         for date in _DATE_ONLY:
             if match := date.match(rest):
-                moment = _until(match, rest, zone)
+                clock = _THEN_CLOCK.match(rest, match.end())
+                groups = clock.groupdict() if clock else {"H": "23", "M": "59", "S": "59"}
+                moment = _moment({**match.groupdict(), **groups}, zone, sent)
                 if moment is not None and (sent is None or moment > sent):
                     return moment
     if sent is None:
@@ -152,35 +157,17 @@ def _about_past(text: str, start: int) -> bool:
     return _REPORTED.search(before) is not None and not _ANSWER.search(before)
 
 
-def _month(name: str) -> int:
-    """Return the number of a month; 0 if it is not the name of one."""
-    return numbered("month").get(name.lower(), 0)
-
-
-def _until(match: re.Match[str], rest: str, zone: timezone | None) -> datetime | None:
-    groups = match.groupdict()
-    month = (
-        numbered("month").get(groups["name"].lower(), 0) if groups.get("name") else int(groups["m"])
-    )
-    day = int(groups["d"])
-    clock = _THEN_CLOCK.match(rest, match.end())
-    if clock is None:
-        return _moment(int(groups["y"]), month, day, ("23", "59", "59"), zone or UTC)
-    said = _zone_of(clock.groups()[3:])
-    return _moment(int(groups["y"]), month, day, clock.groups()[:3], said or zone or UTC)
-
-
 def _moments(
     line: str, zone: timezone | None, sent: datetime | None
 ) -> Iterable[tuple[datetime, bool]]:
-    parts = list(_parts(line, sent))
-    zones = {said for *_, said in parts if said is not None}
+    """Yield the times in a line, and whether their zone is known."""
+    found = _times(line, sent)
+    zones = {said for groups in found if (said := _zone_of(groups)) is not None}
     # "from 03:12 to 05:40 (UTC+5)": the only zone of a line applies to all its times.
     zone = next(iter(zones)) if len(zones) == 1 else zone
-    for year, month, day, clock, said in parts:
-        moment = _moment(year, month, day, clock, said or zone or UTC)
-        if moment is not None:
-            yield moment, (said or zone) is not None
+    for groups in found:
+        if moment := _moment(groups, zone, sent):
+            yield moment, (_zone_of(groups) or zone) is not None
     for match in _EPOCH.finditer(line):
         yield datetime.fromtimestamp(int(match[1]), UTC), True
 
@@ -191,55 +178,44 @@ def _in_24_hours(found: re.Match[str]) -> str:
     return f"{hour:02}:{found[2]}"
 
 
-_Parts = tuple[int, int, int, tuple[str | None, ...], timezone | None]
-
-
-def _parts(line: str, sent: datetime | None) -> Iterable[_Parts]:
+def _times(line: str, sent: datetime | None) -> list[_Groups]:
+    """Return the groups of each time in a line; see `_moment`."""
     if not re.search(r"\d[:時时]", line):
-        return
+        return []
     line = _TWELVE_HOURS.sub(_in_24_hours, line)
-    for match in _ISO.finditer(line):
-        g = match.groups()
-        yield int(g[0]), int(g[1]), int(g[2]), g[3:6], _zone_of(g[6:])
-    for match in _EUROPEAN.finditer(line):
-        g = match.groups()
-        day, month = int(g[0]), int(g[2])
-        if g[1] == "/" and month > 12:
-            day, month = month, day
-        yield int(g[3]), month, day, g[4:7], _zone_of(g[7:])
-    for match in _NAMED.finditer(line):
-        g = match.groups()
-        yield int(g[2]), _month(g[1]), int(g[0]), g[3:6], _zone_of(g[6:])
-    for match in _ENGLISH.finditer(line):
-        g = match.groups()
-        yield int(g[2]), _month(g[0]), int(g[1]), g[3:6], _zone_of(g[6:])
-    for match in _CTIME.finditer(line):
-        g = match.groups()
-        yield int(g[8]), _month(g[0]), int(g[1]), g[2:5], _zone_of(g[5:8])
-    for match in _CJK.finditer(line):
-        g = match.groups()
-        yield int(g[0]), int(g[1]), int(g[2]), (g[3], g[4] or "0", g[5]), None
+    found = [match for shape in _SHAPES for match in shape.finditer(line)]
     if sent is not None and (syslog := _SYSLOG.search(line)):
-        g = syslog.groups()
-        month = _month(g[0])
+        found.append(syslog)
+    return [match.groupdict() for match in found]
+
+
+def _moment(groups: _Groups, zone: timezone | None, sent: datetime | None) -> datetime | None:
+    """Return a time, from the groups y, m or name, d, H, M, S, and the zone's; UTC without a zone.
+
+    None if there is no such day.
+    """
+    name, day = groups.get("name"), int(groups["d"] or 0)
+    month = numbered("month").get(name.lower(), 0) if name else int(groups["m"] or 0)
+    if month > 12:
+        day, month = month, day
+    if groups.get("y"):
+        year = int(groups["y"] or 0)
+    else:
         # Syslog has no year: a month later than that of the mail is in the year before.
-        yield sent.year - (month > sent.month), month, int(g[1]), g[2:5], None
-
-
-def _moment(
-    year: int, month: int, day: int, clock: tuple[str | None, ...], zone: timezone
-) -> datetime | None:
-    hour, minute, second = (int(text or 0) for text in clock)
+        year = sent.year - (month > sent.month) if sent else 0
+    hour, minute, second = (int(groups.get(key) or 0) for key in "HMS")
     if not 1990 <= year <= 2100:
         return None
+    zone = _zone_of(groups) or zone or UTC
     try:
         return datetime(year, month, day, hour, minute, second, tzinfo=zone).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
-def _zone_of(groups: tuple[str | None, ...]) -> timezone | None:
-    text = next((group for group in groups if group), None)
+def _zone_of(groups: _Groups) -> timezone | None:
+    """Return the zone that is written beside a time; None if there is none."""
+    text = groups.get("Z") or groups.get("offset") or groups.get("zone")
     minutes = _minutes(text) if text else None
     return None if minutes is None else timezone(timedelta(minutes=minutes))
 

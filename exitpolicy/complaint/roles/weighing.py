@@ -5,7 +5,6 @@ gets a role from general evidence: names of keys and columns, arrows, formats of
 of direction, possessives. Sources are decided first; the other side of a source is a destination.
 """
 
-import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
