@@ -333,6 +333,13 @@ def _without_odd(
         examples = any(oddness(found) == 1 for found in ranked)
         sure = any(tallies[found].is_named(masked=False) for found in chosen)
         if sure or (chosen and not examples):
+            if not sure:
+                # A public address has the ports of the private one behind it.
+                private = set().union(
+                    *(tallies[found].ports for found in ranked if is_private(found))
+                )
+                for found in chosen:
+                    tallies[found].ports = tallies[found].ports or private
             return chosen, level > 1
     return ranked, any(map(is_private, ranked))
 
