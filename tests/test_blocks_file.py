@@ -351,3 +351,25 @@ def test_what_was_read_before_changes_nothing(before: list[Block], after: list[B
     for text in texts:
         fresh = ledger_text.parse_written_lines("f", text) or ledger_text.parse_any_yaml("f", text)
         assert ledger_text.parse_source("f", text) == fresh
+
+
+def test_a_ledger_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger beyond the limit of reading is refused, and the file stays."""
+    path = tmp_path / "blocks.yaml"
+    monkeypatch.setattr(ledger_file, "MAX_BYTES", 300)
+    one = Block(parse_destination("203.0.113.7"), datetime(2026, 11, 26, tzinfo=UTC), None)
+    many = [one._replace(destination=parse_destination(f"203.0.113.{n}")) for n in range(9)]
+    with pytest.raises(InvalidFileError, match="too long for exitpol to read"):
+        ledger_file.save(path, Ledger(Blocks.of(many)))
+    assert not path.exists()
+    ledger_file.save(path, Ledger(Blocks.of([one])))
+    before = path.read_bytes()
+    with pytest.raises(InvalidFileError, match="nothing was changed"):
+        ledger_file.save(path, Ledger(Blocks.of(many)))
+    assert path.read_bytes() == before
+    # An end is written whatever the length.
+    monkeypatch.setattr(ledger_file, "MAX_BYTES", len(before) + 50)
+    ledger_file.save(path, Ledger(Blocks.of([one._replace(ended=one.since)])))
+    assert "ended" in path.read_text()

@@ -238,3 +238,22 @@ def test_parse_and_sync_agree_on_destinations() -> None:
     one = block(1)._replace(destination=parse_destination("203.0.113.0/24:22"))
     found = synced(Blocks.of([one]), "list", [one._replace(since=NOW)], NOW, None)
     assert not found.changes
+
+
+def test_a_pending_block_of_a_list_stops_no_sync(observed: ExitHost) -> None:
+    """Blocks that gave way to a complaint are pending; others are lifted all the same."""
+    entries = [f"12.{n % 9}.{n % 250}.{n % 7 * 2}" for n in range(1500)]
+    observed.run("lift", "--all", "--yes")
+    _, _, refused = run_sync(observed, "full", entries)
+    (fits,) = re.findall(r"([0-9]+) of the 1,500 would fit", refused)
+    entries = entries[: int(fits) - 5]
+    assert run_sync(observed, "full", entries)[0] == 0
+    targets = [f"100.101.{n}.100" for n in range(40)]
+    assert observed.run("block", *targets, "--until", "1d").code == 3
+    path = observed.folder / "list"
+    path.write_text("".join(f"{entry}\n" for entry in entries[1:]))
+    done = observed.run("import", str(path), "--until", "7d", "--source", "full", "--sync")
+    assert done.code == 3, done
+    assert done.out.splitlines()[0].endswith("renewed, 1 lifted")
+    assert not observed.tor.rejects(entries[0])
+    assert observed.run("source", "remove", "full", "--yes").code == 0

@@ -470,73 +470,90 @@ def rearrange(
 ) -> Result:
     """Add, renew and end blocks in one step: what `alter` returns, given the blocks before.
 
-    Its additions are refused as those of `block` are, and then nothing is changed. Raises what
-    `block` raises, and what `alter` raises.
+    What it adds is refused as by `block`, and then nothing is changed. A block that goes on or ends
+    refuses nothing. Raises what `block` raises, and what `alter` raises.
     """
     if options.dry_run:
         ledger = _ledger(host)
         altered = alter(ledger.blocks)
-        new, ended = _differences(ledger.blocks, altered)
+        differences = _differences(ledger.blocks, altered)
         previewed = apply.preview(host, replace(ledger, blocks=altered))
-        if new:
-            _refuse_harm(previewed.plans, [block.destination for block in new])
-        return Changed(new, previewed, _concerned(relays, new), ended)
+        if differences.added:
+            _refuse_harm(previewed.plans, [block.destination for block in differences.added])
+        present = differences.present
+        return Changed(present, previewed, _concerned(relays, present), differences.ended)
     failed: list[ExitpolError] = []
     with host.connections.kept():
         with _ledger_lock(host):
             ledger = _ledger(host)
             altered = alter(ledger.blocks)
-            new, ended = _differences(ledger.blocks, altered)
-            if new:
+            differences = _differences(ledger.blocks, altered)
+            if differences.added:
                 with interrupted_state("nothing was changed"):
                     plans = apply.plan(host, replace(ledger, blocks=altered))
-                    _refuse_harm(plans, [block.destination for block in new])
+                    _refuse_harm(plans, [block.destination for block in differences.added])
             if altered != ledger.blocks:
-                failed += _record(host, ledger, altered, new, ended)
+                failed += _record(host, ledger, altered, differences)
             recorded = Moment.now()
         applied = _apply(host, options.watch, recorded, failed)
+    present = differences.present
     if isinstance(applied, ExitpolError):
-        return RecordedOnly(new, applied)
-    return Changed(new, applied, _concerned(relays, new), ended)
+        return RecordedOnly(present, applied)
+    return Changed(present, applied, _concerned(relays, present), differences.ended)
 
 
-def _differences(before: Blocks, after: Blocks) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
-    """Return the blocks that a change adds or renews, and those that it ends, as they were."""
-    new: list[Block] = []
+@dataclass(frozen=True, slots=True)
+class _Differences:
+    """What a change does to blocks."""
+
+    added: tuple[Block, ...]
+    """Blocks that begin, or that more relays enforce."""
+    renewed: tuple[Block, ...]
+    """Blocks that go on with another end or of other sources."""
+    ended: tuple[Block, ...]
+    """Blocks that it ends, as they were."""
+
+    @property
+    def present(self) -> tuple[Block, ...]:
+        """The blocks that last, as they are after it."""
+        return (*self.added, *self.renewed)
+
+
+def _differences(before: Blocks, after: Blocks) -> _Differences:
+    """Return what a change does, given the blocks before and after it."""
+    added: list[Block] = []
+    renewed: list[Block] = []
     ended: list[Block] = []
     for block in after:
         old = before.by_destination.get(block.destination)
         if old is block or old == block:
             continue
-        if block.ended is None:
-            new.append(block)
-        elif old is not None and old.ended is None:
-            ended.append(old)
-    return tuple(new), tuple(ended)
+        if block.ended is not None:
+            ended += [] if old is None or old.ended is not None else [old]
+        elif (
+            old is None
+            or old.ended is not None
+            or old.has_ended(block.since)
+            or (old.relays and not (block.relays and set(block.relays) <= set(old.relays)))
+        ):
+            added.append(block)
+        else:
+            renewed.append(block)
+    return _Differences(tuple(added), tuple(renewed), tuple(ended))
 
 
 def _record(
-    host: Host, ledger: Ledger, altered: Blocks, new: Sequence[Block], ended: Sequence[Block]
+    host: Host, ledger: Ledger, altered: Blocks, differences: _Differences
 ) -> list[ExitpolError]:
     """Write a change into ledger and history; return what failed. Raises InvalidFileError."""
-    before = ledger.blocks.by_destination
-    replaced = _replaced(ledger.blocks, new)
-    gone = {block.destination for block in replaced}
-    renewed = [
-        block
-        for block in new
-        if (old := before.get(block.destination)) is not None
-        and old.ended is None
-        and block.destination not in gone
-    ]
-    kept = {block.destination for block in renewed}
-    added = [block for block in new if block.destination not in kept]
+    replaced = _replaced(ledger.blocks, differences.added)
+    ended = differences.ended
     failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
     ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
     record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
     failed += attempted(lambda: record("expire", replaced))
-    failed += attempted(lambda: record("block", added))
-    failed += attempted(lambda: record("renew", renewed))
+    failed += attempted(lambda: record("block", differences.added))
+    failed += attempted(lambda: record("renew", differences.renewed))
     return failed
 
 

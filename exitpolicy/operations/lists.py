@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
-from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
+from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
 from exitpolicy.lists import reading
 from exitpolicy.lists.entry import Entry, Fault, Moment
 from exitpolicy.lists.reading import Listing
@@ -44,6 +44,9 @@ def content_of(name: str) -> bytes:
         return files.read(Path(name), "list", limit=limit)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: there is no such list", hint="- reads stdin") from error
+    except InvalidFileError as error:
+        hint = error.hint or "- reads stdin: ... | exitpol import - --until WHEN"
+        raise UsageError(str(error), hint=hint) from error
 
 
 def read(host: Host, content: bytes, format_name: str | None) -> Listing:

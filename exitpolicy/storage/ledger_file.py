@@ -29,7 +29,7 @@ def save(path: Path, ledger: Ledger) -> None:
     try:
         before = _content(path)
     except FileNotFoundError:
-        files.replace(path, render(ledger), follow=True)
+        files.replace(path, _readable(path, render(ledger)), follow=True)
         return
     # Imported here, because `list` does not need it.
     from exitpolicy.storage.ledger_edit import edited  # noqa: PLC0415
@@ -38,10 +38,23 @@ def save(path: Path, ledger: Ledger) -> None:
     after = edited(str(path), source, ledger)
     if after == before:
         return
+    if len(ledger.blocks) > len(source.ledger.blocks):
+        _readable(path, after)
     if source.version == "1":
         files.replace(former_path(path), before, files.ownership_of(path))
     # The ledger may be a link into a git checkout: write the target, keep the link.
     files.replace(path, after, follow=True)
+
+
+def _readable(path: Path, content: bytes) -> bytes:
+    """Return the content of a ledger that can be read, also with ends. Raises InvalidFileError."""
+    if len(content) > MAX_BYTES * 3 // 4:
+        raise InvalidFileError(
+            f"{path}: the ledger would have {len(content) / 1e6:.0f} MB, which is too long for"
+            " exitpol to read; nothing was changed",
+            hint="block whole networks instead of single addresses",
+        )
+    return content
 
 
 def former_path(path: Path) -> Path:
