@@ -220,3 +220,23 @@ def test_a_long_list_that_adjoins_is_imported(observed: ExitHost) -> None:
     text = "".join(f"203.7.{i * 7 % 16}.{i // 16 % 256}\n" for i in range(4096))
     done = observed.run("import", listed(observed, text), "--until", "1d", "--dry-run")
     assert (done.code, "+ExitPolicy reject 203.7.0.0/20:*" in done.out) == (0, True), done
+
+
+def test_a_pipe_that_the_shell_makes_is_read(observed: ExitHost) -> None:
+    """`import <(command)` names a pipe."""
+    reading, writing = os.pipe()
+    with subprocess.Popen(["/bin/echo", "203.0.113.101"], stdout=writing):
+        os.close(writing)
+        done = observed.run("import", f"/dev/fd/{reading}", "--until", "1d", "--dry-run")
+    os.close(reading)
+    assert (done.code, "+ExitPolicy reject 203.0.113.101:*" in done.out) == (0, True), done
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("/dev/zero", "not a regular file"), ("/etc", "Is a directory"), ("/none", "no such list")],
+)
+def test_what_is_no_file_is_an_error(observed: ExitHost, name: str, said: str) -> None:
+    """A device, a folder and a missing file are errors of usage."""
+    done = observed.run("import", name, "--until", "1d")
+    assert (done.code, said in done.err) == (2, True)

@@ -18,7 +18,6 @@ from exitpolicy.cli.arguments import (
 from exitpolicy.cli.blocks import say_changed
 from exitpolicy.cli.output import note, say_exact, say_json
 from exitpolicy.cli.sources import say_synced, say_unchanged
-from exitpolicy.core import collector
 from exitpolicy.core.durations import ends_move, parse_until
 from exitpolicy.core.errors import ExitCode, UsageError
 
@@ -93,7 +92,7 @@ def import_(
     terms = lists.Terms(
         end, lists.checked_source(source) if source else "", tuple(relay or ()), force
     )
-    with output.progress("reading the list"), collector.paused():
+    with output.progress("reading the list"):
         listing = lists.read(host, lists.content_of(file), format_name)
         if not sync and not listing.faults:
             lists.refuse_too_long(host, [e.destination for e in listing.entries], terms.relays)
@@ -115,7 +114,7 @@ def import_(
     from exitpolicy.operations import change
 
     options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
-    with output.progress(output.TOR_READS), collector.paused():
+    with output.progress(output.TOR_READS):
         if wish is not None:
             done = sources.make(host, wish, options)
             return say_synced(host, done, options, as_json=as_json, more=more)
@@ -132,11 +131,12 @@ def _note_list(listing: "Listing", planned: "Plan", *, skip_bad: bool) -> None:
     if listing.omitted:
         text += f"; left out: {said_omitted(listing.omitted)}"
     note(text)
-    faults = planned.faults
+    # The refusal says what is wrong with the list as a whole.
+    faults = [fault for fault in planned.faults if fault.number]
     for fault in faults[: render.MANY]:
-        place = f"{listing.unit} {fault.number}: " if fault.number else ""
-        place = f"left out: {place}" if skip_bad else place
-        quoted = f" ({fault.text})" if fault.text and fault.text not in fault.message else ""
+        place = f"{'left out: ' * skip_bad}{listing.unit} {fault.number}: "
+        # Most messages quote what is wrong.
+        quoted = f" ({fault.text})" if fault.text and "'" not in fault.message else ""
         note(f"{place}{fault.message}{quoted}")
     if len(faults) > render.MANY:
         note(f"and {len(faults) - render.MANY:,} more")

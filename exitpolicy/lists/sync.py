@@ -29,14 +29,13 @@ class Synced:
     """How many blocks of the source stay as they are."""
     others: int
     """How many entries the operator has blocks for; these stay as they are."""
+    released: int
+    """How many blocks go on for another source only."""
 
     @property
     def changes(self) -> bool:
         """Whether anything differs from before."""
-        return bool(self.added or self.renewed or self.lifted) or self.released
-
-    released: bool = False
-    """Whether blocks go on for another source only."""
+        return bool(self.added or self.renewed or self.lifted or self.released)
 
 
 def of_source(blocks: Iterable[Block], source: str, now: datetime) -> list[Block]:
@@ -93,7 +92,7 @@ def synced(
         tuple(lifted),
         len(present) - len(gone) - sum(source in blocks.get(d).sources for d in renewed),
         others,
-        bool(shared),
+        len(shared),
     )
 
 
@@ -102,23 +101,21 @@ def _renewed(old: Block, new: Block, source: str, now: datetime, moving: datetim
     forced = old.forced or new.forced
     if old.source != source and old.sources != (source,):
         names = tuple(dict.fromkeys((*old.sources, source)))
-        later = _is_later(new.until, old.until, _JITTER)
-        until = new.until if later and not _is_fresh(old, new, now, moving) else (old.until)
+        is_later = _is_later(new.until, old.until) and not _is_fresh(old, new, now, moving)
+        until = new.until if is_later else old.until
         return old._replace(source=" ".join(names), until=until, forced=forced)
     if old.relays != new.relays:
         return old._replace(until=new.until, relays=new.relays, forced=forced)
-    same = not _is_later(new.until, old.until, _JITTER) and not _is_later(
-        old.until, new.until, _JITTER
-    )
+    same = not (_is_later(new.until, old.until) or _is_later(old.until, new.until))
     if same or _is_fresh(old, new, now, moving):
         # A long list has thousands of them.
         return old if forced == old.forced else old._replace(forced=forced)
     return old._replace(until=new.until, forced=forced)
 
 
-def _is_later(one: datetime | None, other: datetime | None, by: timedelta) -> bool:
-    """Tell whether the end `one` is later than `other` by more than `by`; None is never."""
-    return other is not None and (one is None or one - other > by)
+def _is_later(one: datetime | None, other: datetime | None) -> bool:
+    """Tell whether the end `one` is later than `other`, beyond rounding; None is never."""
+    return other is not None and (one is None or one - other > _JITTER)
 
 
 def _is_fresh(old: Block, new: Block, now: datetime, moving: datetime | None) -> bool:

@@ -34,19 +34,23 @@ MAX_SOURCE: Final = 60
 def content_of(name: str) -> bytes:
     """Return the content of the list FILE, or of stdin for `-`. Raises UsageError."""
     limit = reading.MAX_BYTES
-    if name == "-":
-        try:
-            # One byte more, by which a longer list is recognised.
+    try:
+        # One byte more, by which a longer list is recognised.
+        if name == "-":
             return sys.stdin.buffer.read(limit + 1)
-        except OSError as error:
-            raise UsageError(f"stdin cannot be read: {error.strerror}") from error
+        if Path(name).is_fifo():
+            # As a shell makes it of <(command).
+            with Path(name).open("rb") as pipe:
+                return pipe.read(limit + 1)
+    except OSError as error:
+        where = "stdin" if name == "-" else name
+        raise UsageError(f"{where} cannot be read: {error.strerror}") from error
     try:
         return files.read(Path(name), "list", limit=limit)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: there is no such list", hint="- reads stdin") from error
     except InvalidFileError as error:
-        hint = error.hint or "- reads stdin: ... | exitpol import - --until WHEN"
-        raise UsageError(str(error), hint=hint) from error
+        raise UsageError(str(error), hint=error.hint or "- reads stdin") from error
 
 
 def read(host: Host, content: bytes, format_name: str | None) -> Listing:
