@@ -1,5 +1,6 @@
 """Lists in the formats of other programs: what is read, what is refused, and how it is said."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -258,6 +259,13 @@ def test_traps_of_each_format_are_faults(text: str, message: str) -> None:
         (b"2" * 30_000, "a line of 30,000 characters"),
         (b"203.0.113.7\n" * (64_000_000 // 12 + 1), "longer than 64,000,000 bytes"),
         (b'{"nftables": [{"metainfo": {}}]}', "nftables in JSON"),
+        (b"\n" * 2_000_001, "2,000,001 lines, and at most 2,000,000"),
+        (b'[{"value": "203.0.113.7"}' + b",{}" * 2_500_000 + b"]", "more than 5,000,000 values"),
+        (
+            b"table inet x {\nset y {\nelements = {\n" + (b"a," * 9_000 + b"\n") * 170,
+            "more than 3,000,000 words",
+        ),
+        (b"[" + b"1.5," * 9_000 + b"1]", "a line of 36,003 characters"),
     ],
 )
 def test_what_is_no_list_is_refused_as_a_whole(content: bytes, message: str) -> None:
@@ -266,6 +274,32 @@ def test_what_is_no_list_is_refused_as_a_whole(content: bytes, message: str) -> 
         reading.read(content, None, MOMENT)
     assert message in str(caught.value)
     assert caught.value.hint
+
+
+def test_a_list_that_is_not_understood_is_not_read_to_its_end() -> None:
+    """A million lines of nonsense are one fault of the whole, also with --skip-bad."""
+    listing = reading.read(b"203.0.113.7\n" + b"x\n" * 1_000_000, None, MOMENT)
+    (fault,) = listing.faults
+    assert fault.number == 0
+    assert "more than 20,000 lines are not understood, first line 2: 'x'" in fault.message
+
+
+def test_reasons_that_a_list_names_are_few() -> None:
+    """A list with a scope of its own in each row is left out under few reasons."""
+    rows = "".join(f"x,scope{number}\n" for number in range(1000))
+    omitted = read(f"ip,scope\n{rows}").omitted
+    assert (len(omitted), sum(omitted.values())) == (21, 1000)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "x ", "\u00a0"])
+@pytest.mark.parametrize("end", ['"', "'", '" x', "# x"])
+def test_a_line_of_blanks_takes_no_longer_than_any_other(blank: str, end: str) -> None:
+    """In each format: a rule of ansible-relayor took time that grows with the cube."""
+    line = f"- {blank * 1_000}{end}"
+    for name in FORMATS:
+        began = time.process_time()
+        read(line, name)
+        assert time.process_time() - began < 1, name
 
 
 def test_an_unknown_format_names_the_formats() -> None:

@@ -27,7 +27,9 @@ ITEM: Final = re.compile(
 """The start of a rule in a YAML list, or of a list of rules."""
 _KEY: Final = re.compile(r"[\w-]+:(?:\s*\[\])?")
 _KEYWORD: Final = re.compile(r"\+?exitpolicy\s+", re.IGNORECASE)
-_QUOTED: Final = re.compile(r"-\s+(?:\"([^\"]*)\"|'([^']*)'|([^#\"']*?))\s*(?:#(.*))?")
+_DASH: Final = re.compile(r"-\s+")
+# No two parts of it match the same blank: a line of blanks would take cubic time.
+_QUOTED: Final = re.compile(r"(?:\"([^\"]*)\"\s*|'([^']*)'\s*|([^#\"']*))(?:#(.*))?")
 _UNTIL: Final = re.compile(r"until (\S+)")
 
 
@@ -48,7 +50,8 @@ def read_relayor(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
         text = line.strip()
         if not text or text.startswith("#") or text == "---" or _KEY.fullmatch(text):
             continue
-        item = _QUOTED.fullmatch(text)
+        dash = _DASH.match(text)
+        item = None if dash is None else _QUOTED.fullmatch(text, dash.end())
         if item is None:
             yield fault(number, line, "this is not a rule in a YAML list")
             continue

@@ -86,6 +86,7 @@ def _with_port(address: str, port: str) -> Destination:
 NFT: Final = re.compile(r"\s*(?:table\s+\w+\s|(?:add|create|flush)\s+(?:table|set|element)\s)")
 """The start of a line that only nft writes or reads."""
 _TOKEN: Final = re.compile(r"\"([^\"]*)\"|([{},;=])|(\n)|#[^\n]*|([^\s{},;=\"]+)")
+_MAX_TOKENS: Final = 3_000_000
 _FIRST_OPTION: Final = frozenset({"timeout", "expires", "comment", "counter", "limit", "quota"})
 
 
@@ -121,7 +122,12 @@ class _Sets:
     """Finds the sets in what nft writes or reads."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = list(_tokens(text))
+        self._tokens = list(itertools.islice(_tokens(text), _MAX_TOKENS + 1))
+        if len(self._tokens) > _MAX_TOKENS:
+            raise UsageError(
+                f"the list has more than {_MAX_TOKENS:,} words",
+                hint="no relay can hold that many addresses; choose a shorter list",
+            )
         self._at = 0
 
     def read(self) -> Iterator[_Set]:

@@ -14,6 +14,13 @@ MAX_BYTES: Final = 64_000_000
 MAX_ENTRIES: Final = 1_000_000
 MAX_LINE: Final = 20_000
 """Characters of a line, except in JSON."""
+MAX_LINES: Final = 2_000_000
+MAX_FAULTS: Final = 20_000
+"""Of a list with more lines that are not understood, the rest is not read."""
+_MAX_VALUES: Final = 5_000_000
+"""The marks in JSON that begin or separate values: each value takes some sixty bytes of memory."""
+_MAX_REASONS: Final = 20
+"""The reasons for which entries are left out that are told apart."""
 _SAMPLE: Final = 200
 """How many lines are inspected to recognise a format."""
 
@@ -84,6 +91,11 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
             f"there is no format {name!r}", hint=f"the formats are: {', '.join(FORMATS)}"
         )
     text = text_of(content)
+    if (count := text.count("\n")) > MAX_LINES:
+        raise UsageError(
+            f"the list has {count:,} lines, and at most {MAX_LINES:,} are read",
+            hint="no relay can hold that many addresses; choose a shorter list",
+        )
     lines = text.split("\n")
     chosen = recognised(lines) if name is None else name
     is_json = chosen in {"crowdsec-json", "json", "spamhaus-json"}
@@ -92,6 +104,12 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
             f"the list has a line of {longest:,} characters, which no format has",
             hint="is it the file that you mean? exitpol help import names the formats",
         )
+    if is_json and sum(map(text.count, ",[{")) > _MAX_VALUES:
+        raise UsageError(
+            f"the list has more than {_MAX_VALUES:,} values",
+            hint="no relay can hold that many addresses; choose a shorter list",
+        )
+    unit = "entry" if chosen in {"crowdsec-json", "json"} else "line"
     entries: list[Entry] = []
     faults: list[Fault] = []
     omitted: Counter[str] = Counter()
@@ -101,11 +119,23 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
         elif isinstance(item, Fault):
             faults.append(item)
         else:
-            omitted[item.why] += 1
+            # The list names some of them, and could name a million.
+            known = item.why in omitted or len(omitted) < _MAX_REASONS
+            omitted[item.why if known else "for other reasons"] += 1
+        if len(faults) > MAX_FAULTS:
+            faults = [_too_many(faults, unit)]
+            break
         if len(entries) > MAX_ENTRIES:
             raise UsageError(f"the list has more than {MAX_ENTRIES:,} entries")
-    unit = "entry" if chosen in {"crowdsec-json", "json"} else "line"
     return Listing(chosen, tuple(entries), tuple(faults), dict(omitted), unit)
+
+
+def _too_many(faults: Sequence[Fault], unit: str) -> Fault:
+    """Return the fault of a list of which hardly anything is understood."""
+    first = faults[0]
+    many = {"line": "lines", "entry": "entries"}[unit]
+    message = f"more than {MAX_FAULTS:,} {many} are not understood, first {unit} {first.number}"
+    return Fault(0, "", f"{message}: {first.message}")
 
 
 def text_of(content: bytes) -> str:
@@ -140,7 +170,8 @@ def recognised(lines: Sequence[str]) -> str:
     first = next((line.strip() for line in lines if line.strip()), "")
     if first == "null" or re.match(r"(?:\{|\[\s*(?:[\"{\]]|$))", first):
         return _json_format(lines, first)
-    sample = [line for line in lines[: 10 * _SAMPLE] if line.strip()][:_SAMPLE]
+    # A line that is cut here is refused later.
+    sample = [line[:MAX_LINE] for line in lines[: 10 * _SAMPLE] if line.strip()][:_SAMPLE]
     entries = [line for line in sample if not line.lstrip().startswith(("#", ";"))]
     for name, shows in _SHOWN:
         if any(shows(line) for line in entries):
