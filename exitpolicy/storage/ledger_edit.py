@@ -86,19 +86,26 @@ def _head_edits(source: Source, ledger: Ledger) -> Iterator[_Edit]:
     if new == policy_yaml(source.ledger):
         return
     if policy is None:
-        at = _line_end(text, version.end)
+        at = line_end(text, version.end)
         yield _Edit(at, at, _new_line(text, at, f"policy: {new}"))
     elif new is None or (isinstance(policy, Fields) and not policy.flow):
-        start, end = text.rfind("\n", 0, top.keys["policy"]) + 1, _line_end(text, policy.end)
+        start, end = text.rfind("\n", 0, top.keys["policy"]) + 1, line_end(text, policy.end)
         yield _Edit(start, end, "" if new is None else _new_line(text, start, f"policy: {new}"))
     else:
         yield _Edit(policy.start, policy.end, new)
 
 
+def lines_of(text: str, entry: Entry) -> tuple[int, int]:
+    """Return where the lines of a block begin and end, with its dash and its last line break."""
+    start = entry.start - 2
+    if entry.node is not None:
+        dash = _DASH.search(text, text.rfind("\n", 0, max(start, 0)) + 1, entry.start)
+        start = entry.start if dash is None else dash.start()
+    return text.rfind("\n", 0, start) + 1, line_end(text, entry.end)
+
+
 def _removal(text: str, entry: Entry) -> _Edit:
-    dash = _DASH.search(text, text.rfind("\n", 0, max(entry.start - 2, 0)) + 1, entry.start)
-    start = entry.start if dash is None else dash.start()
-    return _Edit(text.rfind("\n", 0, start) + 1, _line_end(text, entry.end), "")
+    return _Edit(*lines_of(text, entry), "")
 
 
 def _change(text: str, entry: Entry, block: Block, *, in_place: bool) -> Iterator[_Edit]:
@@ -118,9 +125,9 @@ def _change_values(text: str, entry: Entry, node: Fields, block: Block) -> Itera
             yield _Edit(place.start, place.end, value + _lost_break(text, place.end))
     for key in node.values.keys() - new.keys():
         start = text.rfind("\n", 0, node.keys[key]) + 1
-        yield _Edit(start, _line_end(text, node.values[key].end), "")
+        yield _Edit(start, line_end(text, node.values[key].end), "")
     indent = " " * (node.start - text.rfind("\n", 0, node.start) - 1)
-    at = _line_end(text, node.end)
+    at = line_end(text, node.end)
     added = [f"{indent}{key}: {new[key]}" for key in new if key not in node.values]
     if added:
         yield _Edit(at, at, _new_line(text, at, *added))
@@ -140,19 +147,19 @@ def _additions(source: Source, blocks: list[Block]) -> Iterator[_Edit]:
         )
         return
     if isinstance(nodes, Items) and nodes.flow:
-        at = _line_end(text, nodes.end)
+        at = line_end(text, nodes.end)
         yield _Edit(len(text[: nodes.start].rstrip(" ")), nodes.end, "")
     elif source.entries:
         last = source.entries[-1]
-        at = _line_end(text, last.end)
+        at = line_end(text, last.end)
         if last.node is not None and isinstance(nodes, Items):
             indent = " " * (nodes.start - text.rfind("\n", 0, nodes.start) - 1)
     else:
-        at = _line_end(text, source.top.keys["blocks"] + 1)
+        at = line_end(text, source.top.keys["blocks"] + 1)
     yield _Edit(at, at, _new_line(text, at, *(f"{indent}- {render_block(b)}" for b in blocks)))
 
 
-def _line_end(text: str, at: int) -> int:
+def line_end(text: str, at: int) -> int:
     """Return the end of the line that holds the character before `at`, line break included."""
     if at and text[at - 1] == "\n":
         return at

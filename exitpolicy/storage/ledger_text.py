@@ -19,7 +19,7 @@ from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.durations import parse_end, parse_start, parse_time, until_text
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.storage.yaml_document import Document, is_unescaped, quoted
-from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
+from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text, error_at
 
 VERSION: Final = "2"
 
@@ -124,6 +124,7 @@ _KEPT: Final = 2
 
 def parse_source(name: str, content: bytes) -> Source:
     """Return the ledger and the places of its blocks. Raises InvalidFileError."""
+    refuse_conflicts(name, content)
     present = [read for read in _recently_read if read.name == name]
     for read in present:
         if read.content == content:
@@ -133,6 +134,25 @@ def parse_source(name: str, content: bytes) -> Source:
     _recently_read.insert(0, _Read(name, content, source))
     del _recently_read[_KEPT:]
     return source
+
+
+_CONFLICT: Final = rb"^(?:<{7}|\|{7}|={7}|>{7})(?:[ \r\n]|\Z)"
+"""A line with which git, or `exitpol merge`, marks a part of a conflict."""
+
+
+def refuse_conflicts(name: str, content: bytes) -> None:
+    """Raise InvalidFileError for a text with conflicts of a merge that nobody has resolved."""
+    if not any(mark * 7 in content for mark in (b"<", b"|", b"=", b">")):
+        return
+    found = re.search(_CONFLICT, content, re.MULTILINE)
+    if found is not None:
+        raise error_at(
+            name,
+            content.count(b"\n", 0, found.start()) + 1,
+            "a conflict of a merge that nobody has resolved",
+            "of the lines between <<<<<<< and >>>>>>> keep those that are right, remove the others"
+            " and the lines with the marks <<<<<<< ||||||| ======= >>>>>>>",
+        )
 
 
 def render(ledger: Ledger) -> bytes:
