@@ -148,6 +148,7 @@ def test_a_contradiction_is_a_conflict_in_its_place() -> None:
     assert found.content.decode() == CONFLICT + rest
     why = "one side changed the block, the other one removed it"
     assert found.conflicts == (Conflict(5, "203.0.113.1", why),)
+    assert (found.added, found.changed, found.removed) == (0, 1, 0)
     mirrored = result(BASE, theirs, ours).content.decode()
     assert "# no block for 203.0.113.1\n||||||| base\n" in mirrored
 
@@ -211,7 +212,7 @@ def test_a_side_that_is_no_ledger_leaves_a_conflict_above_ours(side: str) -> Non
     sides = {"ours": BASE.encode(), "theirs": BASE.encode(), side: bad}
     found = merge("blocks.yaml", BASE.encode(), **sides)
     assert isinstance(found, Unreadable)
-    assert str(found.error).startswith(f"{side} is no valid ledger: blocks.yaml:4: ")
+    assert str(found.error).startswith(f"{side} is not a valid ledger: line 4: ")
     head, _, rest = found.content.partition(b"remove these four lines\n")
     assert head.startswith(f"<<<<<<< {side} is not a valid ledger, see its line 4;".encode())
     assert rest == sides["ours"]
@@ -225,7 +226,7 @@ def test_without_a_valid_base_nothing_is_lost() -> None:
     assert found.content.decode() == f"{HEAD}{line(1)}{line(2)}"
     (remark,) = found.remarks
     assert remark == (
-        "the common ancestor is no valid ledger, and is left out: blocks.yaml:5: a conflict of a"
+        "the common ancestor is not a valid ledger, and is left out: blocks.yaml:5: a conflict of a"
         " merge that nobody has resolved"
     )
 

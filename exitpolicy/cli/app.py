@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
     "handle": "handle.handle",
+    "merge": "merge.merge",
     "help": "help.help_",
 }
 """The module beside this one, and the function in it, of each command."""

@@ -109,7 +109,7 @@ def merge(name: str, base: bytes, ours: bytes, theirs: bytes) -> Result | Unread
     try:
         ancestor = _source(name, base)
     except InvalidFileError as error:
-        remarks.append(f"the common ancestor is no valid ledger, and is left out: {error}")
+        remarks.append(f"the common ancestor is not a valid ledger, and is left out: {error}")
         ancestor = _source(name, b"")
     sides: list[Source] = []
     for side, content in (("ours", ours), ("theirs", theirs)):
@@ -126,12 +126,16 @@ def _source(name: str, content: bytes) -> Source:
 
 
 def _unreadable(name: str, side: str, ours: bytes, error: InvalidFileError) -> Unreadable:
-    text = str(error)
-    # Nothing of the text but the number: it may quote what a stranger wrote.
-    line = text.removeprefix(f"{name}:").partition(":")[0]
-    head = _INVALID.format(side=side, line=line if line.isdecimal() else "?")
-    problem = InvalidFileError(f"{side} is no valid ledger: {text}", hint=error.hint)
-    return Unreadable(head.encode() + ours.removeprefix(b"\xef\xbb\xbf"), problem)
+    place, _, rest = str(error).removeprefix(f"{name}:").partition(":")
+    # Nothing of the message but the number: it may quote what a stranger wrote.
+    line, text = (place, f"line {place}:{rest}") if place.isdecimal() else ("?", str(error))
+    problem = InvalidFileError(
+        f"{side} is not a valid ledger: {text}; nothing was merged",
+        hint="correct it and merge again; git show :1:FILE is the base, :2:FILE ours, :3:FILE"
+        " theirs",
+    )
+    head = _INVALID.format(side=side, line=line).encode()
+    return Unreadable(head + ours.removeprefix(b"\xef\xbb\xbf"), problem)
 
 
 def _merge(name: str, base: Source, ours: Source, theirs: Source) -> Result:
@@ -154,13 +158,14 @@ def _merge(name: str, base: Source, ours: Source, theirs: Source) -> Result:
             parts.append(_policy_conflict(found, *sides))
         text, conflicts = _with_conflicts(found.text, sorted(parts, key=lambda part: part.start))
         content = text.encode()
-    before, after = sides[1].blocks.by_destination, ledger.blocks.by_destination
+    before, after = sides[1].blocks.by_destination, result.blocks.by_destination
+    undecided = {one.destination for one in result.contradictions}
     return Result(
         content,
         conflicts,
         added=len(after.keys() - before.keys()),
         changed=sum(after[key] != before[key] for key in after.keys() & before.keys()),
-        removed=len(before.keys() - after.keys()),
+        removed=len(before.keys() - after.keys() - undecided),
     )
 
 
