@@ -67,10 +67,9 @@ def merge(
             "exitpol merge needs three files: BASE OURS THEIRS",
             hint="to let git call it: exitpol merge --install",
         )
-    from exitpolicy.core import collector
     from exitpolicy.storage import ledger_merge
 
-    with output.progress("merging the ledgers"), collector.paused():
+    with output.progress("merging the ledgers"):
         result = ledger_merge.merge_files(name or str(ours), base, ours, theirs)
     if isinstance(result, ledger_merge.Unreadable):
         raise result.error
