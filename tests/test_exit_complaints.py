@@ -149,6 +149,26 @@ def test_the_reporter_is_told_once_that_the_block_has_ended(blocked: ExitHost) -
     assert actions[-4:] == ["block", "lift", "told", "told"]
 
 
+@pytest.mark.parametrize(
+    ("ended", "other"),
+    [("91.201.212.9", "91.201.212.9:22"), ("91.201.211.0/24", "91.201.211.0/25")],
+)
+def test_no_letter_says_that_users_can_go_where_another_block_stands(
+    blocked: ExitHost, ended: str, other: str
+) -> None:
+    """A block of a port, or of a part of the network, still stands."""
+    assert blocked.run("block", ended, "--until", "1d", "--reference", f"T {ended}").code == 0
+    assert blocked.run("block", other, "--until", "1d", "--reference", f"T {other}").code == 0
+    assert blocked.run("lift", ended).code == 3
+    refused = blocked.run("reply", f"T {ended}", "--kind", "lifted")
+    assert (refused.code, refused.out) == (3, ""), refused
+    assert f"{ended} is still rejected, or a part of it" in refused.err
+    assert blocked.run("lift", other).code == 0
+    done = blocked.run("reply", f"T {ended}", "--kind", "lifted")
+    assert (done.code, f"  {ended} since" in done.out) == (0, True), done
+    assert blocked.run("reply", f"T {other}", "--kind", "lifted").code == 0
+
+
 def test_a_letter_that_cannot_be_recorded_is_written_with_a_warning(
     blocked: ExitHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

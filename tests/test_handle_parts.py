@@ -236,6 +236,15 @@ def test_a_full_record_takes_new_mails(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(found.waiting) == 2
 
 
+def test_the_last_deadline_of_all_is_one(tmp_path: Path) -> None:
+    """Who owns the ledger's folder may write it into the record."""
+    host = _host(tmp_path)
+    last = datetime(9999, 12, 31, tzinfo=UTC)
+    entry = complaint_record.entry("0" * 32, NOW, kind="x", deadline=last, references=())
+    complaint_record.update(host.complaints_path, lambda record: record.with_entries([entry]))
+    assert complaint_record.load(host.complaints_path).unanswered(NOW) == (entry,)
+
+
 def test_only_a_deadline_that_is_near_or_passed_lately_is_named(tmp_path: Path) -> None:
     """And only as long as there is no answer."""
     host = _host(tmp_path)

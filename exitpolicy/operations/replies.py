@@ -115,7 +115,7 @@ def _not_lifted(about: Subject, known: ReplyFacts) -> Iterator[str]:
         elif text not in live:
             yield f"no Tor says whether it accepts {text} again; to find out: exitpol status"
         elif live[text]:
-            yield f"{text} is still rejected; to see why: exitpol check {text}"
+            yield f"{text} is still rejected, or a part of it; to see why: exitpol check {text}"
     for block in about.blocks:
         yield f"{block.destination} is blocked until {until_text(block.until)}"
 
@@ -198,7 +198,8 @@ def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
             destination=str(each.destination),
             since=each.at,
             until=each.at,
-            live=any(one.verdict == "rejected" for one in checked.results),
+            # The operator's own rules reject a part of nearly everything, such as port 25.
+            live=any(one.verdict == "rejected" or one.blocks for one in checked.results),
             name=_names(about, each.destination),
         )
 

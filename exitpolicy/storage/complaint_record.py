@@ -102,7 +102,7 @@ class Record:
             for entry in self.entries.values()
             if entry.answer is None
             and entry.deadline is not None
-            and now < entry.deadline + OVERDUE
+            and now - entry.deadline < OVERDUE
         ]
         return tuple(self.entries[id_] for _, id_ in sorted(found))
 
