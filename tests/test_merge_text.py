@@ -1,5 +1,7 @@
 """`storage.ledger_merge`: the merged text keeps comments and order, and conflicts are refused."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.core.merging import merged
+from exitpolicy.storage import ledger_merge
 from exitpolicy.storage.ledger_merge import Conflict, Result, Unreadable, merge
 from exitpolicy.storage.ledger_text import Ledger, parse, render
 from tests.strategies import blocks, full_blocks
@@ -229,6 +232,22 @@ def test_without_a_valid_base_nothing_is_lost() -> None:
         "the common ancestor is not a valid ledger, and is left out: blocks.yaml:5: a conflict of a"
         " merge that nobody has resolved"
     )
+
+
+def test_a_result_that_no_command_could_read_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ledgers near the limit may exceed it together."""
+    paths = [tmp_path / name for name in ("base", "ours", "theirs")]
+    for path, number in zip(paths, (1, 2, 3), strict=True):
+        path.write_text(BASE.replace(line(1), "".join(line(10 * number + n) for n in range(9))))
+    before = paths[1].read_text()
+    monkeypatch.setattr(ledger_merge, "MAX_BYTES", len(before) + 100)
+    found = ledger_merge.merge_files("f", *paths)
+    assert isinstance(found, Unreadable)
+    assert "the result is not a valid ledger: it would have 0 MB" in str(found.error)
+    assert paths[1].read_text().startswith("<<<<<<< the result is not a valid ledger")
+    assert paths[1].read_text().endswith(before)
 
 
 def test_the_numbers_count_the_blocks_of_ours() -> None:

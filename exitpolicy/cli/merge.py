@@ -25,6 +25,8 @@ echo '{_ATTRIBUTES}' >>.gitattributes
 {_CONFIG[0]}
 {_CONFIG[1]}
 """
+_SHOWN: Final = 10
+"""The most conflicts that are named on stderr; all of them are in the file."""
 
 
 def merge(
@@ -96,8 +98,10 @@ def _say_result(name: str, result: "Result", *, as_json: bool) -> int:
         )
     if problem is None:
         return ExitCode.DONE
-    for conflict in result.conflicts:
+    for conflict in result.conflicts[:_SHOWN]:
         output.note(f"{name}:{conflict.line}: {conflict.subject}: {conflict.text}")
+    if len(result.conflicts) > _SHOWN:
+        output.note(f"and {len(result.conflicts) - _SHOWN:,} more")
     output.report(problem)
     return problem.exit_code
 

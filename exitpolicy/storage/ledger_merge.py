@@ -77,6 +77,9 @@ def merge_files(name: str, base: Path, ours: Path, theirs: Path) -> Result | Unr
     """
     own = _read(ours)
     result = _merge_with(name, base, own, theirs)
+    if len(result.content) > MAX_BYTES:
+        error = InvalidFileError(f"it would have {len(result.content) / 1e6:.0f} MB")
+        result = _unreadable(name, "the result", own, error)
     if result.content != own:
         files.replace(ours, result.content, follow=True)
     return result
