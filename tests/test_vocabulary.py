@@ -167,6 +167,7 @@ def test_formats_have_no_frequent_words() -> None:
         ("[acting]\na?\n", 2, "'a?' matches everywhere, even in an empty text"),
         ("[acting]\na\\w*b\n", 2, "'a\\\\w*b': * and + have no limit, write {0,20}"),
         ("[acting]\na{2,}\n", 2, "'a{2,}': * and + have no limit, write {0,20}"),
+        ("[acting]\nab|[|]\n", 2, "'ab|[|]': write two entries for a|b"),
         ("[acting]\n(a|b)\n", 2, "'(a|b)': write (?:…) for (…)"),
     ],
 )

@@ -122,8 +122,20 @@ def _check_alone(language: str, sections: Mapping[str, Mapping[str, int]]) -> No
                 _refuse(language, number, f"{entry!r}: * and + have no limit, write {{0,20}}")
             if pattern.search(""):
                 _refuse(language, number, f"{entry!r} matches everywhere, even in an empty text")
+            if _has_bare_bar(entry):
+                _refuse(language, number, f"{entry!r}: write two entries for a|b")
             if pattern.groups:
                 _refuse(language, number, f"{entry!r}: write (?:…) for (…)")
+
+
+def _has_bare_bar(entry: str) -> bool:
+    """Tell whether a regular expression has a `|` outside of brackets."""
+    depth = 0
+    for character in re.sub(r"\\.", "", entry):
+        depth += (character in "([") - (character in ")]")
+        if character == "|" and depth == 0:
+            return True
+    return False
 
 
 def _lines(language: str, text: str) -> list[tuple[int, str]]:

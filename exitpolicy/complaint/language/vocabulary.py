@@ -169,15 +169,11 @@ def _alternatives(section: str) -> str:
     if family_of(section) in WORD_SECTIONS:
         entries = map(_word_expression, entries)
     entries = sorted(entries, key=len, reverse=True)
-    begun = [entry.removeprefix(_BOUNDARY) for entry in entries if _begins_a_word(entry)]
-    rest = _by_first_letter(entry for entry in entries if not _begins_a_word(entry))
+    begun = [entry[len(_BOUNDARY) :] for entry in entries if entry.startswith(_BOUNDARY)]
+    rest = _by_first_letter(entry for entry in entries if not entry.startswith(_BOUNDARY))
     # A boundary is tested once at each place, not once for each entry.
     bounded = [rf"\b(?:{'|'.join(_by_first_letter(begun))})"] if begun else []
     return "|".join(bounded + rest) or _NOTHING
-
-
-def _begins_a_word(entry: str) -> bool:
-    return entry.startswith(_BOUNDARY) and not _has_bare_bar(entry)
 
 
 def _by_first_letter(entries: Iterable[str]) -> list[str]:
@@ -185,23 +181,12 @@ def _by_first_letter(entries: Iterable[str]) -> list[str]:
     groups: dict[str, list[str]] = {}
     others: list[str] = []
     for entry in entries:
-        # Neither "ab|cd", whose second alternative begins with another letter, nor "a?b".
-        plain = entry[0].isalnum() and entry[1:2] not in set("?*+{") and not _has_bare_bar(entry)
+        plain = entry[0].isalnum() and entry[1:2] not in set("?*+{")  # not "a?b"
         (groups.setdefault(entry[0], []) if plain else others).append(entry)
     return others + [
         some[0] if len(some) == 1 else f"{letter}(?:{'|'.join(entry[1:] for entry in some)})"
         for letter, some in groups.items()
     ]
-
-
-def _has_bare_bar(entry: str) -> bool:
-    """Tell whether a regular expression has a `|` outside of brackets."""
-    depth = 0
-    for character in re.sub(r"\\.", "", entry):
-        depth += (character in "([") - (character in ")]")
-        if character == "|" and depth == 0:
-            return True
-    return False
 
 
 def _word_expression(entry: str) -> str:

@@ -74,29 +74,18 @@ def _log_shapes(line: str, mentions: list[Mention]) -> list[Sense | None]:
     found: list[Sense | None] = [None] * len(mentions)
     first = mentions[0]
     before, after = line[: first.start], line[first.end : first.end + 200]
-    if not before.strip(" \t\"'[") and len(mentions) >= 2 and _is_access(line, mentions):
-        # Apache's vhost_combined: the server comes before the client.
-        found[0], found[1] = Sense(Role.DESTINATION, Score.LOG), Sense(Role.SOURCE, Score.LOG)
-    elif not before.strip(" \t\"'[") and _ACCESS_START.match(after):
+    if not before.strip(" \t\"'[") and _ACCESS_START.match(after):
         found[0] = Sense(Role.SOURCE, Score.LOG)
     elif _CLOCK.search(before) and _TIMESTAMP.match(before):
         if len(mentions) >= 2 and (method := _METHOD.match(after)):
             if method[1] and 0 < int(method[1]) < 65536:
                 first.ports = (int(method[1]),)
             # IIS: server address, method, path, port, user, client address.
-            found[0], found[1] = (
-                Sense(Role.DESTINATION, Score.LOG),
-                Sense(Role.SOURCE, Score.LOG),
-            )
+            found[0], found[1] = Sense(Role.DESTINATION, Score.LOG), Sense(Role.SOURCE, Score.LOG)
         elif _PROGRAM.match(after):
             # Syslog: the host that logs is the victim.
             found[0] = Sense(Role.DESTINATION, Score.LOG - 5)
     return found
-
-
-def _is_access(line: str, mentions: list[Mention]) -> bool:
-    between = line[mentions[0].end : mentions[1].start]
-    return between.strip(" ,\t") == "" and _ACCESS_START.match(line, mentions[1].end) is not None
 
 
 def _arrows(line: str, mentions: list[Mention], found: list[Sense | None]) -> None:
