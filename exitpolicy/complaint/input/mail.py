@@ -103,8 +103,6 @@ class Text:
     """The media type in lower case, such as `text/csv`."""
     message: int
     """Index of the message in `Unfolded.messages` that the part belongs to."""
-    name: str = ""
-    """The name of the file, if it has one."""
     reporter: str | None = None
     """The reporter's name and address, in a formal report."""
     reference: str | None = None
@@ -147,17 +145,6 @@ class _Region:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What is known about a text before it is decoded."""
-
-    message: int
-    origin: Origin
-    media: str = "text/plain"
-    charset: str = ""
-    name: str = ""
-
-
 def unfold(data: bytes) -> Unfolded:
     """Return the texts of a mail, or of a report that is no mail.
 
@@ -172,7 +159,7 @@ def unfold(data: bytes) -> Unfolded:
         start = data.find(b"\n", start) + 1
     if not _is_mail(data, start):
         result.messages.append(Headers())
-        _take_file(result, data, _About(0, Origin.BODY))
+        _take_file(result, data, Text("", Origin.BODY, "text/plain", 0))
         return result
     pending = [_Region(start, len(data), 0, 0, Origin.BODY, is_message=True, data=data)]
     while pending:
@@ -279,16 +266,8 @@ def _multipart(result: Unfolded, region: _Region, media: str, boundary: str) -> 
         # In a feedback report (RFC 5965), the third part is the mail that the complaint is about.
         if media == "multipart/report" and index >= 2 and kind.startswith(("message/", "text/")):
             origin = Origin.EVIDENCE
-        parts.append(
-            replace(
-                region,
-                start=start,
-                end=end,
-                depth=region.depth + 1,
-                origin=origin,
-                is_message=False,
-            )
-        )
+        place = replace(region, start=start, end=end, depth=region.depth + 1)
+        parts.append(replace(place, origin=origin, is_message=False))
     return parts
 
 
@@ -378,7 +357,7 @@ def _keep(result: Unfolded, leaf: _Region, headers: Headers) -> None:
     if len(raw) < leaf.end - leaf.start:
         result.note("only the beginning of a very long text was read")
     data = _decoded(result, raw, headers)
-    _take_file(result, data, _About(leaf.message, origin, media, charset, name))
+    _take_file(result, data, Text("", origin, media, leaf.message), charset)
 
 
 def _worth_reading(media: str, name: str) -> bool:
@@ -406,53 +385,46 @@ def _decoded(result: Unfolded, raw: bytes, headers: Headers) -> bytes:
         return b""
 
 
-def _take_file(result: Unfolded, data: bytes, about: _About) -> None:
-    """Keep the text of a file, or the texts of the files in an archive."""
+def _take_file(result: Unfolded, data: bytes, empty: Text, charset: str = "") -> None:
+    """Keep the text of a file, or the texts of the files in an archive; `empty` is without it."""
     if not data.startswith(_ARCHIVES):
-        _take_text(result, data, about)
-        return
-    if is_spreadsheet(data):
+        _take_text(result, data, empty, charset)
+    elif is_spreadsheet(data):
         try:
-            text = text_of_spreadsheet(data)
+            table = text_of_spreadsheet(data).encode()
         except SpreadsheetError as error:
             result.note(f"a spreadsheet was not read: {error}")
             return
-        _take_text(
-            result,
-            text.encode(),
-            replace(about, media="text/tab-separated-values", charset="utf-8"),
-        )
-        return
-    for member, content in _unpacked(result, data):
-        _take_text(result, content, _About(about.message, Origin.ATTACHMENT, name=member))
+        _take_text(result, table, replace(empty, media="text/tab-separated-values"), "utf-8")
+    else:
+        for content in _unpacked(result, data):
+            member = replace(empty, media="text/plain", origin=Origin.ATTACHMENT)
+            _take_text(result, content, member, "")
 
 
-def _take_text(result: Unfolded, data: bytes, about: _About) -> None:
+def _take_text(result: Unfolded, data: bytes, empty: Text, charset: str) -> None:
     if len(data) > result.budget:
         result.note("only the beginning of a very long text was read")
         data = data[: result.budget]
-    if data[:2000].count(0) > 20 and not is_wide(data) and "16" not in about.charset:
+    if data[:2000].count(0) > 20 and not is_wide(data) and "16" not in charset:
         return  # a binary file with the name of a text
     result.budget -= len(data)
-    charset, media = about.charset, about.media
-    if not charset:
-        declared = _CHARSET_IN_HTML.search(data, 0, 2000) if b"<" in data[:200] else None
-        charset = declared[1].decode("ascii") if declared else ""
+    if not charset and b"<" in data[:200] and (declared := _CHARSET_IN_HTML.search(data, 0, 2000)):
+        charset = declared[1].decode("ascii")
     text = decode(data, charset).removeprefix("\ufeff")
-    if media == "text/html" or (media == "text/plain" and looks_like_html(text)):
+    if empty.media == "text/html" or (empty.media == "text/plain" and looks_like_html(text)):
         text = text_of_html(text)
-    text = original_links(text)
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    result.texts.append(Text(text, about.origin, media, about.message, about.name))
+    text = original_links(text).replace("\r\n", "\n").replace("\r", "\n")
+    result.texts.append(replace(empty, content=text))
 
 
-def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
+def _unpacked(result: Unfolded, data: bytes) -> Iterator[bytes]:
     """Yield the text files of an archive, within the limits."""
     if data.startswith(b"\x1f\x8b"):
         try:
             content = zlib.decompressobj(wbits=31).decompress(data, max(1, result.packed_budget))
             result.packed_budget -= len(content)
-            yield "", content
+            yield content
         except zlib.error:
             result.note("a broken archive was not read")
         return
@@ -474,7 +446,7 @@ def _unpacked(result: Unfolded, data: bytes) -> Iterator[tuple[str, bytes]]:
                     result.packed_budget -= len(content)
                     if member.file_size > len(content):
                         result.note("only the beginning of a file in an archive was read")
-                    yield member.filename, content
+                    yield content
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, OSError, EOFError,
             ValueError, IndexError, OverflowError):  # fmt: skip
         result.note("a broken archive was not read")
