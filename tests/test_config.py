@@ -1,6 +1,7 @@
 """`config`: paths, relays and limits, and the error for each invalid config."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import config
 from exitpolicy.storage.config import (
     Config,
@@ -238,6 +240,9 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         ("max_prefix: {ipv4: ４}\n", ":1: max_prefix: ipv4 is 0 to 32", None),  # noqa: RUF001
         ("priorities: {a: -1}\n", ":1: priorities: a is a number from 0 to 9999", None),
         ("priorities: [a]\n", ":1: priorities: no list of names", "priorities: {spamhaus"),
+        ("repeat: {factor: 0.5}\n", ":1: repeat: factor: '0.5' is no number from 1 to", "write 2"),
+        ("repeat: {within: 30}\n", ":1: repeat: within: '30' is not a duration", "write 90d"),
+        ("repeat: {times: 3}\n", ":1: unknown key 'times' in repeat", "within, factor, at_most"),
         ("max_prefix: {ipv5: 4}\n", ":1: unknown key 'ipv5' in max_prefix", "ipv4, ipv6"),
         ("operator:\n  mail: x\n", ":2: unknown key 'mail' in operator", "known are: name"),
         ("operator: {name: [x]}\n", ":1: name must be a single value", None),
@@ -302,6 +307,9 @@ relays_ = st.builds(
 )
 lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 
+minutes_ = st.integers(1, 10**6).map(lambda count: timedelta(minutes=count))
+growths_ = st.builds(Growth, minutes_, st.integers(4, 40).map(lambda n: n / 4), minutes_)
+
 
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
@@ -317,6 +325,7 @@ def configs(draw: st.DrawFn) -> Config:
         operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
         shared_fronts=draw(st.none() | paths),
         priorities=draw(st.dictionaries(lines_, st.integers(0, 9999), max_size=2)),
+        repeat=draw(st.none() | growths_),
         source=PATH,
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)

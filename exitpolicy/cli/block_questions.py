@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from exitpolicy.cli import complaint_summary, host_names, output
+from exitpolicy.cli import complaint_summary, host_names, output, repeats
 from exitpolicy.cli.arguments import Targets, read_targets
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.questions import Standing, agrees, ask
@@ -107,7 +107,7 @@ def _block(
     host_names.show(resolved, as_json=False)
     names = host_names.destinations(resolved)
     destinations = list(dict.fromkeys((*targets.destinations, *names)))
-    end = _end(host, until, standing)
+    end = _end(host, _proposed_end(host, destinations, until), standing)
     count = len(destinations)
     what = ", ".join(map(str, destinations)) if count <= _FEW else f"these {count} destinations"
     if read.may_be_spoofed:
@@ -134,6 +134,17 @@ def _block(
     else:
         standing.state = f"the block of {what} is recorded; no answer was written"
     return code
+
+
+def _proposed_end(host: "Host", destinations: Sequence[Destination], until: str) -> str:
+    """Return the end to propose: a longer one for what was blocked before, which is shown."""
+    from exitpolicy.operations.repeats import proposals
+
+    now = host.clock()
+    found = proposals(host, destinations, parse_until(until, now), now)
+    for one in found[:MANY]:
+        output.note(str(one))
+    return repeats.longest(found, now) or until
 
 
 def _end(host: "Host", proposed: str, standing: Standing) -> datetime | None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import completion, ended_blocks, host_names, output, render, unanswered
+from exitpolicy.cli import (
+    completion,
+    ended_blocks,
+    host_names,
+    output,
+    render,
+    repeats,
+    unanswered,
+)
 from exitpolicy.cli.arguments import (
     DEST_OR_NAME,
     ONE_DEST,
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
     from exitpolicy.operations.host_names import Resolved
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
+    from exitpolicy.operations.repeats import Repeat
 
 
 _LAST_COLUMNS: Final = ("WHO", "REFERENCE", "REASON")
@@ -86,7 +95,8 @@ def block(
 
     host = the_set_up_host()
     targets = read_targets(dest)
-    end = parse_until(until, host.clock())
+    now = host.clock()
+    end = parse_until(until, now)
     if follow and not targets.hosts:
         raise UsageError(
             "--follow is for host names, and none is given",
@@ -112,7 +122,15 @@ def block(
             names=names,
             follow=follow,
         )
-    code = say_blocked(host, changed, options, as_json=as_json, cut=cut, resolved=resolved)
+    code = say_blocked(
+        host,
+        changed,
+        options,
+        as_json=as_json,
+        cut=cut,
+        resolved=resolved,
+        repeated=repeats.of(host, changed.blocks, end, now),
+    )
     later = [b for b in changed.blocks if end is not None and (b.until is None or b.until > end)]
     for kept in later[: render.MANY]:
         note(f"{kept.destination} keeps its later end; to change it: exitpol renew")
@@ -459,8 +477,12 @@ def say_blocked(
     as_json: bool,
     cut: bool,
     resolved: Sequence["Resolved"] = (),
+    repeated: Sequence["Repeat"] = (),
 ) -> int:
-    """Write the result of a block, and the streams that were open to it; return the exit code."""
+    """Write the result of a block, and the streams that were open to it; return the exit code.
+
+    `repeated` are the blocks for which a longer time is proposed.
+    """
     from exitpolicy.operations import open_streams
     from exitpolicy.operations.change import RecordedOnly
 
@@ -468,8 +490,13 @@ def say_blocked(
     if not isinstance(changed, RecordedOnly) and not options.dry_run:
         destinations = [block_.destination for block_ in changed.blocks]
         streams = open_streams.count_open(host, changed.applied, destinations, cut=cut)
-    more = {**_streams_json(streams), "resolved": host_names.as_json(resolved)}
+    more = {
+        **_streams_json(streams),
+        "resolved": host_names.as_json(resolved),
+        "repeats": repeats.as_json(repeated),
+    }
     code = say_changed(host, changed, options, as_json=as_json, more=more)
+    repeats.propose(repeated)
     _say_streams(streams)
     return code
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from exitpolicy.cli import host_names, output
+from exitpolicy.cli import host_names, output, repeats
 from exitpolicy.cli.arguments import ASK, Force, Json, Targets, Yes, read_targets, the_host
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.output import note, printable, say, say_json
@@ -107,16 +107,26 @@ def complaint(
 
     kept = one.references if reference is None else reference
     options = change.Options(force=force, watch=change.watch(no_wait=False, own=cut))
+    now = host.clock()
+    end = parse_until(until, now)
     changed = change.block(
         host,
         [*targets.destinations, *names],
-        until=parse_until(until, host.clock()),
+        until=end,
         reason=checked_text("reason", reason),
         references=[checked_text("reference", ticket) for ticket in kept],
         options=options,
         names=names,
     )
-    code = say_blocked(host, changed, options, as_json=as_json, cut=cut, resolved=resolved)
+    code = say_blocked(
+        host,
+        changed,
+        options,
+        as_json=as_json,
+        cut=cut,
+        resolved=resolved,
+        repeated=repeats.of(host, changed.blocks, end, now),
+    )
     if not as_json:
         note(f"for the answer: exitpol reply {shlex.quote(files[0])}")
     return code

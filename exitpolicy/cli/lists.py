@@ -22,6 +22,8 @@ from exitpolicy.core.durations import ends_move, parse_until
 from exitpolicy.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from exitpolicy.lists.reading import Listing
     from exitpolicy.operations.lists import Plan
 
@@ -105,7 +107,9 @@ def import_(
         output.report(refusal)
         return refusal.exit_code
     more = {"list": _list_json(listing, planned)}
-    moving = end if ends_move(until, now) else None
+    moving: frozenset[datetime] = frozenset()
+    if end is not None and ends_move(until, now):
+        moving = frozenset((end, *planned.longer))
     wish = sources.Sync(source, planned.blocks, moving, yes) if sync else None
     done = None if wish is None else sources.unchanged(host, wish)
     if done is not None:
@@ -131,6 +135,14 @@ def _note_list(listing: "Listing", planned: "Plan", *, skip_bad: bool) -> None:
     if listing.omitted:
         text += f"; left out: {said_omitted(listing.omitted)}"
     note(text)
+    if planned.longer:
+        many = len(planned.longer)
+        blocked = (
+            "1 of them was blocked before, and is"
+            if many == 1
+            else (f"{many:,} of them were blocked before, and are")
+        )
+        note(f"{blocked} blocked for longer (repeat: in the config)")
     # The refusal says what is wrong with the list as a whole.
     faults = [fault for fault in planned.faults if fault.number]
     for fault in faults[: render.MANY]:
@@ -146,6 +158,7 @@ def _list_json(listing: "Listing", planned: "Plan") -> dict[str, Any]:
     return {
         "format": listing.format,
         "omitted": listing.omitted,
+        "longer": len(planned.longer),
         "faults": [
             {listing.unit: fault.number, "text": fault.text, "message": fault.message}
             for fault in planned.faults

@@ -77,6 +77,27 @@ def parse_until(text: str, now: datetime) -> datetime | None:
     return until
 
 
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that `text` names; `1mo` has 31 days. Raises UsageError."""
+    steps = _steps(text.strip())
+    if not steps:
+        raise UsageError(f"{text!r} is not a duration", hint="write 90d, 12h, 90m, 2w, 6mo or 1y")
+    start = datetime(2001, 1, 1, tzinfo=UTC)
+    return _duration_from(steps, start) - start
+
+
+def duration_text(duration: timedelta) -> str:
+    """Return a duration as `parse_duration` reads it, in the largest unit that fits: `60d`, `36h`.
+
+    Parts of a second are dropped.
+    """
+    seconds = int(duration.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
 def ends_move(text: str, now: datetime) -> bool:
     """Tell whether `text` names an end that is later if it is typed later, as `30d` does."""
     try:

@@ -1,6 +1,6 @@
 """The blocks of one source as a set: made equal to what its list says now."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -52,12 +52,16 @@ def _is_over(block: Block, now: datetime) -> bool:
 
 
 def synced(
-    blocks: Blocks, source: str, desired: Iterable[Block], now: datetime, moving: datetime | None
+    blocks: Blocks,
+    source: str,
+    desired: Iterable[Block],
+    now: datetime,
+    moving: Collection[datetime],
 ) -> Synced:
     """Make the blocks of a source equal to `desired`.
 
     A block of the operator's stays as it is. One of another source goes on for both, with the later
-    end. `moving` is an end that is so long from now, and therefore later with each sync. It is
+    end. `moving` are ends that are so long from now, and therefore later with each sync. They are
     renewed when half of the time is over, so that the sync of an unchanged list changes nothing.
     """
     after = dict(blocks.by_destination)
@@ -96,7 +100,9 @@ def synced(
     )
 
 
-def _renewed(old: Block, new: Block, source: str, now: datetime, moving: datetime | None) -> Block:
+def _renewed(
+    old: Block, new: Block, source: str, now: datetime, moving: Collection[datetime]
+) -> Block:
     """Return the block of a list as it goes on."""
     forced = old.forced or new.forced
     if old.source != source and old.sources != (source,):
@@ -118,11 +124,11 @@ def _is_later(one: datetime | None, other: datetime | None) -> bool:
     return other is not None and (one is None or one - other > _JITTER)
 
 
-def _is_fresh(old: Block, new: Block, now: datetime, moving: datetime | None) -> bool:
+def _is_fresh(old: Block, new: Block, now: datetime, moving: Collection[datetime]) -> bool:
     """Tell whether a moving end lies more than half of its time ahead, and not too far."""
-    if moving is None or new.until != moving or old.until is None:
+    if new.until is None or new.until not in moving or old.until is None:
         return False
-    return (moving - now) / 2 < old.until - now <= moving - now + _JITTER
+    return (new.until - now) / 2 < old.until - now <= new.until - now + _JITTER
 
 
 def suspicion(present: int, desired: int) -> str | None:

@@ -14,7 +14,7 @@ from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError,
 from exitpolicy.lists import reading
 from exitpolicy.lists.entry import Entry, Fault, Moment
 from exitpolicy.lists.reading import Listing
-from exitpolicy.operations import refusals
+from exitpolicy.operations import refusals, repeats
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.refusals import BeyondLimitError
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, least_bytes
@@ -69,6 +69,9 @@ class Plan:
     """Lines that are not understood."""
     refused: tuple[Fault, ...]
     """Lines whose destination must not be blocked."""
+    longer: tuple[datetime, ...] = ()
+    """The ends of blocks that last longer because they were made before, with `repeat` of the
+    config; one for each of them."""
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -149,7 +152,7 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
     fronts = None if terms.force else shared_fronts.load(host.config)
     misread = list(listing.faults)
     refused: list[Fault] = []
-    blocks: dict[object, Block] = {}
+    blocks: dict[Destination, Block] = {}
     known = frozenset(relay.name for relay in host.relays)
     config, until = host.config, terms.until
     for entry in listing.entries:
@@ -174,7 +177,9 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
             continue
         former = blocks.get(block.destination)
         blocks[block.destination] = block if former is None else _later(former, block)
-    return Plan(tuple(blocks.values()), tuple(misread), tuple(refused))
+    longer = repeats.lengthened(host, list(blocks.values()), now)
+    blocks |= {d: blocks[d]._replace(until=end) for d, end in longer.items()}
+    return Plan(tuple(blocks.values()), tuple(misread), tuple(refused), tuple(longer.values()))
 
 
 def _end_words(until: datetime | None) -> str:

@@ -8,7 +8,7 @@ from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import until_text, utc_text
 from exitpolicy.core.errors import AttentionError, ExitpolError, UsageError
-from exitpolicy.operations import query
+from exitpolicy.operations import query, repeats
 from exitpolicy.operations.complaints import own_addresses
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.reply_subject import Ended, Subject, subject
@@ -161,6 +161,7 @@ def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = Non
         references=about.references,
         incidents=() if complaint is None else tuple(i.time for i in complaint.incidents),
         deadline=None if complaint is None else complaint.deadline,
+        longer=bool(about.blocks) and repeats.is_longer(host, about.blocks, host.clock()),
         targets=tuple(target.name for target in about.targets),
         provider=_provider(about),
         to=to,

@@ -31,7 +31,7 @@ class Sync:
     source: str
     desired: Sequence[Block]
     """The blocks that its list makes now."""
-    moving: datetime | None = None
+    moving: frozenset[datetime] = frozenset()
     """As in `synced`."""
     yes: bool = False
     """Whether to believe a list that shrank or grew very much."""
@@ -84,7 +84,7 @@ def remove(host: Host, source: str, options: "Options") -> SyncResult:
     def of(blocks: Blocks) -> Synced:
         if not of_source(blocks, source, now):
             raise unknown(blocks, source, now)
-        return synced(blocks, source, (), now, None)
+        return synced(blocks, source, (), now, ())
 
     planned = of(host.ledger().blocks)
     result = change.rearrange(host, lambda blocks: of(blocks).blocks, options, frozenset())

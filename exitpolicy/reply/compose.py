@@ -88,6 +88,7 @@ def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]
         "reporter": facts.recipient == "reporter",
         "blocks": bool(facts.blocks),
         "ending": all(block.until is not None for block in facts.blocks),
+        "longer": bool(facts.blocks) and facts.longer,
         "live": [_block(block) for block in facts.blocks if block.live],
         "pending": [_block(block) for block in facts.blocks if not block.live],
         "lifted": [_block(block) for block in facts.lifted if not block.live],

@@ -96,6 +96,9 @@ class ReplyFacts:
     deadline: datetime | None = None
     targets: tuple[str, ...] = ()
     """Destinations and host names that the complaint names as attacked, and no block is for."""
+    longer: bool = False
+    """Whether some of the blocks are of what was blocked before, and all of these last longer than
+    the time before."""
     provider: str | None = None
     """Whose shared addresses the targets are, if all are shared with other sites."""
     to: str | None = None

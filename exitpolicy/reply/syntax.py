@@ -41,8 +41,9 @@ TEXTS: Final = frozenset(
 )
 """Facts that may be missing."""
 
-FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending"})
-"""Facts for conditions only. blocks: any are live or pending; ending: all of those have an end."""
+FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending", "longer"})
+"""Facts for conditions only. blocks: any are live or pending; ending: all of those have an end;
+longer: some are of what was blocked before, and these last longer than before."""
 
 BLOCK_FIELDS: Final = frozenset({"destination", "since", "until"})
 """The fields of a block; `until` may be missing."""

@@ -143,18 +143,22 @@ def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
         [{**block, "until": "x"}],
         [{**block, "until": "x"}, block],
     )
-    used = facts | ({"live", "pending"} if facts & {"blocks", "ending"} else set())
+    used = facts | ({"live", "pending"} if facts & {"blocks", "ending", "longer"} else set())
     lists = [states if name in used else states[:1] for name in ("live", "pending", "lifted")]
     for isp, *present in product((True, False), repeat=1 + len(texts)):
         known = {name: "x" for name, there in zip(texts, present, strict=True) if there}
         flags = {"isp": isp, "reporter": not isp}
         targets: tuple[list[str], ...] = ([], ["x"]) if "targets" in facts else ([],)
-        for (live, pending, lifted), named in product(product(*lists), targets):
+        longer = (False, True) if "longer" in facts else (False,)
+        for (live, pending, lifted), named, more in product(product(*lists), targets, longer):
+            if more and not (live or pending):
+                continue
             yield {
                 **known,
                 **flags,
                 "blocks": bool(live or pending),
                 "ending": all("until" in item for item in (*live, *pending)),
+                "longer": more,
                 "live": live,
                 "pending": pending,
                 "lifted": lifted,

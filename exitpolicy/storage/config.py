@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.durations import duration_text, parse_duration
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.core.ports import read_port
+from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import files
 from exitpolicy.storage.yaml_document import Document, quoted
 from exitpolicy.storage.yaml_nodes import Fields, Node, Text
@@ -33,7 +35,9 @@ KEYS: Final = (
     "metrics",
     "shared_fronts",
     "priorities",
+    "repeat",
 )
+REPEAT_KEYS: Final = ("within", "factor", "at_most")
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
@@ -138,6 +142,8 @@ class Config:
     priorities: dict[str, int] = field(default_factory=dict)
     """The priority of lists by their name: a higher one first. The operator's blocks come before.
     """
+    repeat: Growth | None = None
+    """How blocks of lists grow when they are made again; None: they do not."""
     source: Path | None = None
     """The file that was read."""
 
@@ -196,6 +202,10 @@ def render(config: Config) -> bytes:
     if config.priorities:
         words = (f"{quoted(name)}: {number}" for name, number in config.priorities.items())
         lines.append(f"priorities: {{{', '.join(words)}}}\n")
+    if config.repeat is not None:
+        within, at_most = map(duration_text, (config.repeat.within, config.repeat.at_most))
+        factor = f"{config.repeat.factor:g}"
+        lines.append(f"repeat: {{within: {within}, factor: {factor}, at_most: {at_most}}}\n")
     return "".join(lines).encode()
 
 
@@ -271,6 +281,7 @@ def parse(path: Path, content: bytes) -> Config:
         if "shared_fronts" in top
         else None,
         priorities=_priorities(document, top["priorities"]) if "priorities" in top else {},
+        repeat=_repeat(document, top["repeat"]) if "repeat" in top else None,
         source=path,
     )
 
@@ -490,6 +501,25 @@ def _priorities(document: Document, node: Node) -> dict[str, int]:
             )
         found[name] = int(text)
     return found
+
+
+def _repeat(document: Document, node: Node) -> Growth:
+    """Read how blocks grow; what is left out has its default."""
+    fields = document.fields(node, "repeat", REPEAT_KEYS)
+    values: dict[str, Any] = {
+        key: document.parsed(
+            value, f"repeat: {key}", _factor if key == "factor" else parse_duration
+        )
+        for key, value in fields.items()
+    }
+    return Growth(**values)
+
+
+def _factor(text: str) -> float:
+    """Return a factor from 1 to 100. Raises UsageError."""
+    if not re.fullmatch(r"100|[1-9][0-9]?(\.[0-9]{1,3})?", text):
+        raise UsageError(f"{text!r} is no number from 1 to 100", hint="write 2, or 1.5")
+    return float(text)
 
 
 def _operator(document: Document, node: Node) -> Operator:

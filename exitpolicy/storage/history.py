@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -170,17 +170,18 @@ def paths(path: Path) -> tuple[Path, ...]:
     return (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, KEPT + 1)))
 
 
-def read(path: Path) -> Iterator[Change]:
+def read(path: Path, words: Collection[bytes] = ()) -> Iterator[Change]:
     """Yield the changes, oldest first; lines that are no change are skipped.
 
-    Memory is bounded: one line at a time. Raises InvalidFileError.
+    With `words`, only the changes whose line holds one of them: the other lines are not parsed,
+    which takes most of the time. Memory is bounded: one line at a time. Raises InvalidFileError.
     """
     newest_file, *old = paths(path)
     for each in reversed(old):
         # An old file that is damaged hides only itself.
         with contextlib.suppress(InvalidFileError):
-            yield from _read(each)
-    yield from _read(newest_file)
+            yield from _read(each, words)
+    yield from _read(newest_file, words)
 
 
 def newest(path: Path, count: int) -> list[Change]:
@@ -194,7 +195,7 @@ def removed(path: Path) -> set[str]:
     return {destination for destination, action in last.items() if action == "remove"}
 
 
-def _read(path: Path) -> Iterator[Change]:
+def _read(path: Path, words: Collection[bytes]) -> Iterator[Change]:
     try:
         with files.place(path) as target, os.fdopen(target.open(os.O_RDONLY), "rb") as file:
             found = os.fstat(file.fileno())
@@ -205,6 +206,8 @@ def _read(path: Path) -> Iterator[Change]:
                 file.readline(MAX_LINE)
             # Stop at the size that the file had at the start: another exitpol may be appending.
             while file.tell() < found.st_size and (line := file.readline(MAX_LINE)):
+                if words and not any(word in line for word in words):
+                    continue
                 if (change := _change(line)) is not None:
                     yield change
     except FileNotFoundError:
