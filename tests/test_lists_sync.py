@@ -240,6 +240,7 @@ def test_parse_and_sync_agree_on_destinations() -> None:
     assert not found.changes
 
 
+@pytest.mark.slow
 def test_a_pending_block_of_a_list_stops_no_sync(observed: ExitHost) -> None:
     """Blocks that gave way to a complaint are pending; others are lifted all the same."""
     entries = [f"12.{n % 9}.{n % 250}.{n % 7 * 2}" for n in range(1500)]

@@ -36,6 +36,9 @@ def destination_of(text: str) -> Destination:
 
 def checked(destination: Destination) -> Destination:
     """Return a destination unless it is everything. Raises UsageError."""
+    if destination.first == destination.last:
+        # Most entries of a list.
+        return destination
     if destination.is_port and destination.ports == ALL_PORTS:
         family = "" if destination.family == BOTH else f" IPv{destination.family}"
         raise UsageError(

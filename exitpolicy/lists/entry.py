@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from exitpolicy.core.block import MAX_TEXT
@@ -73,6 +74,8 @@ def fault(number: int, line: str, message: str) -> Fault:
     return Fault(number, text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...", message)
 
 
+# Most entries of a list have one of a few reasons.
+@lru_cache(maxsize=1024)
 def reason_of(text: str) -> str:
     """Return what a list says about an entry, cut to what a block can hold."""
     return text.strip().encode(errors="replace").decode()[:MAX_TEXT]

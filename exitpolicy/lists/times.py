@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from exitpolicy.core.durations import parse_end, parse_until
@@ -24,6 +25,8 @@ LAST: Final = 253_402_210_800
 """The last Unix time that is read, in the year 9999; programs write later ones for never."""
 
 
+# Entries that were made together end together.
+@lru_cache(maxsize=1024)
 def seconds_of(text: str) -> float | None:
     """Return the seconds of a duration such as `3h59m47.1s`, `2d3h` or `-1h`; None if it is none.
 
@@ -38,6 +41,7 @@ def seconds_of(text: str) -> float | None:
     return total if positive == text else -total
 
 
+@lru_cache(maxsize=1024)
 def end_after(seconds: float, moment: Moment) -> datetime | None:
     """Return the time `seconds` from now, to the second; None if it is beyond the year 9999."""
     try:
@@ -46,6 +50,7 @@ def end_after(seconds: float, moment: Moment) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def end_of(text: str, moment: Moment) -> datetime | None:
     """Return the end that a time or a duration names; None for `never`. Raises UsageError.
 
