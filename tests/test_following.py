@@ -302,6 +302,20 @@ def test_other_blocks_and_ended_ones_are_not_touched() -> None:
     assert {number & 0xFF for _, number in its.taken} == {1, 2, 3}
 
 
+def test_a_lifted_address_stays_lifted_as_long_as_its_name_is_followed() -> None:
+    """Also when the blocks that stood at the lift have ended since: the name has left them."""
+    day = timedelta(days=1)
+    lifted = block("203.0.113.1")._replace(since=NOW, ended=NOW + 2 * day)
+    left = block("203.0.113.2", follow="")._replace(since=NOW + day, ended=NOW + 5 * day)
+    new = block("203.0.113.3")._replace(since=NOW + 3 * day)
+    (its,) = names_at([lifted, left, new], NOW + 6 * day).values()
+    assert {number & 0xFF for _, number in its.taken} == {1, 3}
+    # Blocked again after all of its blocks had ended, a name begins anew.
+    again = block("203.0.113.4")._replace(since=NOW + 7 * day)
+    (its,) = names_at([lifted, left, again], NOW + 8 * day).values()
+    assert {number & 0xFF for _, number in its.taken} == {4}
+
+
 def test_a_host_follows_a_limited_number_of_names() -> None:
     """A ledger that was edited by hand may hold any number."""
     blocks = [

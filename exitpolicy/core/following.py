@@ -153,9 +153,8 @@ def _taken(
     blocks: Blocks, hosts: Mapping[NamedHost, Sequence[Block]], now: datetime
 ) -> dict[NamedHost, frozenset[Address]]:
     """Return the addresses that get no block for each name, given the blocks of the names."""
-    begun = {host: min(block.since for block in its) for host, its in hosts.items()}
     lasting: dict[Ports, set[Address]] = {host.ports: set() for host in hosts}
-    ended: dict[NamedHost, set[Address]] = {}
+    before: dict[NamedHost, list[Block]] = {}
     for block in blocks if hosts else ():
         ports = block.destination.ports
         if ports not in lasting or not is_address(block.destination):
@@ -163,16 +162,35 @@ def _taken(
         if not block.has_ended(now):
             lasting[ports].add(address_of(block.destination))
             continue
-        end = block.ended or block.until
-        for host in (NamedHost(name, ports) for name in block.followed):
-            if host in begun and end is not None and end >= begun[host]:
-                ended.setdefault(host, set()).add(address_of(block.destination))
+        for host in (NamedHost(name, ports) for name in block.names):
+            if host in hosts:
+                before.setdefault(host, []).append(block)
+    ended = {host: _ended_since(host.name, hosts[host], its) for host, its in before.items()}
     # Most names share one set, which may be large.
     shared = {ports: frozenset(addresses) for ports, addresses in lasting.items()}
     return {
         host: shared[host.ports] | ended[host] if host in ended else shared[host.ports]
         for host in hosts
     }
+
+
+def _ended_since(name: str, blocks: Sequence[Block], before: Iterable[Block]) -> set[Address]:
+    """Return the addresses whose blocks ended since a name is followed.
+
+    `blocks` are those of the name that are in force, `before` those that have ended. Of these, the
+    ones that the name has left do not follow it any more.
+    """
+    begun = min(block.since for block in blocks)
+    found: set[Address] = set()
+    ends = [(end, block) for block in before if (end := block.ended or block.until) is not None]
+    for end, block in sorted(ends, key=lambda one: one[0], reverse=True):
+        if end < begun:
+            break
+        # It stood when a later one began: the name has been followed since it began itself.
+        begun = min(begun, block.since)
+        if name in block.followed:
+            found.add(address_of(block.destination))
+    return found
 
 
 def is_address(destination: Destination) -> bool:
