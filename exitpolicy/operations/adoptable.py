@@ -21,6 +21,7 @@ from exitpolicy.operations.init import known_torrcs
 from exitpolicy.operations.planning import base_rules
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule, UnknownRule, destinations_of, parse_entries, parse_rule
+from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment_include, managed, torrc
@@ -106,8 +107,14 @@ def find(
 
 
 def resolved(place: Place) -> Place:
-    """Return a place with the path of its file without links."""
-    return Place(Path(os.path.realpath(place.file)), place.line)
+    """Return a place with the path of its file without links. Raises InvalidFileError.
+
+    A torrc may lie in another user's folder. That user must not choose which file is changed.
+    """
+    try:
+        return Place(files.without_links(place.file), place.line)
+    except OSError as error:
+        raise InvalidFileError(f"{place.file} cannot be changed: {error.strerror}") from error
 
 
 def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_Seen]:

@@ -103,6 +103,16 @@ def place(path: Path, *, follow: bool = False) -> Iterator[Place]:
         os.close(folder)
 
 
+def without_links(path: Path) -> Path:
+    """Return the path of a file without symbolic links, followed as `place` does. Raises OSError.
+
+    Who owns a folder above it can still put a link in its place later: open it with `place`.
+    """
+    with place(path, follow=True) as found:
+        # O_PATH handles have no other way to tell where they lead.
+        return Path(f"/proc/self/fd/{found.folder}").readlink() / found.name
+
+
 def _walk(path: Path, *, follow: bool) -> tuple[int, str]:
     parts = str(path.absolute()).split("/")[::-1]
     folder, links, author = os.open("/", _FOLDER), 0, None

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.operations import init
+from exitpolicy.operations import adoptable, init
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config as config_file
 from exitpolicy.tor import verify
 from exitpolicy.tor.invocation import Invocation
+from exitpolicy.tor.torrc_includes import Place
 from tests.evidence import Thing, record
 from tests.harness.attack import NOBODY, as_nobody, exitpol, picture
 
@@ -132,3 +133,17 @@ def test_init_writes_no_torrc_through_a_link(
         init.carry_out(init.plan(host))
     assert picture(root) == before
     record(THING, 1)
+
+
+def test_tors_user_does_not_choose_which_file_adopt_changes(open_folder: Path) -> None:
+    """A torrc that becomes a link after it was read leads to no file of root's, or another's."""
+    root, home = open_folder / "root", open_folder / "home"
+    root.mkdir()
+    (root / "torrc").write_text("ExitPolicy reject 203.0.113.7:*\n")
+    made_by_nobody(home)
+    made_by_nobody(home / "real", "ExitPolicy reject 203.0.113.7:*\n")
+    as_nobody("ln", "-s", str(root / "torrc"), str(home / "torrc"))
+    with pytest.raises(InvalidFileError, match="that is not that user's"):
+        adoptable.resolved(Place(home / "torrc", 1))
+    as_nobody("ln", "-s", "real", str(home / "own"))
+    assert adoptable.resolved(Place(home / "own", 1)) == Place(home / "real", 1)
