@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - punctuation of Chinese
 """Which port was attacked: by number, by the name of a service, and never that of the source."""
 
 import pytest
@@ -18,6 +19,12 @@ from tests.test_complaint_roles import OWN, VICTIM, destinations, read
         ("20/Nov/2026: user: pi service: ssh target: {v} source: {o}\n", 22),
         ("SRC={o} DST={v} PROTO=TCP DPT=telnet\n", 23),
         ("{o} scans our server {v} for open telnet ports.", 23),
+        ("MySQL brute force {o} -> {v}", 3306),
+        ("From {o} there are brute force logins to Microsoft SQL Server {v}", 1433),
+        ("Remote desktop attacks from {o} on {v}", 3389),
+        ("Servicio: SSH\nOrigen: {o}\nDestino: {v}\n", 22),
+        ("Tjänst: SSH\nKälla: {o}\nMål: {v}\n", 22),
+        ("服务：SSH\n源地址：{o}\n目的地址：{v}\n", 22),
     ],
 )
 def test_a_named_service_is_its_port(text: str, port: int) -> None:

@@ -30,7 +30,7 @@ _PROTO: Final = pattern(
 _PORT_BARE: Final = pattern(r"\s(?:<<on>>)\s((?!19|20)\d{4,5}|\d{3})(?=\s[a-zà-ÿ]|[,;.)]|$)", 0)
 _SERVICE_VALUE: Final = pattern(
     r"(?<![^\W_])(?:<<key of service>>|dpt|dport|dst_?port|(?:dest(?:ination)?|target)[ _]port)"
-    r"(?:\s?[:=]\s{0,4}|\s?[\t|]\s?|\s{3,16})[\"'(\[]?(<<service>>)(?![\w-])"
+    r"(?:\s?[:=\uff1a]\s{0,4}|\s?[\t|]\s?|\s{3,16})[\"'(\[]?(<<service>>)(?![\w-])"
 )
 _TIME: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
 _COMPOUND: Final = re.compile(r"\S{0,200}\w[.@/:]\w\S{0,200}")
@@ -104,8 +104,8 @@ def is_source_port(line: str, start: int) -> bool:
 
 
 def ports_written(text: str) -> set[int]:
-    """Return the ports that sentences without an address name: `port 22`, `993/tcp`, `TCP 5060`."""
-    lines = [line for line in text.split("\n") if not looks_logged(line) and not mentions_in(line)]
+    """Return the ports that lines without an address name: `port 22`, `TCP 5060`, `app: ssh`."""
+    lines = [line for line in text.split("\n") if not _TIME.search(line) and not mentions_in(line)]
     said = [
         ports_in(match[1])
         for line in lines
@@ -113,7 +113,7 @@ def ports_written(text: str) -> set[int]:
         if not is_source_port(line, match.start())
     ]
     protocols = [valid_ports([m[1] or m[2]]) for line in lines for m in _PROTO.finditer(line)]
-    return set().union(*said, *protocols)
+    return set().union(*said, *protocols, *({*keyed_service(line)} - WEB_PORTS for line in lines))
 
 
 def assign_ports(line: str, mentions: list[Mention]) -> None:

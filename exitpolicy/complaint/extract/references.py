@@ -35,7 +35,8 @@ _IN_SUBJECT: Final = pattern(
     re.IGNORECASE,
 )
 _SPACED: Final = pattern(
-    r"(?<![^\W_])(?:<<ticket spaced>>)\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?"
+    r"(?<![^\W_])(?:<<ticket spaced>>)(?:\s(?:<<ticket number>>)(?![^\W_]))?"
+    r"\s{0,2}[:：]?\s{0,2}((?:[A-Za-z][A-Za-z-]{0,12}[-/#]?)?"
     r"(?=[\w/-]*\d{3})[A-Z0-9][A-Za-z0-9]{0,15}(?:[-/.][A-Za-z0-9]{1,16}){0,4})(?![\w@])",
     re.IGNORECASE,
 )
