@@ -115,8 +115,12 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
     omitted: Counter[str] = Counter()
     for item in FORMATS[chosen].read(lines, moment):
         if isinstance(item, Entry):
+            # Most of a list, which may have a million of them.
             entries.append(item)
-        elif isinstance(item, Fault):
+            if len(entries) > MAX_ENTRIES:
+                raise UsageError(f"the list has more than {MAX_ENTRIES:,} entries")
+            continue
+        if isinstance(item, Fault):
             faults.append(item)
         else:
             # The list names some of them, and could name a million.
@@ -125,8 +129,6 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
         if len(faults) > MAX_FAULTS:
             faults = [_too_many(faults, unit)]
             break
-        if len(entries) > MAX_ENTRIES:
-            raise UsageError(f"the list has more than {MAX_ENTRIES:,} entries")
     return Listing(chosen, tuple(entries), tuple(faults), dict(omitted), unit)
 
 

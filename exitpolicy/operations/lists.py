@@ -11,14 +11,15 @@ from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
+from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.lists import reading
 from exitpolicy.lists.entry import Entry, Fault, Moment
 from exitpolicy.lists.reading import Listing
 from exitpolicy.operations import refusals, repeats
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.refusals import BeyondLimitError
-from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, least_bytes
-from exitpolicy.policy.minimize import fewest_rules
+from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, SHORTEST_RULE
+from exitpolicy.policy.minimize import fewest_prefixes, fewest_rules
 from exitpolicy.storage import files, shared_fronts
 
 if TYPE_CHECKING:
@@ -121,20 +122,19 @@ def refuse_too_long(
     if any(block.relays for block in present):
         return
     kept = [block.destination for block in present if block.sources != (replaced,)]
-    rules = [rule for rule in fewest_rules([*kept, *entries]) if rule.family == 4]
-    least = least_bytes(rules)
+    rules, some = _fewest([*kept, *entries], DESCRIPTOR_LIMIT // SHORTEST_ADDRESS_RULE + 1)
+    least = rules * SHORTEST_RULE
     if least < 3 * DESCRIPTOR_LIMIT:
         return
-    step = len(rules) // (DESCRIPTOR_LIMIT // SHORTEST_ADDRESS_RULE + 1)
     named = tuple(sorted(host.known_relays(relays)))
-    part = [Block(rule.destination, now, None, relays=named, forced=True) for rule in rules[::step]]
+    part = [Block(one, now, None, relays=named, forced=True) for one in some]
     try:
         change.block_all(host, part, change.Options(dry_run=True), frozenset(named))
     except BeyondLimitError as error:
-        fits = min(error.fitting * len(entries) // len(rules), len(entries) - 1)
+        fits = min(error.fitting * len(entries) // rules, len(entries) - 1)
         raise RefusedError(
             f"relay {error.broken.relay!r}: with the list, the blocks take"
-            f" {len(rules):,} rules, more than {least:,} bytes of the relay's descriptor,"
+            f" {rules:,} rules, more than {least:,} bytes of the relay's descriptor,"
             f" and the authorities refuse more than {DESCRIPTOR_LIMIT:,}; about"
             f" {fits:,} of its {len(entries):,} entries would fit",
             hint="choose a shorter list, or one of whole networks",
@@ -142,6 +142,17 @@ def refuse_too_long(
     except RefusedError:
         # Not for its length: the whole list shows why.
         return
+
+
+def _fewest(destinations: Sequence[Destination], count: int) -> tuple[int, list[Destination]]:
+    """Return the number of the fewest rules for IPv4, and what `count` of them or more reject."""
+    if all(family == 4 and ports == ALL_PORTS for family, _, _, ports in destinations):
+        # Most lists are such, and need no rules to be made first.
+        found = fewest_prefixes([first << 32 | last for _, first, last, _ in destinations], 32)
+        some = found[:: max(len(found) // count, 1)]
+        return len(found), [Destination(4, n, n + (1 << 32 - length) - 1) for n, length in some]
+    rules = [rule for rule in fewest_rules(destinations) if rule.family == 4]
+    return len(rules), [rule.destination for rule in rules[:: max(len(rules) // count, 1)]]
 
 
 def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
