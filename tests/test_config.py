@@ -19,6 +19,7 @@ from exitpolicy.storage.config import (
     Relay,
     Unit,
 )
+from exitpolicy.storage.hook_config import Hooks
 from tests.strategies import destinations
 
 PATH = Path("/etc/exitpol/config.yaml")
@@ -239,6 +240,18 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         (f"max_prefix: {{ipv4: {'0' * 5000}}}\n", ":1: max_prefix: ipv4 is 0 to 32", None),
         ("max_prefix: {ipv4: ４}\n", ":1: max_prefix: ipv4 is 0 to 32", None),  # noqa: RUF001
         ("priorities: {a: -1}\n", ":1: priorities: a is a number from 0 to 9999", None),
+        (
+            "hooks: {after-change: [mail root]}\n",
+            ":1: hooks: after-change: 'mail root' does not begin with the path of a program",
+            "write the full path",
+        ),
+        ('hooks:\n  after-change: ["/a \'b"]\n', ":2: hooks: after-change: ", None),
+        ('hooks: {after-change: ["/a\\nb"]}\n', ":1: hooks: after-change: a command has", None),
+        ("hooks: {after-change: [/a, /a]}\n", ":1: hooks: after-change has more than 10", None),
+        ("hooks: {after-change: /a}\n", ":1: hooks: after-change must be a list", None),
+        ("hooks: {fields: [until]}\n", ":1: hooks: fields: 'until' is not a field", "reason, "),
+        ('hooks: {spool: "/a\\nb"}\n', ":1: hooks: spool: ", None),
+        ("hooks: {before-change: []}\n", ":1: unknown key 'before-change' in hooks", "after-"),
         ("priorities: [a]\n", ":1: priorities: no list of names", "priorities: {spamhaus"),
         ("repeat: {factor: 0.5}\n", ":1: repeat: factor: '0.5' is no number from 1 to", "write 2"),
         ("repeat: {within: 30}\n", ":1: repeat: within: '30' is not a duration", "write 90d"),
@@ -305,6 +318,9 @@ relays_ = st.builds(
     user=st.none() | file_names,
     reload=st.none() | st.builds(Unit, file_names) | st.builds(PidFile, paths),
 )
+words = st.from_regex(r"/[ -!#-&(-\[\]-~\u00e4]{0,9}", fullmatch=True)
+commands = st.lists(words, unique=True, max_size=2).map(tuple)
+spools = paths.filter(lambda path: str(path).isprintable())
 lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 
 minutes_ = st.integers(1, 10**6).map(lambda count: timedelta(minutes=count))
@@ -326,6 +342,7 @@ def configs(draw: st.DrawFn) -> Config:
         shared_fronts=draw(st.none() | paths),
         priorities=draw(st.dictionaries(lines_, st.integers(0, 9999), max_size=2)),
         repeat=draw(st.none() | growths_),
+        hooks=draw(st.builds(Hooks, commands, st.just(("who", "name")) | st.just(()), spools)),
         source=PATH,
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.storage import base_policies, config, ledger_file, ledger_text
+from exitpolicy.storage import base_policies, config, hook_config, ledger_file, ledger_text
 from exitpolicy.storage.config import Config
 from exitpolicy.storage.ledger_file import Ledger
 from tests import test_blocks_file, test_config
@@ -30,7 +30,10 @@ VALIDATORS: Final = {
     name: jsonschema.Draft202012Validator(schema) for name, schema in SCHEMAS.items()
 }
 NOT_IN_A_SCHEMA: Final = {
-    "config": ("a second relay named", "have the same torrc", "have the same control port"),
+    "config": (
+        *("a second relay named", "have the same torrc", "have the same control port"),
+        "has an open quote",
+    ),
     "ledger": ("a second block for", "host bits set", "ends before it begins"),
 }
 """What exitpol alone can tell."""
@@ -99,6 +102,8 @@ def test_it_knows_the_keys_that_exitpol_knows() -> None:
     assert tuple(top) == config.KEYS
     assert tuple(relay["properties"]) == tuple(config.RELAY_KEYS)
     assert tuple(top["operator"]["properties"]) == config.OPERATOR_KEYS
+    assert tuple(top["hooks"]["properties"]) == hook_config.KEYS
+    assert tuple(top["hooks"]["properties"]["fields"]["items"]["enum"]) == hook_config.FIELDS
     blocks = SCHEMAS["ledger"]["$defs"]
     assert tuple(SCHEMAS["ledger"]["properties"]) == ledger_text.TOP_KEYS
     assert tuple(blocks["block_of_version_1"]["properties"]) == ledger_text.BLOCK_KEYS["1"]

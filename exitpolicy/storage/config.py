@@ -13,7 +13,8 @@ from exitpolicy.core.durations import duration_text, parse_duration
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.core.ports import read_port
 from exitpolicy.core.repeats import Growth
-from exitpolicy.storage import files
+from exitpolicy.storage import files, hook_config
+from exitpolicy.storage.hook_config import Hooks
 from exitpolicy.storage.yaml_document import Document, quoted
 from exitpolicy.storage.yaml_nodes import Fields, Node, Text
 
@@ -36,6 +37,7 @@ KEYS: Final = (
     "shared_fronts",
     "priorities",
     "repeat",
+    "hooks",
 )
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
@@ -144,6 +146,7 @@ class Config:
     """
     repeat: Growth | None = None
     """How blocks of lists grow when they are made again; None: they do not."""
+    hooks: Hooks = field(default_factory=Hooks)
     source: Path | None = None
     """The file that was read."""
 
@@ -206,6 +209,8 @@ def render(config: Config) -> bytes:
         within, at_most = map(duration_text, (config.repeat.within, config.repeat.at_most))
         factor = f"{config.repeat.factor:g}"
         lines.append(f"repeat: {{within: {within}, factor: {factor}, at_most: {at_most}}}\n")
+    if config.hooks != Hooks():
+        lines.append(hook_config.line(config.hooks))
     return "".join(lines).encode()
 
 
@@ -282,6 +287,7 @@ def parse(path: Path, content: bytes) -> Config:
         else None,
         priorities=_priorities(document, top["priorities"]) if "priorities" in top else {},
         repeat=_repeat(document, top["repeat"]) if "repeat" in top else None,
+        hooks=hook_config.parse(document, top["hooks"], base) if "hooks" in top else Hooks(),
         source=path,
     )
 
