@@ -277,7 +277,7 @@ def test_a_failed_unit_counts_only_where_its_timer_runs(
     crontab.write_text("* * * * * root exitpol expire --quiet\n")
     monkeypatch.setattr(timer, "_CRON", (str(crontab),))
     monkeypatch.setattr(timer_units, "booted", lambda: True)
-    monkeypatch.setattr(timer, "_systemctl", lambda word, _unit: answers[word])
+    monkeypatch.setattr(timer, "systemctl", lambda word, _unit: answers[word])
     assert list(status(exit_)[1]) == ([] if cause is None else [cause])
 
 
@@ -307,7 +307,7 @@ def test_a_stopped_timer_is_a_fault_at_once(
     monkeypatch.setattr(timer, "_CRON", ())
     monkeypatch.setattr(timer_units, "booted", lambda: True)
     monkeypatch.setattr(timer_units, "installed", lambda _host: [tmp_path])
-    monkeypatch.setattr(timer, "_systemctl", lambda word, _unit: answers[word])
+    monkeypatch.setattr(timer, "systemctl", lambda word, _unit: answers[word])
     (finding,) = timer.tick(host)
     if said is None:
         assert finding.severity == "ok"

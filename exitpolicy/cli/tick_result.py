@@ -16,6 +16,7 @@ from exitpolicy.doctor import health as health_checks
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import warn
 from exitpolicy.doctor.health import Health
+from exitpolicy.operations import hooks
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import health_record, metrics_file, observed
@@ -91,7 +92,10 @@ def _is_news(host: Host, found: HealthRecord) -> bool:
     """Record the health; tell whether it has changed. What cannot be recorded is reported."""
     try:
         with _locked(host):
-            return health_record.update(host.health_path, found)
+            is_news = health_record.update(host.health_path, found)
+            if is_news:
+                hooks.health_changed(host, found)
+            return is_news
     except ExitpolError:
         return bool(found.faults)
 

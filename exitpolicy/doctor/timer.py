@@ -35,7 +35,7 @@ def installed(host: Host) -> Iterator[Finding]:
     why = "without it no block is lifted on its date, and no drift is repaired"
     unit = UNIT
     if timer_units.booted():
-        active, enabled = (_systemctl(word, unit) for word in ("is-active", "is-enabled"))
+        active, enabled = (systemctl(word, unit) for word in ("is-active", "is-enabled"))
         if active == "active" and enabled == "enabled":
             yield ok("timer", f"{unit} is active")
             return
@@ -151,9 +151,9 @@ def tick(host: Host) -> Iterator[Finding]:
 
 def _unit_fails() -> bool:
     """Tell whether the timer runs a service that fails. An old failure means nothing under cron."""
-    if not timer_units.booted() or _systemctl("is-failed", _SERVICE) != "failed":
+    if not timer_units.booted() or systemctl("is-failed", _SERVICE) != "failed":
         return False
-    return _systemctl("is-active", UNIT) == "active" or cron_place(_TICK) is None
+    return systemctl("is-active", UNIT) == "active" or cron_place(_TICK) is None
 
 
 def _timer_state(host: Host) -> str | None:
@@ -163,15 +163,15 @@ def _timer_state(host: Host) -> str | None:
     """
     if not timer_units.booted() or not timer_units.installed(host) or cron_place(_TICK) is not None:
         return None
-    active = _systemctl("is-active", UNIT)
+    active = systemctl("is-active", UNIT)
     if active in {"inactive", "failed"}:
         return "stopped" if active == "inactive" else active
-    return _DISABLED if _systemctl("is-enabled", UNIT) == "disabled" else None
+    return _DISABLED if systemctl("is-enabled", UNIT) == "disabled" else None
 
 
 def _why_late() -> tuple[Fault, str, str]:
     """Return why the tick does not run: the fault, the words for it, and how to fix it."""
-    by_systemd = timer_units.booted() and _systemctl("is-active", UNIT) == "active"
+    by_systemd = timer_units.booted() and systemctl("is-active", UNIT) == "active"
     place = None if by_systemd else cron_place(_TICK)
     line = timer_units.installed_command() if by_systemd else _cron_line(place, _TICK)
     if line is None:
@@ -200,11 +200,12 @@ def _programs(line: str) -> Iterator[Path]:
             yield Path(word)
 
 
-def _systemctl(word: str, unit: str) -> str:
-    systemctl = shutil.which("systemctl") or "systemctl"
+def systemctl(word: str, unit: str) -> str:
+    """Return what systemctl answers about a unit in one word."""
+    program = shutil.which("systemctl") or "systemctl"
     try:
         result = subprocess.run(
-            [systemctl, word, unit], capture_output=True, text=True, check=False, timeout=_SECONDS
+            [program, word, unit], capture_output=True, text=True, check=False, timeout=_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
         return "not known to systemctl"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from exitpolicy.core.block import MAX_NAMES, MAX_REFERENCES, Block, Blocks
@@ -24,7 +23,7 @@ from exitpolicy.core.errors import (
 )
 from exitpolicy.core.retention import Retention
 from exitpolicy.core.shell import word
-from exitpolicy.operations import apply, own_policy, refusals, removals
+from exitpolicy.operations import apply, hooks, own_policy, refusals, removals
 from exitpolicy.operations.apply import Applied, Watch, attempted
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
@@ -214,11 +213,7 @@ def lift(
         failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
         ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
         if reduced:
-            failed += attempted(
-                lambda: history.append(
-                    host.history_path, "relays-changed", reduced, host.clock(), host.who
-                )
-            )
+            failed += attempted(lambda: hooks.record(host, "relays-changed", reduced))
         recorded = Moment.now()
     applied = _apply(host, options.watch, recorded, failed)
     if isinstance(applied, ExitpolError):
@@ -289,9 +284,7 @@ def expire(host: Host, options: Options) -> Changed:
                 is_saved = host.ledger().blocks == blocks
             if is_saved:
                 failed += attempted(
-                    lambda: history.append(
-                        host.history_path, "resume", ends.resumed, time.now, host.who
-                    )
+                    lambda: hooks.record(host, "resume", ends.resumed, now=time.now)
                 )
             else:
                 # A later one tries again: the one that can record their end says so.
@@ -366,11 +359,7 @@ def use_policy(
         ledger_file.save(host.config.ledger, altered(ledger))
         text = "no base policy" if name is None else f"base policy {name}"
         text += f" on {', '.join(sorted(named))}" if named else ""
-        failed = attempted(
-            lambda: history.append_policy(
-                host.history_path, "policy-used", text, host.clock(), host.who
-            )
-        )
+        failed = attempted(lambda: hooks.record_policy(host, "policy-used", text))
     with interrupted_state("the change is recorded in the ledger"):
         applied = apply.apply(host).with_problems(failed)
     own_policy.accept(host, on_relays(applied, named).views)
@@ -455,9 +444,8 @@ def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
         if altered != ledger.blocks:
             expired = _replaced(ledger.blocks, changed)
             ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
-            record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
-            failed += attempted(lambda: record("expire", expired))
-            failed += attempted(lambda: record(change.action, changed))
+            failed += attempted(lambda: hooks.record(host, "expire", expired))
+            failed += attempted(lambda: hooks.record(host, change.action, changed))
         recorded = Moment.now()
     applied = _apply(host, options.watch, recorded, failed)
     if isinstance(applied, ExitpolError):
@@ -550,10 +538,9 @@ def _record(
     ended = differences.ended
     failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
     ledger_file.save(host.config.ledger, replace(ledger, blocks=altered))
-    record = partial(history.append, host.history_path, now=host.clock(), who=host.who)
-    failed += attempted(lambda: record("expire", replaced))
-    failed += attempted(lambda: record("block", differences.added))
-    failed += attempted(lambda: record("renew", differences.renewed))
+    failed += attempted(lambda: hooks.record(host, "expire", replaced))
+    failed += attempted(lambda: hooks.record(host, "block", differences.added))
+    failed += attempted(lambda: hooks.record(host, "renew", differences.renewed))
     return failed
 
 

@@ -29,11 +29,11 @@ from exitpolicy.core.following import (
     address_of,
 )
 from exitpolicy.core.host_names import NamedHost
-from exitpolicy.operations import host_names, removals
+from exitpolicy.operations import hooks, host_names, removals
 from exitpolicy.operations.apply import attempted
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.host_names import Fitness, Resolved
-from exitpolicy.storage import follow_state, history, ledger_file
+from exitpolicy.storage import follow_state, ledger_file
 from exitpolicy.storage.locks import WAIT_SECONDS, follow_lock_path, ledger_lock_path, lock
 from exitpolicy.storage.observed import Moment
 
@@ -230,9 +230,7 @@ def _change(host: Host, present: _Present, changes: Iterable[Change]) -> list[Ex
         blocks = Blocks({**blocks.by_destination, **{b.destination: b for b in after}}).blocked(new)
     failed = attempted(lambda: removals.announce(host, "unfollow", ended)) if ended else []
     ledger_file.save(host.config.ledger, replace(present.ledger, blocks=blocks))
-    failed += attempted(
-        lambda: history.append(host.history_path, "follow", added, host.clock(), host.who)
-    )
+    failed += attempted(lambda: hooks.record(host, "follow", added))
     return failed
 
 

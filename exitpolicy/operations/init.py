@@ -29,7 +29,7 @@ from exitpolicy.core.errors import (
     RefusedError,
 )
 from exitpolicy.core.shell import word
-from exitpolicy.operations import apply, own_policy, relay_set
+from exitpolicy.operations import apply, hooks, own_policy, relay_set
 from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host, with_included
 from exitpolicy.operations.outcome import exit_code
@@ -228,7 +228,7 @@ def _record_resumed(host: Host, applied: Applied) -> None:
     with lock(ledger_lock_path(ledger), seconds=WAIT_SECONDS, doing="changing the ledger"):
         known = history.removed(host.history_path)
         again = [block for block in applied.blocks if str(block.destination) in known]
-        history.append(host.history_path, "resume", again, host.clock(), host.who)
+        hooks.record(host, "resume", again)
 
 
 def _remember(planned: Plan) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from exitpolicy.core.errors import ExitCode, InvalidFileError
+from exitpolicy.operations import hooks
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.planning import base_rules
@@ -275,6 +276,4 @@ def _write_history(
     host: Host, action: history.PolicyAction, sentences: Mapping[str, Sequence[str]]
 ) -> None:
     for relay, words in sentences.items():
-        history.append_policy(
-            host.history_path, action, f"{relay}: {'; '.join(words)}", host.clock(), host.who
-        )
+        hooks.record_policy(host, action, f"{relay}: {'; '.join(words)}")

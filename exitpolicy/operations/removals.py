@@ -14,6 +14,7 @@ from typing import Final, Literal
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.operations import hooks
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.planning import FragmentPlan, concerns
 from exitpolicy.policy.evaluate import Decisions
@@ -70,6 +71,7 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
         now = host.clock()
         waiting: list[Removal] = []
         failure: InvalidFileError | None = None
+        ended: dict[tuple[Action, str], list[Block]] = {}
         for removal in _load(host):
             block = blocks.get(removal.block.destination)
             lasts = block is not None and not block.has_ended(now)
@@ -90,7 +92,11 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
             except InvalidFileError as error:
                 failure = error
                 waiting.append(removal)
+            else:
+                ended.setdefault((removal.action, removal.who), []).append(removal.block)
         _save(host, waiting)
+        for (action, who), gone in ended.items():
+            hooks.blocks_changed(host, action, gone, who)
         if failure is not None:
             raise failure
 

@@ -1,7 +1,7 @@
-"""The systemd timers: one runs the tick every minute, one follows host names every five.
+"""The systemd timers: one runs the tick, one follows host names, one runs the hooks.
 
-The second one is installed only where a block follows a name: it is the only one that reaches the
-network, and most hosts need none.
+The second one is installed only where a block follows a name, and the third one only where the
+config has hooks: these reach the network, and most hosts need none.
 """
 
 import importlib.resources
@@ -16,19 +16,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from exitpolicy import tick
+from exitpolicy import hook_delivery, tick
 from exitpolicy.core.addresses import is_loopback, read_address
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations import unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.rights import Rights, needed, read_files
-from exitpolicy.storage import files
+from exitpolicy.storage import files, hook_spool
 from exitpolicy.tor import name_servers
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLLOW_UNITS: Final = ("exitpol-follow.service", "exitpol-follow.timer")
+HOOK_UNITS: Final = ("exitpol-hooks.service", "exitpol-hooks.timer")
+_ALL_UNITS: Final = (UNITS, FOLLOW_UNITS, HOOK_UNITS)
 _TEMPLATE: Final = "exitpol.service"
-"""The text of both services."""
+"""The text of the first two services."""
 FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
@@ -55,6 +57,11 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         texts |= follow_units(host)
     elif (folder / FOLLOW_UNITS[1]).exists():
         _take_out([FOLLOW_UNITS], [folder / name for name in FOLLOW_UNITS])
+    if host.config.hooks.after_change:
+        _check_hooks(host)
+        texts |= hook_units(host)
+    elif (folder / HOOK_UNITS[1]).exists():
+        _take_out([HOOK_UNITS], [folder / name for name in HOOK_UNITS])
     return _write(texts, folder)
 
 
@@ -108,8 +115,8 @@ def installed(host: Host, folder: Path | None = None) -> list[Path]:
         return []
     if str(host.state_path) not in words:
         return []
-    found = [folder / name for name in (*UNITS, *FOLLOW_UNITS)]
-    found += [folder / "timers.target.wants" / units[1] for units in (UNITS, FOLLOW_UNITS)]
+    found = [folder / name for units in _ALL_UNITS for name in units]
+    found += [folder / "timers.target.wants" / units[1] for units in _ALL_UNITS]
     found.append(STAMPS / f"stamp-{UNITS[1]}")
     return [path for path in found if os.path.lexists(path)]
 
@@ -121,7 +128,7 @@ def remove(host: Host, folder: Path | None = None) -> list[Path]:
     """
     found = installed(host, folder)
     if found:
-        _take_out([UNITS, FOLLOW_UNITS], found)
+        _take_out(_ALL_UNITS, found)
     return found
 
 
@@ -152,10 +159,15 @@ def _systemctl(*arguments: str) -> None:
 
 def changed_by_others() -> Path | None:
     """Return a file of this program, or a folder above one, that another user can change."""
+    return _open_to_others(program_files())
+
+
+def _open_to_others(paths: Iterable[Path]) -> Path | None:
+    """Return one of the paths, or of the folders above them, that another user can change."""
     trusted = {0, os.geteuid()}
     for place in dict.fromkeys(
         place
-        for file in program_files()
+        for file in paths
         for path in (file.absolute(), file.resolve())
         for place in (path, *path.parents)
     ):
@@ -185,6 +197,31 @@ def _check_program() -> None:
             " not installed, because it would run as root what that user puts there",
             hint="install exitpol for root, such as in /opt/exitpol, and run: exitpol init --timer",
         )
+
+
+def _check_hooks(host: Host) -> None:
+    """Refuse a spool that another user can change, which systemd reads as root.
+
+    Also refuse a program that the user of the hooks cannot read. Raises InvalidFileError.
+    """
+    place = _open_to_others([host.config.hooks.spool])
+    if place is not None:
+        raise InvalidFileError(
+            f"{place} belongs to another user than root, or everybody can change it: the spool of"
+            " the hooks must not lie there; the timer was not installed",
+            hint="leave spool out of the hooks in the config; then: exitpol init --timer",
+        )
+    for file in (Path(sys.executable), Path(hook_delivery.__file__)):
+        real = file.resolve()
+        needed_bits = [*((folder, stat.S_IXOTH) for folder in real.parents), (real, stat.S_IROTH)]
+        place = next((path for path, bit in needed_bits if not path.stat().st_mode & bit), None)
+        if place is not None:
+            raise InvalidFileError(
+                f"{place} is closed to other users than root, and the hooks run as one of them;"
+                " the timer was not installed",
+                hint="install exitpol for all users, such as in /opt/exitpol; or take hooks out of"
+                " the config",
+            )
 
 
 def booted() -> bool:
@@ -224,21 +261,47 @@ def follow_units(host: Host) -> dict[str, str]:
     return _rendered(host, FOLLOW_UNITS, rights, values)
 
 
+def hook_units(host: Host) -> dict[str, str]:
+    """Return the text of each unit that runs the hooks by its name, as `units` does."""
+    events = hook_spool.path_in(host.config.hooks.spool.absolute())
+    values = {
+        "@COMMAND@": _words(
+            [
+                *(sys.executable, "-I", "-S", hook_delivery.__file__),
+                *host.config.hooks.after_change,
+            ]
+        ),
+        "@EVENTS@": unit_syntax.rest_of_line(events),
+    }
+    if any(map(_in_a_home, (Path(sys.executable), Path(hook_delivery.__file__)))):
+        values["ProtectHome=yes"] = "ProtectHome=read-only"
+    return _filled(HOOK_UNITS, HOOK_UNITS[0], values)
+
+
 def _rendered(
     host: Host, names: Sequence[str], rights: Rights, values: dict[str, str]
 ) -> dict[str, str]:
     """Return a service and its timer. Raises InvalidFileError."""
+    written = list(map(os.fspath, rights.writable))
+    if host.config.hooks.after_change:
+        # A tick works without the spool: where it is missing, the unit starts all the same.
+        written.append(f"-{host.config.hooks.spool.absolute()}")
     values |= {
-        "@RW_PATHS@": " ".join(unit_syntax.path_entry(path) for path in rights.writable),
+        "@RW_PATHS@": " ".join(map(unit_syntax.path_entry, written)),
         "@RIGHTS@": "\n".join(_rights_lines(rights)),
     }
     if any(_in_a_home(path) for path in _read(host)):
         values["ProtectHome=yes"] = "ProtectHome=read-only"
+    return _filled(names, _TEMPLATE, values)
+
+
+def _filled(names: Sequence[str], template: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Return a service, made from a template, and its timer."""
     # In one pass: a path may hold the name of another placeholder.
     placeholder = re.compile("|".join(map(re.escape, values)))
     folder = importlib.resources.files("exitpolicy").joinpath("systemd")
     service, timer = names
-    text = placeholder.sub(lambda found: values[found[0]], folder.joinpath(_TEMPLATE).read_text())
+    text = placeholder.sub(lambda found: values[found[0]], folder.joinpath(template).read_text())
     return {service: text, timer: folder.joinpath(timer).read_text()}
 
 
@@ -305,6 +368,11 @@ def follow_outdated(host: Host, folder: Path | None = None) -> list[str]:
     if not (folder / FOLLOW_UNITS[0]).exists():
         return []
     return _lacking(host, follow_units(host), folder)
+
+
+def hooks_outdated(host: Host, folder: Path | None = None) -> list[str]:
+    """Return the lines that the installed units of the hooks lack, as `outdated` does."""
+    return _lacking(host, hook_units(host), folder or FOLDER)
 
 
 def _lacking(host: Host, texts: Mapping[str, str], folder: Path) -> list[str]:

@@ -30,7 +30,7 @@ from exitpolicy.core.errors import (
     RefusedError,
 )
 from exitpolicy.core.shell import word
-from exitpolicy.operations import apply, removals, timer
+from exitpolicy.operations import apply, hooks, removals, timer
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.init import known_torrcs
 from exitpolicy.operations.interruption import interrupted_state
@@ -44,6 +44,7 @@ from exitpolicy.storage import (
     files,
     follow_state,
     history,
+    hook_spool,
     last_read,
     ledger_file,
     metrics_file,
@@ -260,9 +261,13 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
                     host.health_path,
                     host.last_read_path,
                     follow_state.path_beside(host.config.ledger),
+                    hooks.dropped_path(host),
                 ]
             )
             _remove_folders([layout.RENDERED])
+            if host.config.hooks.after_change:
+                _delete(hook_spool.files_in(host.config.hooks.spool))
+                _remove_folders([host.config.hooks.spool])
             if purge:
                 deleted += _purge(host)
     return Removed(planned, tuple(deleted), tuple(problems))
@@ -475,7 +480,7 @@ def _record_ends(planned: Plan, done: Sequence[Relay]) -> None:
         and names & had
         and str(block.destination) not in known
     ]
-    history.append(host.history_path, "remove", ended, host.clock(), host.who)
+    hooks.record(host, "remove", ended)
 
 
 def _fragments(host: Host) -> list[Path]:

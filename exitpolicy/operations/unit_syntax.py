@@ -30,6 +30,15 @@ def path_entry(path: str | os.PathLike[str]) -> str:
     return f'"{text}"' if any(c in text for c in " '\"\\;") else text
 
 
+def rest_of_line(path: str | os.PathLike[str]) -> str:
+    """Return a path that is the rest of its line, where systemd removes no quotes.
+
+    Raises InvalidFileError.
+    """
+    path_entry(path)
+    return os.fspath(path).replace("%", "%%")
+
+
 def comment(text: str) -> str:
     """Return text for a comment: on one line that does not continue on the next."""
     return "".join(c if c.isprintable() else "?" for c in text).rstrip("\\")
