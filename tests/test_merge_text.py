@@ -250,6 +250,27 @@ def test_a_result_that_no_command_could_read_is_not_written(
     assert paths[1].read_text().endswith(before)
 
 
+def test_a_merge_that_is_killed_leaves_no_valid_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git leaves ours in the file when the driver dies: a commit of all files would lose theirs."""
+    paths = [tmp_path / name for name in ("base", "ours", "theirs")]
+    for path in paths:
+        path.write_text(BASE)
+
+    def killed(*_: object) -> Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger_merge, "merge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ledger_merge.merge_files("f", *paths)
+    with pytest.raises(InvalidFileError, match="f:1: a conflict of a merge"):
+        parse("f", paths[1].read_bytes())
+    head = "<<<<<<< the merge was interrupted; below is ours\n"
+    assert paths[1].read_text().startswith(head)
+    assert paths[1].read_text().endswith(BASE)
+
+
 def test_the_numbers_count_the_blocks_of_ours() -> None:
     """Added, changed and removed."""
     theirs = f"{HEAD}{line(2, until='never')}{line(3)}{line(4)}{line(5)}"

@@ -151,6 +151,31 @@ def test_what_only_a_person_can_decide_is_a_contradiction(
     assert contradiction == (DESTINATION, text, base, ours, theirs)
 
 
+def test_each_field_of_a_block_is_merged() -> None:
+    """A new field needs a rule in core/merging.py, or it would be that of ours."""
+    changes: dict[str, object] = {
+        "since": at(4),
+        "until": at(31),
+        "reason": "x",
+        "reference": "x",
+        "relays": ("x",),
+        "source": "x",
+        "name": "x",
+        "references": ("x",),
+        "ended": at(10),
+        "forced": True,
+        "told": at(11),
+        "follow": "x.example",
+    }
+    assert set(changes) == set(Block._fields) - {"destination"}
+    base = block(reference="T#1")
+    for field, value in changes.items():
+        other: dict[str, object] = {"forced": True} if field != "forced" else {"reason": "y"}
+        both = [block(**{"reference": "T#1", **fields}) for fields in ({field: value}, other)]
+        expected = block(**{"reference": "T#1", **other, field: value})
+        assert list(one(base, *both).blocks) == [expected]
+
+
 # Small domains, so that the sides meet.
 _days = st.integers(1, 6).map(at)
 _few = st.lists(st.sampled_from(("a", "b", "c")), max_size=2, unique=True).map(

@@ -19,7 +19,7 @@ _CONFIG: Final = (
     "git config merge.exitpol.driver 'exitpol merge --name=%P %O %A %B'",
 )
 _INSTALL: Final = f"""\
-# Once, in the folder of the ledger; commit the file:
+# Once, in the folder of the ledger, with its name if that is not blocks.yaml; commit the file:
 echo '{_ATTRIBUTES}' >>.gitattributes
 # In each clone, by each admin:
 {_CONFIG[0]}
@@ -92,10 +92,11 @@ def _say_result(name: str, result: "Result", *, as_json: bool) -> int:
             **({} if problem is None else {"error": output.error_json(problem)}),
         )
     else:
-        say(
-            f"{name}: {result.added:,} added, {result.changed:,} changed,"
-            f" {result.removed:,} removed"
-        )
+        parts = [f"{result.added:,} added", f"{result.changed:,} changed"]
+        parts.append(f"{result.removed:,} removed")
+        if result.conflicts:
+            parts.append(_conflicts(len(result.conflicts)))
+        say(f"{name}: {', '.join(parts)}")
     if problem is None:
         return ExitCode.DONE
     for conflict in result.conflicts[:_SHOWN]:
@@ -112,6 +113,10 @@ def _problem(name: str, result: "Result") -> AttentionError | None:
     if count == 0:
         return None
     return AttentionError(
-        f"{name} has {count:,} conflict{'' if count == 1 else 's'}; the rest is merged",
+        f"{name} has {_conflicts(count)}; the rest is merged",
         hint="of the lines between <<<<<<< and >>>>>>> keep those that are right, then git add",
     )
+
+
+def _conflicts(count: int) -> str:
+    return f"{count:,} conflict{'' if count == 1 else 's'}"

@@ -28,12 +28,14 @@ from exitpolicy.storage.ledger_text import (
 )
 from exitpolicy.storage.yaml_nodes import Items
 
-_INVALID: Final = """\
-<<<<<<< {side} is not a valid ledger, see its line {line}; below is ours
+_NOT_MERGED: Final = """\
+<<<<<<< {why}; below is ours
 ||||||| nothing is merged: git show :1:FILE is the base, :2:FILE ours, :3:FILE theirs
 =======
 >>>>>>> correct both, merge them by hand, and remove these four lines
 """
+"""Stands above ours where nothing is merged. Git leaves ours alone in the file then, and whoever
+commits all files would lose theirs."""
 
 
 class Conflict(NamedTuple):
@@ -73,15 +75,16 @@ class Unreadable(NamedTuple):
 def merge_files(name: str, base: Path, ours: Path, theirs: Path) -> Result | Unreadable:
     """Merge two ledger files as `merge` does, and write the result to the file of ours.
 
-    Raises InvalidFileError if that file cannot be read or written.
+    Until then, that file is not a valid ledger: a merge that is killed is not taken for one that
+    kept ours. Raises InvalidFileError if it cannot be read or written.
     """
     own = _read(ours)
+    files.replace(ours, _not_merged("the merge was interrupted", own), follow=True)
     result = _merge_with(name, base, own, theirs)
     if len(result.content) > MAX_BYTES:
         error = InvalidFileError(f"it would have {len(result.content) / 1e6:.0f} MB")
         result = _unreadable(name, "the result", own, error)
-    if result.content != own:
-        files.replace(ours, result.content, follow=True)
+    files.replace(ours, result.content, follow=True)
     return result
 
 
@@ -137,8 +140,12 @@ def _unreadable(name: str, side: str, ours: bytes, error: InvalidFileError) -> U
         hint="correct it and merge again; git show :1:FILE is the base, :2:FILE ours, :3:FILE"
         " theirs",
     )
-    head = _INVALID.format(side=side, line=line).encode()
-    return Unreadable(head + ours.removeprefix(b"\xef\xbb\xbf"), problem)
+    why = f"{side} is not a valid ledger, see its line {line}"
+    return Unreadable(_not_merged(why, ours), problem)
+
+
+def _not_merged(why: str, ours: bytes) -> bytes:
+    return _NOT_MERGED.format(why=why).encode() + ours.removeprefix(b"\xef\xbb\xbf")
 
 
 def _merge(name: str, base: Source, ours: Source, theirs: Source) -> Result:
