@@ -54,3 +54,24 @@ def test_the_footer_of_a_scanner_is_left_out(footer: str) -> None:
     """Its line says nothing about the incident, and the other lines stay."""
     assert without_scanner_footers(f"one\n{footer}\ntwo\n") == "one\n\ntwo\n"
     assert without_scanner_footers(footer) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Our contact form was filled in 87 times with advertising for casinos from {o}.", "spam"),
+        ("Depuis {o}, notre formulaire de contact reçoit des publicités en masse.", "spam"),
+        ("An order was placed with a stolen card from {o}.", "fraud"),
+        ("Von {o} wurde ein fremdes Kundenkonto übernommen und Ware bestellt.", "fraud"),
+        ("Defamatory reviews and insults were posted from {o}.", "threats"),
+        ("Masscan activity from {o} against our range", "port-scan"),
+        ("{o} scrapes our web shop.", "web-attack"),
+        ("Account lockouts caused by {o} on our VPN", "brute-force"),
+        ("Szerzői jogi jogsértés, {o}", "copyright"),
+        ("Pe {o} este un program malițios", "malware"),
+        ("Palvelunestohyökkäys osoitteesta {o}", "ddos"),
+    ],
+)
+def test_plain_words_tell_the_kind(text: str, kind: str) -> None:
+    """Words of everyday tell the kind, in the languages of the word files."""
+    assert read(text.format(o=OWN)).kind == kind
