@@ -156,6 +156,26 @@ def test_a_contradiction_is_a_conflict_in_its_place() -> None:
     assert "# no block for 203.0.113.1\n||||||| base\n" in mirrored
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "- destination: 203.0.113.1\n  # why\n  since: 2026-11-22\n  until: {}\n",
+        "-\n  # why\n\n  destination: 203.0.113.1\n  since: 2026-11-22\n  until: {}\n",
+        "- # why\n  {{destination: 203.0.113.1,\n    since: 2026-11-22, until: {}}} # so\n",
+        "  - {{destination: 203.0.113.1, since: 2026-11-22, until: {}}}\n",
+    ],
+)
+def test_a_conflict_takes_all_lines_of_a_block(form: str) -> None:
+    """Whatever its form: one side alone, without the marks, is a ledger."""
+    base, ours = (f"version: 2\nblocks:\n{form.format(end)}" for end in ("2026-12-01", "never"))
+    lines = result(base, ours, "version: 2\nblocks: []\n").content.decode().splitlines()
+    marks = [n for n, one in enumerate(lines) if one[:7] in {"<" * 7, "|" * 7, "=" * 7, ">" * 7}]
+    assert len(marks) == 4
+    kept = [*lines[: marks[0]], *lines[marks[0] + 1 : marks[1]], *lines[marks[3] + 1 :]]
+    resolved = parse("f", "\n".join(kept).encode()).blocks
+    assert resolved == parse("f", ours.encode()).blocks
+
+
 def test_no_reader_takes_a_conflict_for_a_ledger() -> None:
     """The error names the line and says what to do; resolved, the ledger is valid."""
     with pytest.raises(InvalidFileError, match=r"^f:5: a conflict of a merge that nobody") as error:

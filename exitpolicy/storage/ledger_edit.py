@@ -3,9 +3,8 @@
 The new text is parsed again and compared with the intended ledger.
 """
 
-import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.errors import InvalidFileError
@@ -21,9 +20,6 @@ from exitpolicy.storage.ledger_text import (
     render_block,
 )
 from exitpolicy.storage.yaml_nodes import Fields, Items
-
-_DASH: Final = re.compile(r"-[ \t]*(?:#[^\n]*)?(?:\n[ \t]*(?:#[^\n]*)?)*\Z")
-"""The dash of an item, with everything that may come between it and the value."""
 
 
 class _Edit(NamedTuple):
@@ -97,11 +93,19 @@ def _head_edits(source: Source, ledger: Ledger) -> Iterator[_Edit]:
 
 def lines_of(text: str, entry: Entry) -> tuple[int, int]:
     """Return where the lines of a block begin and end, with its dash and its last line break."""
-    start = entry.start - 2
-    if entry.node is not None:
-        dash = _DASH.search(text, text.rfind("\n", 0, max(start, 0)) + 1, entry.start)
-        start = entry.start if dash is None else dash.start()
-    return text.rfind("\n", 0, start) + 1, line_end(text, entry.end)
+    start = text.rfind("\n", 0, entry.start) + 1
+    end = line_end(text, entry.end)
+    # The dash may stand above, with comments between it and the value.
+    at = 0 if text[start : entry.start].strip() else start
+    while at > 0:
+        above = text.rfind("\n", 0, at - 1) + 1
+        line = text[above : at - 1].strip()
+        if line.startswith("-"):
+            return above, end
+        if line and not line.startswith("#"):
+            break
+        at = above
+    return start, end
 
 
 def _removal(text: str, entry: Entry) -> _Edit:
