@@ -58,7 +58,10 @@ def moot_causes(
     host: "Host", applied: "Applied", destinations: Iterable[Destination]
 ) -> tuple[Cause, ...]:
     """Return why relays reject the destinations of moot blocks anyway."""
-    blocks = [b for d in destinations if (b := applied.blocks.by_destination.get(d)) is not None]
+    states, mixed, moot_state = applied.states, applied.mixed, State.MOOT
+    # Of the destinations of a long list, few are moot.
+    some = [d for d in destinations if states.get(d) is moot_state or d in mixed]
+    blocks = [b for d in some if (b := applied.blocks.by_destination.get(d)) is not None]
     found: list[Cause] = []
     for relay, view in _observed(host, applied):
         moot = [
