@@ -235,3 +235,17 @@ def test_a_private_address_beside_is_no_victim() -> None:
     """A balancer in the same log line is no destination; one with a port may be the victim."""
     row = f'{{"client":"{OWN}","lb":"10.20.0.7","method":"GET"}}\n'
     assert destinations(read(f"It scrapes our site:\n{row}")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SSH attacks from {o} (along with {a}) against our server {v}.",
+        "Attaques SSH depuis {o} (ainsi que {a}) contre notre serveur {v}.",
+        "SSH-Angriffe von {o} sowie {a} auf unseren Server {v}.",
+        "Attacker {o}; also {a} took part in the attack on {v}:22.",
+    ],
+)
+def test_who_attacked_together_is_no_victim(text: str) -> None:
+    """Who is named together with the relay has its role."""
+    assert destinations(read(text.format(o=OWN, a=ACCUSED, v=VICTIM))) == [f"{VICTIM}:22"]

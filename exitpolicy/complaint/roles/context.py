@@ -29,7 +29,7 @@ _MAX_STRANGERS: Final = 3
 _SENTENCE: Final = re.compile(r"(?:(?<!\.)[.;!?]\s|[。！？])")
 _CLAUSE: Final = pattern(r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:<<clause>>)\s")
 LIST: Final = pattern(
-    r"\s{0,3}(?:[,;&/]\s{0,3}(?:<<and>>)?|<<and>>)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z"
+    r"\s{0,3}\(?(?:[,;&/]\s{0,3}(?:<<and>>)?|<<and>>)\s{1,3}(?:the\s)?(?:ip\s|host\s)?\Z"
     r"|\s?(?:[、，]|<<and unspaced>>)\s?\Z"
 )
 """The text between two addresses of one list."""
