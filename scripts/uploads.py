@@ -142,10 +142,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for field in fields(Assumptions):
         kind = type(field.default)
         name = f"--{field.name.replace('_', '-')}"
-        parser.add_argument(name, type=kind, default=field.default, help=f"{field.default:,}")
-    parser.add_argument("--relays", type=int, help="a fleet of its own")
-    parser.add_argument("--at-once", type=float, default=4, help="its changes a relay and day: 4")
-    parser.add_argument("--waiting", type=float, default=0, help="those that may wait: 0")
+        parser.add_argument(
+            name, type=kind, default=field.default, help=f"default: {field.default:,}"
+        )
+    parser.add_argument(
+        "--relays",
+        type=int,
+        help="compute it for so many relays, not for the two fleets of the page",
+    )
+    parser.add_argument(
+        "--at-once", type=float, default=4, help="its changes of a relay in a day; default: 4"
+    )
+    parser.add_argument("--waiting", type=float, default=0, help="those that may wait; default: 0")
     given = vars(parser.parse_args(arguments))
     relays, at_once, waiting = (given.pop(name) for name in ("relays", "at_once", "waiting"))
     days = DAYS if relays is None else [Day("your relays", at_once, waiting)]

@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from exitpolicy.cli import app
 from exitpolicy.storage.ledger_file import load
 from tests.test_merge_text import BASE, HEAD, line
 
@@ -181,6 +183,33 @@ def test_it_needs_no_config_and_says_what_it_did(tmp_path: Path, run: Run) -> No
     assert paths[1].stat().st_mode & 0o777 == 0o604
     assert paths[0].read_text() == BASE
     assert paths[2].read_text() == BASE + line(5)
+
+
+@pytest.mark.root
+def test_any_user_can_merge(tmp_path: Path) -> None:
+    """In a folder of one's own, without a config and without a right to read exitpol's files."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        paths = [folder / name for name in ("base", "ours", "theirs")]
+        for path, added in zip(paths, ("", line(4), line(5)), strict=True):
+            path.write_text(BASE + added)
+            os.chown(path, 65534, 65534)
+        os.chown(folder, 65534, 65534)
+        # What is imported later may lie where this user cannot read.
+        shutil.copytree(folder, tmp_path / "first")
+        files = [str(tmp_path / "first" / path.name) for path in paths]
+        assert app.run(["merge", *files]) == 0
+        child = os.fork()
+        if child == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os._exit(app.run(["merge", *map(str, paths)]))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(load(paths[1]).blocks) == 5
+        assert paths[1].stat().st_uid == 65534
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

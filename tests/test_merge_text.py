@@ -10,7 +10,8 @@ from exitpolicy.core.block import Blocks
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.core.merging import merged
 from exitpolicy.storage import ledger_merge
-from exitpolicy.storage.ledger_merge import Conflict, Result, Unreadable, merge
+from exitpolicy.storage.ledger_conflicts import Conflict
+from exitpolicy.storage.ledger_merge import Result, Unreadable, merge
 from exitpolicy.storage.ledger_text import Ledger, parse, render
 from tests.strategies import blocks, full_blocks
 
@@ -226,6 +227,20 @@ def test_two_base_policies_are_a_conflict() -> None:
         ">>>>>>> theirs\nblocks:\n"
     )
     assert [(one.line, one.subject) for one in found.conflicts] == [(2, "policy")]
+
+
+def test_a_conflict_begins_on_a_line_of_its_own() -> None:
+    """Also where the last line has no end."""
+    found = result("version: 2\npolicy: web\n", "version: 2", "version: 2\npolicy: reduced\n")
+    assert found.content.startswith(b"version: 2\n<<<<<<< ours: both sides changed")
+    assert found.conflicts[0].line == 2
+
+
+def test_only_a_line_feed_ends_a_line_of_a_comment() -> None:
+    """Other characters that end a line somewhere stay within it."""
+    comment = "# one\u2028# two\u0085# three\n"
+    theirs = BASE.replace(line(3), f"{comment}{line(3, reason='x')}")
+    assert comment in text(BASE, BASE + line(4), theirs)
 
 
 @pytest.mark.parametrize("side", ["ours", "theirs"])
