@@ -28,6 +28,10 @@ UNITS: Final = (
     "etc/systemd/system/exitpol-follow.service",
     "etc/systemd/system/exitpol-follow.timer",
     "etc/systemd/system/timers.target.wants/exitpol-follow.timer",
+    "etc/systemd/system/exitpol-hooks.service",
+    "etc/systemd/system/exitpol-hooks.timer",
+    "etc/systemd/system/timers.target.wants/exitpol-hooks.timer",
+    "var/spool/exitpol/events.json",
 )
 
 
@@ -152,11 +156,13 @@ def calls(booted: Path, *steps: str) -> list[str]:
 
 STOP: Final = (
     "stop exitpol-expire.timer exitpol-expire.service exitpol-follow.timer exitpol-follow.service"
+    " exitpol-hooks.timer exitpol-hooks.service"
 )
-START: Final = ["start exitpol-expire.timer", "start exitpol-follow.timer"]
+START: Final = [f"start exitpol-{name}.timer" for name in ("expire", "follow", "hooks")]
 DISABLE: Final = [
     "--quiet disable exitpol-expire.timer",
     "--quiet disable exitpol-follow.timer",
+    "--quiet disable exitpol-hooks.timer",
 ]
 
 
