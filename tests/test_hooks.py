@@ -187,6 +187,10 @@ def test_what_the_spool_does_not_take_stops_no_change(
     assert lost is not None
     assert (lost.count, lost.since) == (2, "2026-11-27T12:00:00Z")
     assert str(folder) in lost.why
+    mark = json.loads(hooks.dropped_path(host).read_text())
+    hooks.dropped_path(host).write_text(json.dumps({**mark, "count": 10**4000}))
+    assert (hooks.dropped(host) or lost).count == 1_000_000, "the folder may be another user's"
+    hooks.dropped_path(host).write_text(json.dumps(mark))
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:
@@ -611,6 +615,7 @@ def test_the_hooks_are_installed_with_the_timer(
     monkeypatch.setattr(hook_delivery, "__file__", "/usr/bin/python3")
     units = [folder / name for name in timer.HOOK_UNITS]
     assert timer.install(host, folder)[2:] == units
+    assert host.config.hooks.spool.stat().st_mode & 0o777 == 0o700, "a tick could not make it"
     assert set(units) <= set(timer.installed(host, folder))
     without = replace(host, config=replace(host.config, hooks=Hooks()))
     assert timer.install(without, folder)[2:] == []

@@ -9,6 +9,7 @@ from typing import Any, Final
 from exitpolicy import hook_delivery
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.shell import word
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
 from exitpolicy.doctor.timer import systemctl
 from exitpolicy.hook_delivery import State
@@ -76,14 +77,14 @@ def _spool(host: Host) -> Iterator[Finding]:
             _CHECK,
             f"{lost.count} events were dropped since {lost.since}: {lost.why}",
             why="the hooks do not learn of these changes, and not of later ones",
-            fix=f"ls -ld {shlex.quote(str(folder))}; df {shlex.quote(str(folder.parent))}",
+            fix=f"{_INSTALL}; then: ls -ld {word(folder)}; df {word(folder.parent)}",
         )
     elif (reason := hook_spool.fault(folder)) is not None:
         yield fail(
             _CHECK,
             f"{folder} cannot be used: {reason}",
             why="the hooks do not learn of changes",
-            fix=f"chown root {shlex.quote(str(folder))}; chmod 700 {shlex.quote(str(folder))}",
+            fix=f"chown root {word(folder)}; chmod 700 {word(folder)}",
         )
 
 

@@ -25,6 +25,8 @@ MAX_BLOCKS: Final = 100
 _MAX_MESSAGES: Final = 20
 _MAX_MESSAGE: Final = 500
 _MAX_MARK: Final = 10_000
+_MAX_DROPPED: Final = 1_000_000
+"""The owner of the ledger's folder may write the count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def dropped(host: Host) -> Dropped | None:
     try:
         content = files.read_own(dropped_path(host), "count of events", limit=_MAX_MARK)
         mark = json.loads(content)
-        return Dropped(max(0, int(mark["count"])), str(mark["since"]), str(mark["why"]))
+        count = min(max(0, int(mark["count"])), _MAX_DROPPED)
+        return Dropped(count, str(mark["since"]), str(mark["why"]))
     except (OSError, InvalidFileError, ValueError, LookupError, TypeError, RecursionError):
         return None
 

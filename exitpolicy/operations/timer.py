@@ -59,6 +59,8 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         _take_out([FOLLOW_UNITS], [folder / name for name in FOLLOW_UNITS])
     if host.config.hooks.after_change:
         _check_hooks(host)
+        # The unit of the tick cannot make it.
+        hook_spool.make(host.config.hooks.spool)
         texts |= hook_units(host)
     elif (folder / HOOK_UNITS[1]).exists():
         _take_out([HOOK_UNITS], [folder / name for name in HOOK_UNITS])

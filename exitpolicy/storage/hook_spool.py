@@ -46,7 +46,7 @@ def append(folder: Path, event: Mapping[str, Any], *, dropped: int = 0) -> None:
     Makes the folder if it is missing. Raises InvalidFileError, LockTimeoutError.
     """
     path, lock_path = files_in(folder)
-    _make(folder)
+    make(folder)
     with lock(lock_path, seconds=_WAIT_SECONDS, doing="telling hooks"):
         spool = load(folder) or {"spool": secrets.token_hex(8), "next": 1, "events": []}
         number = spool["next"] + dropped
@@ -96,7 +96,7 @@ def fault(folder: Path) -> str | None:
     return None
 
 
-def _make(folder: Path) -> None:
+def make(folder: Path) -> None:
     """Make the folder, and refuse one that another user could change. Raises InvalidFileError."""
     try:
         with files.place(folder) as made, suppress(FileExistsError):
