@@ -97,14 +97,19 @@ def test_real_timer_lifts_a_real_block_in_a_booted_debian(tmp_path: Path, releas
 
     The ledger is a link into another folder, which the unit may write.
     """
-    root = debian(tmp_path, release)
+    check(*observed_in_debian(tmp_path, release, SCRIPT))
+
+
+def observed_in_debian(folder: Path, release: str, script: Path) -> tuple[dict[str, Any], str]:
+    """Run a script in a Debian with a Tor and exitpol; return its observations and its output."""
+    root = debian(folder, release)
     try:
         add_program(root)
         binds = [
             f"{Path(exitpolicy.__file__).parents[1]}:/proof/source",
             f"{Path(typer.__file__).parents[1]}:/proof/packages",
         ]
-        check(*boot(root, SCRIPT, python="/proof/venv/bin/python3", binds=binds))
+        return boot(root, script, python="/proof/venv/bin/python3", binds=binds)
     finally:
         shutil.rmtree(root)
 
