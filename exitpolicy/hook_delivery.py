@@ -93,7 +93,7 @@ def take(command: str, event: dict[str, Any], last: Delivered) -> Delivered:
     """Hand a command the next event; return what it has taken then."""
     lost = event["number"] - last.number - 1
     if lost and last.failure is None:
-        _say(f"{lost} events before {event['id']} were dropped")
+        _say(f"events dropped before {event['id']}: {lost}")
     why = run(command, event)
     if why is None:
         return Delivered(event["number"])

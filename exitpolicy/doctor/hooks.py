@@ -43,7 +43,7 @@ def check(host: Host) -> Iterator[Finding]:
             )
         return
     found = [*_unit(host, is_there=is_there), *_spool(host), *_deliveries(host)]
-    yield from found or [ok(_CHECK, f"{len(commands)} get every event")]
+    yield from found or [ok(_CHECK, f"commands that get each event: {len(commands)}")]
 
 
 def _unit(host: Host, *, is_there: bool) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def _spool(host: Host) -> Iterator[Finding]:
     if (lost := hooks.dropped(host)) is not None:
         yield fail(
             _CHECK,
-            f"{lost.count} events were dropped since {lost.since}: {lost.why}",
+            f"events dropped since {lost.since}: {lost.count}; {lost.why}",
             why="the hooks do not learn of these changes, and not of later ones",
             fix=f"{_INSTALL}; then: ls -ld {word(folder)}; df {word(folder.parent)}",
         )
@@ -101,7 +101,7 @@ def _deliveries(host: Host) -> Iterator[Finding]:
     if lost:
         yield warn(
             _CHECK,
-            f"{lost} events of the last days were dropped",
+            f"events dropped in the last days: {lost}",
             why="the spool was full, or could not be written; the hooks never learn of them",
             fix="exitpol history shows the changes",
         )
@@ -119,14 +119,14 @@ def _delivery(
         yield fail(
             _CHECK,
             f"{program} has failed since {last.failure['since']}: {last.failure['why']};"
-            f" {len(waiting)} events wait",
+            f" waiting events: {len(waiting)}",
             why="the same event is tried every minute; when the spool is full, events are dropped",
             fix=f"{_JOURNAL}; then: systemctl start {_SERVICE}",
         )
     elif (begun := _time(waiting[0])) is not None and now - begun > LATE:
         yield fail(
             _CHECK,
-            f"{program} has not got the event of {utc_text(begun)}; {len(waiting)} events wait",
+            f"{program} has not got the event of {utc_text(begun)}; waiting events: {len(waiting)}",
             why="the hooks do not run",
             fix=f"{_JOURNAL}; then: systemctl start {_SERVICE}",
         )
