@@ -14,6 +14,7 @@ from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import config
 from exitpolicy.storage.config import (
     Config,
+    FitChoice,
     Operator,
     PidFile,
     Relay,
@@ -343,6 +344,7 @@ def configs(draw: st.DrawFn) -> Config:
         priorities=draw(st.dictionaries(lines_, st.integers(0, 9999), max_size=2)),
         repeat=draw(st.none() | growths_),
         hooks=draw(st.builds(Hooks, commands, st.just(("who", "name")) | st.just(()), spools)),
+        fit=draw(st.sampled_from(FitChoice)),
         source=PATH,
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import config, config_edit
-from exitpolicy.storage.config import Relay
+from exitpolicy.storage.config import FitChoice, Relay
 
 PATH = Path("/etc/exitpol/config.yaml")
 FOLDER, SINGLE = Path("/etc/tor/exitpol"), Path("/etc/tor/exitpol.conf")
@@ -102,3 +102,12 @@ def test_a_config_that_says_it_all_is_not_changed() -> None:
     text = f"# x\nfragments:   {FOLDER}\nrelays:\n- {{name: one, torrc: /t, control: /c}}\n"
     assert edit(text) == text
     assert edit("", fragments=FOLDER) == f'fragments: "{FOLDER}"\n'
+
+
+def test_a_choice_of_what_fits_is_written_changed_and_taken_out() -> None:
+    """`exitpol fit --use` changes its own line alone."""
+    text = f"# mine\nfragments: {FOLDER}\n"
+    done = edit(text, fit=FitChoice.LEAVE_OUT)
+    assert done == f"{text}fit: leave-out\n"
+    assert edit(done, fit=FitChoice.OVER_BLOCK) == f"{text}fit: over-block\n"
+    assert edit(done, fit=FitChoice.REFUSE) == text

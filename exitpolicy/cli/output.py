@@ -38,6 +38,7 @@ MAX_NOTE: Final = 4_000
 _COLOURS: Final = {
     "live": "32",
     "pending": "33",
+    "left-out": "33",
     "lifting": "33",
     "due": "2",
     "unknown": "33",

@@ -35,6 +35,8 @@ class State(StrEnum):
     """Rejected in the enforced policy, by a rule of the fragment."""
     PENDING = "pending"
     """In force, not yet enforced."""
+    LEFT_OUT = "left-out"
+    """In force, and not enforced because the choice in the config gives its room to others."""
     SHADOWED = "shadowed"
     """An earlier accept rule wins."""
     MOOT = "moot"

@@ -525,7 +525,14 @@ def _states(
         blocks = tuple(plan.blocks)
         for relay in plan.relays:
             concerned = [b for b in blocks if b.is_for(relay.name)]
-            on[relay.name] = states_on(by_name[relay.name], concerned, plan.held.keys())
+            found = states_on(by_name[relay.name], concerned, plan.held.keys())
+            left_out = plan.left_out
+            if left_out:
+                found = {
+                    d: State.LEFT_OUT if d in left_out and state is State.PENDING else state
+                    for d, state in found.items()
+                }
+            on[relay.name] = found
     if len(on) == 1:
         return dict(*on.values()), {}
     states: dict[Destination, State] = {}

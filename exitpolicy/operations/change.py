@@ -585,6 +585,7 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
     unable: list[ExitpolError] = []
     for plan in plans:
         held = [plan.held[d] for d in destinations if d in plan.held]
+        held = [reason for reason in held if not isinstance(reason, refusals.LeftOutError)]
         for reason in [*held, *plan.obstacles]:
             if isinstance(reason, refusals.BeyondLimitError) and len(destinations) > 1:
                 fitting = sum(d in plan.blocks and d not in plan.held for d in destinations)

@@ -1,6 +1,6 @@
 """Choose the blocks that a fragment can hold without breaking a limit of Tor on any relay."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from exitpolicy.core.addresses import BITS
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import BOTH, Destination
+from exitpolicy.operations.choosing import Choosing
 from exitpolicy.policy import limits
 from exitpolicy.policy.descriptor import (
     DESCRIPTOR_LIMIT,
@@ -20,9 +21,11 @@ from exitpolicy.policy.evaluate import IMPLICIT_ACCEPT, Decisions
 from exitpolicy.policy.limits import Limits
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.port_summary import REJECTED_LIMIT
 from exitpolicy.policy.reconcile import Configured, Running, View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
+from exitpolicy.storage.config import FitChoice
 
 _MEASURED_BYTES: Final = 5 * DESCRIPTOR_LIMIT
 """Of longer sets of rules, a part is measured first: 100,000 rules take seconds."""
@@ -60,14 +63,18 @@ class Gauge:
     """None if the relay cannot be reached."""
     _known: dict[tuple[Entry, ...], Limits] = field(default_factory=dict)
 
+    def policy(self, rules: tuple[Entry, ...]) -> tuple[Rule, ...]:
+        """Return the policy of the relay with `rules` in its fragment."""
+        options = self.configured.with_fragment(rules).options
+        local = () if self.running is None else self.running.local
+        return _policy(options.understood, local)
+
     def measure(self, rules: tuple[Entry, ...]) -> Limits:
         """Return the limits of the relay with `rules` in its fragment."""
         if rules not in self._known:
             options = self.configured.with_fragment(rules).options
-            running = self.running
             measured = limits.measure(
-                _policy(options.understood, () if running is None else running.local),
-                None if running is None else running.descriptor,
+                self.policy(rules), None if self.running is None else self.running.descriptor
             )
             # A rule that exitpol does not understand takes about its length in the descriptor.
             size = measured.descriptor_bytes + sum(len(str(e)) + 1 for e in options.unknown)
@@ -84,6 +91,24 @@ def gauges(views: Sequence[View]) -> list[Gauge]:
     ]
 
 
+def effective(on: Iterable[Gauge], base: tuple[Rule, ...], blocks: Iterable[Block]) -> list[Block]:
+    """Return the blocks that some relay does not reject without them: others take no space."""
+    policies = [Decisions(gauge.policy(base)) for gauge in on]
+    return [
+        block
+        for block in blocks
+        if not all(policy.rejects(block.destination) for policy in policies)
+    ]
+
+
+def space(on: Iterable[Gauge], base: tuple[Rule, ...]) -> tuple[int, int]:
+    """Return how many bytes and addresses the rules of blocks may take above a base policy."""
+    bare = [gauge.measure(base) for gauge in on]
+    room = min((one.descriptor_room for one in bare), default=DESCRIPTOR_LIMIT)
+    rejected = max((one.ipv4.most_rejected for one in bare), default=0)
+    return max(0, room), REJECTED_LIMIT[4] - rejected
+
+
 def _policy(options: ExitOptions, local: Sequence[Rule]) -> tuple[Rule, ...]:
     default, reduced = (base_policies.load(name).rules for name in ("default", "reduced"))
     return options.policy(default=default, local=local, reduced=reduced)
@@ -97,16 +122,18 @@ def fit(
     baseline: tuple[Entry, ...],
     on: Sequence[Gauge],
     known: tuple[Rule, ...] | None = None,
+    choosing: Choosing | None = None,
 ) -> Fit:
     """Return the fragment for the blocks that fit; it keeps every limit that `baseline` keeps.
 
     `installed` are the blocks that the present fragment enforces. `added` are others. Both are in
     the order in which they get space. Installed and forced blocks are held to the descriptor's
     limit only. Where a block of the operator's does not fit, installed ones of lists give way.
-    `known` are the rules for all blocks, if they have been computed already.
+    `known` are the rules for all blocks, if they have been computed already. With `choosing`, the
+    most valuable blocks get the space, if not all fit the descriptor.
     """
     relays = tuple((gauge.relay, gauge.configured, gauge.running) for gauge in on)
-    return _fit(_Task(tuple(installed), tuple(added), base, baseline, relays), known)
+    return _fit(_Task(tuple(installed), tuple(added), base, baseline, relays, choosing), known)
 
 
 class _Task(NamedTuple):
@@ -117,18 +144,49 @@ class _Task(NamedTuple):
     base: tuple[Rule, ...]
     baseline: tuple[Entry, ...]
     relays: tuple[tuple[str, Configured, Running | None], ...]
+    choosing: Choosing | None
 
 
 # A change is fitted before it is recorded, and again when it is applied.
 @lru_cache(maxsize=_KEPT)
 def _fit(task: _Task, known: tuple[Rule, ...] | None) -> Fit:
     fitting = _fitting(task, known)
+    if task.choosing is not None:
+        outer = fitting.broken([*task.installed, *task.added])
+        if outer is not None and outer.problem.limit == "descriptor":
+            return _fit_chosen(task, task.choosing, outer)
     fitting.add([*task.installed, *(block for block in task.added if block.forced)])
     fitting.hold_to_all_limits()
     fitting.add([block for block in task.added if not block.forced])
     of_lists = [block for block in task.installed if block.source]
     if of_lists and any(not b.source and b.destination in fitting.held for b in task.added):
         fitting = _without_precedence(task, of_lists, known)
+    return Fit(fitting.rules(fitting.chosen), fitting.held)
+
+
+def _fit_chosen(task: _Task, choosing: Choosing, outer: Broken) -> Fit:
+    """Fit the most valuable blocks. `outer` is the limit that all of them break."""
+    blocks = [*task.installed, *task.added]
+    fitting = _fitting(task, None)
+    counted = fitting.effective(blocks)
+    found = choosing.fitted(counted, *fitting.space)
+    if found.over_blocked:
+        others = {block.destination for block in blocks} - {b.destination for b in counted}
+        parts = [*(rule.destination for rule in found.rules), *sorted(others)]
+        rules = (*fewest_rules(parts), *task.base)
+        if next(fitting.problems(rules), None) is None:
+            return Fit(rules, dict.fromkeys(sorted(found.left_out), outer))
+        without = choosing._replace(choice=FitChoice.LEAVE_OUT)
+        found = without.fitted(counted, *fitting.space)
+    kept = [block for block in blocks if block.destination not in found.left_out]
+    count = len(task.installed)
+    first = {block.destination for block in blocks[:count]}
+    early = [block for block in kept if block.forced or block.destination in first]
+    chosen = {block.destination for block in early}
+    fitting.add(early)
+    fitting.hold_to_all_limits()
+    fitting.add([block for block in kept if block.destination not in chosen])
+    fitting.add([block for block in blocks if block.destination in found.left_out], outer)
     return Fit(fitting.rules(fitting.chosen), fitting.held)
 
 
@@ -192,7 +250,7 @@ class _Fitting:
             blocks = self._without_too_long(blocks, outer)
         if not blocks:
             return
-        broken = self._broken([*self.chosen, *blocks])
+        broken = self.broken([*self.chosen, *blocks])
         if broken is None:
             self.chosen += blocks
             return
@@ -205,17 +263,29 @@ class _Fitting:
         self.add(blocks[:middle], outer)
         self.add(blocks[middle:], outer)
 
-    def _broken(self, blocks: Sequence[Block]) -> Broken | None:
-        rules = self.rules(blocks)
+    def effective(self, blocks: Sequence[Block]) -> list[Block]:
+        """Return the blocks that take space."""
+        return effective(self._gauges, self._base, blocks)
+
+    @property
+    def space(self) -> tuple[int, int]:
+        """How many bytes and addresses the rules of blocks may take."""
+        return space(self._gauges, self._base)
+
+    def broken(self, blocks: Sequence[Block]) -> Broken | None:
+        """Return the first limit that counts and that blocks would break."""
+        return next(self.problems(self.rules(blocks)), None)
+
+    def problems(self, rules: tuple[Rule, ...]) -> Iterator[Broken]:
+        """Yield the limits that count and that rules would break."""
         if rules == self._baseline:
-            return None
+            return
         for gauge in self._gauges:
             before = gauge.measure(self._baseline)
             after = self._estimate(gauge, rules) or gauge.measure(rules)
             for problem in limits.assess(before, after):
                 if self._counts(problem):
-                    return Broken(gauge.relay, problem)
-        return None
+                    yield Broken(gauge.relay, problem)
 
     def _estimate(self, gauge: Gauge, rules: tuple[Rule, ...]) -> Limits | None:
         """Return about what a long set of rules uses, if a part of it exceeds the descriptor.

@@ -20,7 +20,7 @@ NotInForce = Literal["scheduled", "ended"]
 NOT_IN_FORCE: Final = get_args(NotInForce)
 """The states of blocks that are not in force."""
 
-_EXPLAINED: Final = frozenset({State.PENDING, State.UNKNOWN, State.MOOT})
+_EXPLAINED: Final = frozenset({State.PENDING, State.LEFT_OUT, State.UNKNOWN, State.MOOT})
 """The states that are shown with their causes."""
 _SILENT: Final = "no Tor answers at its control port"
 _NOT_SEEN: Final = "not known yet; to find out: exitpol apply"

@@ -8,7 +8,7 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.policy.reconcile import View
 
-_WAITING = (State.PENDING, State.UNKNOWN)
+_WAITING = (State.PENDING, State.UNKNOWN, State.LEFT_OUT)
 """Not a set: members of State are hashed slowly, and thousands of blocks are asked for."""
 
 
@@ -18,7 +18,7 @@ def pending_causes(
     states_on: Callable[[str], Mapping[Destination, State | None]],
     hindrances: Mapping[str, ExitpolError],
 ) -> dict[Destination, Mapping[str, str]]:
-    """Return the reason for each block that is pending or unknown, by relay.
+    """Return the reason for each block that is pending, left out or unknown, by relay.
 
     `states_on` returns the states of the blocks on a relay, `hindrances` are why relays are not
     reloaded.

@@ -13,7 +13,8 @@ from exitpolicy.core.errors import (
     RefusedError,
 )
 from exitpolicy.operations import refusals
-from exitpolicy.operations.fitting import fit, gauges
+from exitpolicy.operations.choosing import Choosing, choosing, ranks_of
+from exitpolicy.operations.fitting import Broken, fit, gauges
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, least_bytes, rules_bytes
@@ -22,7 +23,7 @@ from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Entry, Rule
 from exitpolicy.storage import base_policies
-from exitpolicy.storage.config import Relay
+from exitpolicy.storage.config import FitChoice, Relay
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.tor import fragment, inspect
 from exitpolicy.tor.inspect import CandidateError
@@ -87,7 +88,18 @@ class FragmentPlan:
     def problems(self) -> list[ExitpolError]:
         """Return what keeps blocks from being installed, one error for each reason."""
         emptied = [_emptied(error) for error in self.unsafe if self.installed]
-        return [*emptied, *self.obstacles, *_grouped(self.held), *self.remarks]
+        left_out = self.left_out
+        held = {d: error for d, error in self.held.items() if d not in left_out}
+        return [*emptied, *self.obstacles, *_grouped(held), *self.remarks]
+
+    @property
+    def left_out(self) -> frozenset[Destination]:
+        """The blocks of lists that give their room to others, as the config says."""
+        return frozenset(
+            destination
+            for destination, error in self.held.items()
+            if isinstance(error, refusals.LeftOutError)
+        )
 
 
 def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
@@ -190,12 +202,14 @@ class _Planner:
                 baseline=self._baseline(former, base),
                 on=gauges(views),
                 known=rules,
+                choosing=self._choosing(views, blocks),
             )
             chosen = found.rules
             # Thousands of blocks may be held for one reason: it is made once.
             limits = {id(one): one for one in found.held.values()}
             reasons = {number: refusals.BeyondLimitError(one) for number, one in limits.items()}
             held |= {d: reasons[id(one)] for d, one in found.held.items()}
+            held |= self._left_out(blocks, found.held)
         if chosen != read:
             views, refused = self._inspect(chosen, former)
         plan = FragmentPlan(self.path, self.relays, former, None, fewer, views, blocks, held)
@@ -233,13 +247,34 @@ class _Planner:
 
     def _ranked(self, blocks: Sequence[Block]) -> list[Block]:
         """Return the operator's blocks first, then those of lists by their priority."""
-        priorities = self.host.config.priorities
-        ranks = {
-            source: (True, -max((priorities.get(name, 0) for name in source.split()), default=0))
-            for source in {block.source for block in blocks}
-        }
-        ranks[""] = (False, 0)
+        ranks = ranks_of(blocks, self.host.config.priorities)
         return sorted(blocks, key=lambda block: ranks[block.source])
+
+    def _choosing(self, views: Sequence[View], blocks: Blocks) -> Choosing | None:
+        config = self.host.config
+        if config.fit is FitChoice.REFUSE:
+            return None
+        return choosing(config, config.fit, views, self.ledger.blocks, blocks)
+
+    def _left_out(
+        self, blocks: Blocks, held: Mapping[Destination, Broken]
+    ) -> dict[Destination, ExitpolError]:
+        """Return for the blocks of lists that are left out by choice that this is so.
+
+        A block of the operator's is a promise: that it has no room is a fault.
+        """
+        choice = self.host.config.fit
+        if choice is FitChoice.REFUSE:
+            return {}
+        reasons: dict[str, ExitpolError] = {}
+        found: dict[Destination, ExitpolError] = {}
+        for destination, broken in held.items():
+            if broken.problem.limit == "descriptor" and blocks.get(destination).source:
+                reason = reasons.setdefault(
+                    broken.relay, refusals.LeftOutError(broken.relay, choice)
+                )
+                found[destination] = reason
+        return found
 
     def _base(self) -> tuple[Rule, ...]:
         return base_rules(self.ledger, self.relays)

@@ -12,7 +12,7 @@ from exitpolicy.policy.exit_flag import EXIT_PORTS
 from exitpolicy.policy.options import first_catch_all
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage import shared_fronts
-from exitpolicy.storage.config import Config, Relay
+from exitpolicy.storage.config import Config, FitChoice, Relay
 from exitpolicy.tor import fragment_include
 
 _NAMED: Final = 25
@@ -31,6 +31,17 @@ class BeyondLimitError(RefusedError):
         would = f"; {fitting:,} of the {count:,} would fit" if count > 1 else ""
         super().__init__(
             f"relay {broken.relay!r}: {problem.message}{would}", hint=f"{problem.hint}{more}"
+        )
+
+
+class LeftOutError(AttentionError):
+    """A block of a list gives its room in the descriptor to others, as the config says."""
+
+    def __init__(self, relay: str, choice: FitChoice) -> None:
+        """Say which relay has no room for it."""
+        super().__init__(
+            f"the descriptor of relay {relay!r} has no room for it (fit: {choice} in the config)",
+            hint="to see what fits: exitpol fit",
         )
 
 

@@ -16,6 +16,7 @@ _GRAVEST_FIRST: Final = (
     State.PENDING,
     State.UNKNOWN,
     State.LIFTING,
+    State.LEFT_OUT,
     State.UNVERIFIED,
     State.DUE,
     State.LIVE,

@@ -11,7 +11,7 @@ count, because a rule for those blocks it too. The result is a proven optimum of
 the gap to a proven bound is stated; see `cover_choice`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -47,6 +47,20 @@ class Fitted:
     """By how many addresses a better choice may at most be better; 0 for a proven optimum."""
     gap_of: Literal["unblocked", "over-blocked"] = "unblocked"
     """What a better choice would lower."""
+
+
+def described(
+    candidates: Sequence[Candidate], rules: tuple[Rule, ...], left_out: Collection[Destination]
+) -> Fitted:
+    """Return what given rules make of the blocks. Nothing is known about the gap: it is 0."""
+    trees = Trees(candidates)
+    chosen = [i for i, one in enumerate(candidates) if one.destination not in left_out]
+    return Fitted(
+        rules,
+        frozenset(left_out),
+        rules_bytes(rules),
+        _unblocked(trees, chosen) if trees.ranks else 0,
+    )
 
 
 def leave_out(candidates: Sequence[Candidate], budget: int) -> Fitted:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ KEYS: Final = (
     "priorities",
     "repeat",
     "hooks",
+    "fit",
 )
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
@@ -117,6 +119,17 @@ class Operator:
     """The relay's own address."""
 
 
+class FitChoice(StrEnum):
+    """What becomes of blocks that do not all fit into the descriptor of a relay."""
+
+    REFUSE = "refuse"
+    """Commands refuse to add more. Of hand edits, the first ones fit."""
+    LEAVE_OUT = "leave-out"
+    """The least worth of the lists is left out."""
+    OVER_BLOCK = "over-block"
+    """Rules reject whole networks, and other addresses with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The content of the config file, with defaults for what it leaves out."""
@@ -147,6 +160,8 @@ class Config:
     repeat: Growth | None = None
     """How blocks of lists grow when they are made again; None: they do not."""
     hooks: Hooks = field(default_factory=Hooks)
+    fit: FitChoice = FitChoice.REFUSE
+    """What becomes of blocks that do not all fit."""
     source: Path | None = None
     """The file that was read."""
 
@@ -211,6 +226,7 @@ def render(config: Config) -> bytes:
         lines.append(f"repeat: {{within: {within}, factor: {factor}, at_most: {at_most}}}\n")
     if config.hooks != Hooks():
         lines.append(hook_config.line(config.hooks))
+    lines.append(fit_line(config.fit))
     return "".join(lines).encode()
 
 
@@ -288,8 +304,22 @@ def parse(path: Path, content: bytes) -> Config:
         priorities=_priorities(document, top["priorities"]) if "priorities" in top else {},
         repeat=_repeat(document, top["repeat"]) if "repeat" in top else None,
         hooks=hook_config.parse(document, top["hooks"], base) if "hooks" in top else Hooks(),
+        fit=document.parsed(top["fit"], "fit", _fit_choice) if "fit" in top else default.fit,
         source=path,
     )
+
+
+def _fit_choice(text: str) -> FitChoice:
+    try:
+        return FitChoice(text)
+    except ValueError as error:
+        known = ", ".join(FitChoice)
+        raise UsageError(f"{text!r} is no choice", hint=f"write one of {known}") from error
+
+
+def fit_line(choice: FitChoice) -> str:
+    """Return the line of `fit:`; empty for the default."""
+    return "" if choice is FitChoice.REFUSE else f"fit: {choice}\n"
 
 
 def _file(document: Document, node: Node, what: str, base: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Change a config file that its operator wrote: only the keys that `init` sets.
+"""Change a config file that its operator wrote: only the keys that commands set.
 
 Comments, order and all other keys stay. The result is parsed before anybody writes it.
 """
@@ -12,8 +12,8 @@ from exitpolicy.storage.config import Config
 from exitpolicy.storage.yaml_document import Document, quoted
 from exitpolicy.storage.yaml_nodes import Fields, Items, Node
 
-_KEYS: Final = ("fragments", "fragment", "relays", "unmanaged")
-"""The keys that `init` sets."""
+_KEYS: Final = ("fragments", "fragment", "relays", "unmanaged", "fit")
+"""The keys that commands set."""
 
 
 def edited(path: Path, content: bytes, desired: Config) -> bytes:
@@ -70,6 +70,8 @@ def _lines(meant: Config, key: str) -> str:
         return "".join(config.relays_lines(meant.relays))
     if key == "unmanaged":
         return config.unmanaged_line(meant.unmanaged) if meant.unmanaged else ""
+    if key == "fit":
+        return config.fit_line(meant.fit)
     if meant.fragments is None:
         return f"fragment: {quoted(str(meant.fragment))}\n" if key == "fragment" else ""
     path = meant.fragments if key == "fragments" else meant.former
