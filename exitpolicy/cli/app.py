@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "import": "lists.import_",
     "export": "lists.export",
     "adopt": "adopt.adopt",
+    "fit": "fit.fit",
     "complaint": "complaints.complaint",
     "reply": "replies.reply",
     "handle": "handle.handle",

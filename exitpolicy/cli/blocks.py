@@ -421,7 +421,7 @@ def _note_differing(entries: Iterable["Listed"]) -> None:
 
 
 def _note_causes(entries: Iterable["Listed"]) -> None:
-    """Say why blocks are pending, unknown or moot; those with one reason share a line."""
+    """Say why blocks are pending, left out, unknown or moot; those with one reason share a line."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for entry in entries:
         for name, cause in entry.causes.items():
@@ -435,10 +435,16 @@ def _say_blocks(
     changed: Sequence[Block], states: Mapping[Destination, str], now: datetime | None
 ) -> None:
     """Write blocks and their states; of a long list only those without the most frequent state."""
-    usual, count = Counter(states.values()).most_common(1)[0]
+    counts = Counter(states.values())
+    usual = counts.most_common(1)[0][0]
     if len(changed) > render.MANY:
-        say(f"{count} of {len(changed)} blocks  ", Coloured(usual))
-        changed = [block_ for block_ in changed if states[block_.destination] != usual]
+        # Of a list that does not fit, some are enforced and the others left out: both are usual.
+        frequent = {usual} | (
+            {"live", "left-out"} & counts.keys() if "left-out" in counts else set()
+        )
+        for each in sorted(frequent, key=lambda one: -counts[one]):
+            say(f"{counts[each]} of {len(changed)} blocks  ", Coloured(each))
+        changed = [block_ for block_ in changed if states[block_.destination] not in frequent]
     width = max((len(str(block_.destination)) for block_ in changed), default=0)
     for block_ in changed:
         end = "" if now is None else render.until_words(block_.until, now)
@@ -537,7 +543,7 @@ def say_changed(
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     output.note_elsewhere(changed.elsewhere)
-    done = {"live", "moot", "unverified"}
+    done = {"live", "moot", "unverified", "left-out"}
     unsettled = applied.problems and not done.issuperset(states.values())
     if unsettled and not applied.is_preview:
         _note_recorded()

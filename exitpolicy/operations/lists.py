@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from exitpolicy.operations.refusals import BeyondLimitError
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, SHORTEST_ADDRESS_RULE, SHORTEST_RULE
 from exitpolicy.policy.minimize import fewest_prefixes, fewest_rules
 from exitpolicy.storage import files, shared_fronts
+from exitpolicy.storage.config import FitChoice
 
 if TYPE_CHECKING:
     from exitpolicy.operations.change import Options, Result
@@ -113,7 +115,7 @@ def refuse_too_long(
     set covers another: if a part of the rules is too long for a relay, all of them are. The blocks
     of the source `replaced` do not count.
     """
-    if len(entries) < _LONG:
+    if len(entries) < _LONG or host.config.fit is not FitChoice.REFUSE:
         return
     from exitpolicy.operations import change  # noqa: PLC0415 - an unchanged list needs no Tor
 
@@ -137,7 +139,8 @@ def refuse_too_long(
             f" {rules:,} rules, more than {least:,} bytes of the relay's descriptor,"
             f" and the authorities refuse more than {DESCRIPTOR_LIMIT:,}; about"
             f" {fits:,} of its {len(entries):,} entries would fit",
-            hint="choose a shorter list, or one of whole networks",
+            hint="choose a shorter list, or one of whole networks; or leave out what does not fit:"
+            " exitpol fit --use leave-out, and import it with a --source",
         ) from error
     except RefusedError:
         # Not for its length: the whole list shows why.
@@ -284,7 +287,23 @@ def import_blocks(host: Host, planned: Plan, terms: Terms, options: "Options") -
     """Add the blocks of an import. Raises what `change.block` raises."""
     from exitpolicy.operations import change  # noqa: PLC0415 - as above
 
-    return change.block_all(host, planned.blocks, options, frozenset(terms.relays))
+    with saying_what_fits(host, planned.blocks):
+        return change.block_all(host, planned.blocks, options, frozenset(terms.relays))
+
+
+@contextmanager
+def saying_what_fits(host: Host, blocks: Sequence[Block]) -> Iterator[None]:
+    """Add to the refusal of a list that is too long what `fit` would make of it."""
+    try:
+        yield
+    except BeyondLimitError as error:
+        broken = error.broken
+        if broken.problem.limit != "descriptor" or host.config.fit is not FitChoice.REFUSE:
+            raise
+        from exitpolicy.operations import fit  # noqa: PLC0415 - few lists are refused
+
+        what = fit.forecast(host, blocks, broken.relay)
+        raise RefusedError(str(error), hint=f"{error.hint}\n{what}") from error
 
 
 def exported(host: Host, source: str | None) -> Iterator[Block]:

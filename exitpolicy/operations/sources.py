@@ -69,9 +69,10 @@ def make(host: Host, sync: Sync, options: "Options") -> SyncResult:
     destinations = [block.destination for block in sync.desired]
     lists.refuse_too_long(host, destinations, relays, replaced=sync.source)
     planned = sync.planned(host.ledger().blocks, now)
-    result = change.rearrange(
-        host, lambda blocks: sync.planned(blocks, now).blocks, options, relays
-    )
+    with lists.saying_what_fits(host, sync.desired):
+        result = change.rearrange(
+            host, lambda blocks: sync.planned(blocks, now).blocks, options, relays
+        )
     return SyncResult(planned, result)
 
 
