@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,7 +187,7 @@ def test_only_options_of_a_known_form_are_passed_on(arguments: list[str], kept: 
 
 def test_program_is_the_one_of_the_config_or_of_root(tmp_path: Path) -> None:
     """A program named in the config is used; one that others can change is not."""
-    named = replace(RELAY, tor=tmp_path / "tor")
+    named = RELAY._replace(tor=tmp_path / "tor")
     assert invocation.program(named) == tmp_path / "tor"
     assert invocation.program(RELAY).samefile(TOR)
     mine = tmp_path / "mine"

@@ -22,6 +22,7 @@ from tests.strategies import blocks, full_blocks
 
 LINE = '- {destination: "203.0.113.7", since: "2026-11-22T10:00:00Z", until: "never"}\n'
 PLAIN = "- {destination: 203.0.113.7, since: 2026-11-22, until: never}\n"
+OTHER = LINE.rstrip().replace(".7", ".8")
 MANY_LINES = """\
 - destination: 2001:db8::1  # an address
   # its dates
@@ -242,6 +243,18 @@ def test_lines_of_exitpol_are_read_as_yaml_reads_them(
         f"? blocks\n: \n{LINE}",
         f"blocks: ''\n{LINE}",
         f"blocks: &a\n{LINE}",
+        f'blocks:\n{LINE}{OTHER}"x\n',
+        f'blocks:\n{LINE}{OTHER}"x"\n',
+        f'blocks:\n{LINE}{OTHER}"x"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}"\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, forced: "no"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, forced: "yes"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, source: "a", name: "b.example", ended: "2026-11-23"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, name: "b.example", source: "a"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, reason: "a", reason: "b"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, reason:: "a"}}\n',
+        f'blocks:\n{LINE}{OTHER[:-1]}, relays: "a"}}\n',
+        f"blocks:\n{LINE}{OTHER.replace('destination', 'reason')}\n",
     ],
 )
 def test_a_line_in_an_odd_place_is_what_yaml_makes_of_it(text: str) -> None:

@@ -1,6 +1,5 @@
 """`config`: paths, relays and limits, and the error for each invalid config."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -349,7 +348,7 @@ def configs(draw: st.DrawFn) -> Config:
     )
     apart = (lambda r: r.name, lambda r: r.torrc, lambda r: r.control)
     found = draw(st.lists(relays_, unique_by=apart, max_size=3))
-    return replace(made, relays=tuple(replace(r, fragment=made.fragment_of(r.name)) for r in found))
+    return made._replace(relays=tuple(r._replace(fragment=made.fragment_of(r.name)) for r in found))
 
 
 @given(configs())

@@ -1,6 +1,5 @@
 """`init` changes a config that an operator wrote: its own keys only, and nothing else."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ BOTH = [f"- {config.entry(ONE)}\n", f"- {config.entry(TWO)}\n"]
 
 def edit(text: str, **keys: object) -> str:
     """Return a config with some keys changed."""
-    desired = replace(config.parse(PATH, text.encode()), **keys)  # type: ignore[arg-type]
+    desired = config.parse(PATH, text.encode())._replace(**keys)  # type: ignore[arg-type]
     return config_edit.edited(PATH, text.encode(), desired).decode()
 
 
@@ -90,7 +89,7 @@ def test_any_form_of_the_keys_means_what_was_desired(parts: list[str]) -> None:
     text = "".join(parts)
     present = config.parse(PATH, text.encode())
     relays = (*present.relays, TWO) if present.relays else (ONE, TWO)
-    desired = replace(present, fragments=FOLDER, former=SINGLE, relays=relays, unmanaged=())
+    desired = present._replace(fragments=FOLDER, former=SINGLE, relays=relays, unmanaged=())
     done = config_edit.edited(PATH, text.encode(), desired).decode()
     assert config.parse(PATH, done.encode()) == config.parse(PATH, config.render(desired))
     kept = [part for part in parts if not part.startswith(("frag", "rel", "unm"))]

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ def test_each_relay_has_the_defaults_of_its_unit(tmp_path: Path) -> None:
         tmp_path / "usr/share/tor/tor-service-defaults-torrc",
         written,
     ]
-    named = replace(relays[0], defaults_torrc=tmp_path / "mine")
+    named = relays[0]._replace(defaults_torrc=tmp_path / "mine")
     assert layout.defaults_torrc(named, tmp_path) == tmp_path / "mine"
     elsewhere = Relay("x", tmp_path / "home/torrc", "control")
     assert layout.defaults_torrc(elsewhere, tmp_path) is None
@@ -87,7 +86,7 @@ def test_an_instance_that_never_started_has_the_template_of_its_unit(tmp_path: P
     (relay,) = layout.relays(tmp_path)
     old = os.umask(0o077)
     try:
-        path = layout.defaults_torrc(replace(relay, name="another"), tmp_path)
+        path = layout.defaults_torrc(relay._replace(name="another"), tmp_path)
     finally:
         os.umask(old)
     assert path is not None

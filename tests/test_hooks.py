@@ -290,8 +290,8 @@ class Runner:
 
     def add(self, *numbers: int) -> None:
         """Add events, each with a block."""
-        config = replace(
-            self.host.config, hooks=replace(self.host.config.hooks, after_change=("/",))
+        config = self.host.config._replace(
+            hooks=self.host.config.hooks._replace(after_change=("/",))
         )
         for number in numbers:
             hooks.record(replace(self.host, config=config), "block", [block(number)])
@@ -542,10 +542,10 @@ def test_doctor_compares_the_unit_with_the_config(
     """Other hooks, no unit, a stopped timer, no systemd; and hooks that the config lost."""
     of = installed.config.hooks
     changed = replace(
-        installed, config=replace(installed.config, hooks=replace(of, after_change=("/bin/false",)))
+        installed, config=installed.config._replace(hooks=of._replace(after_change=("/bin/false",)))
     )
     assert found(changed).startswith("the unit is not that of the config: it lacks ExecStart=")
-    without = replace(installed, config=replace(installed.config, hooks=Hooks()))
+    without = replace(installed, config=installed.config._replace(hooks=Hooks()))
     assert "runs hooks that the config does not have any more" in found(without)
     with monkeypatch.context() as patched:
         patched.setattr(checks, "systemctl", lambda _word, _unit: "inactive")
@@ -593,7 +593,7 @@ def test_the_tick_may_write_the_spool_and_starts_without_it(host: Host, tmp_path
     """The minus sign lets the unit start where the folder is missing."""
     line = f"ReadWritePaths={tmp_path} -{tmp_path}/spool\n"
     assert line in timer.units(host)["exitpol-expire.service"]
-    without = replace(host, config=replace(host.config, hooks=Hooks()))
+    without = replace(host, config=host.config._replace(hooks=Hooks()))
     assert f"ReadWritePaths={tmp_path}\n" in timer.units(without)["exitpol-expire.service"]
 
 
@@ -617,7 +617,7 @@ def test_the_hooks_are_installed_with_the_timer(
     assert timer.install(host, folder)[2:] == units
     assert host.config.hooks.spool.stat().st_mode & 0o777 == 0o700, "a tick could not make it"
     assert set(units) <= set(timer.installed(host, folder))
-    without = replace(host, config=replace(host.config, hooks=Hooks()))
+    without = replace(host, config=host.config._replace(hooks=Hooks()))
     assert timer.install(without, folder)[2:] == []
     assert not any(path.exists() for path in units)
     monkeypatch.setattr(timer, "_open_to_others", lambda paths: next(iter(paths)))

@@ -1,7 +1,6 @@
 """A reload loads nothing but the exit policy; all other differences are named first."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ class Files:
     @property
     def relay(self) -> Relay:
         """The relay as a config names it."""
-        return replace(self.tor.relay, fragment=self.fragment)
+        return self.tor.relay._replace(fragment=self.fragment)
 
     def with_torrc(self, text: str) -> View:
         """Inspect the relay with another torrc."""

@@ -3,7 +3,6 @@
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +89,7 @@ CHANGES: Final[dict[str, Callable[[CountedTor], object]]] = {
     "included file": lambda tor: tor.other.write_text("ContactInfo anybody\n"),
     "mode": lambda tor: tor.other.chmod(0o600),
     "owner": lambda tor: os.chown(tor.other, 4711, -1),
-    "program": lambda tor: setattr(tor, "relay", replace(tor.relay, defaults_torrc=None)),
+    "program": lambda tor: setattr(tor, "relay", tor.relay._replace(defaults_torrc=None)),
 }
 
 

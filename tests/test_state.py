@@ -3,7 +3,6 @@
 import os
 import string
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +33,7 @@ observations = st.builds(
     jumped_to=st.none() | instants,
     begun=st.none()
     | st.builds(Moment, st.just("b-1"), st.integers(0, 10**12).map(lambda ms: ms / 1000)),
+    fatal=st.dictionaries(names, st.sampled_from(["1a", "2b"]), max_size=2),
     states=st.dictionaries(destinations().map(str), st.sampled_from(State), max_size=4),
     mixed=st.dictionaries(
         destinations().map(str),
@@ -74,8 +74,8 @@ def test_blocks_that_share_a_state_share_a_line(path: Path) -> None:
     """A file with a line for each of 100,000 blocks takes longer to read than the ledger."""
     blocks = [f"203.0.113.{number}:22" for number in range(99)]
     cause = {"default": "there is no room"}
-    before = replace(
-        SIMPLE, states=dict.fromkeys(blocks, State.PENDING), causes=dict.fromkeys(blocks, cause)
+    before = SIMPLE._replace(
+        states=dict.fromkeys(blocks, State.PENDING), causes=dict.fromkeys(blocks, cause)
     )
     observed.save(path, before)
     assert len([line for line in path.read_text().split("\n") if "203.0.113.7:22" in line]) == 2
@@ -98,7 +98,7 @@ def test_a_state_with_a_line_for_each_block_is_read_after_an_upgrade(path: Path)
 
 def test_a_doubted_clock_stays_in_doubt_after_an_upgrade(path: Path) -> None:
     """The key of former versions is read."""
-    observed.save(path, replace(SIMPLE, trusted=1.0, jumped_to=9.0))
+    observed.save(path, SIMPLE._replace(trusted=1.0, jumped_to=9.0))
     path.write_text(path.read_text().replace("jumped-to 9", "leapt 9"))
     found = observed.load(path)
     assert found is not None
@@ -210,7 +210,7 @@ def test_where_it_is(tmp_path: Path) -> None:
         "/var/lib/exitpol/state"
     )
     with pytest.raises(InvalidFileError, match="cannot be written: No such file"):
-        observed.save(tmp_path / "none" / "state", replace(SIMPLE, settled=False))
+        observed.save(tmp_path / "none" / "state", SIMPLE._replace(settled=False))
 
 
 def test_running_time_counts_from_the_start_of_the_host() -> None:

@@ -149,7 +149,7 @@ def test_a_home_is_readable_where_something_lies_in_one(at: str) -> None:
     password = service(host(Path("/srv"), password=Path(at) / "pw"))
     assert line(password, "ProtectHome") == "read-only"
     made = host(Path("/srv"))
-    metered = replace(made, config=replace(made.config, metrics=Path(at) / "exitpol.prom"))
+    metered = replace(made, config=made.config._replace(metrics=Path(at) / "exitpol.prom"))
     assert line(service(metered), "ProtectHome") == "read-only"
 
 
@@ -317,7 +317,7 @@ def debian(folder: Path) -> Host:
         (folder / "run" / name).chmod(mode)
     os.chown(folder / "run", 4711, 4712)
     (folder / "run").chmod(0o750)
-    relay = replace(at.relays[0], control=str(folder / "run" / "control"))
+    relay = at.relays[0]._replace(control=str(folder / "run" / "control"))
     return replace(at, relays=(relay,))
 
 
@@ -374,7 +374,7 @@ def test_a_tcp_port_opens_the_network_to_this_host(tmp_path: Path) -> None:
         ("192.0.2.1:9051", "localhost 192.0.2.1"),
         ("[2001:db8::1]:9051", "localhost 2001:db8::1"),
     ):
-        tcp = replace(at, relays=(replace(at.relays[0], control=control),))
+        tcp = replace(at, relays=(at.relays[0]._replace(control=control),))
         text = service(tcp)
         assert line(text, "IPAddressAllow") == allowed
         assert "PrivateNetwork" not in text

@@ -5,7 +5,6 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def relay(tmp_path: Path) -> Iterator[tuple[UserTor, Relay]]:
     (tor.folder / "more").write_text("# more\n")
     tor.start()
     try:
-        yield tor, replace(tor.relay, fragment=path)
+        yield tor, tor.relay._replace(fragment=path)
     finally:
         tor.stop()
 
@@ -288,7 +287,7 @@ def test_file_behind_a_mount_of_the_service_is_refused(tmp_path: Path) -> None:
     )
     try:
         wait_until(lambda: tor.cookie.exists() and tor.has_policy())
-        known = replace(tor.relay, fragment=path)
+        known = tor.relay._replace(fragment=path)
         broken = seen(known).broken
         assert broken is not None
         assert f"{path} is not the file that Tor sees there" in str(broken)

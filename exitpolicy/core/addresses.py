@@ -22,6 +22,8 @@ _IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
 _LOOKS_IPV6: Final = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*"
 _IPV6_CHARACTERS: Final = frozenset("0123456789abcdefABCDEF:")
+_GROUP_LENGTHS: Final = frozenset(range(1, 5))
+"""Digits in a group of an IPv6 address."""
 _ZEROS: Final = tuple(f":{'0:' * count}" for count in range(8, 1, -1))
 """The runs of zeros that `::` stands for, the longest first."""
 
@@ -95,7 +97,8 @@ def address_text(family: Family, number: int) -> str:
 
 def _ipv6_text(number: int) -> str:
     # Three times as fast as ipaddress, which makes an object first: a policy has thousands.
-    groups = ":".join([f"{number >> shift & 0xFFFF:x}" for shift in range(112, -1, -16)])
+    digits = f"{number:032x}"
+    groups = ":".join([digits[at : at + 4].lstrip("0") or "0" for at in range(0, 32, 4)])
     framed = f":{groups}:"
     for zeros in _ZEROS if "0:0" in groups else ():
         if (at := framed.find(zeros)) >= 0:
@@ -138,12 +141,10 @@ def plain_ipv6(text: str) -> int | None:
     zeros = 8 - len(left) - len(right)
     if (zeros < 1) if gap else zeros:
         return None
-    number = 0
-    for group in (*left, *("0" * zeros), *right):
-        if not 1 <= len(group) <= 4:
-            return None
-        number = number << 16 | int(group, 16)
-    return number
+    groups = [*left, *"0" * zeros, *right]
+    if not _GROUP_LENGTHS.issuperset(map(len, groups)):
+        return None
+    return int("".join([group.zfill(4) for group in groups]), 16)
 
 
 def read_endpoint(text: str) -> tuple[Family, int, int] | None:

@@ -4,7 +4,6 @@ A block is in force while since <= now < until. This module alone decides that.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -159,11 +158,21 @@ class Block(NamedTuple):
         return timedelta() <= now - self.until < DUE_TIME
 
 
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """The blocks of a ledger in their order, at most one per destination."""
+class Blocks:  # noqa: PLW1641 - a mapping has no hash
+    """The blocks of a ledger in their order, at most one per destination. Never changed."""
 
-    by_destination: Mapping[Destination, Block]
+    __slots__ = ("by_destination",)
+
+    def __init__(self, by_destination: Mapping[Destination, Block]) -> None:
+        self.by_destination: Final = by_destination
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Blocks):
+            return NotImplemented
+        return self.by_destination == other.by_destination
+
+    def __repr__(self) -> str:
+        return f"Blocks({self.by_destination!r})"
 
     @classmethod
     def of(cls, blocks: Iterable[Block] = ()) -> "Blocks":

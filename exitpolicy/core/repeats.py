@@ -5,7 +5,6 @@ factor, up to a bound.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -13,8 +12,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.ports import overlap
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """How the time of a block grows with the earlier blocks of its destination."""
 
     within: timedelta = timedelta(days=90)

@@ -1,7 +1,6 @@
 """The check of a relay's control port: whether exitpol can reach Tor, and who else can."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
@@ -63,7 +62,7 @@ def _hint_or(error: ExitpolError, other: str) -> str:
 
 def _how_to_observe(subject: Inspected) -> str:
     """Return how to give a relay a control port."""
-    found = discovery.discover(replace(subject.relay, control=""))
+    found = discovery.discover(subject.relay._replace(control=""))
     if found.control is not None:
         return f"write control: {found.control.address} into the config"
     return (

@@ -393,7 +393,7 @@ class _Apply:
         What was observed last stays as it is.
         """
         nothing = Observation(self.time.now.timestamp(), None, settled=False, watched={})
-        seen = replace(self.last or nothing, settled=False, reloaded=self.reloaded)
+        seen = (self.last or nothing)._replace(settled=False, reloaded=self.reloaded)
         attempted(lambda: observed.save(self.host.state_path, seen))
 
     def _save(self, result: Applied) -> list[ExitpolError]:

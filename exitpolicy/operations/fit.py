@@ -44,7 +44,7 @@ def outcomes(
     """
     named = host.known_relays(relays)
     # What is chosen now is one of the choices, and takes no part in the plan.
-    plain = replace(host, config=replace(host.config, fit=FitChoice.REFUSE))
+    plain = replace(host, config=host.config._replace(fit=FitChoice.REFUSE))
     ledger = host.ledger()
     if added:
         new = {block.destination for block in added}
@@ -105,5 +105,5 @@ def use(host: Host, choice: FitChoice) -> None:
         )
     with lock(apply_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="talking to Tor"):
         content = files.read(path, "config", limit=config_file.MAX_BYTES)
-        desired = replace(config_file.parse(path, content), fit=choice)
+        desired = config_file.parse(path, content)._replace(fit=choice)
         files.replace(path, config_edit.edited(path, content, desired), follow=True)

@@ -57,7 +57,7 @@ class Host:
         return replace(
             self,
             relays=tuple(
-                with_included(replace(relay, fragment=self.config.fragment_of(relay.name)), former)
+                with_included(relay._replace(fragment=self.config.fragment_of(relay.name)), former)
                 for relay in self.relays
             ),
         )
@@ -175,7 +175,7 @@ def _usual_relays(config: Config) -> tuple[Relay, ...]:
     from exitpolicy.tor import layout  # noqa: PLC0415
 
     return tuple(
-        replace(relay, fragment=config.fragment_of(relay.name)) for relay in layout.relays()
+        relay._replace(fragment=config.fragment_of(relay.name)) for relay in layout.relays()
     )
 
 
@@ -208,4 +208,4 @@ def with_included(relay: Relay, former: Path) -> Relay:
     except InvalidFileError:
         # It is reported where Tor reads the torrc.
         return relay
-    return relay if place is None else replace(relay, fragment=former)
+    return relay if place is None else relay._replace(fragment=former)

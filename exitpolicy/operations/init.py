@@ -17,7 +17,7 @@ A crash leaves a state between two steps; the next `init` goes on from there.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exitpolicy.core.block import Blocks
@@ -121,10 +121,10 @@ def plan(host: Host, torrcs: Sequence[Path] = (), *, config_path: Path | None = 
     present = host.config
     former = present.former or (SINGLE_FRAGMENT if present.fragments else present.fragment)
     folder = present.fragments or present.fragment.parent / _FOLDER_NAME
-    moving = replace(present, fragments=folder, former=former)
+    moving = present._replace(fragments=folder, former=former)
     chosen = relay_set.choose(moving, torrcs, path.parent)
     relays = [
-        with_included(replace(relay, fragment=moving.fragment_of(relay.name)), former)
+        with_included(relay._replace(fragment=moving.fragment_of(relay.name)), former)
         for relay in chosen.relays
     ]
     named = {os.path.realpath(torrc) for torrc in torrcs}
@@ -133,8 +133,7 @@ def plan(host: Host, torrcs: Sequence[Path] = (), *, config_path: Path | None = 
         for relay in relays
         if not named or os.path.realpath(relay.torrc) in named
     ]
-    desired = replace(
-        moving,
+    desired = moving._replace(
         former=former if any(relay.fragment == former for relay in relays) else None,
         relays=chosen.relays,
         unmanaged=chosen.unmanaged,
@@ -309,7 +308,7 @@ def _retire(host: Host, applied: Applied, planned: Plan) -> list[ExitpolError]:
             files.commit(former)
         path = planned.config_path
         content = files.read(path, "config", limit=config_file.MAX_BYTES)
-        forgotten = replace(config_file.parse(path, content), former=None)
+        forgotten = config_file.parse(path, content)._replace(former=None)
         files.replace(path, config_edit.edited(path, content, forgotten), follow=True)
     return []
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from exitpolicy.core.errors import AttentionError, InvalidFileError, RefusedError, UsageError
@@ -109,9 +109,9 @@ def _no_exit(found: Discovered) -> RefusedError:
 def _relay(config: Config, name: str, torrc: Path) -> Relay:
     relay = Relay(name, torrc, "")
     try:
-        own = replace(relay, fragment=config.fragment_of(name))
+        own = relay._replace(fragment=config.fragment_of(name))
     except UsageError as error:
-        example = entry(replace(relay, name="exit1", control=usual_control(torrc)))
+        example = entry(relay._replace(name="exit1", control=usual_control(torrc)))
         raise UsageError(
             f"{torrc}: {error}", hint=f"give it a name in the config, under relays:\n- {example}"
         ) from error
@@ -137,9 +137,9 @@ def _controlled(found: Iterable[Discovered], passwords: Path) -> tuple[Relay, ..
             closed.append(each)
             problems.append(_no_control(each))
             continue
-        relay = replace(each.relay, control=control.address)
+        relay = each.relay._replace(control=control.address)
         if control.needs_password:
-            relay = replace(relay, password_file=passwords / f"{relay.name}.password")
+            relay = relay._replace(password_file=passwords / f"{relay.name}.password")
             if not os.path.lexists(passwords / f"{relay.name}.password"):
                 problems.append(_no_password(relay))
                 continue
@@ -163,7 +163,7 @@ def _no_control(found: Discovered) -> InvalidFileError:
 
 def _without_control(relay: Relay) -> str:
     """Return how to set up a relay that is to have no control port."""
-    without = replace(relay, control=NO_CONTROL, reload=Unit(f"{usual_unit(relay.torrc)}.service"))
+    without = relay._replace(control=NO_CONTROL, reload=Unit(f"{usual_unit(relay.torrc)}.service"))
     return (
         "or do without: nothing then shows what Tor enforces, and blocks are at best unverified;"
         f" write into the config, under relays:\n- {entry(without)}"

@@ -4,7 +4,7 @@ A former path stays where changing it would end Tor, or would not last.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from exitpolicy.core.errors import (
@@ -74,7 +74,7 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
     stays = _why_it_stays(relay, own, found, moved)
     if moved is None or stays is not None:
         return TorrcEdit(relay, own, old, old, remarks=(stays,) if stays else ())
-    return TorrcEdit(replace(relay, fragment=own), own, old, moved, former=former)
+    return TorrcEdit(relay._replace(fragment=own), own, old, moved, former=former)
 
 
 def may_run(relay: Relay) -> bool:

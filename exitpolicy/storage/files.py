@@ -16,9 +16,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.core.shell import word
@@ -33,8 +32,7 @@ _PERMISSIONS: Final = 0o777
 """The mode bits that a replaced file keeps. A set-user-ID bit is never copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ownership:
+class Ownership(NamedTuple):
     """Mode and owner of a file, as in stat(2)."""
 
     mode: int
@@ -42,8 +40,7 @@ class Ownership:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A name in an open folder."""
 
     folder: int

@@ -4,9 +4,8 @@ For example `hooks: {after-change: ["/usr/local/bin/on-change --flag"], fields: 
 """
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from exitpolicy.core.errors import UsageError
 from exitpolicy.storage.yaml_document import Document, quoted
@@ -21,8 +20,7 @@ MAX_COMMAND: Final = 1000
 """Characters of a command."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """The commands that get each event, and what they get."""
 
     after_change: tuple[str, ...] = ()
