@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import files, history, hook_spool
-from exitpolicy.storage.health_record import HealthRecord
+
+if TYPE_CHECKING:
+    from exitpolicy.storage.health_record import HealthRecord
 
 MAX_BLOCKS: Final = 100
 """Blocks in one event; `count` says how many there were."""
@@ -77,7 +79,7 @@ def blocks_changed(host: Host, action: history.Action, blocks: Sequence[Block], 
     _tell(host, "change", told)
 
 
-def health_changed(host: Host, health: HealthRecord) -> None:
+def health_changed(host: Host, health: "HealthRecord") -> None:
     """Tell the hooks what the health is now."""
     _tell(
         host,

@@ -10,7 +10,6 @@ cannot be added is dropped: nothing waits for the spool longer than a second.
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +47,7 @@ def append(folder: Path, event: Mapping[str, Any], *, dropped: int = 0) -> None:
     path, lock_path = files_in(folder)
     make(folder)
     with lock(lock_path, seconds=_WAIT_SECONDS, doing="telling hooks"):
-        spool = load(folder) or {"spool": secrets.token_hex(8), "next": 1, "events": []}
+        spool = load(folder) or {"spool": os.urandom(8).hex(), "next": 1, "events": []}
         number = spool["next"] + dropped
         numbered = {"schema": 1, "id": f"{spool['spool']}-{number}", "number": number, **event}
         # ASCII: an event may quote what a Tor says.
