@@ -208,7 +208,8 @@ class LineReader:
         self._understood = understood
         self._budget = MAX_CHARACTERS
         self._late = MAX_LATE
-        self._read: Counter[str] = Counter()
+        self._shapes: Counter[str] = Counter()
+        """How often lines with the same words and addresses were read."""
 
     def read(self, text: str, *, is_subject: bool = False) -> None:
         """Add what the lines of a text say."""
@@ -238,8 +239,8 @@ class LineReader:
         if line.count(".") < 3 or len(line) > MAX_LINE:
             return False
         shape = _NUMBER_OR_ADDRESS.sub(_masked, line)
-        self._read[shape] += 1
-        return self._read[shape] > MAX_REPEATED
+        self._shapes[shape] += 1
+        return self._shapes[shape] > MAX_REPEATED
 
     def _names_own(self, line: str) -> bool:
         return any(address in line for address in self._own)
@@ -290,6 +291,7 @@ class LineReader:
 
 
 def _masked(found: re.Match[str]) -> str:
+    """Return an address as it is, and 0 for any other number."""
     return found[1] or "0"
 
 
