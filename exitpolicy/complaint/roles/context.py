@@ -48,7 +48,6 @@ _SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
 _EXAMPLE: Final = pattern(r"(?:<<example>>)[\s,:(]{0,4}\Z")
 _KEY: Final = re.compile(r"^[\s>*•-]{0,8}([^\W\d_]{3,20})\s?[:=]\s{0,16}\Z")
 """The key of a field, in one word: `sensor: A`."""
-_HOST_FIELD: Final = re.compile(r"\bhost:\s{0,2}[\"']\Z", re.IGNORECASE)
 _HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = pattern(r"(?![\])\s,]{0,3}\w{1,12}\s(?:<<from>>)\b)[\])\s,]{0,3}(?:<<active>>)")
 _PASSIVE: Final = pattern(r"[\])\s,]{0,3}(?:<<passive>>)")
@@ -178,19 +177,15 @@ def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
         return fixed
     if _OBSERVING.match(after) and any(map(stands_by, words_of(before)[-6:])):
         return BYSTANDER  # "our probe A has seen"
-    passive = _PASSIVE.match(after)
-    back = scan_back(before, acting=acting)
-    if passive and back is not None and back.role is Role.BYSTANDER:
-        back = None
-    if back is not None and back.outweighs_passive:
-        return back
-    if passive:
+    if _PASSIVE.match(after):
         return Sense(Role.DESTINATION, Score.AFTER)
-    link = back is None and acting and _URL.search(before) and not LINK.search(before)
+    back = scan_back(before, acting=acting)
+    if back is not None:
+        return back
+    link = acting and _URL.search(before) and not LINK.search(before)
     if link or _HOST_HEADER.search(before):
         return Sense(Role.DESTINATION, Score.URL)
-    active = Sense(Role.SOURCE, Score.AFTER) if _ACTIVE.match(after) else None
-    return back or active
+    return Sense(Role.SOURCE, Score.AFTER) if _ACTIVE.match(after) else None
 
 
 def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
@@ -206,8 +201,6 @@ def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
         label = label_of(key[1].lower()) or sense_of(key[1].lower())
         if label is not None:
             return label
-    if _HOST_FIELD.search(before):
-        return Sense(Role.DESTINATION, Score.LOG)
     # In `dig @A`, A is a resolver.
     if before.endswith(" @") or (not acting and _EXAMPLE.search(before)):
         return BYSTANDER

@@ -100,11 +100,6 @@ class Sense(NamedTuple):
         """Whether it comes from the line above, for all addresses below."""
         return self.score == Score.HEADING
 
-    @property
-    def outweighs_passive(self) -> bool:
-        """Whether it wins over a passive form after the address."""
-        return self.score > Score.PREPOSITION
-
 
 BYSTANDER: Final = Sense(Role.BYSTANDER, Score.LABEL)
 
