@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.core.guard import Rule
+from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import config
 from exitpolicy.storage.config import (
@@ -256,6 +258,10 @@ RELAY = "relays:\n- {{name: a, torrc: t, control: {0}}}\n"
         ("repeat: {factor: 0.5}\n", ":1: repeat: factor: '0.5' is no number from 1 to", "write 2"),
         ("repeat: {within: 30}\n", ":1: repeat: within: '30' is not a duration", "write 90d"),
         ("repeat: {times: 3}\n", ":1: unknown key 'times' in repeat", "within, factor, at_most"),
+        ("guard: {connections: 19}\n", ":1: guard: connections: '19' is no number from 20", None),
+        ("guard: {per_hour: many}\n", ":1: guard: per_hour: 'many' is no number from 1 to", None),
+        ("guard: {time: never}\n", ":1: guard: time: 'never' is not a duration", "write 90d"),
+        ("guard: {number: 3}\n", ":1: unknown key 'number' in guard", "connections, growth"),
         ("max_prefix: {ipv5: 4}\n", ":1: unknown key 'ipv5' in max_prefix", "ipv4, ipv6"),
         ("operator:\n  mail: x\n", ":2: unknown key 'mail' in operator", "known are: name"),
         ("operator: {name: [x]}\n", ":1: name must be a single value", None),
@@ -324,6 +330,14 @@ spools = paths.filter(lambda path: str(path).isprintable())
 lines_ = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 
 minutes_ = st.integers(1, 10**6).map(lambda count: timedelta(minutes=count))
+rules_ = st.builds(
+    Rule,
+    st.integers(20, 999),
+    st.integers(0, 999),
+    st.sampled_from([ALL_PORTS, ((80, 80), (443, 444))]),
+    minutes_,
+    st.integers(1, 60),
+)
 growths_ = st.builds(Growth, minutes_, st.integers(4, 40).map(lambda n: n / 4), minutes_)
 
 
@@ -341,6 +355,7 @@ def configs(draw: st.DrawFn) -> Config:
         operator=draw(st.builds(Operator, lines_, lines_, lines_, lines_)),
         shared_fronts=draw(st.none() | paths),
         priorities=draw(st.dictionaries(lines_, st.integers(0, 9999), max_size=2)),
+        guard=draw(st.none() | rules_),
         repeat=draw(st.none() | growths_),
         hooks=draw(st.builds(Hooks, commands, st.just(("who", "name")) | st.just(()), spools)),
         fit=draw(st.sampled_from(FitChoice)),

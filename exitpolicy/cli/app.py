@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "apply": "relays.apply",
     "expire": "relays.expire",
     "follow": "follow.follow",
+    "guard": "guard.guard",
     "history": "blocks.history",
     "import": "lists.import_",
     "export": "lists.export",

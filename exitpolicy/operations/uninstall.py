@@ -43,6 +43,7 @@ from exitpolicy.storage import (
     base_policies,
     files,
     follow_state,
+    guard_state,
     history,
     hook_spool,
     last_read,
@@ -262,6 +263,7 @@ def carry_out(planned: Plan, *, force: bool, purge: bool) -> Removed:
                     host.last_read_path,
                     follow_state.path_beside(host.config.ledger),
                     hooks.dropped_path(host),
+                    guard_state.path_beside(host.config.ledger),
                 ]
             )
             _remove_folders([layout.RENDERED])

@@ -3,16 +3,20 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from exitpolicy.core import guard
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import duration_text, parse_duration
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.core.ports import read_port
+from exitpolicy.core.guard import Rule
+from exitpolicy.core.ports import parse_ports, ports_text, read_port
 from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import files, hook_config
 from exitpolicy.storage.hook_config import Hooks
@@ -40,8 +44,17 @@ KEYS: Final = (
     "repeat",
     "hooks",
     "fit",
+    "guard",
 )
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
+_GUARD_NUMBERS: Final = {
+    "connections": (guard.MIN_CONNECTIONS, 1_000_000),
+    "growth": (0, 1_000_000),
+    "per_hour": (1, 60),
+    "port_connections": (0, 10_000_000),
+}
+"""The keys of `guard` that are numbers, with the lowest and the highest one."""
+GUARD_KEYS: Final = (*_GUARD_NUMBERS, "ports", "time")
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
@@ -158,6 +171,8 @@ class Config(NamedTuple):
     hooks: Hooks = Hooks()
     fit: FitChoice = FitChoice.REFUSE
     """What becomes of blocks that do not all fit."""
+    guard: Rule | None = None
+    """What the guard blocks; None: it blocks nothing."""
     source: Path | None = None
     """The file that was read."""
 
@@ -223,7 +238,24 @@ def render(config: Config) -> bytes:
     if config.hooks != Hooks():
         lines.append(hook_config.line(config.hooks))
     lines.append(fit_line(config.fit))
+    if config.guard is not None:
+        lines.append(_guard_line(config.guard))
     return "".join(lines).encode()
+
+
+def _guard_line(rule: Rule) -> str:
+    """Return the line of `guard:`, with what differs from the defaults."""
+    default = Rule()
+    words = [
+        f"{key}: {getattr(rule, key)}"
+        for key in _GUARD_NUMBERS
+        if getattr(rule, key) != getattr(default, key)
+    ]
+    if rule.ports != default.ports:
+        words.append(f"ports: {quoted(ports_text(rule.ports))}")
+    if rule.time != default.time:
+        words.append(f"time: {duration_text(rule.time)}")
+    return f"guard: {{{', '.join(words)}}}\n"
 
 
 def _fragment_lines(config: Config) -> list[str]:
@@ -300,6 +332,7 @@ def parse(path: Path, content: bytes) -> Config:
         repeat=_repeat(document, top["repeat"]) if "repeat" in top else None,
         hooks=hook_config.parse(document, top["hooks"], base) if "hooks" in top else Hooks(),
         fit=document.parsed(top["fit"], "fit", _fit_choice) if "fit" in top else default.fit,
+        guard=_guard(document, top["guard"]) if "guard" in top else None,
         source=path,
     )
 
@@ -544,6 +577,34 @@ def _repeat(document: Document, node: Node) -> Growth:
         for key, value in fields.items()
     }
     return Growth(**values)
+
+
+def _guard(document: Document, node: Node) -> Rule:
+    """Read what the guard blocks; what is left out has its default."""
+    values: dict[str, Any] = {}
+    for key, value in document.fields(node, "guard", GUARD_KEYS).items():
+        what = f"guard: {key}"
+        if key in _GUARD_NUMBERS:
+            values[key] = document.parsed(value, what, partial(_number, key))
+        else:
+            values[key] = document.parsed(value, what, parse_ports if key == "ports" else _time)
+    return Rule(**values)
+
+
+def _number(key: str, text: str) -> int:
+    """Return a number of the guard's rule. Raises UsageError."""
+    low, high = _GUARD_NUMBERS[key]
+    if not re.fullmatch("[0-9]{1,8}", text) or not low <= int(text) <= high:
+        raise UsageError(f"{text!r} is no number from {low:,} to {high:,}")
+    return int(text)
+
+
+def _time(text: str) -> timedelta:
+    """Return for how long the guard blocks, at least a minute. Raises UsageError."""
+    found = parse_duration(text)
+    if found < timedelta(minutes=1):
+        raise UsageError(f"{text!r} is less than a minute", hint="write 1h, 30m or 1d")
+    return found
 
 
 def _factor(text: str) -> float:

@@ -5,8 +5,10 @@ neither list nor close them. The kernel can do both.
 """
 
 import os
+import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -54,6 +56,13 @@ def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> li
 
     Connections that they accepted are left out. Raises StreamsUnknownError.
     """
+    owned = _owned(pids)
+    states = [word for state in _STATES for word in ("state", state)]
+    return connections_in(_ss(["-Htne", *states]), owned, DestinationSet(destinations))
+
+
+def _owned(pids: Iterable[int]) -> dict[str, int]:
+    """Return the process of each inode of the processes' sockets. Raises StreamsUnknownError."""
     owned: dict[str, int] = {}
     try:
         for pid in pids:
@@ -69,8 +78,41 @@ def open_streams(pids: Iterable[int], destinations: Iterable[Destination]) -> li
         ) from error
     except OSError as error:
         raise StreamsUnknownError(f"Tor's connections cannot be seen: {error}") from error
-    states = [word for state in _STATES for word in ("state", state)]
-    return connections_in(_ss(["-Htne", *states]), owned, DestinationSet(destinations))
+    return owned
+
+
+def connection_counts(pids: Iterable[int]) -> dict[Address, int]:
+    """Return how many connections the processes have made to each address and port.
+
+    Connections that they accepted, and those of other processes, are left out. Raises
+    StreamsUnknownError.
+    """
+    owned = _owned(pids)
+    accepting = {
+        (owned[inode], line.split(maxsplit=5)[3].rpartition(":")[2])
+        for line in _ss(["-Htnel"]).splitlines()
+        if (inode := _inode(line)) in owned
+    }
+    states = [word for state in _STATES if state != "listening" for word in ("state", state)]
+    found: Counter[str] = Counter()
+    for match in re.finditer(r"[^\n]+", _ss(["-Htne", *states])):
+        line = match[0]
+        pid = owned.get(_inode(line))
+        if pid is not None:
+            _, _, _, local, peer, _ = line.split(maxsplit=5)
+            if (pid, local.rpartition(":")[2]) not in accepting:
+                found[peer] += 1
+    counts: dict[Address, int] = {}
+    for text, count in found.items():
+        # An IPv4 address may also stand as a mapped one.
+        if (there := read_endpoint(text)) is not None:
+            counts[there] = counts.get(there, 0) + count
+    return counts
+
+
+def _inode(line: str) -> str:
+    """Return the inode on a line of `ss -e`; empty if there is none."""
+    return line.partition(" ino:")[2].partition(" ")[0]
 
 
 def connections_in(
@@ -84,7 +126,7 @@ def connections_in(
     found: list[tuple[int, str, str]] = []
     for line in output.splitlines():
         # State, two queues, both ends, then `ino:N` among others.
-        pid = owned.get(line.partition(" ino:")[2].partition(" ")[0])
+        pid = owned.get(_inode(line))
         if pid is None:
             continue
         words = line.split(maxsplit=5)

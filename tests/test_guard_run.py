@@ -1,0 +1,180 @@
+"""The guard on a real Tor: what it counts, what it blocks, and what it never does."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from exitpolicy.core.guard import Before, Endpoint, Rule
+from exitpolicy.operations import guard
+from exitpolicy.operations.change import Changed
+from exitpolicy.operations.guard import Counted
+from exitpolicy.operations.host import Host
+from exitpolicy.storage import config, guard_state
+from exitpolicy.storage.guard_state import Saved
+from exitpolicy.storage.observed import Moment
+from exitpolicy.tor import streams
+from tests.harness.host import ExitHost, host_maker
+from tests.test_guard import at
+
+VICTIM = "203.0.113.7:443"
+RULE = Rule(connections=100, per_hour=2)
+
+
+def test_only_connections_that_a_process_has_made_are_counted() -> None:
+    """Not those that it accepted, and not those of others."""
+    with ExitStack() as stack:
+        four = socket.create_server(("127.0.1.7", 0))
+        six = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        servers = [stack.enter_context(server) for server in (four, six)]
+        expected = {}
+        for number, server in enumerate(servers, start=3):
+            host, port = server.getsockname()[:2]
+            for _ in range(number):
+                stack.enter_context(socket.create_connection((host, port)))
+                stack.enter_context(server.accept()[0])
+            expected[at(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")] = number
+        # The servers listen in this process too: their ends are accepted ones.
+        counts = streams.connection_counts([os.getpid()])
+        assert {end: counts.get(end) for end in expected} == expected
+        assert not any(end[1] == 0 for end in counts)
+        assert not expected.keys() & streams.connection_counts([os.getppid()]).keys()
+
+
+def test_what_a_run_saw_is_known_to_the_next_one(tmp_path: Path) -> None:
+    """Only large numbers are kept, for a short time, and for root alone."""
+    path = guard_state.path_beside(tmp_path / "blocks.yaml")
+    then = Moment("boot", 1000.0)
+    counts = {at(VICTIM): 300, at("[2001:db8::1]:80"): 60, at("203.0.113.9:80"): 50}
+    guard_state.save(path, Saved(Before(counts, 50), frozenset({22}), (-2541.0, 999.0)), then)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "203.0.113.9" not in path.read_text()
+    saved = guard_state.load(path, Moment("boot", 1060.0))
+    assert saved.before.counts == {at(VICTIM): 300, at("[2001:db8::1]:80"): 60}
+    assert (saved.before.floor, saved.before.seconds) == (50, 60.0)
+    assert (saved.ports, saved.made) == (frozenset({22}), (999.0,))
+    # After a boot, or from the future, it says nothing.
+    assert guard_state.load(path, Moment("other", 9.0)) == Saved()
+    assert guard_state.load(path, Moment("boot", 999.0)) == Saved()
+    many: dict[Endpoint, int] = {(4, number, 80): 100 + number for number in range(3000)}
+    guard_state.save(path, Saved(Before(many, 50)), then)
+    saved = guard_state.load(path, Moment("boot", 1060.0))
+    assert (len(saved.before.counts), saved.before.floor) == (1000, 2099)
+    for damaged in ("", "[]", '{"version": 1}', path.read_text().replace("]]", "")):
+        path.write_text(damaged)
+        assert guard_state.load(path, Moment("boot", 1060.0)) == Saved()
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExitHost]:
+    """Give one running exit that all tests share; each uses destinations of its own."""
+    with host_maker(tmp_path_factory.mktemp("guard")) as make:
+        yield make(
+            extra="guard: {connections: 100, per_hour: 2}\nprotected: [198.51.100.0/24]\n"
+            "repeat: {factor: 2}\n"
+        )
+
+
+def operated(host: ExitHost) -> Host:
+    """Return the host as commands see it."""
+    return Host.of(config.load(host.config), who="timer", clock=lambda: datetime.now(UTC))
+
+
+def run(host: ExitHost, counts: dict[str, int], rule: Rule = RULE, **more: bool) -> guard.Run:
+    """Run the guard with these numbers of connections; 192.0.2.1:9001 is a relay."""
+    counted = Counted(
+        {at(text): number for text, number in counts.items()}, frozenset({at("192.0.2.1:9001")})
+    )
+    return guard.run(operated(host), rule, counted, dry_run=more.get("dry_run", False))
+
+
+def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None:
+    """Its port alone, by the source `guard`, with the numbers as the reason; then not again."""
+    before = observed.snapshot()
+    assert run(observed, {VICTIM: 512}, dry_run=True).decision.to_block
+    assert observed.snapshot() == before
+    made = run(observed, {VICTIM: 512, "203.0.113.8:443": 100})
+    assert isinstance(made.result, Changed)
+    assert observed.tor.rejects("203.0.113.7", 443)
+    assert not observed.tor.rejects("203.0.113.7", 80)
+    assert not observed.tor.rejects("203.0.113.8", 443)
+    (block,) = made.result.blocks
+    assert (block.source, block.reason, block.until) == (
+        "guard", "512 connections", block.since + RULE.time,
+    )  # fmt: skip
+    again = run(observed, {VICTIM: 600})
+    assert again.result is None
+    assert again.decision.flooded[0].left == "it is blocked already"
+    # A person ends it as any other, and the guard then blocks it for longer.
+    assert observed.run("lift", VICTIM).code == 0
+    second = run(observed, {VICTIM: 512}, replace(RULE, per_hour=60))
+    assert isinstance(second.result, Changed)
+    (block,) = second.result.blocks
+    assert block.until == block.since + 2 * RULE.time
+    # Two in an hour are as many as the rule allows.
+    third = run(observed, {"203.0.113.9:443": 999})
+    assert third.result is None
+    assert "the most that are allowed" in third.decision.flooded[0].left
+    assert observed.run("source", "remove", "guard", "--yes").code == 0
+    assert run(observed, {"203.0.113.9:443": 999}).result is None
+    # Without the state, the ledger says how many there were.
+    guard_state.path_beside(operated(observed).config.ledger).unlink()
+    one = replace(RULE, per_hour=1)
+    assert run(observed, {"203.0.113.9:443": 999}, one).result is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("198.51.100.9:443", "protected: 198.51.100.0/24"),
+        ("192.0.2.1:443", "an address of a relay"),
+        ("104.16.0.1:443", "a shared address of cloudflare"),
+        ("127.0.0.1:80", "a private address"),
+        ("10.0.0.1:80", "a private address"),
+    ],
+)
+def test_some_destinations_are_never_blocked(observed: ExitHost, text: str, reason: str) -> None:
+    """However many connections there are."""
+    found = run(observed, {text: 10**6}, replace(RULE, per_hour=60))
+    assert found.result is None
+    assert found.decision.flooded[0].left.startswith(reason)
+
+
+def test_after_a_jump_of_the_clock_nothing_is_blocked(observed: ExitHost) -> None:
+    """Otherwise a clock that jumps would make room for more blocks."""
+    later = replace(operated(observed), clock=lambda: datetime.now(UTC) + timedelta(days=400))
+    counted = Counted({at("203.0.113.77:443"): 999}, frozenset())
+    found = guard.run(later, RULE, counted, dry_run=False)
+    assert found.result is None
+    assert found.decision.flooded[0].left.startswith("the clock has jumped")
+
+
+def test_the_command_counts_the_connections_of_the_running_tor(observed: ExitHost) -> None:
+    """Nothing is flooded here; the control connection and the authority do not count."""
+    started = time.monotonic()
+    done = observed.run("guard", "--json")
+    assert time.monotonic() - started < 20
+    assert (done.code, done.json["flooded"], done.json["ports"]) == (0, [], [])
+    quiet = observed.run("guard", "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+    assert "connections to" in observed.run("guard", "--dry-run").err
+
+
+def test_the_guard_is_off_until_it_is_configured(observed: ExitHost) -> None:
+    """It says what to write; a dry run works without."""
+    text = observed.config.read_text()
+    observed.config.write_text("".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("guard:")
+    ))  # fmt: skip
+    try:
+        done = observed.run("guard")
+        assert (done.code, "guard: {connections: 1000" in done.err) == (2, True)
+        assert observed.run("guard", "--dry-run").code == 0
+    finally:
+        observed.config.write_text(text)
