@@ -32,6 +32,9 @@ UNITS: Final = (
     "etc/systemd/system/exitpol-hooks.timer",
     "etc/systemd/system/timers.target.wants/exitpol-hooks.timer",
     "var/spool/exitpol/events.json",
+    "etc/systemd/system/exitpol-guard.service",
+    "etc/systemd/system/exitpol-guard.timer",
+    "etc/systemd/system/timers.target.wants/exitpol-guard.timer",
 )
 
 
@@ -156,12 +159,13 @@ def calls(booted: Path, *steps: str) -> list[str]:
 
 STOP: Final = (
     "stop exitpol-expire.timer exitpol-expire.service exitpol-follow.timer exitpol-follow.service"
-    " exitpol-hooks.timer exitpol-hooks.service"
+    " exitpol-guard.timer exitpol-guard.service exitpol-hooks.timer exitpol-hooks.service"
 )
-START: Final = [f"start exitpol-{name}.timer" for name in ("expire", "follow", "hooks")]
+START: Final = [f"start exitpol-{name}.timer" for name in ("expire", "follow", "guard", "hooks")]
 DISABLE: Final = [
     "--quiet disable exitpol-expire.timer",
     "--quiet disable exitpol-follow.timer",
+    "--quiet disable exitpol-guard.timer",
     "--quiet disable exitpol-hooks.timer",
 ]
 

@@ -13,7 +13,8 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.doctor import following
+from exitpolicy.core.guard import Rule
+from exitpolicy.doctor import following, guarding
 from exitpolicy.operations import rights, timer, unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.resolver import Server
@@ -170,7 +171,7 @@ ANALYZE = shutil.which("systemd-analyze")
 def test_systemd_understands_the_units(tmp_path: Path) -> None:
     """systemd-analyze finds nothing wrong with any of them."""
     at = host(tmp_path)
-    texts = timer.units(at) | timer.follow_units(at)
+    texts = timer.units(at) | timer.follow_units(at) | timer.guard_units(at)
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     result = subprocess.run(
@@ -438,3 +439,52 @@ def test_the_program_is_all_that_is_imported() -> None:
         timer.program_files()
     )
     assert set(map(Path, filter(None, sys.path))) <= set(timer.program_files())
+
+
+def test_the_guard_is_run_only_where_it_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init --timer` adds and removes its timer; doctor says when that is to be done."""
+    at, folder = host(tmp_path), tmp_path / "units"
+    guarded = replace(at, config=replace(at.config, guard=Rule()))
+    systemctl = tmp_path / "bin" / "systemctl"
+    for path in (folder, tmp_path / "l", systemctl.parent):
+        path.mkdir()
+    systemctl.write_text("#!/bin/sh\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
+    for name, value in (("FOLDER", folder), ("RUNNING", tmp_path), ("STAMPS", tmp_path)):
+        monkeypatch.setattr(timer, name, value)
+    monkeypatch.setattr(timer, "changed_by_others", lambda: None)
+    assert list(guarding.check(at)) == []
+    (finding,) = guarding.check(guarded)
+    assert (finding.severity, finding.fix) == ("warn", "exitpol init --timer")
+    installed = timer.install(guarded, folder)
+    assert set(installed) >= {folder / name for name in timer.GUARD_UNITS}
+    (finding,) = guarding.check(guarded)
+    assert finding.severity == "ok"
+    (finding,) = guarding.check(at)
+    assert (finding.severity, finding.fix) == ("fail", "exitpol init --timer")
+    service = folder / timer.GUARD_UNITS[0]
+    service.write_text(service.read_text().replace("IPAddressDeny=any", ""))
+    (finding,) = guarding.check(guarded)
+    assert "it lacks IPAddressDeny=any" in finding.observed
+    assert timer.install(at, folder) == [folder / name for name in timer.UNITS]
+    assert not service.exists()
+
+
+def test_the_service_of_the_guard_sees_sockets_and_sends_nothing(tmp_path: Path) -> None:
+    """It needs netlink in the network of the host, and /proc of Tor's processes."""
+    at = host(tmp_path, source=tmp_path / "c.yaml")
+    text = timer.guard_units(at)["exitpol-guard.service"]
+    assert line(text, "ExecStart") == (
+        f"{sys.executable} -I -m exitpolicy --config {tmp_path}/c.yaml guard --quiet"
+    )
+    assert line(text, "RestrictAddressFamilies") == "AF_UNIX AF_NETLINK"
+    assert line(text, "IPAddressDeny") == "any"
+    assert "PrivateNetwork" not in text
+    needed, more = (
+        set(line(unit, "CapabilityBoundingSet").split()) for unit in (service(at), text)
+    )
+    assert more == needed | {"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"}
+    assert not re.search("@[A-Z_]+@", text)

@@ -1,7 +1,7 @@
-"""The systemd timers: one runs the tick, one follows host names, one runs the hooks.
+"""The systemd timers: for the tick, for host names, for the guard, and for the hooks.
 
-The second one is installed only where a block follows a name, and the third one only where the
-config has hooks: these reach the network, and most hosts need none.
+All but the first are installed only where they are needed: where a block follows a name, or the
+config has `guard` or `hooks`. Those of host names and hooks reach the network.
 """
 
 import importlib.resources
@@ -27,10 +27,11 @@ from exitpolicy.tor import name_servers
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLLOW_UNITS: Final = ("exitpol-follow.service", "exitpol-follow.timer")
+GUARD_UNITS: Final = ("exitpol-guard.service", "exitpol-guard.timer")
 HOOK_UNITS: Final = ("exitpol-hooks.service", "exitpol-hooks.timer")
-_ALL_UNITS: Final = (UNITS, FOLLOW_UNITS, HOOK_UNITS)
+_ALL_UNITS: Final = (UNITS, FOLLOW_UNITS, GUARD_UNITS, HOOK_UNITS)
 _TEMPLATE: Final = "exitpol.service"
-"""The text of the first two services."""
+"""The text of all services but that of the hooks."""
 FOLDER: Final = Path("/etc/systemd/system")
 _HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides (systemd.exec(5))."""
@@ -53,17 +54,20 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
             hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
     texts = units(host)
-    if _follows_names(host, default=(folder / FOLLOW_UNITS[1]).exists()):
-        texts |= follow_units(host)
-    elif (folder / FOLLOW_UNITS[1]).exists():
-        _take_out([FOLLOW_UNITS], [folder / name for name in FOLLOW_UNITS])
+    follows = _follows_names(host, default=(folder / FOLLOW_UNITS[1]).exists())
     if host.config.hooks.after_change:
         _check_hooks(host)
         # The unit of the tick cannot make it.
         hook_spool.make(host.config.hooks.spool)
-        texts |= hook_units(host)
-    elif (folder / HOOK_UNITS[1]).exists():
-        _take_out([HOOK_UNITS], [folder / name for name in HOOK_UNITS])
+    for names, make, is_needed in (
+        (FOLLOW_UNITS, follow_units, follows),
+        (GUARD_UNITS, guard_units, host.config.guard is not None),
+        (HOOK_UNITS, hook_units, bool(host.config.hooks.after_change)),
+    ):
+        if is_needed:
+            texts |= make(host)
+        elif (folder / names[1]).exists():
+            _take_out([names], [folder / name for name in names])
     return _write(texts, folder)
 
 
@@ -280,6 +284,21 @@ def hook_units(host: Host) -> dict[str, str]:
     return _filled(HOOK_UNITS, HOOK_UNITS[0], values)
 
 
+def guard_units(host: Host) -> dict[str, str]:
+    """Return the text of each unit of the guard by its name, as `units` does."""
+    rights = needed(host)
+    reason = "/proc says which connections are Tor's"
+    for name in ("CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"):
+        rights.need(name, reason)
+    values = {
+        "@DESCRIPTION@": "Let exitpol's guard block what is flooded through this exit",
+        "@COMMAND@": _words(_program(host, "guard", "--quiet")),
+        "@NETWORK@": "\n".join(_guard_network_lines(rights.hosts)),
+        "@CALLS@": "SystemCallFilter=@system-service\nSystemCallFilter=~@resources",
+    }
+    return _rendered(host, GUARD_UNITS, rights, values)
+
+
 def _rendered(
     host: Host, names: Sequence[str], rights: Rights, values: dict[str, str]
 ) -> dict[str, str]:
@@ -338,6 +357,16 @@ def _follow_network_lines(host: Host, hosts: Sequence[str]) -> Iterator[str]:
     yield f"IPAddressAllow={' '.join(['localhost', *places])}"
 
 
+def _guard_network_lines(hosts: Sequence[str]) -> Iterator[str]:
+    """Yield what lets ss ask the kernel for connections, and opens no more than the tick's unit."""
+    yield "# ss asks the kernel for the connections of this network."
+    families = " AF_INET AF_INET6" if hosts else ""
+    yield f"RestrictAddressFamilies=AF_UNIX AF_NETLINK{families}"
+    yield "IPAddressDeny=any"
+    if hosts:
+        yield f"IPAddressAllow={' '.join(['localhost', *filter(_is_elsewhere, hosts)])}"
+
+
 def _is_elsewhere(host: str) -> bool:
     """Tell whether a host is written as an address, and not as one of the loopback interface."""
     address = read_address(host)
@@ -375,6 +404,24 @@ def follow_outdated(host: Host, folder: Path | None = None) -> list[str]:
 def hooks_outdated(host: Host, folder: Path | None = None) -> list[str]:
     """Return the lines that the installed units of the hooks lack, as `outdated` does."""
     return _lacking(host, hook_units(host), folder or FOLDER)
+
+
+def guard_outdated(host: Host, folder: Path | None = None) -> list[str]:
+    """Return the lines that the installed units of the guard lack, as `outdated` does."""
+    folder = folder or FOLDER
+    if not (folder / GUARD_UNITS[0]).exists():
+        return []
+    return _lacking(host, guard_units(host), folder)
+
+
+def guards(host: Host) -> bool:
+    """Tell whether the timer of the guard is installed for this host."""
+    return bool(installed(host)) and (FOLDER / GUARD_UNITS[1]).exists()
+
+
+def guard_cron_line(host: Host) -> str:
+    """Return the command that runs the guard, for a crontab."""
+    return _of_crontab(_program(host, "guard", "--quiet"))
 
 
 def _lacking(host: Host, texts: Mapping[str, str], folder: Path) -> list[str]:
