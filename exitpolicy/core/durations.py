@@ -87,15 +87,21 @@ def parse_duration(text: str) -> timedelta:
 
 
 def duration_text(duration: timedelta) -> str:
-    """Return a duration as `parse_duration` reads it, in the largest unit that fits: `60d`, `36h`.
+    """Return a duration as `parse_duration` reads it, in one unit if it can: `60d`, `36h`.
 
     Parts of a second are dropped.
     """
     seconds = int(duration.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    for unit, size in units:
+        # No number has more digits.
+        if seconds and seconds % size == 0 and seconds // size < 1_000_000:
             return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    text = ""
+    for unit, size in units:
+        count, seconds = divmod(seconds, size)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
 
 
 def ends_move(text: str, now: datetime) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
@@ -231,16 +231,21 @@ def render(config: Config) -> bytes:
     if config.priorities:
         words = (f"{quoted(name)}: {number}" for name, number in config.priorities.items())
         lines.append(f"priorities: {{{', '.join(words)}}}\n")
+    lines += _rule_lines(config)
+    return "".join(lines).encode()
+
+
+def _rule_lines(config: Config) -> Iterator[str]:
+    """Yield the lines of what is off unless it is configured."""
     if config.repeat is not None:
         within, at_most = map(duration_text, (config.repeat.within, config.repeat.at_most))
         factor = f"{config.repeat.factor:g}"
-        lines.append(f"repeat: {{within: {within}, factor: {factor}, at_most: {at_most}}}\n")
+        yield f"repeat: {{within: {within}, factor: {factor}, at_most: {at_most}}}\n"
     if config.hooks != Hooks():
-        lines.append(hook_config.line(config.hooks))
-    lines.append(fit_line(config.fit))
+        yield hook_config.line(config.hooks)
+    yield fit_line(config.fit)
     if config.guard is not None:
-        lines.append(_guard_line(config.guard))
-    return "".join(lines).encode()
+        yield _guard_line(config.guard)
 
 
 def _guard_line(rule: Rule) -> str:
