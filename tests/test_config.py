@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.core.guard import Rule
+from exitpolicy.core.guard_rule import Rule
 from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import config

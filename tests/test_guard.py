@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.guard import Before, Decision, Endpoint, Rule, decide, destination_of
+from exitpolicy.core.guard import Before, Decision, Endpoint, decide, destination_of
+from exitpolicy.core.guard_rule import Rule
 from exitpolicy.core.ports import parse_ports
 
 RULE = Rule(connections=100, time=timedelta(hours=1), per_hour=3)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from exitpolicy.core.guard import Before, Endpoint, Rule
+from exitpolicy.core.guard import Before, Endpoint
+from exitpolicy.core.guard_rule import Rule
 from exitpolicy.operations import guard
 from exitpolicy.operations.change import Changed
 from exitpolicy.operations.guard import Counted
@@ -113,7 +114,7 @@ def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None
     assert again.decision.flooded[0].left == "it is blocked already"
     # A person ends it as any other, and the guard then blocks it for longer.
     assert observed.run("lift", VICTIM).code == 0
-    second = run(observed, {VICTIM: 512}, replace(RULE, per_hour=60))
+    second = run(observed, {VICTIM: 512}, RULE._replace(per_hour=60))
     assert isinstance(second.result, Changed)
     (block,) = second.result.blocks
     assert block.until == block.since + 2 * RULE.time
@@ -125,7 +126,7 @@ def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None
     assert run(observed, {"203.0.113.9:443": 999}).result is None
     # Without the state, the ledger says how many there were.
     guard_state.path_beside(operated(observed).config.ledger).unlink()
-    one = replace(RULE, per_hour=1)
+    one = RULE._replace(per_hour=1)
     assert run(observed, {"203.0.113.9:443": 999}, one).result is None
 
 
@@ -141,7 +142,7 @@ def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None
 )
 def test_some_destinations_are_never_blocked(observed: ExitHost, text: str, reason: str) -> None:
     """However many connections there are."""
-    found = run(observed, {text: 10**6}, replace(RULE, per_hour=60))
+    found = run(observed, {text: 10**6}, RULE._replace(per_hour=60))
     assert found.result is None
     assert found.decision.flooded[0].left.startswith(reason)
 

@@ -13,7 +13,7 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.core.guard import Rule
+from exitpolicy.core.guard_rule import Rule
 from exitpolicy.doctor import following, guarding
 from exitpolicy.operations import rights, timer, unit_syntax
 from exitpolicy.operations.host import Host
@@ -446,7 +446,7 @@ def test_the_guard_is_run_only_where_it_is_configured(
 ) -> None:
     """`init --timer` adds and removes its timer; doctor says when that is to be done."""
     at, folder = host(tmp_path), tmp_path / "units"
-    guarded = replace(at, config=replace(at.config, guard=Rule()))
+    guarded = replace(at, config=at.config._replace(guard=Rule()))
     systemctl = tmp_path / "bin" / "systemctl"
     for path in (folder, tmp_path / "l", systemctl.parent):
         path.mkdir()

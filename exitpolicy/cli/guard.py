@@ -9,7 +9,7 @@ from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.output import note, say, say_json, warn
 from exitpolicy.core.durations import until_text
 from exitpolicy.core.errors import ExitCode, UsageError
-from exitpolicy.core.guard import Rule
+from exitpolicy.core.guard_rule import Rule
 
 if TYPE_CHECKING:
     from exitpolicy.operations.guard import Run

@@ -5,16 +5,14 @@ is for one address and one port, for a set time, and there are at most so many a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from exitpolicy.core.addresses import Family
 from exitpolicy.core.destination import Destination
-from exitpolicy.core.ports import ALL_PORTS, Ports, contains
+from exitpolicy.core.guard_rule import Rule
+from exitpolicy.core.ports import contains
 
-MIN_CONNECTIONS: Final = 20
-"""The lowest number of connections that a rule may have."""
 MAX_SECONDS: Final = 600.0
 """The longest time over which a growth is measured."""
 MIN_SECONDS: Final = 20.0
@@ -28,42 +26,10 @@ Endpoint = tuple[Family, int, int]
 """Family, address and port, as numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When the guard blocks a destination, and for how long."""
-
-    connections: int = 1000
-    """It blocks an address and port with more connections than that."""
-    growth: int = 0
-    """If not 0, only one with at least so many more connections each minute."""
-    ports: Ports = ALL_PORTS
-    """It considers no other ports."""
-    time: timedelta = timedelta(hours=1)
-    """For how long it blocks."""
-    per_hour: int = 10
-    """The most blocks that it makes in an hour."""
-    port_connections: int = 0
-    """It reports a port with more connections than that in all; 0 for ten times `connections`."""
-
-    @property
-    def port_limit(self) -> int:
-        """The connections above which a port is reported."""
-        return self.port_connections or 10 * self.connections
-
-    @property
-    def remembered(self) -> int:
-        """The connections above which a number is kept for the next run.
-
-        Nothing else is: an exit keeps no record of where its users go.
-        """
-        return self.connections // 2
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(NamedTuple):
     """The numbers of connections at the run before."""
 
-    counts: Mapping[Endpoint, int] = field(default_factory=dict)
+    counts: Mapping[Endpoint, int] = MappingProxyType({})
     """Of the endpoints with more than `floor`."""
     floor: int = 0
     seconds: float = 0.0

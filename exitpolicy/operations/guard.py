@@ -14,7 +14,8 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination, DestinationSet
 from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError
-from exitpolicy.core.guard import Before, Decision, Endpoint, Flooded, Rule
+from exitpolicy.core.guard import Before, Decision, Endpoint, Flooded
+from exitpolicy.core.guard_rule import Rule
 from exitpolicy.operations import change, repeats
 from exitpolicy.operations.change import Options, Result
 from exitpolicy.operations.host import Host

@@ -10,12 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from exitpolicy.core import guard
 from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import duration_text, parse_duration
 from exitpolicy.core.errors import InvalidFileError, UsageError
-from exitpolicy.core.guard import Rule
+from exitpolicy.core.guard_rule import MIN_CONNECTIONS, Rule
 from exitpolicy.core.ports import parse_ports, ports_text, read_port
 from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import files, hook_config
@@ -48,7 +47,7 @@ KEYS: Final = (
 )
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
 _GUARD_NUMBERS: Final = {
-    "connections": (guard.MIN_CONNECTIONS, 1_000_000),
+    "connections": (MIN_CONNECTIONS, 1_000_000),
     "growth": (0, 1_000_000),
     "per_hour": (1, 60),
     "port_connections": (0, 10_000_000),
