@@ -190,6 +190,8 @@ def test_what_the_spool_does_not_take_stops_no_change(
     mark = json.loads(hooks.dropped_path(host).read_text())
     hooks.dropped_path(host).write_text(json.dumps({**mark, "count": 10**4000}))
     assert (hooks.dropped(host) or lost).count == 1_000_000, "the folder may be another user's"
+    hooks.dropped_path(host).write_text(json.dumps({**mark, "count": float("inf")}))
+    assert hooks.dropped(host) is None
     hooks.dropped_path(host).write_text(json.dumps(mark))
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)

@@ -100,7 +100,10 @@ def dropped(host: Host) -> Dropped | None:
         mark = json.loads(content)
         count = min(max(0, int(mark["count"])), _MAX_DROPPED)
         return Dropped(count, str(mark["since"]), str(mark["why"]))
-    except (OSError, InvalidFileError, ValueError, LookupError, TypeError, RecursionError):
+    except (
+        *(OSError, InvalidFileError, ValueError, LookupError),
+        *(TypeError, OverflowError, RecursionError),
+    ):
         return None
 
 

@@ -76,7 +76,7 @@ def load(folder: Path) -> dict[str, Any] | None:
         }
     except (
         *(OSError, InvalidFileError, ValueError, LookupError),
-        *(TypeError, AttributeError, RecursionError),
+        *(TypeError, AttributeError, OverflowError, RecursionError),
     ):
         return None
 
