@@ -56,6 +56,7 @@ def test_lines_move_into_the_ledger_and_end_there(make_host: HostMaker) -> None:
     assert host.run("adopt", "--yes").code == 2
     dry = host.run("adopt", "--until", "30d", "--dry-run")
     assert (dry.code, host.snapshot()) == (0, snapshot), dry
+    assert "blocked already" not in dry.out
     assert "-ExitPolicy reject 203.0.113.7:* # SSH brute force" in dry.out
     assert "+ExitPolicy accept *:80" in dry.out
     unasked = host.run("adopt", "--until", "30d")
@@ -178,6 +179,7 @@ def test_lines_that_saveconf_left_go_while_their_block_stands(make_host: HostMak
     assert "exitpol adopt" in found.out + found.err
     done = host.run("adopt", "--yes")
     assert done.code == 0, done
+    assert "blocked already: 203.0.113.7  until " in done.out
     assert "203.0.113.7" not in host.tor.torrc.read_text()
     assert host.tor.rejects("203.0.113.7")
     time.sleep(25)

@@ -98,6 +98,12 @@ def _say_plan(planned: "Plan") -> None:
         say(f"block: {block.destination}  {words}{on}  {render.why(block)}".rstrip())
     if len(planned.blocks) > render.MANY:
         say(f"and {len(planned.blocks) - render.MANY} more blocks")
+    # --until does not hold for them, and their line may have been meant for longer.
+    for rule, until in planned.covered[: render.MANY]:
+        words = render.until_words(until, planned.applied.time.now)
+        say(f"blocked already: {', '.join(map(str, rule.destinations))}  {words}")
+    if len(planned.covered) > render.MANY:
+        say(f"and {len(planned.covered) - render.MANY} more that are blocked already")
 
 
 def _say_kept(kept: "Sequence[Kept]") -> None:

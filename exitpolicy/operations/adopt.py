@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.errors import (
@@ -70,6 +70,14 @@ class Terms:
     """The relays that are named; empty for all."""
 
 
+class Covered(NamedTuple):
+    """A rule that blocks reject already."""
+
+    rule: OwnReject
+    until: datetime | None
+    """When the blocks no longer reject all of it; None for never."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What an adoption would do."""
@@ -86,6 +94,8 @@ class Plan:
     """The blocks to add; none for a rule that a block rejects already."""
     endless: tuple[OwnReject, ...]
     """The rules that have no end, because none is named."""
+    covered: tuple["Covered", ...]
+    """The rules that blocks reject already. The blocks keep their ends."""
     edits: Mapping[Path, tuple[str, str]]
     """For each changed file: its text before and after."""
 
@@ -143,18 +153,21 @@ def plan(host: Host, terms: Terms) -> Plan:
     found = adoptable.find(host, ledger, all_views, named)
     time = host.time()
     in_force = time.enforced(ledger.blocks)
-    by_blocks = {
-        relay.name: Decisions(
-            fewest_rules(block.destination for block in in_force if block.is_for(relay.name))
-        )
-        for relay in host.relays
-    }
+    by_blocks = _decisions(host, in_force)
     fresh = [rule for rule in found.rules if not _is_rejected(rule, by_blocks)]
+    covered = [
+        Covered(rule, _covered_until(host, rule, in_force))
+        for rule in found.rules
+        if _is_rejected(rule, by_blocks)
+    ]
     blocks, endless = _blocks(host, fresh, terms)
     edits = _edits(found.rules)
     for relay, view in _selected(host, applied):
         _refuse_other_exit(relay, view, found.rules, {p: new for p, (_, new) in edits.items()})
-    return Plan(host, terms, applied, found.rules, found.kept, tuple(blocks), tuple(endless), edits)
+    return Plan(
+        host, terms, applied, found.rules, found.kept, tuple(blocks), tuple(endless),
+        tuple(covered), edits,
+    )  # fmt: skip
 
 
 def carry_out(planned: Plan) -> Adopted:
@@ -229,6 +242,25 @@ def _unsettled(host: Host, applied: Applied) -> ExitpolError | None:
         return AttentionError(
             f"Tor ({relay.name}) is not in sync with its files", hint="exitpol status"
         )
+    return None
+
+
+def _decisions(host: Host, blocks: Iterable[Block]) -> dict[str, Decisions]:
+    """Return what blocks reject on each relay."""
+    chosen = tuple(blocks)
+    return {
+        relay.name: Decisions(fewest_rules(b.destination for b in chosen if b.is_for(relay.name)))
+        for relay in host.relays
+    }
+
+
+def _covered_until(host: Host, rule: OwnReject, blocks: Iterable[Block]) -> datetime | None:
+    """Return when blocks no longer reject all of a rule that they reject now; None for never."""
+    near = [b for b in blocks if any(b.destination.overlaps(d) for d in rule.destinations)]
+    for end in sorted({block.until for block in near if block.until is not None}):
+        left = [block for block in near if block.until is None or block.until > end]
+        if not _is_rejected(rule, _decisions(host, left)):
+            return end
     return None
 
 
