@@ -163,18 +163,26 @@ def _save(path: Path, state: State) -> None:
     new.replace(path)
 
 
-def main(commands: list[str]) -> int:
-    """Deliver what is in the spool; return an exit code: 1 if a command failed."""
-    if os.geteuid() == 0:
-        _say("hooks do not run as root; see User= in: systemctl cat exitpol-hooks.service")
-        return 1
-    spool = json.loads(_read(Path(os.environ["CREDENTIALS_DIRECTORY"]) / EVENTS))
-    path = Path(os.environ["STATE_DIRECTORY"]) / DELIVERED
+def _spool(path: Path) -> dict[str, Any]:
+    """Return the copy of the spool. Raises OSError, ValueError, LookupError, TypeError."""
+    spool = json.loads(_read(path))
+    numbers = [event["number"] for event in spool["events"]]
+    if not all(isinstance(number, int) for number in (spool["next"], *numbers)):
+        raise TypeError
+    return {"spool": str(spool["spool"]), "next": spool["next"], "events": spool["events"]}
+
+
+def _state(path: Path) -> State | None:
+    """Return what the commands have taken; None if that is not known. Raises OSError."""
     try:
-        state = state_of(_read(path))
+        return state_of(_read(path))
     except FileNotFoundError:
-        state = None
-    state = starts(state, spool, commands)
+        return None
+
+
+def _deliver(spool: dict[str, Any], commands: list[str], path: Path) -> int:
+    """Hand the events to the commands; return 1 if one failed. Raises OSError."""
+    state = starts(_state(path), spool, commands)
     for command in commands:
         end = time.monotonic() + MAX_SECONDS / len(commands)
         for event in _waiting(spool, state.commands[command]):
@@ -184,6 +192,27 @@ def main(commands: list[str]) -> int:
             if state.commands[command].failure is not None or time.monotonic() >= end:
                 break
     return int(any(each.failure is not None for each in state.commands.values()))
+
+
+def main(commands: list[str]) -> int:
+    """Deliver what is in the spool; return an exit code: 0 if every command took its events."""
+    given, folder = map(os.environ.get, ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"))
+    if given is None or folder is None:
+        _say("to run the hooks: systemctl start exitpol-hooks")
+        return 2
+    if os.geteuid() == 0:
+        _say("hooks do not run as root; see User= in: systemctl cat exitpol-hooks.service")
+        return 1
+    try:
+        spool = _spool(Path(given) / EVENTS)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        _say(f"the spool cannot be read ({error!r}); the next event begins a new one")
+        return 1
+    try:
+        return _deliver(spool, commands, Path(folder) / DELIVERED)
+    except OSError as error:
+        _say(f"{Path(folder) / DELIVERED} cannot be used: {error.strerror}")
+        return 1
 
 
 if __name__ == "__main__":

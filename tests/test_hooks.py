@@ -422,6 +422,27 @@ def test_no_hook_runs_as_root(runner: Runner) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("content", ["", "[]", '{"events": [{}]}', '{"events": [{"number": "x"}]}'])
+def test_a_damaged_spool_is_said(runner: Runner, content: str) -> None:
+    """In one line, without a traceback."""
+    runner.add(1)
+    hook_spool.path_in(runner.host.config.hooks.spool).write_text(content)
+    done = runner.run(runner.script("cat >> seen"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "the spool cannot be read" in done.stderr
+
+
+@pytest.mark.root
+def test_a_record_of_deliveries_that_cannot_be_written_is_said(runner: Runner) -> None:
+    """In one line; the event comes again."""
+    runner.add(1)
+    (runner.state / hook_delivery.DELIVERED).mkdir()
+    done = runner.run(runner.script("cat >> seen"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "delivered.json cannot be used: Is a directory" in done.stderr
+
+
+@pytest.mark.root
 def test_dropped_events_are_told(runner: Runner) -> None:
     """In the journal, and by the numbers."""
     runner.add(1)
@@ -544,9 +565,11 @@ def test_doctor_compares_the_unit_with_the_config(
     """Other hooks, no unit, a stopped timer, no systemd; and hooks that the config lost."""
     of = installed.config.hooks
     changed = replace(
-        installed, config=installed.config._replace(hooks=of._replace(after_change=("/bin/false",)))
+        installed,
+        config=installed.config._replace(hooks=of._replace(after_change=("/bin/false secret",))),
     )
-    assert found(changed).startswith("the unit is not that of the config: it lacks ExecStart=")
+    unit = timer.FOLDER / timer.HOOK_UNITS[0]
+    assert found(changed) == f"{unit} is not that of the config: other ExecStart"
     without = replace(installed, config=installed.config._replace(hooks=Hooks()))
     assert "runs hooks that the config does not have any more" in found(without)
     with monkeypatch.context() as patched:

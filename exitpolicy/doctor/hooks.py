@@ -61,9 +61,11 @@ def _unit(host: Host, *, is_there: bool) -> Iterator[Finding]:
     elif (state := systemctl("is-active", _TIMER)) != "active":
         yield fail(_CHECK, f"{_TIMER} is {state}", why=why, fix=f"systemctl enable --now {_TIMER}")
     elif lines := timer.hooks_outdated(host):
+        # The line of the commands has their arguments, which may be secret.
+        keys = dict.fromkeys(line.partition("=")[0] for line in lines)
         yield fail(
             _CHECK,
-            f"the unit is not that of the config: it lacks {'; '.join(lines[:2])}",
+            f"{timer.FOLDER / _SERVICE} is not that of the config: other {', '.join(keys)}",
             why="other hooks run than those of the config",
             fix=_INSTALL,
         )
