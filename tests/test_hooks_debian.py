@@ -15,9 +15,10 @@ FIRST, SECOND = "203.0.113.7", "203.0.113.9"
 
 
 @pytest.mark.slow
-def test_real_changes_reach_hooks_without_rights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_real_changes_reach_hooks_without_rights(tmp_path: Path, release: str) -> None:
     """A block, an end by the tick, a failure that is repaired, and a spool that is gone."""
-    check(*observed_in_debian(tmp_path, "bookworm", SCRIPT))
+    check(*observed_in_debian(tmp_path, release, SCRIPT))
 
 
 def check(seen: dict[str, Any], output: str) -> None:
