@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +15,19 @@ import pytest
 
 from exitpolicy import tick
 from exitpolicy.cli import tick_result
-from exitpolicy.doctor import timer
+from exitpolicy.doctor import limits, timer
+from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import warn
 from exitpolicy.doctor.health import Health
 from exitpolicy.operations import timer as timer_units
 from exitpolicy.operations.apply import preview
 from exitpolicy.operations.host import Host
+from exitpolicy.policy.limits import measure
+from exitpolicy.policy.options import ExitOptions
+from exitpolicy.policy.reconcile import Configured, Running, View
+from exitpolicy.policy.rule import parse_entries, parse_policy
 from exitpolicy.storage import config, files, health_record, observed
+from exitpolicy.storage.config import Relay
 from exitpolicy.storage.health_record import HealthRecord
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.without_control import start, without_control
@@ -121,6 +128,24 @@ def test_an_exit_of_nothing_is_reported(make_host: HostMaker) -> None:
     lines = ("IPv6Exit 1", "ExitPolicy reject *:*", "ExitPolicy accept6 *:443")
     host = make_host((OPEN[0], *lines))
     assert_reported(host, "accepts_nothing", "which closes IPv4 and IPv6")
+
+
+def test_a_tor_whose_dns_does_not_work_is_not_told_to_change_its_policy() -> None:
+    """Tor enforces `reject *:*` then, whatever its options say."""
+    options = ExitOptions(exit_policy=parse_entries(["accept *:*"]), exit_relay=True)
+    enforced = parse_policy(["reject *:*"])
+    view = View("a", Running("", "", options, enforced, None), Configured(options, ()))
+    relay = Relay("a", Path("/etc/tor/torrc"), "/run/tor/control")
+    (found,) = [
+        finding
+        for finding in limits.check(relay, view, measure(enforced, None))
+        if finding.cause == Fault.ACCEPTS_NOTHING
+    ]
+    assert "DNS servers" in found.why
+    assert "ServerDNSResolvConfFile" in found.fix
+    meant = replace(options, exit_policy=parse_entries(["reject *:*"]))
+    own = View("a", Running("", "", meant, enforced, None), Configured(meant, ()))
+    assert not any("DNS" in one.why for one in limits.check(relay, own, measure(enforced, None)))
 
 
 def test_the_exit_flag_that_own_lines_cost_is_reported(make_host: HostMaker) -> None:

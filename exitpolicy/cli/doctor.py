@@ -28,9 +28,10 @@ def doctor(as_json: Json = False) -> int:
             continue
         if finding.why:
             say_prose("      why:  ", text=finding.why)
-        first, *lines = finding.fix.splitlines()
-        say_prose("      fix:  ", text=first)
-        for line in lines:
+        # A finding may have no fix: what is in the way says enough.
+        for first in finding.fix.splitlines()[:1]:
+            say_prose("      fix:  ", text=first)
+        for line in finding.fix.splitlines()[1:]:
             # A line to be copied, into a crontab for example.
             say(f"            {line}")
     return code

@@ -83,8 +83,16 @@ def _accepts_nothing(relay: Relay, view: View) -> Finding:
         (rule for rule in own if isinstance(rule, Rule) and not rule.accept and rule.is_catch_all),
         None,
     )
+    why = "no connection leaves through this relay: all blocks are moot"
     fix = f"write the accept rules of the exit into {relay.torrc}, or ExitRelay 0"
-    if closing is not None:
+    if _rejects_by_itself(view):
+        why = (
+            "Tor rejects everything while its DNS servers are missing, do not answer, or give"
+            " false answers; its log says which"
+        )
+        fix = "correct the DNS servers of this host, in /etc/resolv.conf or the file that"
+        fix += f" ServerDNSResolvConfFile in {relay.torrc} names; Tor asks them again by itself"
+    elif closing is not None:
         fix = (
             f"move the accept rules in {relay.torrc} above its line `reject *:*`, which closes"
             " IPv4 and IPv6; or write ExitRelay 0"
@@ -92,10 +100,20 @@ def _accepts_nothing(relay: Relay, view: View) -> Finding:
     return warn(
         f"{relay.name}: port summary",
         "the enforced policy accepts no connection at all",
-        why="no connection leaves through this relay: all blocks are moot",
+        why=why,
         fix=fix,
         cause=Fault.ACCEPTS_NOTHING,
     )
+
+
+def _rejects_by_itself(view: View) -> bool:
+    """Tell whether Tor rejects everything although its options do not say so.
+
+    Tor replaces the policy of an exit by `reject *:*` where its DNS does not work
+    (router_build_fresh_unsigned_routerinfo in src/feature/relay/router.c).
+    """
+    running = view.running
+    return running is not None and not running.settled
 
 
 def _ports(relay: Relay, enforced: Sequence[Rule], summary: PortSummary) -> Iterator[Finding]:
