@@ -32,6 +32,7 @@ def guard(
     (exit code 3), not blocked. Example: exitpol guard --dry-run
     """
     from exitpolicy.operations import guard as operation
+    from exitpolicy.operations import timer
 
     host = the_host(who="timer" if quiet else None).set_up()
     rule = host.config.guard
@@ -55,6 +56,8 @@ def guard(
                 f"{total:,} connections to {len(counted.counts):,} destinations, without relays;"
                 f" more than {(rule or Rule()).connections:,} to one are a flood"
             )
+            if rule is not None and not dry_run and not timer.guards(host):
+                note("no timer of systemd runs the guard; to install it: exitpol init --timer")
     output.report_all(run.problems)
     return _code(run)
 
