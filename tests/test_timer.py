@@ -481,6 +481,8 @@ def test_the_service_of_the_guard_sees_sockets_and_sends_nothing(tmp_path: Path)
         f"{sys.executable} -I -m exitpolicy --config {tmp_path}/c.yaml guard --quiet"
     )
     assert line(text, "RestrictAddressFamilies") == "AF_UNIX AF_NETLINK"
+    # Without /proc/mounts, ss complains about each connection, and its answer is not believed.
+    assert (line(text, "ProcSubset"), line(service(at), "ProcSubset")) == ("all", "pid")
     assert line(text, "IPAddressDeny") == "any"
     assert "PrivateNetwork" not in text
     needed, more = (

@@ -293,6 +293,8 @@ def guard_units(host: Host) -> dict[str, str]:
     values = {
         "@DESCRIPTION@": "Let exitpol's guard block what is flooded through this exit",
         "@COMMAND@": _words(_program(host, "guard", "--quiet")),
+        # With an incomplete /proc, ss writes an error for each connection.
+        "ProcSubset=pid": "# ss reads /proc/mounts.\nProcSubset=all",
         "@NETWORK@": "\n".join(_guard_network_lines(rights.hosts)),
         "@CALLS@": "SystemCallFilter=@system-service\nSystemCallFilter=~@resources",
     }
