@@ -58,6 +58,7 @@ def test_json_is_one_object_with_a_schema(capsys: Capture) -> None:
             "references": [],
             "relays": [],
             "name": "",
+            "follow": "",
         }
     ]
     assert read["error"] == {"message": "x", "hint": None, "exit_code": 4, "relays": []}
@@ -210,11 +211,12 @@ def test_why_is_reference_and_reason() -> None:
 
 
 def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> None:
-    """A command is there to be copied; with no terminal nothing is broken."""
+    """A command or a line for cron is to be copied; with no terminal nothing is broken."""
     program = (
         "from exitpolicy.cli import output\n"
         "output.note('exitpol blocks it; one two three four')\n"
         "output.hint('one two three: exitpol init --torrc /etc/tor/torrc; or else do it')\n"
+        "output.hint('* * * * * root exitpol expire; one more word')\n"
         "output.say_prose('head  ', text='one two three four five six')\n"
     )
     assert on_terminal(program, columns=26).splitlines() == [
@@ -224,13 +226,15 @@ def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> Non
         "    three:",
         "    exitpol init --torrc /etc/tor/torrc;",
         "    or else do it",
+        "exitpol: hint:",
+        "    * * * * * root exitpol expire; one more word",
         "head  one two three four",
         "      five six",
     ]
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
-    assert len(done.stderr.splitlines()) == 2
+    assert len(done.stderr.splitlines()) == 3
     assert len(done.stdout.splitlines()) == 1
 
 

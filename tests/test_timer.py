@@ -12,11 +12,16 @@ from pathlib import Path
 import pytest
 
 from exitpolicy import tick
-from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.cli import relays
+from exitpolicy.core.block import Blocks
+from exitpolicy.core.clock import Time
+from exitpolicy.core.errors import ExitCode, InvalidFileError
 from exitpolicy.core.guard_rule import Rule
 from exitpolicy.doctor import following, guarding
 from exitpolicy.operations import rights, timer, unit_syntax
+from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.init import Initialized
 from exitpolicy.resolver import Server
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.tor import name_servers
@@ -197,6 +202,21 @@ def test_without_systemd_the_hint_is_a_line_for_cron(
     assert cron.startswith(f"* * * * * root {sys.executable} -I -S ")
     assert f"'{tmp_path}/a\\%b c/l/state'" in cron
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_says_what_it_set_up_where_the_timer_cannot_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without systemd: the relays are set up, and only the timer is missing."""
+    monkeypatch.setattr(timer, "RUNNING", tmp_path / "none")
+    now = datetime.now(UTC)
+    applied = Applied(Time(now, now), Blocks({}), (), (), (), {})
+    done = Initialized((tmp_path / "blocks.yaml",), (), host(tmp_path), applied)
+    assert relays._finish(done, timer=True, as_json=False) == ExitCode.INVALID_FILE
+    shown = capsys.readouterr()
+    assert shown.out == f"{tmp_path}/blocks.yaml created\n"
+    assert "the timer was not installed" in shown.err
+    assert "* * * * * root " in shown.err
 
 
 def follower(of: Host, monkeypatch: pytest.MonkeyPatch, *servers: str) -> str:

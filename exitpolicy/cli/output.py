@@ -404,13 +404,16 @@ def width() -> int:
 
 @cache
 def _command() -> str:
-    """Return the pattern of a command in a message, up to the next comma or semicolon."""
+    """Return the pattern of a command in a message, up to the next comma or semicolon.
+
+    A line of a crontab is a command too, up to its end: cron knows no continuation lines.
+    """
     # Imported here: that module imports this one. `exitpol blocks nothing` is prose.
     from exitpolicy.cli.app import COMMANDS
 
     ours = "|".join([*COMMANDS, "policy"])
     others = "sudo|systemctl|journalctl|setfacl|chmod|chown|chgrp|apt|timedatectl"
-    return rf"\b(?:exitpol (?:{ours})\b|(?:{others}) )[^;,]*"
+    return rf"\b(?:exitpol (?:{ours})\b|(?:{others}) )[^;,]*|[*/0-9]+(?: \*){{4}} root .*"
 
 
 def _columns(stream: TextIO) -> int | None:

@@ -124,11 +124,16 @@ def _say_planned(planned: "Plan", *, as_json: bool) -> int:
 def _finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
     """Install the timer if it is asked for, write the result, and return the exit code."""
     units: list[Path] = []
+    no_timer: ExitpolError | None = None
     if timer:
         from exitpolicy.operations import timer as timer_operation
 
-        units = timer_operation.install(done.host)
-    problems = done.applied.problems
+        try:
+            units = timer_operation.install(done.host)
+        except ExitpolError as error:
+            # The relays are set up all the same, and that is said first.
+            no_timer = error
+    problems = [*done.applied.problems, *([no_timer] if no_timer else [])]
     _say_initialized(
         done.created,
         done.edited,
@@ -141,7 +146,7 @@ def _finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
     output.report_all(problems)
     if not timer:
         _warn_of_missing_timer(done.host)
-    return done.exit_code
+    return no_timer.exit_code if no_timer else done.exit_code
 
 
 def _offer_control_ports(host: "Host", error: "NoControlPortError") -> int:
