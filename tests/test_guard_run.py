@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.core.block import Block
+from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.guard import Before, Endpoint
 from exitpolicy.core.guard_rule import Rule
 from exitpolicy.operations import guard
 from exitpolicy.operations.change import Changed
 from exitpolicy.operations.guard import Counted
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import config, guard_state
+from exitpolicy.storage import config, guard_state, history
 from exitpolicy.storage.guard_state import Saved
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor import streams
@@ -128,6 +130,21 @@ def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None
     guard_state.path_beside(operated(observed).config.ledger).unlink()
     one = RULE._replace(per_hour=1)
     assert run(observed, {"203.0.113.9:443": 999}, one).result is None
+
+
+def test_no_flood_again_and_again_blocks_for_more_than_a_day(observed: ExitHost) -> None:
+    """Otherwise whoever floods a site every hour has it blocked for a year."""
+    again = "203.0.113.99:443"
+    for days in range(1, 8):
+        then = datetime.now(UTC) - timedelta(days=days)
+        ended = Block(parse_destination(again), then, then, source="guard")
+        history.append(operated(observed).history_path, "expire", [ended], then, "timer")
+    made = run(observed, {again: 512}, RULE._replace(per_hour=60))
+    assert isinstance(made.result, Changed)
+    (block,) = made.result.blocks
+    assert block.until == block.since + timedelta(days=1)
+    done = observed.run("import", "-", "--until", "1d", "--source", "guard", stdin="203.0.113.1\n")
+    assert (done.code, "would lift them" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,10 @@ from typing import Final, NamedTuple
 
 from exitpolicy.core.ports import ALL_PORTS, Ports
 
+SOURCE: Final = "guard"
+"""The source of the guard's blocks: they give way to those of the operator."""
+LONGEST: Final = timedelta(days=1)
+"""The longest time to which a block of the guard grows: anybody can flood the same site again."""
 MIN_CONNECTIONS: Final = 20
 """The lowest number of connections that a rule may have."""
 

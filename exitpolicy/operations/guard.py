@@ -15,7 +15,7 @@ from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination, DestinationSet
 from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileError
 from exitpolicy.core.guard import Before, Decision, Endpoint, Flooded
-from exitpolicy.core.guard_rule import Rule
+from exitpolicy.core.guard_rule import LONGEST, SOURCE, Rule
 from exitpolicy.operations import change, repeats
 from exitpolicy.operations.change import Options, Result
 from exitpolicy.operations.host import Host
@@ -28,8 +28,6 @@ from exitpolicy.tor import identity, inspect, streams
 if TYPE_CHECKING:
     from exitpolicy.storage.config import Relay
 
-SOURCE: Final = "guard"
-"""The source of its blocks: they give way to those of the operator."""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -151,5 +149,11 @@ def _block(host: Host, rule: Rule, chosen: Collection[Flooded]) -> Result:
         Block(one.destination, since, since + rule.time, str(one), source=SOURCE) for one in chosen
     ]
     longer = repeats.lengthened(host, new, since)
-    new = [one._replace(until=longer.get(one.destination, one.until)) for one in new]
+    latest = since + max(rule.time, LONGEST)
+    new = [
+        one._replace(until=min(longer[one.destination], latest))
+        if one.destination in longer
+        else one
+        for one in new
+    ]
     return change.block_all(host, new, Options(), frozenset())

@@ -12,6 +12,7 @@ from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, RefusedError, UsageError
+from exitpolicy.core.guard_rule import SOURCE
 from exitpolicy.core.ports import ALL_PORTS
 from exitpolicy.lists import reading
 from exitpolicy.lists.entry import Entry, Fault, Moment
@@ -89,6 +90,11 @@ def checked_source(name: str) -> str:
         raise UsageError(
             f"{name[:80]!r} cannot name a source",
             hint="choose a name of letters, digits, '.', '_' and '-', such as spamhaus-drop",
+        )
+    if name == SOURCE:
+        raise UsageError(
+            f"{name!r} is the source of the guard's blocks: a list of that name would lift them",
+            hint="choose another name",
         )
     return name
 
