@@ -36,11 +36,24 @@ def test_a_block_of_one_relay_leaves_the_others_alone(make_host: HostMaker) -> N
     assert (checked.code, [r["relay"] for r in checked.json["results"]]) == (0, ["second"])
     assert host.run("list", "--relay", "third").out == ""
     assert "203.0.113.7" in host.run("list", "--relay", "second").out
+    # The operator names the block: the letter is that of the relay that has it.
+    named = host.run("reply", "203.0.113.7")
+    assert "I have blocked on this exit:\n  203.0.113.7 until" in named.out, named
+    # All relays have the accused address: its users still reach the destination through others.
+    mail = host.folder / "report.eml"
+    mail.write_text(
+        "From: a@b.example\nSubject: SSH\n\n127.0.0.1 attacked our server 203.0.113.7, SSH.\n"
+    )
+    answer = host.run("reply", str(mail))
+    assert "I have blocked" not in answer.out, answer
+    assert "If this is the target, I can block it" in answer.out
+    assert "203.0.113.7 is blocked on second only, and not on every relay" in answer.err
     done = host.run("block", "203.0.113.7", "--until", "1d", "--relay", "third", "--json")
     assert done.json["blocks"][0]["relays"] == ["second", "third"]
     assert [tor.rejects("203.0.113.7") for tor in host.relays] == [False, True, True]
     host.run("block", "203.0.113.7", "--until", "1d")
     assert all(tor.rejects("203.0.113.7") for tor in host.relays)
+    assert "I have blocked on this exit:" in host.run("reply", str(mail)).out
 
 
 def test_a_block_is_lifted_on_one_relay_and_goes_on_on_the_others(make_host: HostMaker) -> None:

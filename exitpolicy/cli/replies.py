@@ -209,6 +209,11 @@ def warn_of(
     _warn_of_complaint(subject, answer.facts, files)
     for reason in answer.not_lifted:
         output.warn(f"not in the letter: {reason}")
+    for block in answer.elsewhere:
+        output.warn(
+            f"not in the letter: {block.destination} is blocked on {', '.join(block.relays)} only,"
+            " and not on every relay that the letter is about"
+        )
 
 
 def _warn_of_complaint(subject: "Subject", facts: "ReplyFacts", files: Sequence[str]) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from exitpolicy.complaint import Complaint
-from exitpolicy.core.block import State
+from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import until_text, utc_text
 from exitpolicy.core.errors import AttentionError, ExitpolError, UsageError
@@ -41,6 +42,8 @@ class Answer:
     """The blocks of which the letter says that they have ended: `end_letters.record` records it."""
     not_lifted: tuple[str, ...] = ()
     """Why a letter about ended blocks does not say so of some: sentences without a full stop."""
+    elsewhere: tuple[Block, ...] = ()
+    """The named blocks that the accused relay does not enforce: the letter does not name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ def answer(host: Host, about: Subject, choices: Choices) -> Answer:
         ended = tuple(e.destination for e in about.ended if str(e.destination) in said)
     template = letters.load_letter(kind, language, reply_templates.read(language))
     letter = compose.write(template, known)
-    return Answer(letter, known, kind, language, ended, not_lifted)
+    named = {fact.destination for fact in known.blocks}
+    elsewhere = tuple(block for block in about.blocks if str(block.destination) not in named)
+    return Answer(letter, known, kind, language, ended, not_lifted, elsewhere)
 
 
 def _said_once(
@@ -138,7 +143,7 @@ def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = Non
     states = query.status(host).applied.states if about.blocks else {}
     complaint = about.complaint
     accused = _accused(host, complaint)
-    operator, relay = host.config.operator, _identity(host, accused)
+    operator, (relay, blocks) = host.config.operator, _signer(host, about, accused)
     addresses = (accused, operator.address, relay.address if relay is not None else None)
     return ReplyFacts(
         recipient=recipient,
@@ -155,14 +160,15 @@ def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = Non
                 live=states.get(block.destination) in {State.LIVE, State.MOOT},
                 name=_names(about, block.destination),
             )
-            for block in about.blocks
+            for block in blocks
         ),
         lifted=tuple(_lifted(host, about)),
         references=about.references,
         incidents=() if complaint is None else tuple(i.time for i in complaint.incidents),
         deadline=None if complaint is None else complaint.deadline,
-        longer=bool(about.blocks) and repeats.is_longer(host, about.blocks, host.clock()),
-        targets=tuple(target.name for target in about.targets),
+        longer=bool(blocks) and repeats.is_longer(host, blocks, host.clock()),
+        targets=tuple(target.name for target in about.targets)
+        + tuple(str(b.destination) for b in about.blocks if complaint and b not in blocks),
         provider=_provider(about),
         to=to,
         original=None if complaint is None else _original(complaint),
@@ -177,10 +183,23 @@ def _accused(host: Host, complaint: Complaint | None) -> str | None:
     return next((source for source in complaint.sources if source in own), None)
 
 
-def _identity(host: Host, accused: str | None) -> identity.Identity | None:
-    """Return what Tor says of the relay that is accused, or else of the first that answers."""
-    known = [found for relay in host.relays if (found := identity.identity_of(relay)) is not None]
-    return next((one for one in known if one.address == accused), known[0] if known else None)
+def _signer(
+    host: Host, about: Subject, accused: str | None
+) -> tuple[identity.Identity | None, tuple[Block, ...]]:
+    """Return what Tor says of the relay that signs the letter, and the blocks that it may name.
+
+    A complaint is about the relays that have the accused address, or about any of the host, and a
+    block has to be on all of these. Without a complaint, it is about the first relay that has all
+    of the blocks.
+    """
+    known = {r.name: found for r in host.relays if (found := identity.identity_of(r)) is not None}
+    names = [name for name, found in known.items() if accused and found.address == accused]
+    if about.complaint is None:
+        with_all = (name for name in known if all(block.is_for(name) for block in about.blocks))
+        names = list(islice((*with_all, *known), 1))
+    names = names or list(known)
+    blocks = tuple(block for block in about.blocks if all(block.is_for(name) for name in names))
+    return (known[names[0]] if names else None), blocks
 
 
 def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
