@@ -90,7 +90,10 @@ def handle(
     with contextlib.suppress(QuitError):
         if opened is None:
             if not steps.tell_of_ends():
-                raise _nothing_named()
+                raise UsageError(
+                    "no complaint is named, and no block has ended without its letter",
+                    hint="name a FILE, a MAILDIR or an MBOX",
+                )
         elif isinstance(opened, Mailbox):
             steps.go_through(opened)
         else:
