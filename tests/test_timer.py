@@ -212,7 +212,7 @@ def test_init_says_what_it_set_up_where_the_timer_cannot_be_installed(
     now = datetime.now(UTC)
     applied = Applied(Time(now, now), Blocks({}), (), (), (), {})
     done = Initialized((tmp_path / "blocks.yaml",), (), host(tmp_path), applied)
-    assert relays._finish(done, timer=True, as_json=False) == ExitCode.INVALID_FILE
+    assert relays.finish(done, timer=True, as_json=False) == ExitCode.INVALID_FILE
     shown = capsys.readouterr()
     assert shown.out == f"{tmp_path}/blocks.yaml created\n"
     assert "the timer was not installed" in shown.err

@@ -108,7 +108,7 @@ def init(
     if dry_run:
         return _say_planned(planned, as_json=as_json)
     done = init_operation.carry_out(planned, restart=yes or _accepts(planned.restarts))
-    return _finish(done, timer=timer, as_json=as_json)
+    return finish(done, timer=timer, as_json=as_json)
 
 
 def _say_planned(planned: "Plan", *, as_json: bool) -> int:
@@ -121,7 +121,7 @@ def _say_planned(planned: "Plan", *, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def _finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
+def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
     """Install the timer if it is asked for, write the result, and return the exit code."""
     units: list[Path] = []
     no_timer: ExitpolError | None = None
