@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.operations.choosing import Choosing
 from exitpolicy.operations.fitting import Gauge, fit, gauges
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, DESCRIPTOR_SPARE, lone_bytes
+from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.options import ExitOptions
 from exitpolicy.policy.reconcile import Configured, View
 from exitpolicy.policy.rule import parse_policy
+from exitpolicy.storage.config import FitChoice
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 OWN = parse_policy(["reject *:25", "accept *:*"])
@@ -123,3 +126,93 @@ def test_the_last_blocks_of_lists_give_way_first() -> None:
     gone = [number for number, b in enumerate(installed) if b.destination in found.held]
     assert len(gone) == len(found.held)
     assert min(gone) > len(installed) - 150
+
+
+# -- What the config lets choose ----------------------------------------------
+
+
+def listed(count: int, network: int = 11) -> list[Block]:
+    """Return blocks of a list: single addresses of which no two adjoin."""
+    first = network << 24
+    return [
+        Block(Destination(4, first + n * 1021, first + n * 1021), NOW, None, source="list")
+        for n in range(count)
+    ]
+
+
+def choose(choice: FitChoice, off_limits: tuple[Destination, ...] = ()) -> Choosing:
+    """Return how to choose."""
+    return Choosing(choice, (), 16, off_limits)
+
+
+def test_blocks_of_lists_give_way_to_those_of_the_operator() -> None:
+    """Whatever the order and whether they are installed."""
+    of_list, own = listed(900), [block._replace(source="") for block in listed(50, 12)]
+    gauge = exit_relay()
+    found = fit(
+        of_list,
+        own,
+        base=(),
+        baseline=fewest_rules(block.destination for block in of_list[:700]),
+        on=gauge,
+        choosing=choose(FitChoice.LEAVE_OUT),
+    )
+    assert not found.held.keys() & {block.destination for block in own}
+    assert 100 < len(found.held) < 350
+    assert gauge[0].measure(found.rules).descriptor_room >= 0
+    assert {broken.problem.limit for broken in found.held.values()} == {"descriptor"}
+
+
+def test_nothing_is_chosen_where_everything_fits() -> None:
+    """The rules are those without any choice."""
+    blocks = listed(500)
+    plain = fit([], blocks, base=(), baseline=(), on=exit_relay())
+    for choice in (FitChoice.LEAVE_OUT, FitChoice.OVER_BLOCK):
+        assert (
+            fit([], blocks, base=(), baseline=(), on=exit_relay(), choosing=choose(choice)) == plain
+        )
+
+
+def test_wider_rules_reject_every_block_and_spare_what_is_off_limits() -> None:
+    """They keep all limits of the relay."""
+    blocks = listed(900)
+    spared = Destination(4, blocks[3].destination.first + 1, blocks[3].destination.first + 1)
+    gauge = exit_relay()
+    how = choose(FitChoice.OVER_BLOCK, (spared,))
+    found = fit([], blocks, base=(), baseline=(), on=gauge, choosing=how)
+    decisions = Decisions(found.rules)
+    assert not found.held
+    assert all(decisions.rejects(block.destination) for block in blocks)
+    assert not decisions.rejects(spared)
+    assert min(rule.prefix for rule in found.rules) >= 16
+    assert gauge[0].measure(found.rules).descriptor_room >= 0
+
+
+def test_blocks_that_the_own_policy_rejects_take_no_space() -> None:
+    """Tor drops their rules: they do not push out others."""
+    closed = [
+        Block(parse_destination(f"{block.destination}:25"), NOW, None, source="list")
+        for block in listed(900)
+    ]
+    others = [block._replace(source="other") for block in listed(600, 12)]
+    found = fit(
+        [],
+        [*closed, *others, *listed(200, 13)],
+        base=(),
+        baseline=(),
+        on=exit_relay(),
+        choosing=choose(FitChoice.LEAVE_OUT),
+    )
+    assert 50 < len(found.held) < 250
+    assert not found.held.keys() & {block.destination for block in closed}
+
+
+def test_a_choice_among_many_blocks_takes_little_time() -> None:
+    """9,000 blocks of which 650 fit; trying the others one by one took most of a minute."""
+    blocks = listed(9000)
+    began = time.process_time()
+    found = fit(
+        [], blocks, base=(), baseline=(), on=exit_relay(), choosing=choose(FitChoice.LEAVE_OUT)
+    )
+    assert len(found.held) > 8000
+    assert time.process_time() - began < 8

@@ -7,10 +7,10 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations import apply, refusals
 from exitpolicy.operations.choosing import choosing
-from exitpolicy.operations.fitting import effective, fit, gauges, space
+from exitpolicy.operations.fitting import effective, gauges, space
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.planning import FragmentPlan, base_rules
-from exitpolicy.policy.fit import Fitted, described
+from exitpolicy.policy.fit import Fitted, first_that_fit
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage import config_edit, files
 from exitpolicy.storage.config import FitChoice
@@ -43,8 +43,8 @@ def outcomes(
     and where no relay is an exit.
     """
     named = host.known_relays(relays)
-    # What is chosen now is one of the choices, and takes no part in the plan.
-    plain = replace(host, config=host.config._replace(fit=FitChoice.REFUSE))
+    # The plan is made for what it observes. With this choice it takes the least time.
+    plain = replace(host, config=host.config._replace(fit=FitChoice.LEAVE_OUT))
     ledger = host.ledger()
     if added:
         new = {block.destination for block in added}
@@ -76,11 +76,7 @@ def _outcomes_on(
     for choice in choices:
         how = choosing(host.config, choice, plan.views, ledger.blocks, plan.blocks)
         if choice is FitChoice.REFUSE:
-            candidates = how.candidates(blocks)
-            order = sorted(zip(candidates, blocks, strict=True), key=lambda pair: pair[0].rank)
-            kept = fit([], [block for _, block in order], base=base, baseline=base, on=on)
-            rules = kept.rules[: len(kept.rules) - len(base)]
-            fitted = described(candidates, rules, kept.held.keys())
+            fitted = first_that_fit(how.candidates(blocks), budget)
         else:
             fitted = how.fitted(blocks, budget, room)
         yield Outcome(names, choice, len(blocks), budget, fitted)

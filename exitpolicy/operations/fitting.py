@@ -172,8 +172,7 @@ def _fit_chosen(task: _Task, choosing: Choosing, outer: Broken) -> Fit:
     found = choosing.fitted(counted, *fitting.space)
     if found.over_blocked:
         others = {block.destination for block in blocks} - {b.destination for b in counted}
-        parts = [*(rule.destination for rule in found.rules), *sorted(others)]
-        rules = (*fewest_rules(parts), *task.base)
+        rules = (*sorted({*found.rules, *fewest_rules(sorted(others))}), *task.base)
         if next(fitting.problems(rules), None) is None:
             return Fit(rules, dict.fromkeys(sorted(found.left_out), outer))
         without = choosing._replace(choice=FitChoice.LEAVE_OUT)
@@ -186,8 +185,9 @@ def _fit_chosen(task: _Task, choosing: Choosing, outer: Broken) -> Fit:
     fitting.add(early)
     fitting.hold_to_all_limits()
     fitting.add([block for block in kept if block.destination not in chosen])
-    fitting.add([block for block in blocks if block.destination in found.left_out], outer)
-    return Fit(fitting.rules(fitting.chosen), fitting.held)
+    # What would still fit is chosen already: thousands of others are not tried one by one.
+    held = dict.fromkeys(sorted(found.left_out), outer) | fitting.held
+    return Fit(fitting.rules(fitting.chosen), held)
 
 
 def _fitting(task: _Task, known: tuple[Rule, ...] | None) -> "_Fitting":

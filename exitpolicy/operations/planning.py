@@ -358,6 +358,14 @@ class _Planner:
         present = _rules_of(former)
         if former is not None and (rules == present or not _is_part(rules, present)):
             return former
+        if rules_bytes(rules) > max(DESCRIPTOR_LIMIT, rules_bytes(_plain(present))):
+            # The present rules are wider than the blocks. Those for no block any more are removed.
+            decisions = Decisions(rules)
+            return fragment.render(
+                rule
+                for rule in _plain(present)
+                if not decisions.is_unmatched(rule.family, rule.network, rule.last)
+            )
         return fragment.render(rules)
 
 
@@ -394,6 +402,10 @@ def _is_part(rules: Iterable[Rule], others: Iterable[Entry]) -> bool:
 
 def _rules_of(text: str | None) -> tuple[Entry, ...]:
     return () if text is None else fragment.rules_of(text)
+
+
+def _plain(entries: Iterable[Entry]) -> tuple[Rule, ...]:
+    return tuple(entry for entry in entries if isinstance(entry, Rule))
 
 
 def _emptied(error: ExitpolError) -> AttentionError:

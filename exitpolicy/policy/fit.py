@@ -11,7 +11,7 @@ count, because a rule for those blocks it too. The result is a proven optimum of
 the gap to a proven bound is stated; see `cover_choice`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -49,29 +49,34 @@ class Fitted:
     """What a better choice would lower."""
 
 
-def described(
-    candidates: Sequence[Candidate], rules: tuple[Rule, ...], left_out: Collection[Destination]
-) -> Fitted:
-    """Return what given rules make of the blocks. Nothing is known about the gap: it is 0."""
-    trees = Trees(candidates)
-    chosen = [i for i, one in enumerate(candidates) if one.destination not in left_out]
-    return Fitted(
-        rules,
-        frozenset(left_out),
-        rules_bytes(rules),
-        _unblocked(trees, chosen) if trees.ranks else 0,
-    )
+def first_that_fit(candidates: Sequence[Candidate], budget: int) -> Fitted:
+    """Return the first blocks by rank whose rules have at most `budget` bytes.
+
+    Nothing is chosen, so that no gap is known: it is 0.
+    """
+    order = sorted(candidates, key=lambda one: one.rank)
+
+    def rules(count: int) -> tuple[Rule, ...]:
+        return fewest_rules(one.destination for one in order[:count])
+
+    low, high = 0, len(order)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if rules_bytes(rules(middle)) <= budget else (low, middle - 1)
+    trees = Trees(order)
+    left_out = frozenset(one.destination for one in order[low:])
+    unblocked = _unblocked(trees, range(low)) if trees.ranks else 0
+    return Fitted(rules(low), left_out, rules_bytes(rules(low)), unblocked)
 
 
 def leave_out(candidates: Sequence[Candidate], budget: int) -> Fitted:
     """Return the most valuable blocks whose rules have at most `budget` bytes."""
     trees = Trees(candidates)
-    last = trees.ranks[-1] if trees.ranks else 0
-    if not trees.ranks or _fits(trees.stage(last), last, budget):
+    exceeding = _exceeding(trees, budget)
+    if exceeding is None:
         rules = fewest_rules(one.destination for one in candidates)
         return Fitted(rules, frozenset(), rules_bytes(rules), 0)
-    rank = next(rank for rank in trees.ranks if not _fits(trees.stage(rank), rank, budget))
-    stage = trees.stage(rank)
+    rank, stage = exceeding
     choice = best_choice(stage.forest(rank), budget)
     if choice is None:
         raise AssertionError("the blocks of the more important ranks fit")
@@ -84,6 +89,21 @@ def leave_out(candidates: Sequence[Candidate], budget: int) -> Fitted:
         _unblocked(trees, chosen),
         gap=max(0, choice.bound - trees.addresses(chosen, rank)),
     )
+
+
+def _exceeding(trees: Trees, budget: int) -> tuple[int, Stage] | None:
+    """Return the first rank that does not fit with all before it; None if everything fits."""
+    if not trees.ranks:
+        return None
+    *before, last = trees.ranks
+    whole = trees.stage(last)
+    if _fits(whole, last, budget):
+        return None
+    for rank in before:
+        stage = trees.stage(rank)
+        if not _fits(stage, rank, budget):
+            return rank, stage
+    return last, whole
 
 
 def _fits(stage: Stage, rank: int, budget: int) -> bool:
@@ -197,7 +217,8 @@ def _result(
         for index in kept
         if trees.candidates[index].destination.family != 4
     ]
-    rules = fewest_rules([*(line.unit.destination for line in lines), *free])
+    # Two widened rules that adjoin stay two: together they would be wider than is allowed.
+    rules = tuple(sorted({*(line.unit.rule for line in lines), *fewest_rules(free)}))
     chosen = kept if len(kept) == len(trees.candidates) else _rejected(trees, rules, kept)
     return Fitted(
         rules,

@@ -19,6 +19,7 @@ from exitpolicy.policy.prefix_tree import (
     size,
     wider,
 )
+from exitpolicy.policy.rule import Rule
 
 _BITS: Final = BITS[4]
 _CONTAINERS: Final = 50
@@ -67,10 +68,9 @@ class Unit(NamedTuple):
         return size(self.prefix)
 
     @property
-    def destination(self) -> Destination:
-        """Its addresses and ports."""
-        network, _ = self.prefix
-        return Destination(4, network, network + self.size - 1, (self.ports,))
+    def rule(self) -> Rule:
+        """The rule that rejects it."""
+        return Rule(False, 4, *self.prefix, *self.ports)
 
 
 class Line(NamedTuple):
