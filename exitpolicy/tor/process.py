@@ -11,7 +11,8 @@ from typing import Final
 from exitpolicy.tor.users import User
 
 _UNIT: Final = re.compile(r"/([A-Za-z0-9:_.@\\-]+\.service)(?:/|$)", re.MULTILINE)
-_SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
+_SOCKET: Final = "socket:["
+"""What stands before the inode in the link of a socket's descriptor (proc(5))."""
 
 
 def started(pid: int) -> float | None:
@@ -87,19 +88,24 @@ def confinement(pid: int) -> str | None:
 
 def socket_inodes(pid: int) -> frozenset[str]:
     """Return the inodes of a process's sockets; none if it has ended. Raises PermissionError."""
-    folder = f"/proc/{pid}/fd"
     found: set[str] = set()
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - 100,000 Path objects cost more than the look
+        folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, ProcessLookupError):
         return frozenset()
-    for name in names:
-        try:
-            match = _SOCKET.fullmatch(os.readlink(f"{folder}/{name}"))  # noqa: PTH115 - likewise
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if match is not None:
-            found.add(match[1])
+    try:
+        # A Tor may have 100,000: what each of them costs matters.
+        for name in os.listdir(folder):  # noqa: PTH208 - pathlib takes no descriptor
+            try:
+                target = os.readlink(name, dir_fd=folder)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if target.startswith(_SOCKET):
+                found.add(target[len(_SOCKET) : -1])
+    except ProcessLookupError:
+        return frozenset()
+    finally:
+        os.close(folder)
     return frozenset(found)
 
 
