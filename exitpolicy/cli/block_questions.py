@@ -140,7 +140,8 @@ def _proposed_end(host: "Host", destinations: Sequence[Destination], until: str)
     """Return the end to propose: a longer one for what was blocked before, which is shown."""
     from exitpolicy.operations.repeats import proposals
 
-    now = host.clock()
+    # A time is counted from a whole second.
+    now = host.clock().replace(microsecond=0)
     found = proposals(host, destinations, parse_until(until, now), now)
     for one in found[:MANY]:
         output.note(str(one))
