@@ -337,6 +337,7 @@ rules_ = st.builds(
     st.sampled_from([ALL_PORTS, ((80, 80), (443, 444))]),
     minutes_,
     st.integers(1, 60),
+    st.integers(0, 10**7),
 )
 growths_ = st.builds(Growth, minutes_, st.integers(4, 40).map(lambda n: n / 4), minutes_)
 
