@@ -188,7 +188,7 @@ def test_drift_is_said_in_sentences() -> None:
     many = options(*(f"reject *:{port}" for port in range(1, 6)))
     assert drift(running(many)) == (
         (
-            "its files have 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
+            "its files say 'reject 203.0.113.7:*', 'reject 203.0.113.9:22', 'accept *:80',"
             " and Tor does not run it"
         ),
         "Tor runs 'reject *:1', 'reject *:2', 'reject *:3' and 2 more, and no file says so",
@@ -197,7 +197,7 @@ def test_drift_is_said_in_sentences() -> None:
         "Tor runs the ExitPolicy rules of its files in another order or number",
     )
     assert drift(running(replace(good.options, ipv6_exit=True))) == (
-        "Tor runs with ipv6_exit True, its files have False",
+        "its files say IPv6Exit 0, and Tor runs IPv6Exit 1",
     )
     assert drift(running(good.options, "accept *:*")) == (
         "the enforced policy is not the one that Tor's own options make",

@@ -29,7 +29,7 @@ def fit(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Show what becomes of blocks that do not all fit, by each choice.
+    """Show each choice for blocks that do not all fit.
 
     The choices: refuse (commands add no more than fits; the default), leave-out (the least worth
     of lists), and over-block (whole networks). Example: exitpol fit --use leave-out

@@ -67,6 +67,19 @@ class ExitOptions:
         )
 
     @property
+    def flags(self) -> dict[str, str]:
+        """The options besides ExitPolicy, by their names, as a torrc writes them."""
+        of = {
+            "IPv6Exit": self.ipv6_exit,
+            "ReducedExitPolicy": self.reduced,
+            "ExitPolicyRejectPrivate": self.reject_private,
+            "ExitPolicyRejectLocalInterfaces": self.reject_local_interfaces,
+            "BridgeRelay": self.bridge,
+        }
+        relay = "auto" if self.exit_relay is None else str(int(self.exit_relay))
+        return {"ExitRelay": relay, **{name: str(int(value)) for name, value in of.items()}}
+
+    @property
     def exits(self) -> bool:
         """Whether Tor makes any exit connection with these options."""
         if self.exit_relay is None:

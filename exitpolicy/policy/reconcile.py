@@ -5,7 +5,7 @@ of a running Tor. Policies are compared by meaning.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from exitpolicy.core.destination import Destination
@@ -327,9 +327,9 @@ def _differences(running: ExitOptions, configured: ExitOptions) -> list[str]:
         found.append(f"Tor runs {_some(extra)}, and no file says so")
     if not missing and not extra and running.exit_policy != configured.exit_policy:
         found.append("Tor runs the ExitPolicy rules of its files in another order or number")
-    for name in (f.name for f in fields(ExitOptions) if f.name != "exit_policy"):
-        here, there = getattr(running, name), getattr(configured, name)
-        if here != there:
+    runs = running.flags
+    for name, there in configured.flags.items():
+        if (here := runs[name]) != there:
             found.append(f"its files say {name} {there}, and Tor runs {name} {here}")
     return found
 
