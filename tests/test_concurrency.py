@@ -135,6 +135,7 @@ def all_at_once(host: LoneExit, processes: int, destinations: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_update_is_lost_when_some_change_the_ledger_at_once(host: LoneExit) -> None:
     """Six processes, 48 destinations: ledger and enforced policy are what each was told."""
     all_at_once(host, 6, 48)

@@ -95,6 +95,7 @@ def see_failed(done: subprocess.CompletedProcess[str], code: int = INVALID_FILE)
     assert "exitpol: error:" in done.stderr
 
 
+@pytest.mark.slow
 def test_full_disk_under_the_ledger_leaves_it_as_it_was(tmp_path: Path, small_disk: Path) -> None:
     """ENOSPC with 0 to 6 pages left: code 8 and the old ledger, or 0 and the new one."""
     with LoneExit(tmp_path) as host:

@@ -291,6 +291,7 @@ def test_what_tor_does_not_enforce_is_not_said_to_be_blocked(make_host: HostMake
     assert "91.201.214.77" in done.err
 
 
+@pytest.mark.slow
 def test_a_letter_that_is_printed_and_put_in_place_writes_the_same_answer(
     blocked: ExitHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def test_with_tor_down_the_block_is_recorded_and_pending(make_host: HostMaker) -
     assert host.run("list", "--json").json["blocks"][0]["state"] == "live"
 
 
+@pytest.mark.slow
 def test_a_tor_that_never_answers_is_known_within_ten_seconds(make_host: HostMaker) -> None:
     """A stopped process accepts the connection and says nothing: recorded, 6, in bounded time."""
     host = make_host()

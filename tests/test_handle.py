@@ -106,11 +106,12 @@ def test_six_strokes_lead_from_a_file_to_a_live_block_and_a_draft(
     assert "provider.example" not in host.ledger.with_name("complaints.json").read_text()
 
 
+@pytest.mark.slow
 def test_what_was_blocked_before_is_proposed_for_longer(host: ExitHost, tmp_path: Path) -> None:
     """The proposed time is twice what it would be, Enter takes it, and the letter says so."""
-    assert host.run("block", "91.201.214.7:22", "--until", "30d").code == 0
-    assert host.run("lift", "91.201.214.7:22").code == 0
-    report = mail(tmp_path / "report.txt", 7)
+    assert host.run("block", "91.201.214.12:22", "--until", "30d").code == 0
+    assert host.run("lift", "91.201.214.12:22").code == 0
+    report = mail(tmp_path / "report.txt", 12)
     with Conversation(host, "handle", str(report), "--drafts", str(tmp_path)) as talk:
         talk.answer(WHICH, "")
         shown = talk.answer("Until when? [60d]", "")

@@ -144,6 +144,7 @@ def note(results: list[Result]) -> None:
     record(THING, len(results), {"at most {:.0f} s": slowest, "{:.0f} MB": largest})
 
 
+@pytest.mark.slow
 def test_hostile_answers_to_queries_are_survived(tmp_path: Path) -> None:
     """For any first answer: exit code 5 or 6, in time, and the block is recorded."""
     note(try_all(tmp_path, [(name, "GETINFO") for name in BEHAVIOURS]))

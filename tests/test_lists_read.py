@@ -261,9 +261,10 @@ def test_traps_of_each_format_are_faults(text: str, message: str) -> None:
         (b'{"nftables": [{"metainfo": {}}]}', "nftables in JSON"),
         (b"\n" * 2_000_001, "2,000,001 lines, and at most 2,000,000"),
         (b'[{"value": "203.0.113.7"}' + b",{}" * 2_500_000 + b"]", "more than 5,000,000 values"),
-        (
+        pytest.param(
             b"table inet x {\nset y {\nelements = {\n" + (b"a," * 9_000 + b"\n") * 170,
             "more than 3,000,000 words",
+            marks=pytest.mark.slow,
         ),
         (b"[" + b"1.5," * 9_000 + b"1]", "a line of 36,003 characters"),
     ],

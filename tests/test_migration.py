@@ -118,6 +118,7 @@ def interrupted(make_host: HostMaker) -> Iterator[Callable[[int], bool]]:
     assert all(relay.alive for relay in host.relays)
 
 
+@pytest.mark.slow
 def test_a_migration_killed_at_some_steps_is_finished_by_the_next_init(
     interrupted: Callable[[int], bool],
 ) -> None:

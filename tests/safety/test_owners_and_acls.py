@@ -101,7 +101,7 @@ FILES: dict[str, Callable[[ExitHost], Path]] = {
     "state": lambda host: host.state,
     "own policies": lambda host: host.ledger.with_name("own_policies.json"),
 }
-QUICK = ("only by a named user", "named users, another owner")
+QUICK = ("named users, another owner",)
 
 
 @dataclass(frozen=True)
