@@ -604,8 +604,10 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         error = unable[0]
         if isinstance(error, TorRefusesError):
             # It speaks of the relay's files. The person asks what became of the block.
-            hint = "; ".join(filter(None, ("nothing was recorded", error.hint)))
-            raise TorRefusesError(str(error), hint=hint).about(*error.relay_names) from error
+            said = str(error).rstrip(".")
+            raise TorRefusesError(f"{said}; nothing was recorded", hint=error.hint).about(
+                *error.relay_names
+            ) from error
         raise error
 
 

@@ -53,6 +53,10 @@ from exitpolicy.tor.verify import OptionLine
 _CAN_SAVE: Final = "config-can-saveconf"
 _TEXT: Final = "config-text"
 _LOADED: Final = (_CAN_SAVE, _TEXT)
+_NAMED_BY_OTHERS: Final = (
+    "others than root can change Tor's configuration files, and may have named this one: look at it"
+    " before you let Tor's user read it"
+)
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -490,11 +494,14 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
     folders = [f"{path.parent}/" for path in candidate.included]
     if pid and (hidden := mounts.hidden(pid, [*existing, *candidate.included])):
         raise _hidden(hidden[0])
+    # Whoever can change one of these files can name any file in it, also a secret one.
+    named_by_root = all(map(users.only_changed_by_root, existing))
     if pid and apparmor.is_enforced(pid):
         for path in apparmor.forbidden([*existing, *candidate.included]):
+            command = f", or:\n{apparmor.how_to_allow(path)}" if named_by_root else ""
             raise TorRefusesError(
                 f"AppArmor does not let Tor read {path}; Tor would exit at a reload",
-                hint=f"keep Tor's files below /etc/tor, or:\n{apparmor.how_to_allow(path)}",
+                hint=f"keep Tor's files below /etc/tor{command}",
             )
     if not (invocation.drops_user and invocation.user):
         return
@@ -510,7 +517,7 @@ def _check_visible(pid: int, invocation: Invocation, torrc: Path, candidate: Can
         raise TorRefusesError(
             f"Tor's user {users.name_of(invocation.user.uid)} cannot read {path}; Tor would {harm}"
             " at a reload",
-            hint=_how_to_open(path, invocation.user),
+            hint=_how_to_open(path, invocation.user) if named_by_root else _NAMED_BY_OTHERS,
         )
 
 

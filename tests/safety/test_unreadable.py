@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.evidence import Thing, record
+from tests.harness.attack import NOBODY
 from tests.harness.host import ExitHost
 from tests.safety.relays import unprivileged_host
 
@@ -128,6 +129,10 @@ def test_the_hint_opens_what_tor_needs_to_tor_alone(
     host = unprivileged_host(base)
     try:
         assert host.run("init").code == 0
+        # As on Debian: the torrc and its folder are root's.
+        for path in (host.tor.folder, host.tor.torrc):
+            os.chown(path, 0, 0)
+        host.tor.folder.chmod(0o755)
         closing(host)
         refused = host.run("block", "203.0.113.9", "--until", "1d")
         assert refused.code == 5, refused
@@ -138,5 +143,28 @@ def test_the_hint_opens_what_tor_needs_to_tor_alone(
         # The include is a change of the operator's own, which waits for him.
         assert host.run("block", "203.0.113.9", "--until", "1d").code in (0, 3)
         assert host.tor.alive
+    finally:
+        host.tor.stop()
+
+
+def test_no_hint_opens_what_another_user_has_named(open_folder: Path) -> None:
+    """Whoever can change an included file can name any file of root's in it."""
+    base = open_folder / "named"
+    base.mkdir(mode=0o755)
+    host = unprivileged_host(base)
+    try:
+        assert host.run("init").code == 0
+        other, secret = base / "other.conf", base / "secret"
+        secret.write_text("a password")
+        secret.chmod(0o600)
+        other.write_text(f"%include {secret}\n")
+        os.chown(other, NOBODY, NOBODY)
+        host.tor.add(f"%include {other}")
+        refused = host.run("block", "203.0.113.9", "--until", "1d")
+        assert refused.code == 5, refused
+        assert str(secret) in refused.err
+        hint = refused.err.partition("hint: ")[2]
+        assert "others than root can change" in hint
+        assert not any(command in hint for command in ("chgrp", "chmod", "setfacl")), hint
     finally:
         host.tor.stop()
