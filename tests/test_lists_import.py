@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,7 +199,15 @@ def test_the_json_of_an_export_is_a_list_that_jq_reads(observed: ExitHost) -> No
     whole = json.loads(observed.run("export", "--format", "json", "--source", "shared").out)
     assert whole["schema"] == 1
     assert {block["source"] for block in whole["blocks"]} == {"shared"}
-    assert sys.getsizeof(whole)
+
+
+def test_an_entry_that_ends_before_it_begins_names_its_own_end(observed: ExitHost) -> None:
+    """The message has the end that counts: here that of the list, before --until."""
+    row = "203.0.113.61,2099-01-01T00:00:00Z,2098-01-01T00:00:00Z"
+    name = listed(observed, f"destination,since,until\n{row}\n")
+    done = observed.run("import", name, "--until", "never")
+    assert done.code == 2
+    assert "would end at 2098-01-01T00:00:00Z, and begins at 2099-01-01T00:00:00Z" in done.err
 
 
 def test_a_long_list_is_refused_before_each_entry_becomes_a_block(observed: ExitHost) -> None:

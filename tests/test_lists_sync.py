@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import ends_move
+from exitpolicy.lists import reading
+from exitpolicy.lists.entry import Moment
 from exitpolicy.lists.sync import of_source, suspicion, synced
 from tests.harness.host import ExitHost, host_maker
 
@@ -235,9 +237,18 @@ def test_a_complaint_takes_the_room_of_a_list(observed: ExitHost) -> None:
 
 def test_parse_and_sync_agree_on_destinations() -> None:
     """An entry of a list and a block of the ledger for it are the same destination."""
-    one = block(1)._replace(destination=parse_destination("203.0.113.0/24:22"))
-    found = synced(Blocks.of([one]), "list", [one._replace(since=NOW)], NOW, ())
-    assert not found.changes
+    texts = ("203.0.113.7", "203.0.113.0/24:22", "*:25")
+    old = [block(1)._replace(destination=parse_destination(text)) for text in texts]
+    listing = reading.read("\n".join(texts).encode(), None, Moment(NOW, UTC))
+    new = [Block(entry.destination, NOW, END, source="list") for entry in listing.entries]
+    found = synced(Blocks.of(old), "list", new, NOW, ())
+    assert (found.changes, found.unchanged) == (False, 3)
+
+
+def test_two_names_at_once_are_no_source() -> None:
+    """A block of two lists belongs to each of them, and to no list of both names."""
+    assert of_source([block(1, "one other")], "one other", NOW) == []
+    assert of_source([block(1, "one other")], "other", NOW) == [block(1, "one other")]
 
 
 @pytest.mark.slow

@@ -69,7 +69,6 @@ def block_of(entry: Entry) -> Block:
     """Return the block of an entry that carries all."""
     carried = entry.carried
     assert carried is not None
-    assert carried.since is not None
     return Block(
         entry.destination,
         carried.since,

@@ -41,11 +41,11 @@ def fit(
             "over-block rejects addresses that no block names",
             hint="if that is what you want: exitpol fit --over-block --use over-block",
         )
-    host = the_set_up_host()
     if use is not None:
         if relays:
             raise UsageError("a choice is for all relays", hint="leave out --relay")
         return _use(use, as_json=as_json)
+    host = the_set_up_host()
     choices = [FitChoice.REFUSE, FitChoice.LEAVE_OUT]
     if over_block:
         choices.append(FitChoice.OVER_BLOCK)

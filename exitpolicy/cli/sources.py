@@ -200,7 +200,9 @@ def say_unchanged(
     if as_json:
         say_json(blocks=[], dry_run=dry_run, problems=[], **more, sync=_numbers(synced))
     else:
-        say(f"nothing to change: {synced.unchanged:,} blocks are what the list names")
+        count = synced.unchanged
+        blocks = "1 block is" if count == 1 else f"{count:,} blocks are"
+        say(f"nothing to change: {blocks} what the list names")
     _note_yours(synced.others)
     return ExitCode.DONE
 
@@ -216,6 +218,7 @@ def _numbers(synced: "Synced") -> dict[str, object]:
 
 
 def _note_yours(count: int) -> None:
-    if count:
-        blocks = "1 block of yours stays" if count == 1 else f"{count:,} blocks of yours stay"
-        note(f"{blocks} as it is" if count == 1 else f"{blocks} as they are")
+    if count == 1:
+        note("1 block of yours stays as it is")
+    elif count:
+        note(f"{count:,} blocks of yours stay as they are")

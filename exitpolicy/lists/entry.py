@@ -15,7 +15,7 @@ MAX_QUOTED: Final = 60
 class Carried(NamedTuple):
     """What only the formats of exitpol itself carry."""
 
-    since: datetime | None
+    since: datetime
     reference: str
     references: tuple[str, ...]
     relays: tuple[str, ...]
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
     """The number of its line, or of its element in JSON; from 1."""
     destination: Destination
     until: datetime | None = None
-    """The end that the list names; None if it names none."""
+    """The end that the list names, which may have passed; None if it names none."""
     reason: str = ""
     """What the list says about it."""
     carried: Carried | None = None
@@ -54,6 +54,9 @@ class Omitted(NamedTuple):
     number: int
     why: str
 
+
+ENDED: Final = "ended"
+"""Why an entry is omitted whose end has passed."""
 
 Item = Entry | Fault | Omitted
 

@@ -15,8 +15,8 @@ from typing import Final
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.destinations import checked
-from exitpolicy.lists.entry import Entry, Item, Moment, Omitted, fault, reason_of
-from exitpolicy.lists.times import end_of, unix_time
+from exitpolicy.lists.entry import Entry, Item, Moment, fault, reason_of
+from exitpolicy.lists.times import UNTIL, end_of, unix_time
 from exitpolicy.policy.rule import RuleError, destinations_of, parse_rule
 
 RULE: Final = re.compile(r"\s*\+?(?:exitpolicy\s|(?:accept|reject)6?\s)", re.IGNORECASE)
@@ -30,7 +30,6 @@ _KEYWORD: Final = re.compile(r"\+?exitpolicy\s+", re.IGNORECASE)
 _DASH: Final = re.compile(r"-\s+")
 # No two parts of it match the same blank: a line of blanks would take cubic time.
 _QUOTED: Final = re.compile(r"(?:\"([^\"]*)\"\s*|'([^']*)'\s*|([^#\"']*))(?:#(.*))?")
-_UNTIL: Final = re.compile(r"until (\S+)")
 
 
 def read_torrc(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
@@ -67,16 +66,13 @@ def _read(number: int, line: str, rules: str, comment: str, moment: Moment) -> I
     except (UsageError, RuleError) as error:
         yield fault(number, line, str(error))
         return
-    if until is not None and until <= moment.now:
-        yield Omitted(number, "ended")
-        return
     for destination in found:
         yield Entry(number, destination, until, reason)
 
 
 def said(comment: str, moment: Moment) -> tuple[datetime | None, str]:
     """Return the end and the reason in the comment of a rule. Raises UsageError."""
-    if end := _UNTIL.fullmatch(comment):
+    if end := UNTIL.fullmatch(comment):
         return end_of(end[1], moment), ""
     written = unix_time(comment, moment)
     if written is not None:

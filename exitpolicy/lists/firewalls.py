@@ -18,8 +18,8 @@ from exitpolicy.lists.destinations import destination_of
 from exitpolicy.lists.entry import Entry, Item, Moment, Omitted, fault, reason_of
 from exitpolicy.lists.times import end_after, seconds_of
 
-OWN_TABLE: Final = "exitpol"
-"""The nftables table that exitpol exports, whose sets are read together."""
+OWN_TABLE: Final = "inet exitpol"
+"""The family and name of the nftables table that exitpol exports; its sets are read together."""
 
 _ADD: Final = re.compile(r"(?:-!\s+)?(?:add|-A)\s+(\S+)\s+(\S+)(.*)")
 _COMMENT: Final = re.compile(r"\bcomment\s+\"([^\"]*)\"")
@@ -100,6 +100,7 @@ class _Set(NamedTuple):
     """The elements of a set, and what holds for all of them."""
 
     table: str
+    """Its family and its name, or its name alone."""
     name: str
     timeout: float | None
     """Seconds, of elements that name none."""
@@ -109,7 +110,7 @@ class _Set(NamedTuple):
 def read_nftables(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
     """Yield the elements of one set, or of all sets of the table that exitpol exports."""
     sets = [found for found in _Sets("\n".join(lines)).read() if found.elements]
-    names = list(dict.fromkeys(found.name for found in sets))
+    names = list(dict.fromkeys(f"{found.table} {found.name}" for found in sets))
     if len(names) > 1 and any(found.table != OWN_TABLE for found in sets):
         yield fault(0, "", _several("nft list set FAMILY TABLE SET", *names[:2]))
         return
@@ -136,16 +137,16 @@ class _Sets:
         timeout: float | None = None
         while self._at < len(self._tokens):
             match self._words():
-                case ["table", *_, new, "{"]:
-                    table = new
+                case ["table", *new, "{"]:
+                    table = " ".join(new)
                 case ["set" | "map", new, "{"]:
                     name, timeout = new, None
                 case ["timeout", duration, *_]:
                     timeout = seconds_of(duration)
                 case ["elements", "=", "{"]:
                     yield _Set(table, name, timeout, self._elements())
-                case ["add" | "create", "element", *_, of, to, "{"]:
-                    yield _Set(of, to, None, self._elements())
+                case ["add" | "create", "element", *of, to, "{"]:
+                    yield _Set(" ".join(of), to, None, self._elements())
 
     def _words(self) -> list[str]:
         """Return the words of a statement, with the brace that ends it if one does."""

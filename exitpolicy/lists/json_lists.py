@@ -8,12 +8,12 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.entry import Item, Moment, fault
-from exitpolicy.lists.records import COLUMNS, Record, item_of
+from exitpolicy.lists.records import item_of, standing_for
 
 _NO_JSON: Final = "this is no JSON"
 
@@ -67,18 +67,7 @@ def _item(number: int, value: object, text: str, moment: Moment) -> Item:
     if not isinstance(value, dict):
         return fault(number, text, "this is no object with an address")
     try:
-        return item_of(number, _record(value), moment)
+        record = {meaning: value[key] for meaning, key in standing_for(value).items()}
+        return item_of(number, record, moment)
     except UsageError as error:
         return fault(number, text, str(error))
-
-
-def _record(value: Mapping[str, object]) -> Record:
-    return {
-        meaning: value[key]
-        for meaning, keys in COLUMNS.items()
-        if (key := _first(keys, value)) is not None
-    }
-
-
-def _first(keys: Iterable[str], value: Mapping[str, object]) -> str | None:
-    return next((key for key in keys if key in value), None)

@@ -15,13 +15,12 @@ from typing import Final
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.destinations import destination_of
-from exitpolicy.lists.entry import Entry, Item, Moment, Omitted, fault, reason_of
-from exitpolicy.lists.times import end_of, local_time
+from exitpolicy.lists.entry import Entry, Item, Moment, fault, reason_of
+from exitpolicy.lists.times import UNTIL, end_of, local_time
 
 _OCTETS: Final = {str(octet): octet for octet in range(256)}
 """Numbers from 0 to 255 as they stand in an address: without leading zeros."""
 _COMMENT: Final = re.compile("[#;]")
-_UNTIL: Final = re.compile(r"until (\S+)")
 _NUMBER: Final = re.compile("[0-9]+")
 _COUNTED: Final = re.compile(r"(\S+)\s+([0-9]{1,9})")
 _LOCAL: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
@@ -52,12 +51,8 @@ def read_plain(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
             destination = destination_of(words)
             if not comment:
                 yield Entry(number, destination)
-            elif end := _UNTIL.fullmatch(comment):
-                until = end_of(end[1], moment)
-                if until is not None and until <= moment.now:
-                    yield Omitted(number, "ended")
-                else:
-                    yield Entry(number, destination, until)
+            elif end := UNTIL.fullmatch(comment):
+                yield Entry(number, destination, end_of(end[1], moment))
             else:
                 # A bare number is the time at which some program wrote the line.
                 reason = "" if _NUMBER.fullmatch(comment) else reason_of(comment)
@@ -94,11 +89,6 @@ def read_fail2ban(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
             continue
         until = None if banned[2].startswith("-") else local_time(banned[3], moment)
         try:
-            destination = destination_of(banned[1])
+            yield Entry(number, destination_of(banned[1]), until)
         except UsageError as error:
             yield fault(number, line, str(error))
-            continue
-        if until is not None and until <= moment.now:
-            yield Omitted(number, "ended")
-        else:
-            yield Entry(number, destination, until)

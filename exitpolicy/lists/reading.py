@@ -4,11 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists import exit_policies, firewalls, json_lists, plain, tables
-from exitpolicy.lists.entry import Entry, Fault, Item, Moment, Omitted
+from exitpolicy.lists.entry import ENDED, Entry, Fault, Item, Moment
 
 MAX_BYTES: Final = 64_000_000
 MAX_ENTRIES: Final = 1_000_000
@@ -42,23 +42,33 @@ class Format:
 
     title: str
     read: Reader
+    is_json: bool = False
+    unit: Literal["line", "entry"] = "line"
+    """What the numbers of entries count."""
+
+    @property
+    def units(self) -> str:
+        """The plural of the unit."""
+        return "lines" if self.unit == "line" else "entries"
 
 
 FORMATS: Final[dict[str, Format]] = {
     "plain": Format("a plain list", plain.read_plain),
     "firehol": Format("a FireHOL set", plain.read_plain),
     "spamhaus": Format("a Spamhaus list", plain.read_plain),
-    "spamhaus-json": Format("a Spamhaus list in JSON", json_lists.read_json_lines),
+    "spamhaus-json": Format("a Spamhaus list in JSON", json_lists.read_json_lines, is_json=True),
     "ipsum": Format("hosts with a count", plain.read_counted),
     "crowdsec": Format("decisions of CrowdSec in CSV", tables.read_table),
-    "crowdsec-json": Format("decisions of CrowdSec in JSON", json_lists.read_crowdsec),
+    "crowdsec-json": Format(
+        "decisions of CrowdSec in JSON", json_lists.read_crowdsec, is_json=True, unit="entry"
+    ),
     "fail2ban": Format("bans of fail2ban", plain.read_fail2ban),
     "csv": Format("a table in CSV", tables.read_table),
     "nftables": Format("a set of nftables", firewalls.read_nftables),
     "ipset": Format("a set of ipset", firewalls.read_ipset),
     "torrc": Format("lines of a torrc", exit_policies.read_torrc),
     "relayor": Format("variables of ansible-relayor", exit_policies.read_relayor),
-    "json": Format("blocks of exitpol in JSON", json_lists.read_own),
+    "json": Format("blocks of exitpol in JSON", json_lists.read_own, is_json=True, unit="entry"),
 }
 """The formats by their names."""
 
@@ -72,13 +82,21 @@ class Listing:
     faults: tuple[Fault, ...]
     omitted: dict[str, int]
     """How many entries the list itself does not ban, by the reason."""
-    unit: str
-    """What the numbers of entries count: `line` or `entry`."""
 
     @property
     def title(self) -> str:
         """The format in words."""
         return FORMATS[self.format].title
+
+    @property
+    def unit(self) -> str:
+        """What the numbers of entries count: `line` or `entry`."""
+        return FORMATS[self.format].unit
+
+    @property
+    def units(self) -> str:
+        """The plural of the unit."""
+        return FORMATS[self.format].units
 
 
 def read(content: bytes, name: str | None, moment: Moment) -> Listing:
@@ -98,46 +116,55 @@ def read(content: bytes, name: str | None, moment: Moment) -> Listing:
         )
     lines = text.split("\n")
     chosen = recognised(lines) if name is None else name
-    is_json = chosen in {"crowdsec-json", "json", "spamhaus-json"}
-    if not is_json and (longest := max(map(len, lines))) > MAX_LINE:
-        raise UsageError(
-            f"the list has a line of {longest:,} characters, which no format has",
-            hint="is it the file that you mean? exitpol help import names the formats",
-        )
-    if is_json and sum(map(text.count, ",[{")) > _MAX_VALUES:
-        raise UsageError(
-            f"the list has more than {_MAX_VALUES:,} values",
-            hint="no relay can hold that many addresses; choose a shorter list",
-        )
-    unit = "entry" if chosen in {"crowdsec-json", "json"} else "line"
+    form = FORMATS[chosen]
+    _refuse_too_large(form, text, lines)
     entries: list[Entry] = []
     faults: list[Fault] = []
     omitted: Counter[str] = Counter()
-    for item in FORMATS[chosen].read(lines, moment):
+    for item in form.read(lines, moment):
         if isinstance(item, Entry):
             # Most of a list, which may have a million of them.
+            if item.until is not None and item.until <= moment.now:
+                omitted[ENDED] += 1
+                continue
             entries.append(item)
             if len(entries) > MAX_ENTRIES:
                 raise UsageError(f"the list has more than {MAX_ENTRIES:,} entries")
-            continue
-        if isinstance(item, Fault):
+        elif isinstance(item, Fault):
             faults.append(item)
+            if len(faults) > MAX_FAULTS:
+                faults = [_too_many(faults, form)]
+                break
         else:
             # The list names some of them, and could name a million.
             known = item.why in omitted or len(omitted) < _MAX_REASONS
             omitted[item.why if known else "for other reasons"] += 1
-        if len(faults) > MAX_FAULTS:
-            faults = [_too_many(faults, unit)]
-            break
-    return Listing(chosen, tuple(entries), tuple(faults), dict(omitted), unit)
+    return Listing(chosen, tuple(entries), tuple(faults), dict(omitted))
 
 
-def _too_many(faults: Sequence[Fault], unit: str) -> Fault:
+def _refuse_too_large(form: Format, text: str, lines: Sequence[str]) -> None:
+    """Raise UsageError for a line or a number of values that would take too much memory."""
+    if not form.is_json and (longest := max(map(len, lines))) > MAX_LINE:
+        raise UsageError(
+            f"the list has a line of {longest:,} characters, which no format has",
+            hint="is it the file that you mean? exitpol help import names the formats",
+        )
+    if form.is_json and sum(map(text.count, ",[{")) > _MAX_VALUES:
+        raise UsageError(
+            f"the list has more than {_MAX_VALUES:,} values",
+            hint="no relay can hold that many addresses; choose a shorter list",
+        )
+
+
+def _too_many(faults: Sequence[Fault], form: Format) -> Fault:
     """Return the fault of a list of which hardly anything is understood."""
     first = faults[0]
-    many = {"line": "lines", "entry": "entries"}[unit]
-    message = f"more than {MAX_FAULTS:,} {many} are not understood, first {unit} {first.number}"
-    return Fault(0, "", f"{message}: {first.message}")
+    return Fault(
+        0,
+        "",
+        f"more than {MAX_FAULTS:,} {form.units} are not understood,"
+        f" first {form.unit} {first.number}: {first.message}",
+    )
 
 
 def text_of(content: bytes) -> str:
@@ -222,17 +249,3 @@ def said_omitted(omitted: dict[str, int]) -> str:
     """Return `3 ended, 1 simulated`, the most frequent first."""
     found = Counter(omitted).most_common()
     return ", ".join(f"{count} {why}" for why, count in found)
-
-
-__all__ = [
-    "FORMATS",
-    "MAX_BYTES",
-    "MAX_ENTRIES",
-    "Format",
-    "Listing",
-    "Omitted",
-    "read",
-    "recognised",
-    "said_omitted",
-    "text_of",
-]

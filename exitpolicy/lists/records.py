@@ -1,6 +1,6 @@
 """Entries with named values: the rows of tables and the objects of JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +9,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import parse_time
 from exitpolicy.core.errors import UsageError
 from exitpolicy.lists.destinations import destination_of
-from exitpolicy.lists.entry import Carried, Entry, Fault, Moment, Omitted, reason_of
+from exitpolicy.lists.entry import ENDED, Carried, Entry, Fault, Moment, Omitted, reason_of
 from exitpolicy.lists.times import end_after, end_of, seconds_of, unix_time
 
 Record = dict[str, object]
@@ -44,13 +44,13 @@ _CROWDSEC_SCOPES: Final = {"ip", "range", "as", "country", "username", "session"
 _OTHER_ACTIONS: Final = {"captcha", "throttle", "bypass", "allow", "accept"}
 
 
-def standing_for(names: Sequence[str]) -> dict[str, int]:
-    """Return the place of the name that stands for each value."""
-    found: dict[str, int] = {}
+def standing_for(names: Container[str]) -> dict[str, str]:
+    """Return the name that stands for each value."""
+    found: dict[str, str] = {}
     for meaning, known in COLUMNS.items():
         name = next((name for name in known if name in names), None)
         if name is not None:
-            found[meaning] = names.index(name)
+            found[meaning] = name
     return found
 
 
@@ -69,10 +69,9 @@ def item_of(number: int, record: Mapping[str, object], moment: Moment) -> Entry 
         return Omitted(number, "simulated")
     until = _end(record, moment)
     if until is not None and until <= moment.now:
-        return Omitted(number, "ended")
+        return Omitted(number, ENDED)
     carried = None
-    is_own = "since" in record and any(record.get(key) for key in _OWN)
-    if is_own:
+    if "since" in record and any(record.get(key) for key in _OWN):
         carried = _carried(record)
         reason = checked_text("reason", _text(record, "reason", strip=False))
     else:

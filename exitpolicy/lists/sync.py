@@ -40,11 +40,7 @@ class Synced:
 
 def of_source(blocks: Iterable[Block], source: str, now: datetime) -> list[Block]:
     """Return the blocks of a source that have not ended."""
-    return [
-        block
-        for block in blocks
-        if (block.source == source or source in block.sources) and not _is_over(block, now)
-    ]
+    return [block for block in blocks if source in block.sources and not _is_over(block, now)]
 
 
 def _is_over(block: Block, now: datetime) -> bool:
@@ -105,7 +101,7 @@ def _renewed(
 ) -> Block:
     """Return the block of a list as it goes on."""
     forced = old.forced or new.forced
-    if old.source != source and old.sources != (source,):
+    if old.sources != (source,):
         names = tuple(dict.fromkeys((*old.sources, source)))
         is_later = _is_later(new.until, old.until) and not _is_fresh(old, new, now, moving)
         until = new.until if is_later else old.until

@@ -17,6 +17,7 @@ from exitpolicy.lists.entry import Item, Moment, fault
 from exitpolicy.lists.records import COLUMNS, Record, item_of, standing_for
 
 _SEPARATORS: Final = ",;\t"
+_ADDRESSES: Final = frozenset(COLUMNS["address"])
 _ESCAPED: Final = re.compile(r"\\(?:(\\)|x(..)|u(....)|U(........))")
 """What `export --format csv` writes for characters that do not print."""
 
@@ -27,10 +28,10 @@ def header_of(line: str) -> tuple[str, ...] | None:
     text = line.lstrip("# ")
     for separator in _SEPARATORS:
         names = _cells(text, separator)
-        if len(names) > 1 and _address_column(names) is not None:
+        if len(names) > 1 and not _ADDRESSES.isdisjoint(names):
             return (separator, *names)
     name = text.strip().strip('"').lower()
-    return (",", name) if name in COLUMNS["address"] else None
+    return (",", name) if name in _ADDRESSES else None
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -39,10 +40,6 @@ def _cells(line: str, separator: str) -> list[str]:
     except csv.Error:
         return []
     return [cell.strip().lower().replace(" ", "_").replace("-", "_") for cell in cells]
-
-
-def _address_column(names: Sequence[str]) -> str | None:
-    return next((name for name in COLUMNS["address"] if name in names), None)
 
 
 def read_table(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
@@ -55,7 +52,7 @@ def read_table(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
         yield fault(0, "", f"no line is a header with a column of addresses ({known}, ...)")
         return
     separator, names = header[0], header[1:]
-    meanings = standing_for(names)
+    places = {meaning: names.index(name) for meaning, name in standing_for(names).items()}
     reader = csv.reader(
         (f"{line}\n" for line in lines[start + 1 :]), delimiter=separator, strict=True
     )
@@ -75,7 +72,7 @@ def read_table(lines: Sequence[str], moment: Moment) -> Iterator[Item]:
             message = f"the row has {len(row)} cells, and the header {len(names)}"
             yield fault(number, separator.join(row), message)
             continue
-        cells = {key: row[place] for key, place in meanings.items()}
+        cells = {key: row[place] for key, place in places.items()}
         try:
             yield item_of(number, _record(cells), moment)
         except UsageError as error:

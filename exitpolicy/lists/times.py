@@ -21,7 +21,9 @@ _SECONDS: Final = {
     "μs": 1e-6,
     "ns": 1e-9,
 }
-LAST: Final = 253_402_210_800
+UNTIL: Final = re.compile(r"until (\S+)")
+"""The comment in which exitpol writes the end of an entry."""
+_LAST: Final = 253_402_210_800
 """The last Unix time that is read, in the year 9999; programs write later ones for never."""
 
 
@@ -64,7 +66,7 @@ def end_of(text: str, moment: Moment) -> datetime | None:
 
 def unix_time(text: str, moment: Moment) -> datetime | None:
     """Return the time of a Unix time in seconds; None if the text is none."""
-    if not re.fullmatch("[0-9]{9,12}", text) or int(text) > LAST:
+    if not re.fullmatch("[0-9]{9,12}", text) or int(text) > _LAST:
         return None
     return datetime.fromtimestamp(int(text), moment.now.tzinfo)
 

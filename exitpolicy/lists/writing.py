@@ -1,7 +1,7 @@
 """Write blocks as a list. Reading the list back gives the same blocks, as far as its format goes.
 
-JSON and CSV carry all that the ledger holds. The others carry what is rejected until when; CrowdSec
-only of blocks for all ports.
+JSON and CSV carry all that the ledger holds; host names are not followed after an import. The
+others carry what is rejected until when; CrowdSec only of blocks for all ports.
 """
 
 import csv
@@ -111,7 +111,9 @@ def _csv(blocks: Sequence[Block], _: datetime) -> Written:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([_cell(value) for value in _values(block).values()] for block in blocks)
+    for block in blocks:
+        values = _values(block)
+        writer.writerow([_cell(values[column]) for column in CSV_COLUMNS])
     return Written(buffer.getvalue())
 
 
@@ -164,7 +166,7 @@ def _nftables(blocks: Sequence[Block], now: datetime) -> Written:
     Elements of a set must not overlap: where blocks do, the later end counts.
     """
     pieces = disjoint(blocks)
-    lines = [f"table inet {OWN_TABLE} {{\n"]
+    lines = [f"table {OWN_TABLE} {{\n"]
     for family in (4, 6):
         for is_whole in (True, False):
             chosen = [p for p in pieces if p.family == family and p.is_whole is is_whole]

@@ -174,7 +174,7 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
     refused: list[Fault] = []
     blocks: dict[Destination, Block] = {}
     known = frozenset(relay.name for relay in host.relays)
-    config, until = host.config, terms.until
+    config = host.config
     for entry in listing.entries:
         block = _block(entry, terms, now, named)
         error: ExitpolError | None = None
@@ -182,7 +182,8 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
             error = UsageError(f"this host has no relay {', '.join(set(block.relays) - known)!r}")
         elif block.until is not None and block.until <= block.since:
             error = UsageError(
-                f"the block would end at {_end_words(until)}, and begins at {utc_text(block.since)}"
+                f"the block would end at {utc_text(block.until)},"
+                f" and begins at {utc_text(block.since)}"
             )
         if error is not None:
             misread.append(Fault(entry.number, "", str(error)))
@@ -200,10 +201,6 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
     longer = repeats.lengthened(host, list(blocks.values()), now)
     blocks |= {d: blocks[d]._replace(until=end) for d, end in longer.items()}
     return Plan(tuple(blocks.values()), tuple(misread), tuple(refused), tuple(longer.values()))
-
-
-def _end_words(until: datetime | None) -> str:
-    return "the end of the list" if until is None else utc_text(until)
 
 
 def _block(entry: Entry, terms: Terms, now: datetime, relays: tuple[str, ...]) -> Block:
@@ -225,7 +222,7 @@ def _block(entry: Entry, terms: Terms, now: datetime, relays: tuple[str, ...]) -
         )
     return Block(
         entry.destination,
-        carried.since or now,
+        carried.since,
         until,
         entry.reason,
         carried.reference,
@@ -272,8 +269,7 @@ def _of_faults(listing: Listing, planned: Plan) -> ExitpolError:
     kind = UsageError if planned.misread else RefusedError
     what = "not understood" if planned.misread else "not to be blocked"
     count = len(planned.misread or planned.refused)
-    plural = {"line": "lines", "entry": "entries"}[listing.unit]
-    are = f"1 {listing.unit} is" if count == 1 else f"{count:,} {plural} are"
+    are = f"1 {listing.unit} is" if count == 1 else f"{count:,} {listing.units} are"
     others = f", and {len(planned.refused):,} not to be blocked" * bool(
         planned.misread and planned.refused
     )

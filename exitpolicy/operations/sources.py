@@ -1,6 +1,6 @@
 """Sources: the blocks of one list as a set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -62,24 +62,16 @@ def make(host: Host, sync: Sync, options: "Options") -> SyncResult:
 
     Raises RefusedError for a list that is not believed, and what `change.block` raises.
     """
-    from exitpolicy.operations import change  # noqa: PLC0415 - an unchanged list needs no Tor
-
     now = host.clock().replace(microsecond=0)
     relays = frozenset(name for block in sync.desired for name in block.relays)
     destinations = [block.destination for block in sync.desired]
     lists.refuse_too_long(host, destinations, relays, replaced=sync.source)
-    planned = sync.planned(host.ledger().blocks, now)
     with lists.saying_what_fits(host, sync.desired):
-        result = change.rearrange(
-            host, lambda blocks: sync.planned(blocks, now).blocks, options, relays
-        )
-    return SyncResult(planned, result)
+        return _rearranged(host, lambda blocks: sync.planned(blocks, now), options, relays)
 
 
 def remove(host: Host, source: str, options: "Options") -> SyncResult:
     """Lift the blocks of a source; those of other lists as well go on. Raises NoSuchBlockError."""
-    from exitpolicy.operations import change  # noqa: PLC0415 - as above
-
     now = host.clock().replace(microsecond=0)
 
     def of(blocks: Blocks) -> Synced:
@@ -87,9 +79,23 @@ def remove(host: Host, source: str, options: "Options") -> SyncResult:
             raise unknown(blocks, source, now)
         return synced(blocks, source, (), now, ())
 
-    planned = of(host.ledger().blocks)
-    result = change.rearrange(host, lambda blocks: of(blocks).blocks, options, frozenset())
-    return SyncResult(planned, result)
+    return _rearranged(host, of, options, frozenset())
+
+
+def _rearranged(
+    host: Host, plan: Callable[[Blocks], Synced], options: "Options", relays: frozenset[str]
+) -> SyncResult:
+    """Make the change that `plan` returns for the blocks of the locked ledger."""
+    from exitpolicy.operations import change  # noqa: PLC0415 - an unchanged list needs no Tor
+
+    made: list[Synced] = []
+
+    def alter(blocks: Blocks) -> Blocks:
+        made.append(plan(blocks))
+        return made[-1].blocks
+
+    result = change.rearrange(host, alter, options, relays)
+    return SyncResult(made[-1], result)
 
 
 def unknown(blocks: Blocks, source: str, now: datetime) -> NoSuchBlockError:

@@ -133,8 +133,6 @@ class Trees:
         self._trees = {ports: prefix_tree(found) for ports, found in sorted(by_ports.items())}
         self.ranks = sorted(set(self._ranks.values()))
         """The ranks that occur, the most important first."""
-        self.is_single = len(self._trees) <= 1
-        """Whether all blocks have the same ports."""
 
     def addresses(self, candidates: Iterable[int], rank: int) -> int:
         """Return how many addresses of some candidates, by their index, count.

@@ -53,7 +53,8 @@ def _serve() -> int:
     ]
     print("ready", flush=True)
     time.sleep(SPAN)
-    return len(servers) * 0
+    del servers  # they listen until here
+    return 0
 
 
 def _ip(*commands: str) -> None:
@@ -102,7 +103,8 @@ def _connected() -> list[int]:
             ]
             os.write(writing, b"x")
             time.sleep(SPAN)
-            os._exit(len(held) * 0)
+            del held  # they are open until here
+            os._exit(0)
         children.append(child)
     for _ in children:
         os.read(reading, 1)
