@@ -216,6 +216,10 @@ def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> Non
         "from exitpolicy.cli import output\n"
         "output.note('exitpol blocks it; one two three four')\n"
         "output.hint('one two three: exitpol init --torrc /etc/tor/torrc; or else do it')\n"
+        "output.hint('to end it: exitpol source remove spamhaus-drop')\n"
+        "output.hint('or exitpol lift 203.0.113.7:80,443 --yes, as before')\n"
+        "output.hint('or go back: cp -p last_valid.yaml blocks.yaml')\n"
+        "output.hint('or: echo \\'\"/a\" r,\\' >> /etc/apparmor.d/local/x; done')\n"
         "output.hint('* * * * * root exitpol expire; one more word')\n"
         "output.say_prose('head  ', text='one two three four five six')\n"
     )
@@ -226,6 +230,16 @@ def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> Non
         "    three:",
         "    exitpol init --torrc /etc/tor/torrc;",
         "    or else do it",
+        "exitpol: hint: to end it:",
+        "    exitpol source remove spamhaus-drop",
+        "exitpol: hint: or",
+        "    exitpol lift 203.0.113.7:80,443 --yes,",
+        "    as before",
+        "exitpol: hint: or go back:",
+        "    cp -p last_valid.yaml blocks.yaml",
+        "exitpol: hint: or:",
+        "    echo '\"/a\" r,' >> /etc/apparmor.d/local/x;",
+        "    done",
         "exitpol: hint:",
         "    * * * * * root exitpol expire; one more word",
         "head  one two three four",
@@ -234,7 +248,7 @@ def test_on_a_terminal_a_message_is_broken_between_words_but_no_command() -> Non
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
-    assert len(done.stderr.splitlines()) == 3
+    assert len(done.stderr.splitlines()) == 7
     assert len(done.stdout.splitlines()) == 1
 
 

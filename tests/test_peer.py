@@ -13,7 +13,7 @@ import pytest
 
 from exitpolicy.core.errors import TorUnreachableError
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import cookie_file, peer
+from exitpolicy.tor import cookie_file, peer, process
 from exitpolicy.tor.control import connect
 from exitpolicy.tor.declared import declared
 from tests.harness.hostile_control import BEHAVIOURS, HostileControl
@@ -207,3 +207,20 @@ def test_files_say_who_tor_is_and_where_its_cookie_is(tmp_path: Path) -> None:
     relay = relay_of(tmp_path, "socket", "User root\n", defaults_torrc=defaults)
     assert declared(relay).uid == 0
     assert declared(relay).cookies == (tmp_path / "one" / "control_auth_cookie",)
+
+
+def test_a_process_that_ends_while_it_is_read_has_no_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Tor may be restarted between the opening of its folder in /proc and its reading."""
+    opened = os.open
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+
+        def then_ended(path: str, flags: int) -> int:
+            folder = opened(path, flags)
+            child.kill()
+            child.wait()
+            return folder
+
+        monkeypatch.setattr(os, "open", then_ended)
+        assert process.socket_inodes(child.pid) == frozenset()

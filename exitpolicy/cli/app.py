@@ -47,6 +47,8 @@ COMMANDS: Final = {
     "help": "help.help_",
 }
 """The module beside this one, and the function in it, of each command."""
+GROUPS: Final = ("source", "policy")
+"""The commands that have commands of their own."""
 
 _OTHER_NAMES: Final = {
     "unblock": "lift",
@@ -209,7 +211,7 @@ def _failed(error: ExitpolError, *, as_json: bool) -> int:
 
 
 def _help_hint(arguments: Sequence[str]) -> str:
-    command = next((word for word in arguments if word in {*COMMANDS, "policy", "source"}), None)
+    command = next((word for word in arguments if word in {*COMMANDS, *GROUPS}), None)
     return f"exitpol {command} --help" if command else "exitpol --help"
 
 

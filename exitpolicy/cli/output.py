@@ -404,16 +404,19 @@ def width() -> int:
 
 @cache
 def _command() -> str:
-    """Return the pattern of a command in a message, up to the next comma or semicolon.
+    """Return the pattern of a command in a message, up to a comma or semicolon before a blank.
 
     A line of a crontab is a command too, up to its end: cron knows no continuation lines.
     """
     # Imported here: that module imports this one. `exitpol blocks nothing` is prose.
-    from exitpolicy.cli.app import COMMANDS
+    from exitpolicy.cli.app import COMMANDS, GROUPS
 
-    ours = "|".join([*COMMANDS, "policy"])
+    ours = "|".join([*COMMANDS, *GROUPS])
     others = "sudo|systemctl|journalctl|setfacl|chmod|chown|chgrp|apt|timedatectl"
-    return rf"\b(?:exitpol (?:{ours})\b|(?:{others}) )[^;,]*|[*/0-9]+(?: \*){{4}} root .*"
+    others += "|apparmor_parser|cp|mv|rm|ls|df|ps"
+    # `echo`, `kill` and `tor` are words of prose as well.
+    begin = rf"\b(?:exitpol (?:{ours})\b|(?:{others}) |echo '|(?:kill|tor) -)"
+    return rf"{begin}(?:[^;,]|[;,](?! ))*|[*/0-9]+(?: \*){{4}} root .*"
 
 
 def _columns(stream: TextIO) -> int | None:

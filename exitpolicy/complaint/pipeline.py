@@ -289,8 +289,9 @@ def _incidents(
         for line in formal.content.split("\n")
         if _FORMAL_TIME.search(line)
     ]
-    some = [*lines[: MAX_LINES // 2], *lines[-MAX_LINES // 2 :]]
-    found = incidents_in([*stated, *some], zone, sent)
+    if len(lines) > MAX_LINES:
+        lines = [*lines[: MAX_LINES // 2], *lines[-MAX_LINES // 2 :]]
+    found = incidents_in([*stated, *lines], zone, sent)
     if found:
         return found
     prose = written.split("\n")[:MAX_LINES]

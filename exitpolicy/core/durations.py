@@ -94,7 +94,7 @@ def duration_text(duration: timedelta) -> str:
     seconds = int(duration.total_seconds())
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     for unit, size in units:
-        # No number has more digits.
+        # `parse_duration` reads at most six digits.
         if seconds and seconds % size == 0 and seconds // size < 1_000_000:
             return f"{seconds // size}{unit}"
     text = ""

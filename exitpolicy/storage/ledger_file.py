@@ -47,7 +47,7 @@ def save(path: Path, ledger: Ledger) -> None:
 
 
 def _readable(path: Path, content: bytes) -> bytes:
-    """Return the content of a ledger that can be read, also with ends. Raises InvalidFileError."""
+    """Return `content` if it leaves room for the end of each block. Raises InvalidFileError."""
     if len(content) > MAX_BYTES * 3 // 4:
         raise InvalidFileError(
             f"{path}: the ledger would have {len(content) / 1e6:.0f} MB, which is too long for"

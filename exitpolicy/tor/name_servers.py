@@ -1,5 +1,6 @@
 """The DNS servers that a relay's Tor asks for its clients' destinations."""
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from exitpolicy.storage import files
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import torrc, verify
 from exitpolicy.tor.invocation import of_relay
+from exitpolicy.tor.torrc_includes import is_file
 
 _OPTION: Final = "ServerDNSResolvConfFile"
 _USUAL: Final = Path("/etc/resolv.conf")
@@ -24,7 +26,8 @@ def of(relay: Relay) -> tuple[Server, ...]:
     """
     path = _resolv_conf(relay)
     try:
-        if path.exists() and not path.is_file():
+        # Path.exists raises where a folder is closed; `read_own` says which.
+        if os.path.exists(path) and not is_file(path):  # noqa: PTH110
             # To open a device may do harm.
             raise InvalidFileError(f"{path}: the list of DNS servers is not a regular file")
         # Tor's user may have named it: only addresses in it are used and shown.

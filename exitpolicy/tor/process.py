@@ -102,7 +102,7 @@ def socket_inodes(pid: int) -> frozenset[str]:
                 continue
             if target.startswith(_SOCKET):
                 found.add(target[len(_SOCKET) : -1])
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         return frozenset()
     finally:
         os.close(folder)
