@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exitpolicy.cli import complaint_summary
+from exitpolicy.cli import block_questions, complaint_summary
+from exitpolicy.cli.complaint_steps import Steps
+from exitpolicy.cli.questions import Standing
 from exitpolicy.complaint.model import (
     Candidate,
     Caution,
@@ -172,6 +174,21 @@ def test_a_message_id_names_no_host_of_ours(monkeypatch: pytest.MonkeyPatch) -> 
     assert b"@exit.example>" in outgoing.mail_of(LETTER, NOW)
 
 
+def test_only_the_mail_system_that_was_inspected_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what a link on the way to it leads to by then."""
+    program = tmp_path / "program"
+    program.write_text(f'#!/bin/sh\necho "$0" > {tmp_path}/started\ncat > {tmp_path}/mail\n')
+    program.chmod(0o755)
+    link = tmp_path / "sendmail"
+    link.symlink_to(program)
+    monkeypatch.setattr(outgoing, "SENDMAIL", link)
+    outgoing.send(b"mail", sender="a@exit.example", recipient="b@isp.example")
+    assert (tmp_path / "mail").read_bytes() == b"mail"
+    assert (tmp_path / "started").read_text() == f"{program}\n"
+
+
 class _Reader:
     """Reads every mail but those that say `broken`, in place of the confined child."""
 
@@ -210,6 +227,47 @@ def test_a_mailbox_is_sorted_by_deadline_and_read_once(tmp_path: Path) -> None:
     again: list[int] = []
     assert len(_find(host, _mails(*texts), again).waiting) == 46
     assert (bool(first), again) == (True, [])
+
+
+def test_what_is_read_at_last_has_its_deadline(tmp_path: Path) -> None:
+    """A mail that its reader failed to read once keeps its place, and an answer stays."""
+    host = _host(tmp_path)
+    (mail,) = _mails("broken 3").mails
+    (failed,) = _find(host, Mailbox((mail,)), []).waiting
+    assert failed.entry.deadline is None
+
+    class Repaired(_Reader):
+        def read(self, mail: bytes) -> Complaint:
+            return super().read(mail.replace(b"broken", b"mail"))
+
+    read, _ = handling.single(host, mail, Repaired())
+    assert read.entry.id == failed.entry.id
+    assert read.entry.deadline == NOW + timedelta(3)
+    handling.settle(host, failed.entry, Answer.CLOSED)
+    again, _ = handling.single(host, mail, Repaired())
+    assert again.entry.answer is Answer.CLOSED
+
+
+def test_nothing_is_blocked_where_exitpol_is_not_set_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `complaint --block`: the error is shown, and the answer may still be written."""
+    (tmp_path / "t1").write_text("ORPort 9001\n")
+    host = _host(tmp_path)
+    answers = iter(["1", "n"])
+    monkeypatch.setattr(block_questions, "ask", lambda *_: next(answers))
+    standing = Standing("nothing was blocked", "")
+    assert block_questions.block(host, _complaint(["x"], 1, 0), "30d", standing) == 0
+    assert "exitpol is not set up on this host" in capsys.readouterr().err
+    assert not host.config.ledger.exists()
+
+
+def test_a_mailbox_needs_no_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mails are also answered on a workstation, where no block can have ended."""
+    steps = Steps(_host(tmp_path), "30d", tmp_path, None)
+    steps.go_through(Mailbox(()))
+    assert steps.code == 0
+    assert "nothing waits" in capsys.readouterr().err
 
 
 def test_two_copies_of_a_mail_wait_once(tmp_path: Path) -> None:

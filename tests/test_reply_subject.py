@@ -15,6 +15,7 @@ from exitpolicy.core.errors import InvalidFileError, NoSuchBlockError
 from exitpolicy.core.retention import SETTLED_SECONDS, Retention, record_of
 from exitpolicy.operations import end_letters
 from exitpolicy.operations.host import Host
+from exitpolicy.operations.replies import facts
 from exitpolicy.operations.reply_subject import subject
 from exitpolicy.storage import config, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
@@ -111,6 +112,25 @@ def test_a_front_is_known_by_address_and_by_name(make: MakeHost) -> None:
     assert [t.provider for t in subject(host, fronts, []).targets] == ["cloudflare", None]
     named = complaint(hosts=(("d111.cloudfront.net", True), ("www.victim.example", True)))
     assert [t.provider for t in subject(host, named, []).targets] == ["amazon", None]
+
+
+@pytest.mark.parametrize(
+    ("named", "provider"),
+    [
+        (("104.16.132.229:443",), "cloudflare"),
+        (("104.16.132.229:443", "104.16.132.230:443"), "cloudflare"),
+        (("104.16.132.229:443", "151.101.1.1:443"), "cloudflare, fastly"),
+        (("104.16.132.229:443", "203.0.113.7"), None),
+        ((), None),
+    ],
+)
+def test_a_letter_names_every_provider_of_what_is_shared(
+    make: MakeHost, named: tuple[str, ...], provider: str | None
+) -> None:
+    """None if a target is nobody's shared address: that one can be blocked."""
+    host = make()
+    about = subject(host, complaint(*named), [])
+    assert facts(host, about, "reporter").provider == provider
 
 
 def test_an_end_by_the_clock_is_certain_after_an_hour(make: MakeHost) -> None:

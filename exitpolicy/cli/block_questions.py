@@ -51,8 +51,7 @@ def _chosen(read: "Complaint", standing: Standing) -> Targets:
     """Ask what to block, until the answer is clear; return nothing for none."""
     choices = complaint_summary.choices(read)
     numbers = {0: "", 1: "1, "}.get(len(choices), f"1-{len(choices)}, ")
-    proposed = _proposed(read)
-    default = "n" if proposed is None else "1"
+    default = "1" if _proposes_first(read) else "n"
     question = f"Block which? {numbers}a destination, n for none [{default}]"
     while True:
         answer = ask(question, standing) or default
@@ -64,15 +63,15 @@ def _chosen(read: "Complaint", standing: Standing) -> Targets:
             output.report(error)
 
 
-def _proposed(read: "Complaint") -> Destination | None:
-    """Return the destination that Enter takes: the first one, if nothing speaks against it."""
+def _proposes_first(read: "Complaint") -> bool:
+    """Tell whether Enter takes the first destination: it does if nothing speaks against it."""
     from exitpolicy.complaint.model import Warn
 
     doubts = {Warn.SPOOFED, Warn.NOT_OURS}
     first = next(iter(read.candidates), None)
-    if first is None or first.is_guess or any(c.why in doubts for c in read.cautions):
-        return None
-    return first.destination
+    if first is None or first.is_guess:
+        return False
+    return not any(caution.why in doubts for caution in read.cautions)
 
 
 def _targets(answer: str, choices: Sequence[str]) -> Targets:
@@ -102,6 +101,7 @@ def _block(
     """Look names up, ask for the end and for a yes, and block. Raises what `block` raises."""
     from exitpolicy.operations import change, complaints
 
+    host.set_up()
     complaints.refuse_own_addresses(host, targets.destinations)
     resolved: Sequence[Resolved] = host_names.look_up(host, targets.hosts, (), force=False)
     host_names.show(resolved, as_json=False)

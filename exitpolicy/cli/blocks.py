@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
     from exitpolicy.operations.listing import Listed
     from exitpolicy.operations.open_streams import OpenStreams
     from exitpolicy.operations.repeats import Repeat
-
-
-_LAST_COLUMNS: Final = ("WHO", "REFERENCE", "REASON")
 
 
 def block(
@@ -361,7 +358,8 @@ def history(
         return ExitCode.DONE
     named = any(change.name for change in changes)
     output.table(
-        ("TIME", "ACTION", "DESTINATION", "UNTIL", *["NAME"] * named, *_LAST_COLUMNS),
+        ("TIME", "ACTION", "DESTINATION", "UNTIL", *["NAME"] * named, "WHO", "REFERENCE",
+         "REASON"),
         (
             (c.time, c.action, c.destination, c.until, *[c.name] * named, c.who,
              ", ".join(c.all_references), c.reason)

@@ -55,7 +55,9 @@ class Steps:
                 self._offer_to_close(waiting.entry)
             else:
                 self._handle(known, read)
-        self.tell_of_ends()
+        # A workstation, on which mails are answered, may have no ledger.
+        if self._host.config.ledger.exists():
+            self.tell_of_ends()
 
     def tell_of_ends(self) -> int:
         """Offer the letters that say that blocks have ended; return how many. Raises QuitError."""
@@ -127,7 +129,7 @@ def _go_on() -> str:
 
 
 def find(host: Host, mailbox: Mailbox, reader: Reader) -> Found:
-    """Read what is new in a mailbox, and show on a terminal how far that is."""
+    """Read what is new in a mailbox, and show the progress on a terminal."""
     if not sys.stderr.isatty():
         return handling.of_mailbox(host, mailbox, reader, lambda *_: None)
 

@@ -83,9 +83,14 @@ def handle(
     from exitpolicy.storage.mailbox import Mailbox
 
     parse_until(until, host.clock())
-    opened = None if source is None else _opened(source)
-    if not has_terminal():
+    if not (shows_questions() if source == STDIN else has_terminal()):
         raise no_terminal()
+    opened = None if source is None else _opened(source)
+    if source == STDIN:
+        try:
+            take_terminal()
+        except OSError as error:
+            raise no_terminal() from error
     steps = Steps(host, until, drafts or Path(), lang)
     with contextlib.suppress(QuitError):
         if opened is None:
@@ -101,46 +106,26 @@ def handle(
     return steps.code
 
 
-def _nothing_named() -> UsageError:
-    return UsageError("no complaint is named", hint="name a FILE, a MAILDIR or an MBOX")
-
-
 def _opened(source: str) -> "Mail | Mailbox":
-    """Return what is named, once there is a terminal to ask on.
-
-    Raises UsageError without one, and what `load` raises.
-    """
+    """Return what is named: a file, a mailbox or stdin. Raises what `load` raises."""
     from exitpolicy.storage import mailbox
 
-    if source != STDIN:
-        if not has_terminal():
-            raise no_terminal()
-        return mailbox.load(Path(source))
-    if not shows_questions():
-        raise no_terminal()
-    content = complaint_bytes(STDIN)
-    try:
-        take_terminal()
-    except OSError as error:
-        raise no_terminal() from error
-    return mailbox.parse("stdin", content)
+    if source == STDIN:
+        return mailbox.parse("stdin", complaint_bytes(STDIN))
+    return mailbox.load(Path(source))
 
 
 def _list(host: "Host", source: str | None, *, as_json: bool) -> int:
     """Write what waits in a mailbox, and return the exit code."""
     if source is None:
-        raise _nothing_named()
+        raise UsageError("no complaint is named", hint="name a FILE, a MAILDIR or an MBOX")
     from exitpolicy.cli.complaint_steps import find, report
     from exitpolicy.operations.handling import ConfinedReader
-    from exitpolicy.storage import mailbox
+    from exitpolicy.storage.mailbox import Mailbox
 
-    opened = (
-        mailbox.parse("stdin", complaint_bytes(STDIN))
-        if source == STDIN
-        else mailbox.load(Path(source))
-    )
-    if not isinstance(opened, mailbox.Mailbox):
-        opened = mailbox.Mailbox((opened,))
+    opened = _opened(source)
+    if not isinstance(opened, Mailbox):
+        opened = Mailbox((opened,))
     found = find(host, opened, ConfinedReader(host))
     if as_json:
         say_json(

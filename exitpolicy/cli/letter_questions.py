@@ -16,7 +16,6 @@ from exitpolicy.core.errors import (
     TerminatedError,
     UsageError,
 )
-from exitpolicy.core.mail_addresses import shown_domain
 from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.storage.complaint_record import Answer
 
@@ -142,7 +141,7 @@ def _addressee(read: "Complaint", standing: Standing) -> str | None:
         return found
     output.warn(found.text)
     for number, address in enumerate(found.addresses, start=1):
-        say(f"{number}. {_shown(address)}")
+        say(f"{number}. {replies_output.with_shown_domain(address)}")
     numbers = [str(number) for number in range(1, len(found.addresses) + 1)]
     while numbers:
         chosen = ask(f"Answer to which? ({', '.join(numbers)}; Enter for none of them)", standing)
@@ -154,19 +153,15 @@ def _addressee(read: "Complaint", standing: Standing) -> str | None:
     return None
 
 
-def _shown(address: str) -> str:
-    shown = shown_domain(address)
-    return address if shown is None else f"{address} (mail programs may show {shown})"
-
-
 def _show(letter: "Letter") -> None:
     """Write a letter with the headers that a reader sees."""
     from exitpolicy.operations import outgoing
 
     say()
-    for name in ("From", "To"):
-        if (value := outgoing.header(letter, name)) is not None:
-            say(f"{name}: {_shown(value)}" if name == "To" else f"{name}: {value}")
+    if (sender := outgoing.header(letter, "From")) is not None:
+        say(f"From: {sender}")
+    if (recipient := outgoing.header(letter, "To")) is not None:
+        say(f"To: {replies_output.with_shown_domain(recipient)}")
     output.say_text(str(letter))
 
 

@@ -44,9 +44,12 @@ def propose(found: Iterable["Repeat"]) -> None:
 
 
 def longest(found: Iterable["Repeat"], now: datetime) -> str | None:
-    """Return the longest time that is proposed, as a person types it; None if none is longer."""
+    """Return the longest time that is proposed, as a person types it; None if none is longer.
+
+    `now` is that of `proposals`.
+    """
     ends = [one.proposed for one in found if one.is_longer and one.proposed is not None]
-    return duration_text(max(ends) - now.replace(microsecond=0)) if ends else None
+    return duration_text(max(ends) - now) if ends else None
 
 
 def as_json(found: Iterable["Repeat"]) -> list[dict[str, object]]:

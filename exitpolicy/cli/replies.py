@@ -107,8 +107,6 @@ def reply(
         _write_mail(letter)
     else:
         output.say_text(str(letter))
-    if not subject.has_ledger:
-        note("this host has no ledger, so the letter names no block; on the relay's host it may")
     warn_of(subject, answer, files, names)
     record_end(host, answer)
     return ExitCode.DONE
@@ -154,7 +152,7 @@ def _addressee(read: "Complaint | None", named: str | None, *, needed: bool) -> 
 
 
 def _settle(doubt: "select.Doubt", *, needed: bool) -> str | None:
-    choices = [_with_shown_domain(address) for address in doubt.addresses]
+    choices = [with_shown_domain(address) for address in doubt.addresses]
     if not needed:
         output.warn(f"{doubt.text}; before you send it, decide who gets it: {', '.join(choices)}")
         return None
@@ -172,7 +170,8 @@ def _settle(doubt: "select.Doubt", *, needed: bool) -> str | None:
     return doubt.addresses[int(answer) - 1]
 
 
-def _with_shown_domain(address: str) -> str:
+def with_shown_domain(address: str) -> str:
+    """Return a mail address, with its domain as mail programs may show it if that differs."""
     from exitpolicy.core.mail_addresses import shown_domain
 
     shown = shown_domain(address)
@@ -201,6 +200,8 @@ def warn_of(
 
     `files` and `names` are the arguments of `reply` that lead to this letter.
     """
+    if not subject.has_ledger:
+        note("this host has no ledger, so the letter names no block; on the relay's host it may")
     about = [*files, *names]
     _warn_of_blocks(subject, answer.facts, about)
     if subject.other_references:

@@ -2,7 +2,7 @@
 
 import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exitpolicy.cli.output import note, report
 from exitpolicy.core.durations import remaining_text
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from exitpolicy.operations.host import Host
     from exitpolicy.storage.complaint_record import Entry
 
-_FEW = 3
+_FEW: Final = 3
 
 
 def entry_json(entry: "Entry") -> dict[str, Any]:
-    """Return the keys of a complaint that is remembered."""
+    """Return the JSON of a complaint on record."""
     return {
         "id": entry.short_id,
         "kind": entry.kind,

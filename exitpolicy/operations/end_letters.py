@@ -22,7 +22,7 @@ def retention_of(host: Host) -> Retention:
 
 
 def has_ended(block: Block, time: Time) -> bool:
-    """Tell whether the end of a block is on record, and the clock says no other thing."""
+    """Tell whether the end of a block is on record, and the clock agrees with it."""
     return block.ended is not None and block.has_ended(time.now) and not time.enforces(block)
 
 

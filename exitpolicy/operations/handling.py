@@ -22,6 +22,9 @@ _RECORDED_AT_ONCE: Final = 20
 READ_AT_ONCE: Final = min(os.cpu_count() or 1, 4)
 """The mails that are read at the same time, each in a child of its own."""
 
+_UNREAD: Final = "unread"
+"""The kind of a complaint that its reader failed to read."""
+
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -74,7 +77,7 @@ def single(host: Host, mail: Mail, reader: Reader) -> tuple[Waiting, Complaint]:
     """Read one complaint, and record it unless it is known. Raises InvalidFileError."""
     content = mail.read()
     read = reader.read(content)
-    id_ = complaint_record.update(host.complaints_path, lambda record: record).id_of(content)
+    id_ = _recorded(host, ()).id_of(content)
     entry = _entry(id_, read, host.clock())
     # A full record may have dropped it.
     return Waiting(mail, _recorded(host, [entry]).entries.get(id_, entry)), read
@@ -88,8 +91,7 @@ def of_mailbox(
     `progress` is called with the number of a new mail and how many there are. Raises
     InvalidFileError for a record that cannot be used.
     """
-    # The first update makes the key of the hashes.
-    record = complaint_record.update(host.complaints_path, lambda record: record)
+    record = _recorded(host, ())
     problems: list[ExitpolError] = []
     by_id: dict[str, Mail] = {}
     for mail in mailbox.mails:
@@ -153,17 +155,26 @@ def _content(mail: Mail, problems: list[ExitpolError]) -> bytes | None:
 
 
 def _recorded(host: Host, entries: Sequence[Entry]) -> Record:
-    """Record complaints that are not known, and return the record. Raises InvalidFileError."""
+    """Record complaints that are new, and return the record. Raises InvalidFileError.
+
+    The first call makes the record with the key of its hashes.
+    """
     return complaint_record.update(
         host.complaints_path,
-        lambda record: record.with_entries(e for e in entries if e.id not in record.entries),
+        lambda record: record.with_entries(e for e in entries if _is_new(record, e)),
     )
+
+
+def _is_new(record: Record, entry: Entry) -> bool:
+    """Tell whether a complaint is unknown, or waits and was not read until now."""
+    known = record.entries.get(entry.id)
+    return known is None or (known.kind == _UNREAD and known.answer is None)
 
 
 def _entry(id_: str, complaint: Complaint | None, now: datetime) -> Entry:
     """Return the entry of a complaint; of None, that of a mail that its reader failed to read."""
     if complaint is None:
-        return complaint_record.entry(id_, now, kind="unread", deadline=None, references=())
+        return complaint_record.entry(id_, now, kind=_UNREAD, deadline=None, references=())
     return complaint_record.entry(
         id_,
         now,

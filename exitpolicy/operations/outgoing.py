@@ -92,9 +92,11 @@ def send(mail: bytes, *, sender: str, recipient: str) -> None:
         raise RefusedError(
             f"nothing was sent: others than root can change {program}", hint="save a draft"
         )
+    # Not through SENDMAIL, which may be a link to a link that others can change. It stays the name
+    # of the command, because some mail systems are one program that acts by its name.
     try:
         done = subprocess.run(
-            [SENDMAIL, "-i", "-f", sender, "--", recipient],
+            [SENDMAIL, "-i", "-f", sender, "--", recipient], executable=program,
             input=mail, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=_ENVIRONMENT,
             cwd="/", timeout=SECONDS, check=False,
         )  # fmt: skip

@@ -64,7 +64,7 @@ def _ends(host: Host, destinations: Collection[Destination], since: datetime) ->
     addresses = {destination[:3] for destination in destinations}
     words = [f'"{action}"'.encode() for action in _ACTIONS]
     if len(addresses) <= _FEW:
-        # When they began is then known as well.
+        # All lines of these addresses: those of the actions `block` say when a block began.
         words = [_address_word(destination) for destination in destinations]
     first = utc_text(since)
     begun: dict[str, datetime] = {}
@@ -154,7 +154,7 @@ def is_longer(host: Host, blocks: Sequence[Block], now: datetime) -> bool:
     """
     growth = host.config.repeat or Growth()
     try:
-        # The earlier blocks of these ended before they began.
+        # These blocks are in force: what has ended are earlier ones.
         known = former_blocks(host, {b.destination for b in blocks}, growth, now)
     except InvalidFileError:
         return False
@@ -163,6 +163,6 @@ def is_longer(host: Host, blocks: Sequence[Block], now: datetime) -> bool:
 
 
 def _outlasts(block: Block, time: timedelta | None) -> bool:
-    # The history has the moment after the block began.
+    # The history records a block some seconds after it began.
     jitter = timedelta(seconds=10)
     return time is not None and (block.until is None or block.until - block.since > time + jitter)

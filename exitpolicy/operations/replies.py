@@ -12,7 +12,7 @@ from exitpolicy.core.errors import AttentionError, ExitpolError, UsageError
 from exitpolicy.operations import query, repeats
 from exitpolicy.operations.complaints import own_addresses
 from exitpolicy.operations.host import Host
-from exitpolicy.operations.reply_subject import Ended, Subject, subject
+from exitpolicy.operations.reply_subject import Subject, subject
 from exitpolicy.reply import compose, letters, select
 from exitpolicy.reply.facts import (
     BlockFact,
@@ -207,7 +207,9 @@ def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
 
     Those that a wrong clock may have ended are left out.
     """
-    for each in filter(_is_certain, about.ended):
+    for each in about.ended:
+        if not each.is_certain:
+            continue
         try:
             checked = query.check(host, [each.destination])
         except ExitpolError:
@@ -224,19 +226,15 @@ def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
         )
 
 
-def _is_certain(ended: Ended) -> bool:
-    return ended.is_certain
-
-
 def _names(about: Subject, destination: Destination) -> str:
     """Return the host names of a block that the answer may name."""
     return ", ".join(about.host_names.get(destination, ()))
 
 
 def _provider(about: Subject) -> str | None:
-    """Return whose shared addresses the targets are; None unless all are shared ones."""
-    providers = [target.provider for target in about.targets]
-    return providers[0] if providers and all(providers) else None
+    """Return all whose shared addresses the targets are; None unless all are shared ones."""
+    providers = dict.fromkeys(target.provider for target in about.targets)
+    return None if None in providers else ", ".join(filter(None, providers)) or None
 
 
 def _original(complaint: Complaint) -> Original:

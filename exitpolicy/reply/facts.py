@@ -100,7 +100,8 @@ class ReplyFacts:
     """Whether some of the blocks are of what was blocked before, and all of these last longer than
     the time before."""
     provider: str | None = None
-    """Whose shared addresses the targets are, if all are shared with other sites."""
+    """Whose shared addresses the targets are, if all are shared with other sites: one or several
+    names, separated by commas."""
     to: str | None = None
     """The bare mail address that the answer goes to."""
     original: Original | None = None

@@ -93,7 +93,10 @@ def _maildir(path: Path) -> Mailbox:
                 f"{path} is a folder, but no Maildir: it has no folder {name!r}",
                 hint="name a file, a Maildir (with new and cur) or an mbox",
             ) from error
-    mails = (Mail(each.name, _reader(each)) for _, each in sorted(found))
+    mails = (
+        Mail(each.name, partial(files.read_own, each, "mail", limit=MAX_BYTES))
+        for _, each in sorted(found)
+    )
     return Mailbox(tuple(mails), count - len(found))
 
 
@@ -113,10 +116,6 @@ def _mails_in(folder: Path) -> Iterator[tuple[str, float]]:
                 continue
     finally:
         os.close(handle)
-
-
-def _reader(path: Path) -> Callable[[], bytes]:
-    return lambda: files.read_own(path, "mail", limit=MAX_BYTES)
 
 
 def _mbox(content: bytes) -> Mailbox:
