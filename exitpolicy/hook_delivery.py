@@ -102,7 +102,7 @@ def take(command: str, event: dict[str, Any], last: Delivered) -> Delivered:
     return last._replace(failure={"since": since, "why": why})
 
 
-def _waiting(spool: dict[str, Any], last: Delivered) -> list[dict[str, Any]]:
+def waiting(spool: dict[str, Any], last: Delivered) -> list[dict[str, Any]]:
     """Return the events that a command has not taken."""
     return [event for event in spool["events"] if event["number"] > last.number]
 
@@ -185,7 +185,7 @@ def _deliver(spool: dict[str, Any], commands: list[str], path: Path) -> int:
     state = starts(_state(path), spool, commands)
     for command in commands:
         end = time.monotonic() + MAX_SECONDS / len(commands)
-        for event in _waiting(spool, state.commands[command]):
+        for event in waiting(spool, state.commands[command]):
             state.commands[command] = take(command, event, state.commands[command])
             # After each event, so that few come twice after a power cut.
             _save(path, state)

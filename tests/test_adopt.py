@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.tor import verify
+from exitpolicy.tor.invocation import Invocation
 from tests.harness.host import ExitHost, HostMaker
 from tests.harness.killed import killed_at
 from tests.harness.terminal import on_a_terminal
@@ -134,6 +136,31 @@ def test_included_files_ends_and_lines_that_cannot_move(make_host: HostMaker) ->
     ends = {one: blocks[one]["until"] for one in blocks}
     assert ends["203.0.113.7"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soon))
     assert ends["198.51.100.0/24:22"] == ends["192.0.2.0/24"] > ends["203.0.113.7"]
+
+
+@pytest.mark.slow
+def test_an_edit_made_while_tor_verifies_is_kept(
+    make_host: HostMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines stay (8), and another adoption takes them out."""
+    host = make_host(OWN)
+    verified = verify.verify
+
+    def edit(invocation: Invocation, text: str) -> tuple[str, ...]:
+        if "SSH brute force" not in text:
+            host.tor.add("# mine")
+        return verified(invocation, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verify, "verify", edit)
+        done = host.run("adopt", "--until", "30d", "--yes")
+    assert (done.code, "was changed just now" in done.err) == (8, True), done
+    text = host.tor.torrc.read_text()
+    assert "# mine\n" in text
+    assert "SSH brute force" in text
+    assert all(rejected(host))
+    assert host.run("adopt", "--yes").code == 0
+    assert host.tor.torrc.read_text().endswith("# mine\n")
 
 
 def test_what_would_be_another_exit_without_the_lines_is_refused(make_host: HostMaker) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.errors import AttentionError
 from exitpolicy.core.guard import Before, Endpoint
 from exitpolicy.core.guard_rule import Rule
 from exitpolicy.operations import guard
@@ -22,7 +23,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, guard_state, history
 from exitpolicy.storage.guard_state import Saved
 from exitpolicy.storage.observed import Moment
-from exitpolicy.tor import streams
+from exitpolicy.tor import inspect, streams
 from tests.harness.host import ExitHost, host_maker
 from tests.test_guard import at
 
@@ -182,6 +183,15 @@ def test_the_command_counts_the_connections_of_the_running_tor(observed: ExitHos
     quiet = observed.run("guard", "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
     assert "connections to" in observed.run("guard", "--dry-run").err
+
+
+def test_a_tor_whose_process_is_hidden_is_not_taken_for_an_idle_one(
+    observed: ExitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where it runs in a container of its own: its connections are not known."""
+    monkeypatch.setattr(inspect, "process_of", lambda _: 0)
+    with pytest.raises(AttentionError, match="its connections were not counted"):
+        guard.count(operated(observed))
 
 
 def test_the_guard_is_off_until_it_is_configured(observed: ExitHost) -> None:

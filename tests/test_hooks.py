@@ -20,18 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exitpolicy import hook_delivery
-from exitpolicy.core.block import Block
+from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
 from exitpolicy.doctor import hooks as checks
 from exitpolicy.doctor.finding import Severity
 from exitpolicy.hook_delivery import Delivered, State
-from exitpolicy.operations import hooks, timer
+from exitpolicy.operations import hooks, removals, timer
 from exitpolicy.operations.host import Host
-from exitpolicy.storage import history, hook_spool
+from exitpolicy.storage import history, hook_spool, ledger_file
 from exitpolicy.storage.config import Config, Relay
 from exitpolicy.storage.health_record import HealthRecord
 from exitpolicy.storage.hook_config import Hooks
+from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import lock
 from tests.harness.host import HostMaker
 
@@ -110,6 +111,19 @@ def test_the_config_names_further_fields(tmp_path: Path) -> None:
         *("Ada's server", "ADA#1", ["BOB#2"]),
         *("www.ada.example", "bobs-list"),
     ]
+
+
+def test_the_event_of_an_end_tells_as_much_as_that_of_a_beginning(tmp_path: Path) -> None:
+    """Its relays and its list too, although the removal waited in a file for the fragments."""
+    host = make_host_of(tmp_path, "/bin/true", fields=("references", "name", "source"))
+    of_one = block()._replace(relays=("exit1", "exit2"))
+    ledger_file.save(host.config.ledger, Ledger(Blocks.of()))
+    hooks.record(host, "block", [of_one])
+    removals.announce(host, "expire", [of_one])
+    removals.record(host, [])
+    begun, ended = events(host)
+    assert [begun["action"], ended["action"]] == ["block", "expire"]
+    assert begun["blocks"] == ended["blocks"]
 
 
 def test_the_events_of_health_and_policy(host: Host) -> None:

@@ -16,14 +16,18 @@ from exitpolicy.cli import relays
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.errors import ExitCode, InvalidFileError
+from exitpolicy.core.following import Following
 from exitpolicy.core.guard_rule import Rule
 from exitpolicy.doctor import following, guarding
+from exitpolicy.doctor import timer as timer_checks
 from exitpolicy.operations import rights, timer, unit_syntax
 from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.init import Initialized
 from exitpolicy.resolver import Server
+from exitpolicy.storage import follow_state
 from exitpolicy.storage.config import Config, Relay
+from exitpolicy.storage.observed import Moment
 from exitpolicy.tor import name_servers
 
 
@@ -491,6 +495,41 @@ def test_the_guard_is_run_only_where_it_is_configured(
     assert "it lacks IPAddressDeny=any" in finding.observed
     assert timer.install(at, folder) == [folder / name for name in timer.UNITS]
     assert not service.exists()
+
+
+def test_a_guard_that_cron_runs_without_a_rule_is_taken_out_of_the_crontab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init --timer` changes no crontab."""
+    at, crontab = host(tmp_path), tmp_path / "crontab"
+    crontab.write_text(f"* * * * * root {timer.guard_cron_line(at)}\n")
+    monkeypatch.setattr(timer_checks, "_CRON", (str(crontab),))
+    monkeypatch.setattr(timer, "FOLDER", tmp_path)
+    (finding,) = guarding.check(at)
+    assert (finding.severity, finding.fix) == (
+        "fail",
+        f"remove the line with guard from {crontab}",
+    )
+    crontab.write_text(f"# exitpol guard\n* * * * * root {timer.follow_cron_line(at)}\n")
+    assert list(guarding.check(at)) == []
+    assert following.is_run(at)
+
+
+def test_names_above_the_limit_are_reported_with_their_ports(tmp_path: Path) -> None:
+    """One name with 101 ports is 101 names to follow."""
+    at = host(tmp_path)
+    at.config.ledger.parent.mkdir()
+    at.config.ledger.write_text(
+        "version: 2\nblocks:\n"
+        + "".join(
+            f"- {{destination: '203.0.113.7:{port}', since: 2026-01-01, until: never,"
+            " follow: www.example.org}\n"
+            for port in range(1, 102)
+        )
+    )
+    follow_state.save(follow_state.path_beside(at.config.ledger), Following.begun(()), Moment.now())
+    (finding,) = following.check(at)
+    assert finding.observed == "101 names are to be followed, and only the first 100 are"
 
 
 def test_the_service_of_the_guard_sees_sockets_and_sends_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from exitpolicy.cli import output
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.output import note, say, say_json, warn
 from exitpolicy.core.errors import ExitCode
-from exitpolicy.core.following import Failure
+from exitpolicy.core.following import Change, Failure
+from exitpolicy.core.ports import ports_text
 
 if TYPE_CHECKING:
     from exitpolicy.operations.follow import Run
@@ -46,20 +47,17 @@ def follow(
 def _as_json(run: "Run") -> dict[str, object]:
     from exitpolicy.operations.follow import destination_of
 
-    changes = {change.host: change for change in run.changes}
+    changes = {one: Change(one, (), ()) for one in run.followed}
+    changes |= {change.host: change for change in run.changes}
     return {
         "names": [
             {
                 "name": one.name,
-                "ports": str(one).removeprefix(one.name).removeprefix(":") or "*",
+                "ports": ports_text(one.ports),
                 "asked": one in run.answers,
                 "failure": run.known[one].failure,
-                "added": [str(destination_of(one, a)) for a in changes[one].added]
-                if one in changes
-                else [],
-                "dropped": [str(destination_of(one, a)) for a in changes[one].dropped]
-                if one in changes
-                else [],
+                "added": [str(destination_of(one, a)) for a in changes[one].added],
+                "dropped": [str(destination_of(one, a)) for a in changes[one].dropped],
             }
             for one in run.followed
         ],

@@ -395,7 +395,7 @@ def checked_text(name: str, text: str) -> str:
 
 def _merged(old: Block, new: Block) -> Block:
     """Return the block that keeps the promises of both."""
-    later = old if _later(old.until, new.until) else new
+    later = old if is_later(old.until, new.until) else new
     every_relay = not old.relays or not new.relays
     follow = list(dict.fromkeys((*new.followed, *old.followed)))[:MAX_NAMES]
     names = list(dict.fromkeys((*new.names, *old.names)))[:MAX_NAMES]
@@ -432,6 +432,6 @@ def _lasting(block: Block) -> Block:
     return block
 
 
-def _later(one: datetime | None, other: datetime | None) -> bool:
+def is_later(one: datetime | None, other: datetime | None) -> bool:
     """Tell whether the end `one` is later than `other`; None, which is never, is the latest."""
     return one is None or (other is not None and one > other)

@@ -131,13 +131,8 @@ def followed(blocks: Blocks, time: Time, relays: Iterable[str]) -> dict[NamedHos
 
     `relays` are the names of all relays of the host.
     """
-    found: dict[NamedHost, list[Block]] = {}
-    for block in blocks:
-        if block.follow and is_address(block.destination) and time.enforces(block):
-            for name in block.followed:
-                found.setdefault(NamedHost(name, block.destination.ports), []).append(block)
     every = frozenset(relays)
-    chosen = dict(list(found.items())[:MAX_FOLLOWED])
+    chosen = dict(list(to_follow(blocks, time).items())[:MAX_FOLLOWED])
     taken = _taken(blocks, chosen, time.now)
     return {
         host: Followed(
@@ -147,6 +142,16 @@ def followed(blocks: Blocks, time: Time, relays: Iterable[str]) -> dict[NamedHos
         )
         for host, its in chosen.items()
     }
+
+
+def to_follow(blocks: Blocks, time: Time) -> dict[NamedHost, list[Block]]:
+    """Return all names that the blocks in force are to follow, each with its blocks."""
+    found: dict[NamedHost, list[Block]] = {}
+    for block in blocks:
+        if block.follow and is_address(block.destination) and time.enforces(block):
+            for name in block.followed:
+                found.setdefault(NamedHost(name, block.destination.ports), []).append(block)
+    return found
 
 
 def _taken(

@@ -1,18 +1,23 @@
 """The checks of followed names: whether they are looked up, and have an answer."""
 
 import os
-import re
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from exitpolicy.core.durations import remaining_text, utc_text
 from exitpolicy.core.errors import InvalidFileError
-from exitpolicy.core.following import MAX_FOLLOWED, UNSEEN_SECONDS, Following, followed
+from exitpolicy.core.following import (
+    MAX_FOLLOWED,
+    UNSEEN_SECONDS,
+    Following,
+    followed,
+    to_follow,
+)
 from exitpolicy.core.host_names import NamedHost
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
-from exitpolicy.doctor.timer import cron_place
+from exitpolicy.doctor.timer import cron_pattern, cron_place, misfit
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import follow_state
@@ -21,7 +26,7 @@ LATE_SECONDS: Final = 15 * 60
 """The names are looked up every five minutes."""
 _CHECK: Final = "followed names"
 _FEW: Final = 3
-_CRON: Final = re.compile(r"^(?!\s*#).*exitpol\w*\b.*\bfollow\b.*$", re.MULTILINE)
+_CRON: Final = cron_pattern("follow")
 
 
 def check(host: Host) -> Iterator[Finding]:
@@ -57,11 +62,11 @@ def check(host: Host) -> Iterator[Finding]:
             cause=Fault.NAME_UNANSWERED,
         )
         return
-    names = {name for block in blocks if time.enforces(block) for name in block.followed}
-    if len(hosts) == MAX_FOLLOWED and len(names) > MAX_FOLLOWED:
+    count = len(to_follow(blocks, time))
+    if count > MAX_FOLLOWED:
         yield warn(
             _CHECK,
-            f"{len(names)} names are to be followed, and only the first {MAX_FOLLOWED} are",
+            f"{count} names are to be followed, and only the first {MAX_FOLLOWED} are",
             why="the blocks of the others keep their addresses",
             fix=f"remove the key follow of some blocks in {host.config.ledger}",
             cause=Fault.ATTENTION,
@@ -76,8 +81,7 @@ def unit(host: Host) -> Iterator[Finding]:
     if lines:
         yield fail(
             "follow unit",
-            f"{timer.FOLDER / timer.FOLLOW_UNITS[0]} does not fit this host any more: it lacks"
-            f" {'; '.join(lines[:_FEW])}{' and more' if len(lines) > _FEW else ''}",
+            misfit(timer.FOLLOW_UNITS[0], lines),
             why="DNS servers, paths, relays or owners changed, and it cannot use all of them",
             fix="exitpol init --timer",
         )

@@ -1,32 +1,35 @@
 """The checks of the guard: whether its timer is what the config says."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from exitpolicy.doctor.finding import Finding, fail, ok, warn
-from exitpolicy.doctor.timer import cron_place
+from exitpolicy.doctor.timer import cron_pattern, cron_place, misfit
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
 
 _CHECK: Final = "guard"
-_FEW: Final = 3
-_CRON: Final = re.compile(r"^(?!\s*#).*exitpol\w*\b.*\bguard\b.*$", re.MULTILINE)
+_CRON: Final = cron_pattern("guard")
 
 
 def check(host: Host) -> Iterator[Finding]:
     """Check that the guard runs exactly if it is configured, and with the rights that it needs."""
-    is_run = timer.guards(host) or cron_place(_CRON) is not None
+    by_systemd = timer.guards(host)
+    crontab = cron_place(_CRON)
     if host.config.guard is None:
-        if is_run:
+        if by_systemd or crontab is not None:
             yield fail(
                 _CHECK,
-                "its timer runs, and the config has no guard",
+                "its timer runs, and the config has no guard"
+                if by_systemd
+                else f"{crontab} runs it, and the config has no guard",
                 why="each run ends with an error",
-                fix="exitpol init --timer",
+                fix="exitpol init --timer"
+                if by_systemd
+                else f"remove the line with guard from {crontab}",
             )
         return
-    if not is_run:
+    if not by_systemd and crontab is None:
         line = f"* * * * * root {timer.guard_cron_line(host)}"
         yield warn(
             _CHECK,
@@ -41,8 +44,7 @@ def check(host: Host) -> Iterator[Finding]:
     if lines:
         yield fail(
             _CHECK,
-            f"{timer.FOLDER / timer.GUARD_UNITS[0]} does not fit this host any more: it lacks"
-            f" {'; '.join(lines[:_FEW])}{' and more' if len(lines) > _FEW else ''}",
+            misfit(timer.GUARD_UNITS[0], lines),
             why="paths, relays or owners changed, and it cannot use all of them",
             fix="exitpol init --timer",
         )

@@ -114,7 +114,7 @@ def _delivery(
 ) -> Iterator[Finding]:
     """Check the deliveries to one hook. Its arguments may be secret, and are not shown."""
     program, last = shlex.split(command)[0], state.commands[command]
-    waiting = [event for event in spool["events"] if event["number"] > last.number]
+    waiting = hook_delivery.waiting(spool, last)
     if not waiting:
         return
     if last.failure is not None:

@@ -4,7 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ _SERVICE: Final = timer_units.UNITS[0]
 _JOURNAL: Final = f"journalctl -u {_SERVICE} -n 20"
 _PROGRAM: Final = re.compile(r"/(?:.*/)?(?:python[0-9.]*|exitpol|exitpolicy/tick\.py)")
 _SECONDS: Final = 10.0
+_FEW: Final = 3
 _DISABLED: Final = "disabled: it does not start at boot"
 _CRON: Final = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron/crontabs", "/var/cron/tabs")
 _TICK: Final = re.compile(
@@ -68,10 +69,18 @@ def unit(host: Host) -> Iterator[Finding]:
         return
     yield fail(
         check,
-        f"{timer_units.FOLDER / timer_units.UNITS[0]} does not fit this host any more: it lacks"
-        f" {'; '.join(lines[:3])}{' and more' if len(lines) > 3 else ''}",
+        misfit(_SERVICE, lines),
         why="paths, relays or owners changed, and the tick cannot use all of them",
         fix="exitpol init --timer",
+    )
+
+
+def misfit(service: str, lines: Sequence[str]) -> str:
+    """Return the words for an installed unit that lacks lines."""
+    more = " and more" if len(lines) > _FEW else ""
+    return (
+        f"{timer_units.FOLDER / service} does not fit this host any more: it lacks"
+        f" {'; '.join(lines[:_FEW])}{more}"
     )
 
 
@@ -210,6 +219,11 @@ def systemctl(word: str, unit: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "not known to systemctl"
     return result.stdout.strip() or "not known to systemctl"
+
+
+def cron_pattern(command: str) -> re.Pattern[str]:
+    """Return the pattern of a line in a crontab that runs a command of exitpol."""
+    return re.compile(rf"^(?!\s*#).*exitpol\w*\b.*\b{command}\b.*$", re.MULTILINE)
 
 
 def cron_place(pattern: re.Pattern[str]) -> Path | None:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from exitpolicy.core.block import Block
+from exitpolicy.core.block import Block, is_later
 from exitpolicy.core.errors import (
     AttentionError,
     ExitCode,
@@ -94,7 +94,7 @@ class Plan:
     """The blocks to add; none for a rule that a block rejects already."""
     endless: tuple[OwnReject, ...]
     """The rules that have no end, because none is named."""
-    covered: tuple["Covered", ...]
+    covered: tuple[Covered, ...]
     """The rules that blocks reject already. The blocks keep their ends."""
     edits: Mapping[Path, tuple[str, str]]
     """For each changed file: its text before and after."""
@@ -154,14 +154,16 @@ def plan(host: Host, terms: Terms) -> Plan:
     time = host.time()
     in_force = time.enforced(ledger.blocks)
     by_blocks = _decisions(host, in_force)
-    fresh = [rule for rule in found.rules if not _is_rejected(rule, by_blocks)]
-    covered = [
-        Covered(rule, _covered_until(host, rule, in_force))
-        for rule in found.rules
-        if _is_rejected(rule, by_blocks)
-    ]
+    fresh: list[OwnReject] = []
+    covered: list[Covered] = []
+    for rule in found.rules:
+        if _is_rejected(rule, by_blocks):
+            covered.append(Covered(rule, _covered_until(host, rule, in_force)))
+        else:
+            fresh.append(rule)
     blocks, endless = _blocks(host, fresh, terms)
-    edits = _edits(found.rules)
+    texts = {path: torrc.read_text(path) for path in {rule.place.file for rule in found.rules}}
+    edits = _edits(found.rules, texts)
     for relay, view in _selected(host, applied):
         _refuse_other_exit(relay, view, found.rules, {p: new for p, (_, new) in edits.items()})
     return Plan(
@@ -292,7 +294,7 @@ def _blocks(
             block = Block(
                 destination, now, until, reason or reason_of(f"from {rule.place}"), forced=False
             )
-            if former is not None and _ends_later(former, block):
+            if former is not None and is_later(former.until, block.until):
                 block = former
             names = () if relays >= every else tuple(sorted(relays))
             found[destination] = block._replace(relays=names)
@@ -311,17 +313,12 @@ def _said(rule: OwnReject, moment: Moment) -> tuple[datetime | None, str]:
     return (until if until is not None and until > moment.now else None), reason
 
 
-def _ends_later(one: Block, other: Block) -> bool:
-    return one.until is None or (other.until is not None and one.until > other.until)
-
-
-def _edits(rules: Iterable[OwnReject]) -> dict[Path, tuple[str, str]]:
-    """Return the text of each file before and after rules leave it."""
+def _edits(rules: Iterable[OwnReject], texts: Mapping[Path, str]) -> dict[Path, tuple[str, str]]:
+    """Return the text of each file before, as in `texts`, and after rules leave it."""
     gone: dict[Path, dict[int, set[str]]] = {}
     for rule in rules:
         of_file = gone.setdefault(rule.place.file, {})
         of_file.setdefault(rule.place.line, set()).add(rule.text)
-    texts = {path: torrc.read_text(path) for path in gone}
     return {path: (texts[path], without_rules(texts[path], of)) for path, of in gone.items()}
 
 
@@ -388,14 +385,16 @@ def _edit(present: Plan) -> tuple[list[Path], list[ExitpolError]]:
         if not _is_rejected(rule, installed)
     ]
     changed: list[Path] = []
-    for path, (old, new) in _edits(ready).items():
+    planned = {path: old for path, (old, _) in present.edits.items()}
+    for path, (old, new) in _edits(ready, planned).items():
         readers = {name for rule in ready if rule.place.file == path for name in rule.relays}
         try:
-            if torrc.read_text(path) != old:
-                raise InvalidFileError(f"{path} was changed just now", hint=_AGAIN)
             for relay, view in _selected(host, present.applied):
                 if relay.name in readers:
                     _verify(relay, view, {path: new}, texts[relay.name])
+            # Last, because Tor may take long to verify.
+            if torrc.read_text(path) != old:
+                raise InvalidFileError(f"{path} was changed just now", hint=_AGAIN)
             files.replace(path, new.encode("utf-8", "surrogateescape"))
             changed.append(path)
         except ExitpolError as error:

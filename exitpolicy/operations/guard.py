@@ -67,14 +67,22 @@ def count(host: Host) -> Counted:
                     " are to other relays; they were not counted",
                     hint=f"add ControlSocket to {relay.torrc}: exitpol help init",
                 )
-            pids.append(inspect.process_of(relay))
+            pid = inspect.process_of(relay)
+            if not pid:
+                raise AttentionError(
+                    f"{relay.name}: the process of its Tor cannot be seen; its connections were not"
+                    " counted",
+                    hint="run exitpol where Tor runs, also in the same container; only one Tor may"
+                    f" be started with {relay.torrc}",
+                )
+            pids.append(pid)
             asked.append(relay)
         except ExitpolError as error:
             problems.append(error)
     if not asked:
         raise problems[0]
     relays = identity.relay_addresses(asked)
-    counts = streams.connection_counts(filter(None, pids))
+    counts = streams.connection_counts(pids)
     apart = {endpoint: n for endpoint, n in counts.items() if endpoint not in relays}
     return Counted(apart, relays, tuple(problems))
 

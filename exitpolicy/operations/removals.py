@@ -134,6 +134,8 @@ def _parsed(line: bytes) -> Removal | None:
             None if until is None else datetime.fromisoformat(until),
             str(entry["reason"]),
             str(entry["reference"]),
+            tuple(map(str, entry.get("relays", ()))),
+            str(entry.get("source", "")),
             references=tuple(map(str, entry.get("references", ()))),
             name=str(entry.get("name", "")),
         )
@@ -164,6 +166,8 @@ def _save(host: Host, removals: Sequence[Removal]) -> None:
                 "until": None if removal.block.until is None else removal.block.until.isoformat(),
                 "reason": removal.block.reason,
                 "reference": removal.block.reference,
+                "relays": removal.block.relays,
+                "source": removal.block.source,
                 "references": removal.block.references,
                 "name": " ".join(removal.block.names),
                 "who": removal.who,

@@ -13,7 +13,6 @@ ledger lies in another user's folder.
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -45,9 +44,6 @@ class Saved(NamedTuple):
 
     following: Following
     moment: Moment
-    """In running time."""
-    when: datetime
-    """By the clock of the file system."""
 
 
 def path_beside(ledger: Path) -> Path:
@@ -68,11 +64,8 @@ def load(path: Path) -> Saved | None:
             str(relay): min(_seconds(moment), running)
             for relay, moment in list(document["changed"].items())[:_MAX_RELAYS]
         }
-        return Saved(
-            Following(running, names, changed),
-            Moment(str(document["boot"]), _seconds(document["at"])),
-            datetime.fromtimestamp(path.stat().st_mtime, UTC),
-        )
+        moment = Moment(str(document["boot"]), _seconds(document["at"]))
+        return Saved(Following(running, names, changed), moment)
     except (
         *(OSError, InvalidFileError, UsageError),
         *(ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError),
