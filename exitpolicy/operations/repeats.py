@@ -74,7 +74,7 @@ def _ends(host: Host, destinations: Collection[Destination], since: datetime) ->
         with contextlib.suppress(UsageError, ValueError):
             text = change.destination
             if change.action == "block":
-                begun.setdefault(text, _moment(change.time))
+                begun.setdefault(text, history.moment(change.time))
             elif change.action == "resume":
                 if found.get(text):
                     found[text].pop()
@@ -84,7 +84,7 @@ def _ends(host: Host, destinations: Collection[Destination], since: datetime) ->
                     continue
                 destination = parse_destination(text)
                 if destination[:3] in addresses:
-                    end = End(destination, _moment(change.time), _time(began, change.until))
+                    end = End(destination, history.moment(change.time), _time(began, change.until))
                     found.setdefault(text, []).append(end)
     return [end for ends in found.values() for end in ends]
 
@@ -98,14 +98,6 @@ def _address_word(destination: Destination) -> bytes:
 def _time(began: datetime | None, until: str) -> timedelta | None:
     end = parse_time(until) if began is not None else None
     return None if began is None or end is None else end - began
-
-
-def _moment(text: str) -> datetime:
-    """Return a time of the history. Raises ValueError."""
-    moment = parse_time(text)
-    if moment is None:
-        raise ValueError(text)
-    return moment
 
 
 def proposals(

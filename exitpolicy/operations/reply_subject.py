@@ -11,7 +11,6 @@ from exitpolicy.complaint import Complaint
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination, parse_destination
-from exitpolicy.core.durations import parse_time
 from exitpolicy.core.errors import InvalidFileError, NoSuchBlockError, UsageError
 from exitpolicy.core.host_names import NamedHost, parse_host
 from exitpolicy.core.ports import difference
@@ -316,16 +315,8 @@ def _ended_before(changes: Iterable[history.Change]) -> Iterator[Ended]:
         with suppress(UsageError, ValueError):
             yield Ended(
                 parse_destination(change.destination),
-                _moment(change.time),
+                history.moment(change.time),
                 change.all_references,
                 tuple(change.name.split()),
-                told=None if told is None else _moment(told),
+                told=None if told is None else history.moment(told),
             )
-
-
-def _moment(text: str) -> datetime:
-    """Return a time of the history. Raises ValueError."""
-    moment = parse_time(text)
-    if moment is None:
-        raise ValueError(text)
-    return moment

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from exitpolicy.core.block import Block
-from exitpolicy.core.durations import until_text, utc_text
+from exitpolicy.core.durations import parse_time, until_text, utc_text
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.files import Place
@@ -71,6 +71,14 @@ class Change:
     def all_references(self) -> tuple[str, ...]:
         """Every ticket of the block."""
         return tuple(filter(None, (self.reference, *self.references)))
+
+
+def moment(text: str) -> datetime:
+    """Return a time of the history. Raises ValueError."""
+    found = parse_time(text)
+    if found is None:
+        raise ValueError(text)
+    return found
 
 
 _quoted: Final = json.encoder.encode_basestring_ascii
