@@ -221,3 +221,18 @@ def test_a_ledger_that_cannot_be_written_keeps_no_expired_block(
     assert (done.code, "203.0.113.7  ended" in done.out) == (0, True), done
     changes = host.run("history", "--json").json["changes"]
     assert [change["action"] for change in changes] == ["block", "block", "expire"]
+
+
+def test_an_end_that_another_command_applied_is_recorded_by_the_next_tick(host: ExitHost) -> None:
+    """`apply` lifts what has ended; only the tick writes that into ledger and history."""
+    assert host.run("block", "203.0.113.7", "--until", "2s").code == 0
+    time.sleep(2.1)
+    assert host.run("apply").code == 0
+    assert "203.0.113.7" not in host.fragment.read_text()
+    assert host.tick().code == 0
+    changes = host.run("history", "203.0.113.7", "--json").json["changes"]
+    assert [change["action"] for change in changes] == ["block", "expire"]
+    # And then it has nothing to do.
+    observed = host.state.read_text()
+    assert host.tick().code == 0
+    assert host.state.read_text() == observed

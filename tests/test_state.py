@@ -214,9 +214,13 @@ def test_where_it_is(tmp_path: Path) -> None:
 
 
 def test_running_time_counts_from_the_start_of_the_host() -> None:
-    """In the same boot the difference counts; after another boot, the time since that."""
+    """In what may be one boot the difference counts; after another boot, the time since that."""
     assert Moment("a", 50.0).since(Moment("a", 20.0)) == 30.0
     assert Moment("b", 50.0).since(Moment("a", 20.0)) == 50.0
+    # The tick's unit cannot see which boot it is: a shell's command after it is no reboot.
+    for one, other in (("-", "a"), ("a", "-"), ("-", "-")):
+        assert Moment(one, 50.0).since(Moment(other, 20.0)) == 30.0
+        assert Moment(one, 20.0).since(Moment(other, 50.0)) == 0.0
     assert Moment("a", 50.0).since(None) == 0.0
     assert Moment.now().since(Moment.now()) <= 0.0
     assert Moment("a", 2.0).is_after(Moment("a", 1.0))

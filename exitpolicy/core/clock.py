@@ -50,6 +50,10 @@ class Time(NamedTuple):
         """Return the blocks that are enforced only because the clock is not trusted."""
         return Blocks.of(b for b in blocks if self.enforces(b) and not b.in_force(self.now))
 
+    def unrecorded_ends(self, blocks: Blocks) -> list[Block]:
+        """Return the blocks that have ended, although the ledger does not say so yet."""
+        return [b for b in blocks if not b.ended and b.has_ended(self.now) and not self.enforces(b)]
+
 
 def judge_clock(now: datetime, trusted: datetime | None, jumped_to: datetime | None) -> Time:
     """Return the time for a clock that says `now`, given the previous `trusted` and `jumped_to`."""

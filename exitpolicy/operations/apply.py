@@ -399,7 +399,9 @@ class _Apply:
     def _save(self, result: Applied) -> list[ExitpolError]:
         """Save what was observed; return why that failed, if it did."""
         time = result.time
-        change = self.ledger.blocks.next_change(time.now)
+        # An end that no tick has recorded has passed: the tick does so when this time has come.
+        unrecorded = (block.until for block in time.unrecorded_ends(self.ledger.blocks))
+        change = min(filter(None, unrecorded), default=self.ledger.blocks.next_change(time.now))
         hindrances = {
             view.name: error
             for view in result.views

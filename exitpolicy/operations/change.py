@@ -309,11 +309,11 @@ def _ends(ledger: Ledger, host: Host, time: Time) -> _Ends:
     """Return what a tick changes, as far as the clock is trusted."""
     last = observed.load(host.state_path)
     retention = Retention() if last is None else last.retention
-    ended = [b for b in ledger.blocks if b.has_ended(time.now) and not time.enforces(b)]
+    ended = (b for b in ledger.blocks if b.ended is not None and b.has_ended(time.now))
     return _Ends(
-        [block for block in ended if block.ended is None],
+        list(time.unrecorded_ends(ledger.blocks)),
         list(ledger.blocks.resumable(time.now)),
-        [block for block in ended if block.ended is not None and retention.is_over(block)],
+        [b for b in ended if not time.enforces(b) and retention.is_over(b)],
     )
 
 

@@ -35,11 +35,14 @@ A ledger may have 100,000 blocks in one state: one line for all is read in a ten
 """
 
 
+_UNKNOWN_BOOT: Final = "-"
+
+
 class Moment(NamedTuple):
     """A moment of this host's running time, by a clock that nobody can set."""
 
     boot: str
-    """Identifies the boot of the host."""
+    """Identifies the boot of the host; `-` where it is hidden, as in the tick's unit."""
     seconds: float
     """Seconds since that boot, suspension included."""
 
@@ -50,7 +53,7 @@ class Moment(NamedTuple):
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
-            boot = "-"
+            boot = _UNKNOWN_BOOT
         return cls(boot, system_time.clock_gettime(clock))
 
     def is_after(self, other: "Moment") -> bool:
@@ -58,10 +61,15 @@ class Moment(NamedTuple):
         return self.boot == other.boot and self.seconds > other.seconds
 
     def since(self, other: "Moment | None") -> float:
-        """Return the seconds of running time that have passed at least since another moment."""
+        """Return the seconds of running time that have passed at least since another moment.
+
+        If a boot is unknown, it may be the same one.
+        """
         if other is None:
             return 0.0
-        return self.seconds - other.seconds if self.boot == other.boot else self.seconds
+        if self.boot == other.boot or _UNKNOWN_BOOT in {self.boot, other.boot}:
+            return max(0.0, self.seconds - other.seconds)
+        return self.seconds
 
 
 # A named tuple is made faster than a dataclass: `list` is to be quick.
