@@ -122,7 +122,8 @@ def test_an_interrupted_command_has_a_code_of_its_own(
     assert out == b""
     assert err == (
         b"exitpol: error: interrupted\n"
-        b"exitpol: hint: exitpol status shows what is enforced, exitpol apply finishes it\n"
+        b"exitpol: hint: exitpol status shows what is enforced,"
+        b" exitpol apply completes what is recorded\n"
     )
 
 

@@ -487,6 +487,10 @@ def test_the_guard_is_run_only_where_it_is_configured(
     assert set(installed) >= {folder / name for name in timer.GUARD_UNITS}
     (finding,) = guarding.check(guarded)
     assert finding.severity == "ok"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda _name, **_where: None)
+        (finding,) = guarding.check(guarded)
+    assert (finding.severity, finding.fix) == ("fail", "apt install iproute2")
     (finding,) = guarding.check(at)
     assert (finding.severity, finding.fix) == ("fail", "exitpol init --timer")
     service = folder / timer.GUARD_UNITS[0]

@@ -51,9 +51,10 @@ def guard(
     else:
         _say(run, dry_run=dry_run, quiet=quiet)
         if not quiet:
-            total = sum(counted.counts.values())
+            total, places = sum(counted.counts.values()), len(counted.counts)
+            word = "destination" if places == 1 else "destinations"
             note(
-                f"{total:,} connections to {len(counted.counts):,} destinations, without relays;"
+                f"{total:,} connections to {places:,} {word}, without relays;"
                 f" more than {(rule or Rule()).connections:,} to one are a flood"
             )
             if rule is not None and not dry_run and not timer.guards(host):

@@ -126,5 +126,5 @@ class Interruption(BaseException):
         """What people are told."""
         return self.kind(
             "; ".join(["interrupted", *getattr(self, "__notes__", [])]),
-            hint="exitpol status shows what is enforced, exitpol apply finishes it",
+            hint="exitpol status shows what is enforced, exitpol apply completes what is recorded",
         )

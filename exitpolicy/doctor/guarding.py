@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
-from exitpolicy.doctor.finding import Finding, fail, ok, warn
+from exitpolicy.doctor.finding import Finding, fail, failed, ok, warn
 from exitpolicy.doctor.timer import cron_pattern, cron_place, misfit
 from exitpolicy.operations import timer
 from exitpolicy.operations.host import Host
+from exitpolicy.tor import streams
+from exitpolicy.tor.streams import StreamsUnknownError
 
 _CHECK: Final = "guard"
 _CRON: Final = cron_pattern("guard")
@@ -48,5 +50,10 @@ def check(host: Host) -> Iterator[Finding]:
             why="paths, relays or owners changed, and it cannot use all of them",
             fix="exitpol init --timer",
         )
+        return
+    try:
+        streams.lister()
+    except StreamsUnknownError as error:
+        yield failed(_CHECK, error, why="the guard sees no connection, and blocks nothing")
         return
     yield ok(_CHECK, "its timer is what the config says")

@@ -170,12 +170,18 @@ def cut(streams: Sequence[Stream]) -> None:
         _ss(["-HtnK", "-F", "-"], wanted)
 
 
-def _ss(arguments: Sequence[str], text: str = "") -> str:
+def lister() -> str:
+    """Return the path of ss. Raises StreamsUnknownError if it is missing."""
     program = shutil.which("ss") or shutil.which("ss", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None:
         raise StreamsUnknownError(
             "the program ss, which lists Tor's connections, is missing", hint="apt install iproute2"
         )
+    return program
+
+
+def _ss(arguments: Sequence[str], text: str = "") -> str:
+    program = lister()
     try:
         result = subprocess.run(
             [program, *arguments],

@@ -16,11 +16,11 @@ import pytest
 
 BOOT_SECONDS = 400
 PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "tor", "python3", "python3-charset-normalizer",
+    "systemd", "systemd-sysv", "dbus", "procps", "tor", "python3", "python3-charset-normalizer",
     "python3-dnspython", "python3-idna",
     "python3-jinja2", "python3-shellingham", "python3-stem", "python3-yaml",
 )  # fmt: skip
-"""Tor, and what the package of exitpol depends on."""
+"""Tor, what its unit needs for a reload (procps), and what the package of exitpol depends on."""
 
 IMAGES = "EXITPOL_DEBIAN_IMAGES"
 """Names a folder that keeps the Debians, one for each release: each costs two minutes."""

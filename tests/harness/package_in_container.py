@@ -37,7 +37,9 @@ def tor(unit: str = "tor@default") -> str:
 
 def reloaded(unit: str = "tor@default") -> str:
     """Reload Tor, as logrotate does, and return the state of its unit a moment later."""
-    run("systemctl", "reload", unit)
+    done = run("systemctl", "reload", unit)
+    if done["code"] != 0:
+        return f"not reloaded: {done['stderr']}"
     time.sleep(1.5)
     return tor(unit)
 
