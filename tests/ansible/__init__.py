@@ -1,0 +1,1 @@
+"""The Ansible collection in exitpolicy/ansible, with real Ansible."""
