@@ -46,6 +46,11 @@ def test_a_dry_init_changes_nothing(make_host: HostMaker) -> None:
     before = host.snapshot()
     done = host.run("init", "--dry-run")
     assert f"+%include {host.fragment}" in done.out
+    seen = host.run("init", "--dry-run", "--json").json
+    torrc = str(host.tor.torrc)
+    assert torrc in seen["edited"]
+    assert f"\n+%include {host.fragment}\n" in {d["path"]: d["diff"] for d in seen["diffs"]}[torrc]
+    assert (seen["dry_run"], seen["units"], seen["restart"]) == (True, [], [])
     assert host.snapshot() == before
 
 

@@ -186,7 +186,7 @@ def test_init_leaves_no_new_include_behind_a_sandboxed_tor_unasked(make_host: Ho
     assert refused(host.run("init"))
     assert host.snapshot() == before
     assert not host.ledger.parent.exists()
-    host.run("init", "--yes")
+    assert host.run("init", "--yes", "--json").json["restart"] == ["tor@default.service"]
     assert f"%include {host.fragment}" in host.tor.torrc.read_text()
     assert host.tor.alive
     host.tor.stop()

@@ -272,6 +272,43 @@ def test_a_service_whose_dns_servers_have_changed_is_outdated(
     assert (finding.severity, finding.fix) == ("fail", "exitpol init --timer")
 
 
+def test_the_changes_of_the_timer_are_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init --dry-run --timer`: a unit that is missing, edited, stopped, disabled, or too many."""
+    at, folder, off = host(tmp_path), tmp_path / "units", tmp_path / "off"
+    guarded = replace(at, config=at.config._replace(guard=Rule()))
+    systemctl = tmp_path / "bin" / "systemctl"
+    for path in (folder, tmp_path / "l", systemctl.parent):
+        path.mkdir()
+    systemctl.write_text(
+        f'#!/bin/sh\ncase "$2 $3" in "$(cat {off} 2>/dev/null || echo x)") exit 1; esac\n'
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
+    for name, value in (("FOLDER", folder), ("RUNNING", tmp_path), ("STAMPS", tmp_path)):
+        monkeypatch.setattr(timer, name, value)
+    monkeypatch.setattr(timer, "changed_by_others", lambda: None)
+    service, clock = (folder / name for name in timer.UNITS)
+    assert timer.changes(at, folder) == [service, clock]
+    assert list(folder.iterdir()) == []
+    assert timer.install(at, folder) == [service, clock]
+    assert timer.changes(at, folder) == []
+    for question in ("is-enabled", "is-active"):
+        off.write_text(f"{question} exitpol-expire.timer")
+        assert timer.changes(at, folder) == [clock]
+    off.unlink()
+    service.write_text(f"{service.read_text()}# edited\n")
+    assert timer.changes(at, folder) == [service]
+    guard = [folder / name for name in timer.GUARD_UNITS]
+    timer.install(guarded, folder)
+    assert timer.changes(guarded, folder) == []
+    assert timer.changes(at, folder) == guard
+    monkeypatch.setattr(timer, "RUNNING", tmp_path / "none")
+    with pytest.raises(InvalidFileError, match="not run by systemd"):
+        timer.changes(at, folder)
+
+
 def test_the_timer_that_follows_names_is_there_only_where_one_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

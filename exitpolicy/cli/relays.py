@@ -106,28 +106,45 @@ def init(
             raise
         return _offer_control_ports(host, error)
     if dry_run:
-        return _say_planned(planned, as_json=as_json)
+        return _say_planned(planned, timer=timer, as_json=as_json)
     done = init_operation.carry_out(planned, restart=yes or _accepts(planned.restarts))
     return finish(done, timer=timer, as_json=as_json)
 
 
-def _say_planned(planned: "Plan", *, as_json: bool) -> int:
+def _say_planned(planned: "Plan", *, timer: bool, as_json: bool) -> int:
     """Write what init would change, and return the exit code."""
+    from exitpolicy.operations import timer as timer_operation
+
     remarks = [*planned.restarts, *planned.remarks]
+    units: list[Path] = []
+    problems: list[ExitpolError] = []
+    if timer:
+        try:
+            units = timer_operation.changes(planned.future)
+        except ExitpolError as error:
+            problems.append(error)
     _say_initialized(
-        planned.created, planned.edited, [], as_json=as_json, remarks=remarks, dry_run=True
+        planned.created,
+        planned.edited,
+        units,
+        as_json=as_json,
+        problems=problems,
+        remarks=remarks,
+        restart=planned.restart_units,
+        dry_run=True,
     )
     output.warn_all(remarks)
-    return ExitCode.DONE
+    output.report_all(problems)
+    return problems[0].exit_code if problems else ExitCode.DONE
 
 
 def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
     """Install the timer if it is asked for, write the result, and return the exit code."""
+    from exitpolicy.operations import timer as timer_operation
+
     units: list[Path] = []
     no_timer: ExitpolError | None = None
     if timer:
-        from exitpolicy.operations import timer as timer_operation
-
         try:
             units = timer_operation.install(done.host)
         except ExitpolError as error:
@@ -141,6 +158,7 @@ def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
         as_json=as_json,
         problems=problems,
         remarks=done.remarks,
+        restart=done.restart_units,
     )
     output.warn_all(done.remarks)
     output.report_all(problems)
@@ -183,13 +201,19 @@ def _say_initialized(
     as_json: bool,
     problems: "Sequence[ExitpolError]" = (),
     remarks: "Sequence[ExitpolError]" = (),
+    restart: Sequence[str] = (),
     dry_run: bool = False,
 ) -> None:
     if as_json:
         say_json(
             created=created,
             edited=[path for path, _, _ in edited],
+            diffs=[
+                {"path": path, "diff": render.diff_text(old, new, str(path))}
+                for path, old, new in edited
+            ],
             units=units,
+            restart=restart,
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in problems],
             remarks=[output.error_json(remark) for remark in remarks],
@@ -202,8 +226,8 @@ def _say_initialized(
         say(f"{path} {would}changed:")
         render.say_diff(old, new, str(path))
     for path in units:
-        say(f"{path} installed")
-    if not created and not edited:
+        say(f"{path} {would}{'changed' if dry_run else 'installed'}")
+    if not created and not edited and not (dry_run and units):
         say("everything is set up")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from exitpolicy.cli.output import hint, note, printable, say, warn
+from exitpolicy.cli.output import hint, note, printable, say_text, warn
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import remaining_text, utc_text
@@ -133,15 +133,20 @@ def warn_of_causes(causes: "Sequence[Cause]") -> None:
         )
 
 
-def say_diff(old: str, new: str, name: str) -> None:
-    """Write the change of a file as a unified diff."""
+def diff_text(old: str, new: str, name: str) -> str:
+    """Return the change of a file as a unified diff; empty if there is none."""
     import difflib
 
     before, after = list(io.StringIO(old)), list(io.StringIO(new))
-    diff = list(difflib.unified_diff(before, after, name, f"{name} (new)", n=2))
-    for line in diff:
-        say(line.rstrip("\n").replace("\t", "    "))
-        if not line.endswith("\n"):
-            say("\\ No newline at end of file")
-    if not diff:
+    lines = difflib.unified_diff(before, after, name, f"{name} (new)", n=2)
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+
+
+def say_diff(old: str, new: str, name: str) -> None:
+    """Write the change of a file as a unified diff."""
+    text = diff_text(old, new, name)
+    say_text(text)
+    if not text:
         note(f"{name} would not change")

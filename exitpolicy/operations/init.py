@@ -37,7 +37,7 @@ from exitpolicy.operations.torrc_edits import TorrcEdit, may_run, plan_edit
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage import config_edit, files, history, ledger_file
 from exitpolicy.storage import last_read as last_read_file
-from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config
+from exitpolicy.storage.config import DEFAULT_PATH, SINGLE_FRAGMENT, Config, usual_unit
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import (
     WAIT_SECONDS,
@@ -75,6 +75,20 @@ class Plan:
         return tuple(edit.restart for edit in self.edits if edit.restart is not None)
 
     @property
+    def restart_units(self) -> tuple[str, ...]:
+        """The systemd units of the Tors that have to be restarted after it."""
+        return tuple(
+            f"{usual_unit(edit.relay.torrc)}.service"
+            for edit in self.edits
+            if edit.restart is not None
+        )
+
+    @property
+    def future(self) -> Host:
+        """The host as its config will describe it."""
+        return Host.of(self.config, who=self.host.who, clock=self.host.clock)
+
+    @property
     def created(self) -> tuple[Path, ...]:
         """The files that are missing."""
         paths = [self.config.ledger, *(edit.own for edit in self.edits)]
@@ -104,6 +118,8 @@ class Initialized:
     applied: Applied
     remarks: tuple[ExitpolError, ...] = field(default=())
     """What the operator should know, although nothing is wrong now."""
+    restart_units: tuple[str, ...] = ()
+    """The systemd units of the Tors that have to be restarted now."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -171,7 +187,14 @@ def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:
     own_policy.accept(present, applied.views)
     failed = apply.attempted(lambda: _record_resumed(present, applied))
     remarks = [*planned.remarks, *failed, *_retire(present, applied, planned)]
-    return Initialized(created, edited, _read(host, planned.config_path), applied, tuple(remarks))
+    return Initialized(
+        created,
+        edited,
+        _read(host, planned.config_path),
+        applied,
+        tuple(remarks),
+        planned.restart_units,
+    )
 
 
 @contextmanager

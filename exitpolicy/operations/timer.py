@@ -47,18 +47,63 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
     Raises InvalidFileError if another user could change what the timer runs as root, or if the host
     has no systemd: the hint says what to put into cron.
     """
+    _check(host)
+    desired, obsolete = _desired(host, folder)
+    if host.config.hooks.after_change:
+        # The unit of the tick cannot make it.
+        hook_spool.make(host.config.hooks.spool)
+    for names in obsolete:
+        _take_out([names], [folder / name for name in names])
+    return _write(desired, folder)
+
+
+def changes(host: Host, folder: Path = FOLDER) -> list[Path]:
+    """Return the units that `install` would write, start or delete now.
+
+    Raises what `install` raises.
+    """
+    _check(host)
+    desired, obsolete = _desired(host, folder)
+    found = [folder / name for names in obsolete for name in names]
+    for name, text in desired.items():
+        path = folder / name
+        try:
+            same = path.read_text() == text
+        except (OSError, ValueError):
+            same = False
+        if not same or (name.endswith(".timer") and not _runs(name)):
+            found.append(path)
+    return found
+
+
+def _runs(timer: str) -> bool:
+    """Tell whether a timer is active now, and will be after a reboot."""
+    return all(
+        subprocess.run(
+            ["systemctl", "--quiet", question, timer],  # noqa: S607
+            capture_output=True, check=False,
+        ).returncode == 0
+        for question in ("is-enabled", "is-active")
+    )  # fmt: skip
+
+
+def _check(host: Host) -> None:
+    """Refuse to install units that would not run, or would run what another user can change."""
     _check_program()
     if not booted():
         raise InvalidFileError(
             "this host is not run by systemd; the timer was not installed",
             hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
-    texts = units(host)
-    follows = _follows_names(host, default=(folder / FOLLOW_UNITS[1]).exists())
     if host.config.hooks.after_change:
         _check_hooks(host)
-        # The unit of the tick cannot make it.
-        hook_spool.make(host.config.hooks.spool)
+
+
+def _desired(host: Host, folder: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Return the text of each unit that this host needs by its name, and the units to delete."""
+    texts = units(host)
+    obsolete = []
+    follows = _follows_names(host, default=(folder / FOLLOW_UNITS[1]).exists())
     for names, make, is_needed in (
         (FOLLOW_UNITS, follow_units, follows),
         (GUARD_UNITS, guard_units, host.config.guard is not None),
@@ -67,8 +112,8 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
         if is_needed:
             texts |= make(host)
         elif (folder / names[1]).exists():
-            _take_out([names], [folder / name for name in names])
-    return _write(texts, folder)
+            obsolete.append(names)
+    return texts, obsolete
 
 
 def install_follow(host: Host) -> list[Path]:
