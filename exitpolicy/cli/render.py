@@ -147,6 +147,7 @@ def diff_text(old: str, new: str, name: str) -> str:
 def say_diff(old: str, new: str, name: str) -> None:
     """Write the change of a file as a unified diff."""
     text = diff_text(old, new, name)
-    say_text(text)
-    if not text:
+    if text:
+        say_text(text)
+    else:
         note(f"{name} would not change")
