@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -362,26 +362,55 @@ def apply(
             help="Also load changes of Tor's files outside of its exit policy.",
         ),
     ] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="First take what changed in this ledger of a fleet; - is stdin.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEST", help="With --from, take only this destination; may be repeated."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Reconcile ledger, torrc fragments and running Tors.
 
     After an edit of the ledger by hand, for example: exitpol apply
     """
+    from exitpolicy.cli import fleet
     from exitpolicy.operations import apply as operation
     from exitpolicy.operations.apply import Foreign, Watch
     from exitpolicy.operations.outcome import exit_code
 
+    if from_ is None and only:
+        raise UsageError("--only is for --from", hint="add --from FILE, the ledger of the fleet")
+    if from_ is not None and load_foreign:
+        raise UsageError(
+            "--from and --load-foreign exclude each other", hint="type one command after the other"
+        )
     host = the_set_up_host()
     watch = Watch.NOT if no_wait else Watch.OWN
-    if dry_run:
+    more: dict[str, object] = {}
+    if from_ is not None:
+        taken = fleet.take(host, from_, only or (), watch=watch, dry_run=dry_run)
+        found = fleet.applied_of(taken, as_json=as_json)
+        if isinstance(found, int):
+            return found
+        applied, more = found, fleet.as_keys(taken)
+    elif dry_run:
         applied = operation.preview(host, host.ledger())
     else:
         foreign = Foreign.LOAD if load_foreign else Foreign.KEEP
         with output.progress(output.TOR_READS):
             applied = operation.apply(host, watch=watch, foreign=foreign)
     code = exit_code(applied, applied.states, watch)
-    return say_applied(applied, code, as_json=as_json, health=_health(host, applied))
+    health = _health(host, applied)
+    return say_applied(applied, code, as_json=as_json, health=health, more=more)
 
 
 def expire(
@@ -460,8 +489,12 @@ def say_applied(
     ended: Sequence["Block"] = (),
     causes: Sequence["Cause"] = (),
     health: "Health | None" = None,
+    more: Mapping[str, object] | None = None,
 ) -> int:
-    """Write the result of an apply that ends with `code`; return the code with its health."""
+    """Write the result of an apply that ends with `code`; return the code with its health.
+
+    `more` are further keys of the JSON.
+    """
     findings = () if health is None else health.findings
     if health is not None:
         code = health.exit_code(code)
@@ -474,8 +507,10 @@ def say_applied(
             ended=[render.block_json(b) for b in ended],
             still_rejected=render.causes_json(causes),
             dry_run=applied.is_preview,
+            idle=applied.does_nothing,
             problems=[output.error_json(problem) for problem in applied.problems],
             health=render.findings_json(findings),
+            **(more or {}),
         )
         render.warn_of_causes(causes)
         render.warn_of_shadows(applied.shadowed_by)

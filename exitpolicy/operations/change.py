@@ -46,6 +46,8 @@ class Options:
     """Exceed the limits that the operator may choose to exceed."""
     watch: Watch = Watch.SHARED
     """How to observe the result."""
+    is_edit: bool = False
+    """Refuse nothing, as for an edit of the ledger: what does not fit is recorded and pending."""
 
 
 def watch(*, no_wait: bool, own: bool = False) -> Watch:
@@ -458,15 +460,16 @@ def rearrange(
 ) -> Result:
     """Add, renew and end blocks in one step: what `alter` returns, given the blocks before.
 
-    What it adds is refused as by `block`, and then nothing is changed. A block that goes on or ends
-    refuses nothing. Raises what `block` raises, and what `alter` raises.
+    What it adds is refused as by `block`, and then nothing is changed, unless the options say that
+    it is an edit. A block that goes on or ends refuses nothing. Raises what `block` raises, and
+    what `alter` raises.
     """
     if options.dry_run:
         ledger = _ledger(host)
         altered = alter(ledger.blocks)
         differences = _differences(ledger.blocks, altered)
         previewed = apply.preview(host, replace(ledger, blocks=altered))
-        if differences.added:
+        if differences.added and not options.is_edit:
             _refuse_harm(previewed.plans, [block.destination for block in differences.added])
         present = differences.present
         return Changed(present, previewed, _concerned(relays, present), differences.ended)
@@ -476,7 +479,7 @@ def rearrange(
             ledger = _ledger(host)
             altered = alter(ledger.blocks)
             differences = _differences(ledger.blocks, altered)
-            if differences.added:
+            if differences.added and not options.is_edit:
                 with interrupted_state("nothing was changed"):
                     plans = apply.plan(host, replace(ledger, blocks=altered))
                     _refuse_harm(plans, [block.destination for block in differences.added])

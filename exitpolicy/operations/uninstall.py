@@ -58,6 +58,7 @@ from exitpolicy.storage.locks import (
     WAIT_SECONDS,
     apply_lock_path,
     complaints_lock_path,
+    fleet_lock_path,
     follow_lock_path,
     ledger_lock_path,
     lock,
@@ -564,6 +565,7 @@ def _purge(host: Host) -> list[Path]:
         ledger,
         ledger_file.former_path(ledger),
         ledger_file.last_valid_path(ledger),
+        ledger_file.last_taken_path(ledger),
         *history.paths(host.history_path),
         own_policies_file.path_beside(ledger),
         removals.path_of(host),
@@ -572,7 +574,7 @@ def _purge(host: Host) -> list[Path]:
     deleted = _delete(beside)
     locks = (
         *(ledger_lock_path, apply_lock_path, report_lock_path, complaints_lock_path),
-        follow_lock_path,
+        *(follow_lock_path, fleet_lock_path),
     )
     _delete([path_of(ledger) for path_of in locks])
     _remove_folders([ledger.parent])

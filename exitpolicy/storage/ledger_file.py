@@ -7,7 +7,16 @@ from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
 from exitpolicy.storage.ledger_text import Ledger, parse, parse_source, render
 
-__all__ = ["Ledger", "last_valid_path", "load", "parse", "remember", "render", "save"]
+__all__ = [
+    "Ledger",
+    "last_taken_path",
+    "last_valid_path",
+    "load",
+    "parse",
+    "remember",
+    "render",
+    "save",
+]
 
 MAX_BYTES: Final = 64_000_000
 
@@ -65,6 +74,11 @@ def former_path(path: Path) -> Path:
 def last_valid_path(path: Path) -> Path:
     """Return the copy of what a ledger said when it was last valid."""
     return path.with_name("last_valid.yaml")
+
+
+def last_taken_path(path: Path) -> Path:
+    """Return the copy of what the ledger of the fleet said when it was last taken."""
+    return path.with_name("last_taken.yaml")
 
 
 def remember(path: Path, ledger: Ledger) -> None:

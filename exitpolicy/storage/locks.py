@@ -100,6 +100,11 @@ def follow_lock_path(ledger: Path) -> Path:
     return ledger.with_name(".follow.lock")
 
 
+def fleet_lock_path(ledger: Path) -> Path:
+    """Return the lock around taking the ledger of a fleet."""
+    return ledger.with_name(".fleet.lock")
+
+
 def lock_folder(ledger: Path) -> None:
     """Make the folder of the ledger, with its locks and its state. Raises InvalidFileError."""
     files.make_folder(ledger.parent)
