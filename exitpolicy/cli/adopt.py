@@ -64,6 +64,8 @@ def adopt(
 
 def _confirm(planned: "Plan") -> None:
     """Ask on the terminal. Raises UsageError without one."""
+    from exitpolicy.cli.questions import confirmed
+
     if not sys.stdin.isatty():
         raise UsageError(
             "adopt changes files of yours after a yes, and there is no terminal to ask on; nothing"
@@ -71,9 +73,7 @@ def _confirm(planned: "Plan") -> None:
             hint=shlex.join(["exitpol", *Session.arguments, "--yes"]),
         )
     count = len(planned.rules)
-    if not typer.confirm(
-        f"Move {'this rule' if count == 1 else f'these {count} rules'}?", err=True
-    ):
+    if not confirmed(f"Move {'this rule' if count == 1 else f'these {count} rules'}?"):
         raise InterruptedByUserError("nothing was changed")
 
 

@@ -225,10 +225,12 @@ def lift(
 
 def _ask_to_lift(count: int) -> None:
     """Ask on the terminal whether to lift every block. Raises UsageError without a terminal."""
+    from exitpolicy.cli.questions import confirmed
+
     if not sys.stdin.isatty():
         raise UsageError("lift --all asks on a terminal, and there is none", hint="add --yes")
     what = "the only block" if count == 1 else f"all {count} blocks"
-    if count and not typer.confirm(f"Lift {what}?", err=True):
+    if count and not confirmed(f"Lift {what}?"):
         raise InterruptedByUserError("nothing was lifted")
 
 

@@ -242,6 +242,8 @@ def _is_believed(read: "Complaint", *, despite_spoofing: bool) -> bool:
 
     Raises RefusedError without a terminal.
     """
+    from exitpolicy.cli.questions import confirmed
+
     if despite_spoofing or not read.may_be_spoofed:
         return True
     if not sys.stdin.isatty():
@@ -249,7 +251,7 @@ def _is_believed(read: "Complaint", *, despite_spoofing: bool) -> bool:
             "such reports are often spoofed: the packets may not come from the relay",
             hint="check it, and add --despite-spoofing",
         )
-    return typer.confirm("Such reports are often spoofed. Block anyway?", err=True)
+    return confirmed("Such reports are often spoofed. Block anyway?")
 
 
 def _ask(read: "Complaint") -> list[Destination]:

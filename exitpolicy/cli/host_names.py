@@ -5,8 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from exitpolicy.cli import output
 from exitpolicy.cli.arguments import Session
 from exitpolicy.core.block import Block
@@ -51,6 +49,8 @@ def is_confirmed(resolved: Sequence["Resolved"], *, yes: bool) -> bool:
 
     Raises UsageError without a terminal.
     """
+    from exitpolicy.cli.questions import confirmed
+
     if yes or not resolved:
         return True
     if not sys.stdin.isatty():
@@ -61,7 +61,7 @@ def is_confirmed(resolved: Sequence["Resolved"], *, yes: bool) -> bool:
         )
     count = len(destinations(resolved))
     what = "this destination" if count == 1 else f"these {count} destinations"
-    return typer.confirm(f"Block {what}?", err=True)
+    return confirmed(f"Block {what}?")
 
 
 def destinations(resolved: Sequence["Resolved"]) -> dict[Destination, str]:

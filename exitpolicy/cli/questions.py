@@ -9,6 +9,7 @@ from typing import Final
 
 import typer
 
+from exitpolicy.cli.output import note
 from exitpolicy.core.errors import InterruptedByUserError, Interruption, UsageError
 
 _POLL_SECONDS: Final = 0.2
@@ -76,6 +77,25 @@ def agrees(question: str, standing: Standing) -> bool:
     """Return whether the answer is yes, which has to be typed after the question is shown."""
     termios.tcflush(sys.stdin, termios.TCIFLUSH)
     return ask(f"{question} [y/N]", standing).lower() in {"y", "yes"}
+
+
+def confirmed(question: str) -> bool:
+    """Return whether the answer is yes; Enter alone is no. Anything else is asked again.
+
+    Raises typer.Abort for the end of input.
+    """
+    while True:
+        typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            typer.echo(err=True)
+            raise typer.Abort
+        answer = line.strip().lower()
+        if answer in {"y", "yes"}:
+            return True
+        if answer in {"", "n", "no"}:
+            return False
+        note("type y or n; Enter alone is no")
 
 
 def no_terminal() -> UsageError:

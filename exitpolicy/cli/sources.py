@@ -131,12 +131,14 @@ def remove(
 
 def _ask(name: str, count: int) -> None:
     """Ask on the terminal whether to lift blocks. Raises UsageError without a terminal."""
+    from exitpolicy.cli.questions import confirmed
+
     if not count:
         return
     if not sys.stdin.isatty():
         raise UsageError("source remove asks on a terminal, and there is none", hint="add --yes")
     blocks = "the only block" if count == 1 else f"all {count:,} blocks"
-    if not typer.confirm(f"Lift {blocks} of {name}?", err=True):
+    if not confirmed(f"Lift {blocks} of {name}?"):
         raise InterruptedByUserError("nothing was lifted")
 
 
