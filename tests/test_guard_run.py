@@ -13,7 +13,7 @@ import pytest
 
 from exitpolicy.core.block import Block
 from exitpolicy.core.destination import parse_destination
-from exitpolicy.core.errors import AttentionError
+from exitpolicy.core.errors import AttentionError, LockTimeoutError
 from exitpolicy.core.guard import Before, Endpoint
 from exitpolicy.core.guard_rule import Rule
 from exitpolicy.operations import guard
@@ -22,6 +22,7 @@ from exitpolicy.operations.guard import Counted
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, guard_state, history
 from exitpolicy.storage.guard_state import Saved
+from exitpolicy.storage.locks import guard_lock_path, lock
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor import inspect, streams
 from tests.harness.host import ExitHost, host_maker
@@ -131,6 +132,19 @@ def test_a_flooded_destination_is_blocked_for_a_time(observed: ExitHost) -> None
     guard_state.path_beside(operated(observed).config.ledger).unlink()
     one = RULE._replace(per_hour=1)
     assert run(observed, {"203.0.113.9:443": 999}, one).result is None
+
+
+def test_two_runs_do_not_decide_at_the_same_time(
+    observed: ExitHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would have the whole `per_hour` to itself. A dry run waits for nobody."""
+    monkeypatch.setattr(guard, "WAIT_SECONDS", 0.1)
+    before = observed.ledger.read_bytes()
+    with lock(guard_lock_path(observed.ledger), seconds=1, doing="a test"):
+        with pytest.raises(LockTimeoutError, match="blocking what is flooded"):
+            run(observed, {"203.0.113.33:443": 512})
+        run(observed, {"203.0.113.33:443": 512}, dry_run=True)
+    assert observed.ledger.read_bytes() == before
 
 
 def test_no_flood_again_and_again_blocks_for_more_than_a_day(observed: ExitHost) -> None:

@@ -61,7 +61,7 @@ def test_everything_is_as_it_was_before_init(set_up: Callable[..., ExitHost]) ->
     host = set_up(OWN, ("ExitRelay 1",))
     assert host.run("handle", str(host.config), "--list").code == 0
     # What following a name leaves beside the ledger.
-    for name in ("follow.json", ".follow.lock"):
+    for name in ("follow.json", ".follow.lock", ".guard.lock"):
         host.ledger.with_name(name).touch()
     done = host.run("init", "--remove", "--purge", "--yes")
     assert done.code == 0, done
@@ -80,6 +80,7 @@ def test_blocks_do_not_end_unasked(set_up: Callable[..., ExitHost]) -> None:
     assert (refused.code, f"1 block in force would end: {BLOCKED}" in refused.err) == (4, True)
     dry = host.run("init", "--remove", "--dry-run")
     assert (dry.code, "exitpol init --remove --yes" in dry.err) == (0, True), dry
+    assert "exitpol: error" not in dry.err, "nothing failed"
     assert f"-%include {host.fragment}\n" in dry.out
     assert f"{host.fragment} would be deleted\n" in dry.out
     seen = host.run("init", "--remove", "--dry-run", "--json").json

@@ -22,6 +22,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.operations.host_names import Fitness
 from exitpolicy.storage import guard_state, shared_fronts
 from exitpolicy.storage.guard_state import Saved
+from exitpolicy.storage.locks import WAIT_SECONDS, guard_lock_path, lock
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor import identity, inspect, streams
 
@@ -90,8 +91,18 @@ def count(host: Host) -> Counted:
 def run(host: Host, rule: Rule, counted: Counted, *, dry_run: bool) -> Run:
     """Decide, and block what is flooded; in a dry run only decide.
 
-    Raises what `change.block` raises, except that what does not fit is among the problems.
+    Runs at the same time wait for each other: together they block no more than one may. Raises
+    LockTimeoutError and what `change.block` raises, except that what does not fit is among the
+    problems.
     """
+    if dry_run:
+        return _run(host, rule, counted, dry_run=True)
+    path = guard_lock_path(host.config.ledger)
+    with lock(path, seconds=WAIT_SECONDS, doing="blocking what is flooded"):
+        return _run(host, rule, counted, dry_run=False)
+
+
+def _run(host: Host, rule: Rule, counted: Counted, *, dry_run: bool) -> Run:
     now = Moment.now()
     path = guard_state.path_beside(host.config.ledger)
     saved = guard_state.load(path, now)

@@ -60,6 +60,7 @@ from exitpolicy.storage.locks import (
     complaints_lock_path,
     fleet_lock_path,
     follow_lock_path,
+    guard_lock_path,
     ledger_lock_path,
     lock,
     lock_folder,
@@ -574,7 +575,7 @@ def _purge(host: Host) -> list[Path]:
     deleted = _delete(beside)
     locks = (
         *(ledger_lock_path, apply_lock_path, report_lock_path, complaints_lock_path),
-        *(follow_lock_path, fleet_lock_path),
+        *(follow_lock_path, fleet_lock_path, guard_lock_path),
     )
     _delete([path_of(ledger) for path_of in locks])
     _remove_folders([ledger.parent])

@@ -105,6 +105,11 @@ def fleet_lock_path(ledger: Path) -> Path:
     return ledger.with_name(".fleet.lock")
 
 
+def guard_lock_path(ledger: Path) -> Path:
+    """Return the lock around deciding what the guard blocks."""
+    return ledger.with_name(".guard.lock")
+
+
 def lock_folder(ledger: Path) -> None:
     """Make the folder of the ledger, with its locks and its state. Raises InvalidFileError."""
     files.make_folder(ledger.parent)
