@@ -221,6 +221,14 @@ def test_init_says_what_it_set_up_where_the_timer_cannot_be_installed(
     assert shown.out == f"{tmp_path}/blocks.yaml created\n"
     assert "the timer was not installed" in shown.err
     assert "* * * * * root " in shown.err
+    # A crontab with that line is what was missing.
+    crontab = tmp_path / "crontab"
+    monkeypatch.setattr(timer_checks, "_CRON", (str(crontab),))
+    crontab.write_text(f"# exitpol expire\n* * * * * root {timer.cron_line(host(tmp_path))}\n")
+    assert relays.finish(done, timer=True, as_json=False) == ExitCode.DONE
+    shown = capsys.readouterr()
+    assert f"cron runs the tick: {crontab}" in shown.err
+    assert "error" not in shown.err
 
 
 def follower(of: Host, monkeypatch: pytest.MonkeyPatch, *servers: str) -> str:
@@ -503,7 +511,7 @@ def test_the_program_is_all_that_is_imported() -> None:
 
 
 def test_the_guard_is_run_only_where_it_is_configured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`init --timer` adds and removes its timer; doctor says when that is to be done."""
     at, folder = host(tmp_path), tmp_path / "units"
@@ -534,8 +542,16 @@ def test_the_guard_is_run_only_where_it_is_configured(
     service.write_text(service.read_text().replace("IPAddressDeny=any", ""))
     (finding,) = guarding.check(guarded)
     assert "it lacks IPAddressDeny=any" in finding.observed
-    assert timer.install(at, folder) == [folder / name for name in timer.UNITS]
+    # It says which units it has deleted.
+    now = datetime.now(UTC)
+    applied = Applied(Time(now, now), Blocks({}), (), (), (), {})
+    done = Initialized((), (), at, applied)
+    assert relays.finish(done, timer=True, as_json=False) == ExitCode.DONE
     assert not service.exists()
+    deleted = [f"{folder / name} deleted" for name in timer.GUARD_UNITS]
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in deleted)
+    assert not any(f"{folder / name} deleted" in shown for name in timer.UNITS)
 
 
 def test_a_guard_that_cron_runs_without_a_rule_is_taken_out_of_the_crontab(

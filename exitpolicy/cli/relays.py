@@ -113,6 +113,7 @@ def init(
 
 def _say_planned(planned: "Plan", *, timer: bool, as_json: bool) -> int:
     """Write what init would change, and return the exit code."""
+    from exitpolicy.doctor import timer as timer_checks
     from exitpolicy.operations import timer as timer_operation
 
     remarks = [*planned.restarts, *planned.remarks]
@@ -121,6 +122,8 @@ def _say_planned(planned: "Plan", *, timer: bool, as_json: bool) -> int:
     if timer:
         try:
             units = timer_operation.changes(planned.future)
+        except timer_operation.NoSystemdError as error:
+            problems += [error] if timer_checks.cron_of_tick() is None else []
         except ExitpolError as error:
             problems.append(error)
     _say_initialized(
@@ -143,23 +146,38 @@ def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
     from exitpolicy.operations import timer as timer_operation
 
     units: list[Path] = []
+    removed: list[Path] = []
+    crontab: Path | None = None
     no_timer: ExitpolError | None = None
     if timer:
+        from exitpolicy.doctor import timer as timer_checks
+
+        before = timer_operation.installed(done.host)
         try:
             units = timer_operation.install(done.host)
+        except timer_operation.NoSystemdError as error:
+            crontab = timer_checks.cron_of_tick()
+            no_timer = error if crontab is None else None
         except ExitpolError as error:
             # The relays are set up all the same, and that is said first.
             no_timer = error
+        # Units of host names, hooks and the guard, which nothing needs any more.
+        removed = [
+            unit for unit in before if not unit.exists() and unit.parent == timer_operation.FOLDER
+        ]
     problems = [*done.applied.problems, *([no_timer] if no_timer else [])]
     _say_initialized(
         done.created,
         done.edited,
         units,
+        removed,
         as_json=as_json,
         problems=problems,
         remarks=done.remarks,
         restart=done.restart_units,
     )
+    if crontab is not None:
+        output.note(f"cron runs the tick: {crontab}")
     output.warn_all(done.remarks)
     output.report_all(problems)
     if not timer:
@@ -169,12 +187,13 @@ def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
 
 def _offer_control_ports(host: "Host", error: "NoControlPortError") -> int:
     """Ask on the terminal whether to add the lines for control ports to torrcs that lack them."""
+    from exitpolicy.cli.questions import confirmed
     from exitpolicy.operations import control_lines
 
     output.report(error)
     openings = control_lines.openings(error.relays)
     paths = " and ".join(str(opening.torrc) for opening in openings)
-    if not openings or not typer.confirm(f"Add these lines to {paths}?", err=True):
+    if not openings or not confirmed(f"Add these lines to {paths}?"):
         return error.exit_code
     control_lines.add(host, openings)
     for opening in openings:
@@ -187,16 +206,19 @@ def _offer_control_ports(host: "Host", error: "NoControlPortError") -> int:
 
 def _accepts(restarts: "Sequence[ExitpolError]") -> bool:
     """Ask whether Tors will be restarted after the change; no without a terminal."""
+    from exitpolicy.cli.questions import confirmed
+
     if not restarts or not sys.stdin.isatty():
         return False
     output.report_all(restarts)
-    return typer.confirm("Will you restart it right after this?", err=True)
+    return confirmed("Will you restart it right after this?")
 
 
 def _say_initialized(
     created: Sequence[Path],
     edited: Sequence[tuple[Path, str, str]],
     units: Sequence[Path],
+    removed: Sequence[Path] = (),
     *,
     as_json: bool,
     problems: "Sequence[ExitpolError]" = (),
@@ -214,6 +236,7 @@ def _say_initialized(
             ],
             units=units,
             restart=restart,
+            removed=removed,
             dry_run=dry_run,
             problems=[output.error_json(problem) for problem in problems],
             remarks=[output.error_json(remark) for remark in remarks],
@@ -227,6 +250,8 @@ def _say_initialized(
         render.say_diff(old, new, str(path))
     for path in units:
         say(f"{path} {would}{'changed' if dry_run else 'installed'}")
+    for path in removed:
+        say(f"{path} deleted: nothing needs it any more")
     if not created and not edited and not (dry_run and units):
         say("everything is set up")
 

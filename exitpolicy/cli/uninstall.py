@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import typer
-
 from exitpolicy.cli import output, render
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.core.errors import ExitCode, InterruptedByUserError, RefusedError
@@ -47,7 +45,8 @@ class Removal:
         found = (planned.refusal, planned.promise, *planned.obstacles, *planned.hindrances)
         problems = [problem for problem in found if problem is not None]
         self._say_done(planned, planned.deleted, problems, dry_run=True)
-        output.report_all(problems)
+        # Nothing has failed: this is what a removal will say or ask.
+        output.warn_all(problems)
         return ExitCode.DONE
 
     def _remove(self, planned: "Plan") -> int:
@@ -102,19 +101,23 @@ def _relay_json(each: "RelayRemoval") -> dict[str, object]:
 
 def _confirm(promise: RefusedError | None, *, asks: bool) -> None:
     """Ask on a terminal; without one raise why blocks must not end unasked, if any do."""
+    from exitpolicy.cli.questions import confirmed
+
     if not asks:
         if promise is not None:
             raise promise
         return
     if promise is not None:
         output.warn(str(promise))
-    if not typer.confirm("Remove exitpol from these relays?", err=True):
+    if not confirmed("Remove exitpol from these relays?"):
         raise InterruptedByUserError("nothing was changed")
 
 
 def _wants_purge(planned: "Plan") -> bool:
-    return planned.has_records and typer.confirm(
-        f"Also delete the config, the ledger and its history ({_records(planned)})?", err=True
+    from exitpolicy.cli.questions import confirmed
+
+    return planned.has_records and confirmed(
+        f"Also delete the config, the ledger and its history ({_records(planned)})?"
     )
 
 

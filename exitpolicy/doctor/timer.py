@@ -221,6 +221,11 @@ def systemctl(word: str, unit: str) -> str:
     return result.stdout.strip() or "not known to systemctl"
 
 
+def cron_of_tick() -> Path | None:
+    """Return the crontab that runs the tick; None if there is none."""
+    return cron_place(_TICK)
+
+
 def cron_pattern(command: str) -> re.Pattern[str]:
     """Return the pattern of a line in a crontab that runs a command of exitpol."""
     return re.compile(rf"^(?!\s*#).*exitpol\w*\b.*\b{command}\b.*$", re.MULTILINE)

@@ -41,12 +41,17 @@ RUNNING: Final = Path("/run/systemd/system")
 """Exists exactly when systemd is the init system (sd_booted(3))."""
 
 
-def install(host: Host, folder: Path = FOLDER) -> list[Path]:
+class NoSystemdError(InvalidFileError):
+    """The host is not run by systemd, so that cron has to run the tick."""
+
+
+def install(host: Host, folder: Path | None = None) -> list[Path]:
     """Write the units, enable the timer and start it; return where they are.
 
-    Raises InvalidFileError if another user could change what the timer runs as root, or if the host
-    has no systemd: the hint says what to put into cron.
+    Raises InvalidFileError if another user could change what the timer runs as root, and
+    NoSystemdError if the host has no systemd: the hint says what to put into cron.
     """
+    folder = folder or FOLDER
     _check(host)
     desired, obsolete = _desired(host, folder)
     if host.config.hooks.after_change:
@@ -57,11 +62,12 @@ def install(host: Host, folder: Path = FOLDER) -> list[Path]:
     return _write(desired, folder)
 
 
-def changes(host: Host, folder: Path = FOLDER) -> list[Path]:
+def changes(host: Host, folder: Path | None = None) -> list[Path]:
     """Return the units that `install` would write, start or delete now.
 
     Raises what `install` raises.
     """
+    folder = folder or FOLDER
     _check(host)
     desired, obsolete = _desired(host, folder)
     found = [folder / name for names in obsolete for name in names]
@@ -91,7 +97,7 @@ def _check(host: Host) -> None:
     """Refuse to install units that would not run, or would run what another user can change."""
     _check_program()
     if not booted():
-        raise InvalidFileError(
+        raise NoSystemdError(
             "this host is not run by systemd; the timer was not installed",
             hint=f"put this line into /etc/cron.d/exitpol:\n* * * * * root {cron_line(host)}",
         )
