@@ -51,7 +51,7 @@ _PHRASE_SECTIONS: Final = frozenset(
         *("and", "and unspaced", "range", "spelling"),
         *("within", "within filler", "within after", "until", "hours", "days", "weeks"),
         *("reported activity", "answer", "time at", "time zone", "date of", "ordinal"),
-        *("ticket", "ticket spaced", "ticket in subject", "ticket labelled", "ticket number"),
+        *("ticket", "ticket labelled", "ticket number"),
         *("from header", "subject header", "date header", "wrote", "automatic sender"),
         *("handshake", "script", "own letters", "fallback script"),
     ]

@@ -126,7 +126,12 @@ def read_complaint(
         forwarded=inner is not None
         and envelope.reply_to is not None
         and envelope.reply_to.lower() not in inner.lower(),
-        references=references_in(subjects, written, [f.reference for f in formals if f.reference]),
+        references=references_in(
+            subjects,
+            written,
+            stated=[f.reference for f in formals if f.reference],
+            forwarder="" if inner is None else "\n".join(_own_lines(kept)),
+        ),
         incidents=incidents,
         deadline=deadline_in(written, zone, envelope.date),
         kind=kind,
@@ -304,14 +309,18 @@ def _sender_language(kept: list[Text]) -> str | None:
 
     None if the sender wrote only a few words, such as "see below".
     """
-    own: list[str] = []
-    for line in kept[0].content[:MAX_PROSE].split("\n") if kept else []:
-        if line.startswith(">") or _RULER.match(line) or _FROM.match(line[:350]):
-            break
-        if not _LOG_LINE.search(line):
-            own.append(line)
-    spoken = "\n".join(own)
+    spoken = "\n".join(line for line in _own_lines(kept) if not _LOG_LINE.search(line))
     return language_of(spoken) if len(_PROSE_WORD.findall(spoken)) >= MIN_SPOKEN else None
+
+
+def _own_lines(kept: list[Text]) -> list[str]:
+    """Return the lines of the first text, up to the first quotation."""
+    lines = kept[0].content[:MAX_PROSE].split("\n") if kept else []
+    begun = (
+        index for index, line in enumerate(lines)
+        if line.startswith(">") or _RULER.match(line) or _FROM.match(line[:350])
+    )  # fmt: skip
+    return lines[: next(begun, None)]
 
 
 def _language(kept: list[Text], subjects: list[str]) -> str | None:

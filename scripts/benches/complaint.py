@@ -11,12 +11,13 @@ import base64
 import io
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,20 @@ def is_deadline(found: object, expected: str | None) -> bool:
     return moment == (stated if stated.tzinfo else stated.replace(tzinfo=UTC))
 
 
+def is_ticket(found: Sequence[str], expected: str) -> bool:
+    """Tell whether a ticket number was found, with or without the name of the ticket system.
+
+    `KZ-CERT#4711`, `CERT #4711`, `id:4711` and `4711@provider.example` are `4711`.
+    """
+    return any(ticket_number(one) == ticket_number(expected) for one in found)
+
+
+def ticket_number(reference: str) -> str:
+    """Return a ticket number without the name of its system."""
+    number = re.split(r"[#\s]", reference.partition("@")[0].lower())[-1]
+    return re.sub(r"^(?:abuse)?id:", "", number)
+
+
 def without_ports(destination: Destination) -> Destination:
     """Return the addresses of a destination, with all ports."""
     return Destination(destination.family, destination.first, destination.last)
@@ -193,8 +208,13 @@ def judge(complaint: Complaint, answer: dict[str, Any]) -> dict[str, bool]:
     if answer["language"]:
         right["language"] = complaint.language == answer["language"]
     if answer["references"]:
-        right["first reference"] = complaint.references[:1] == tuple(answer["references"][:1])
-        right["references"] = set(answer["references"]) <= set(complaint.references)
+        right["first reference"] = is_ticket(complaint.references[:1], answer["references"][0])
+        right["first reference, as written"] = complaint.references[:1] == tuple(
+            answer["references"][:1]
+        )
+        right["references"] = all(
+            is_ticket(complaint.references, expected) for expected in answer["references"]
+        )
     elif "host_names" in answer:  # of older answers, an empty list says nothing
         right["no reference is said"] = not complaint.references
     if answer["reporter"]:
