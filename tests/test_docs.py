@@ -45,12 +45,15 @@ def test_the_exit_codes_in_the_reference_are_those_of_the_program() -> None:
     assert sorted(codes) == sorted(map(int, ExitCode))
 
 
-def test_the_config_in_the_reference_is_valid() -> None:
-    """The program reads it without an error."""
+def test_the_config_in_the_reference_is_valid(tmp_path: Path) -> None:
+    """The program reads it, and the file of the fleet that it names, without an error."""
     text = REFERENCE.split("## Config")[1]
-    (example,) = re.findall(r"```yaml\n(.*?)```", text.split("## Ledger")[0], re.DOTALL)
+    example, fleet = re.findall(r"```yaml\n(.*?)```", text.split("## Ledger")[0], re.DOTALL)
+    (tmp_path / "fleet.yaml").write_text(fleet)
+    example = example.replace("/etc/exitpol/fleet.yaml", str(tmp_path / "fleet.yaml"))
     read = config.parse(Path("/etc/exitpol/config.yaml"), example.encode())
     assert read.ledger == Path("/var/lib/exitpol/blocks.yaml")
+    assert [one.word for one in read.fleet.members] == ["exit1", "web2/default", "web3/default"]
 
 
 def test_every_state_is_explained() -> None:

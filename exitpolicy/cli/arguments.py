@@ -46,7 +46,7 @@ OnRelays = Annotated[
     typer.Option(
         "--relay",
         metavar="NAME",
-        help="Only on this relay; may be repeated.",
+        help="Only on this relay, or those of a pattern or group; may be repeated.",
         autocompletion=completion.relays,
     ),
 ]

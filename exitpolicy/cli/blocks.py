@@ -520,7 +520,7 @@ def say_changed(
     `more` are further keys of the JSON.
     """
     from exitpolicy.operations.change import RecordedOnly
-    from exitpolicy.operations.outcome import exit_code
+    from exitpolicy.operations.outcome import change_code, exit_code
     from exitpolicy.operations.rejection_causes import moot_causes, own_addresses
 
     if isinstance(changed, RecordedOnly):
@@ -543,23 +543,26 @@ def say_changed(
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     output.note_elsewhere(changed.elsewhere)
-    done = {"live", "moot", "unverified", "left-out"}
+    if not options.dry_run:
+        render.note_of_other_hosts(host, changed.blocks, states)
+    done = {"live", "moot", "unverified", "left-out", "elsewhere"}
     unsettled = applied.problems and not done.issuperset(states.values())
     if unsettled and not applied.is_preview:
         _note_recorded()
-    return exit_code(applied, states, options.watch)
+    code = exit_code(applied, states, options.watch)
+    return change_code(code, applied, states, options.watch)
 
 
 def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bool) -> int:
     """Write the result of a lift, name what still rejects a destination; return the exit code."""
     from exitpolicy.operations.change import RecordedOnly
-    from exitpolicy.operations.outcome import lifted_state, removal_code
+    from exitpolicy.operations.outcome import change_code, removal_code, removed_state
     from exitpolicy.operations.rejection_causes import still_rejected
 
     if isinstance(changed, RecordedOnly):
         return _say_recorded(changed, as_json=as_json, more={})
     applied = changed.seen
-    states = {b.destination: lifted_state(applied, b.destination) for b in changed.blocks}
+    states = {b.destination: removed_state(host, applied, b) for b in changed.blocks}
     causes = () if options.dry_run else still_rejected(host, applied, states)
     if as_json:
         _say_json(changed, options, states, {"still_rejected": render.causes_json(causes)})
@@ -570,11 +573,13 @@ def say_lifted(host: Host, changed: "Result", options: "Options", *, as_json: bo
         render.note_unverified(applied)
     if not options.dry_run:
         host_names.note_unfollowed(host, changed.blocks)
+        render.note_of_other_hosts(host, changed.blocks, states)
     render.warn_of_causes(causes)
     render.warn_of_shadows(applied.shadowed_by)
     output.report_all(applied.problems)
     output.note_elsewhere(changed.elsewhere)
-    return removal_code(applied, states, causes, options.watch)
+    code = removal_code(applied, states, causes, options.watch)
+    return change_code(code, applied, states, options.watch)
 
 
 def say_diffs(applied: "Applied") -> None:

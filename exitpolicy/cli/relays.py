@@ -180,7 +180,7 @@ def finish(done: "Initialized", *, timer: bool, as_json: bool) -> int:
         output.note(f"cron runs the tick: {crontab}")
     output.warn_all(done.remarks)
     output.report_all(problems)
-    if not timer:
+    if not timer and not done.host.keeps_ledger_only:
         _warn_of_missing_timer(done.host)
     return no_timer.exit_code if no_timer else done.exit_code
 

@@ -14,6 +14,7 @@ from exitpolicy.core.durations import remaining_text, utc_text
 if TYPE_CHECKING:
     from exitpolicy.doctor.finding import Finding
     from exitpolicy.operations.apply import Applied
+    from exitpolicy.operations.host import Host
     from exitpolicy.operations.rejection_causes import Cause
     from exitpolicy.policy.rule import Rule
 
@@ -92,6 +93,32 @@ def listed(destinations: Sequence[str], state: str) -> str:
     more = f" and {len(destinations) - 4} more" if len(destinations) > 5 else ""
     named = ", ".join(destinations[:4] if more else destinations)
     return f"{named}{more} {'is' if len(destinations) == 1 else 'are'} {state}"
+
+
+def note_of_other_hosts(
+    host: "Host", blocks: Iterable[Block], states: Mapping[Destination, str]
+) -> None:
+    """Say which blocks are for relays of other hosts only, and how they get there."""
+    found = [block for block in blocks if states.get(block.destination) == "elsewhere"]
+    if not found:
+        return
+    named = ", ".join(str(block.destination) for block in found[:MANY])
+    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
+    note(f"recorded in the ledger, and nothing of it is enforced on this host: {named}{more}")
+    hosts = sorted(
+        {
+            member.host
+            for block in found
+            for member in host.config.fleet.members
+            if member.host and host.config.fleet.is_for(block, member)
+        }
+    )
+    more = f" and {len(hosts) - 4} more" if len(hosts) > 5 else ""
+    shown = f" ({', '.join(hosts[:4] if more else hosts)}{more})" if hosts else ""
+    hint(
+        f"bring the ledger to the hosts of its relays{shown}:"
+        " ansible-playbook exitpol.exitpol.apply"
+    )
 
 
 def note_unverified(applied: "Applied") -> None:

@@ -11,6 +11,7 @@ from exitpolicy.cli import completion, output, render
 from exitpolicy.cli.arguments import DryRun, Json, NoWait, the_host
 from exitpolicy.cli.blocks import say_changed, say_diffs
 from exitpolicy.cli.output import note, say, say_json
+from exitpolicy.core.block import State
 from exitpolicy.core.durations import remaining_text, until_text, utc_text
 from exitpolicy.core.errors import ExitCode, InterruptedByUserError, UsageError
 
@@ -188,7 +189,10 @@ def say_synced(
         output.report_all(applied.problems)
         code = removal_code(applied, synced.lifted, (), options.watch)
     if not isinstance(changed, RecordedOnly) and not options.dry_run:
-        states = Counter(lifted_state(changed.applied, d) for d in synced.lifted)
+        states = Counter(
+            str(State.ELSEWHERE) if host.keeps_ledger_only else lifted_state(changed.applied, d)
+            for d in synced.lifted
+        )
         for state, count in states.items():
             if state != "lifted":
                 note(f"{count:,} {state}")

@@ -44,6 +44,8 @@ class State(StrEnum):
     """Read by a Tor without a control port, which does not say what it enforces."""
     UNKNOWN = "unknown"
     """No Tor could be asked."""
+    ELSEWHERE = "elsewhere"
+    """In force, for relays of other hosts only: this host enforces nothing of it."""
     LIFTING = "lifting"
     """Lifted or expired: removed from the fragment, not yet read by Tor."""
     DUE = "due"
@@ -64,7 +66,7 @@ class Block(NamedTuple):
     reference: str = ""
     """The ticket of the complaint that led to it."""
     relays: tuple[str, ...] = ()
-    """The names of the relays that enforce it; empty for all relays of the host."""
+    """The words for the relays that enforce it (`core/fleet.py`); empty for all relays."""
     source: str = ""
     """The names of the lists that it comes from, separated by blanks; empty for the operator's."""
     name: str = ""
@@ -136,7 +138,7 @@ class Block(NamedTuple):
         return self.ended is not None and (self.until is None or self.ended < self.until)
 
     def is_for(self, relay: str) -> bool:
-        """Tell whether a relay is to enforce the block."""
+        """Tell whether a relay is to enforce the block, whose `relays` are names."""
         return not self.relays or relay in self.relays
 
     def in_force(self, now: datetime) -> bool:

@@ -6,6 +6,7 @@ to fix it.
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def _ledger(host: Host) -> Ledger | None:
     """
     try:
         ledger = host.ledger()
-        return with_due(ledger, due_now(host, ledger))
+        ledger = with_due(ledger, due_now(host, ledger))
+        return replace(ledger, blocks=host.here(ledger.blocks))
     except ExitpolError:
         return None

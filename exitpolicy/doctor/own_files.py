@@ -25,6 +25,8 @@ def config(host: Host) -> Iterator[Finding]:
         yield ok("config", "no config file: the defaults are used")
         return
     yield from protected("config", source)
+    if host.config.fleet_file is not None:
+        yield from protected("fleet", host.config.fleet_file)
     for relay in host.config.relays:
         if relay.password_file is not None:
             yield from protected(f"{relay.name}: password file", relay.password_file)

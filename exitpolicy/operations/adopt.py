@@ -181,7 +181,7 @@ def carry_out(planned: Plan) -> Adopted:
         raise planned.refusal
     host, terms = planned.host, planned.terms
     if planned.blocks:
-        relays = frozenset(terms.relays)
+        relays = host.known_relays(terms.relays)
         changed = change.block_all(host, planned.blocks, Options(watch=Watch.OWN), relays)
         if isinstance(changed, RecordedOnly):
             return _stopped(planned, planned.applied, changed.failure)
@@ -199,7 +199,7 @@ def carry_out(planned: Plan) -> Adopted:
         if (problem := _unsettled(host, present.applied)) is not None:
             return _stopped(planned, present.applied, problem)
         edited, left = _edit(present)
-    applied = on_relays(apply.apply(host), frozenset(terms.relays))
+    applied = on_relays(apply.apply(host), host.known_relays(terms.relays))
     problems = [*left, *applied.problems, *_differences(planned.applied, applied)]
     accepted = None
     # Without a line to move, what others have changed is not accepted in passing.

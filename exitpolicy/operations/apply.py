@@ -151,14 +151,14 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
 
 def plan(host: Host, ledger: Ledger) -> tuple[FragmentPlan, ...]:
     """Return what applying a ledger would install. Raises InvalidFileError."""
-    in_force = host.time().enforced(ledger.blocks)
+    in_force = host.here(host.time().enforced(ledger.blocks))
     return plan_all(host, in_force, ledger, lambda _, text: text)
 
 
 def preview(host: Host, ledger: Ledger) -> Applied:
     """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
-    in_force = time.enforced(ledger.blocks)
+    in_force = host.here(time.enforced(ledger.blocks))
     plans = plan_all(host, in_force, ledger, lambda _, text: text)
     last = observed.load(host.state_path)
     removed = _removed(last, removals.announced(host))
@@ -202,7 +202,7 @@ def _observed_since(host: Host, since: Moment) -> Applied | None:
     if observed.fingerprints(paths) != last.watched:
         return None
     time = host.time()
-    blocks = time.enforced(host.ledger().blocks)
+    blocks = host.here(time.enforced(host.ledger().blocks))
     if not all(str(block.destination) in last.states for block in blocks):
         return None
     states = {b.destination: State(last.states[str(b.destination)]) for b in blocks}
@@ -224,7 +224,7 @@ class _Apply:
         self.reloaded = self.last.reloaded if self.last is not None else 0.0
         self.invalid: list[ExitpolError] = []
         self.ledger = self._read_ledger()
-        self.in_force = self.time.enforced(self.ledger.blocks)
+        self.in_force = host.here(self.time.enforced(self.ledger.blocks))
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
         self.staged: dict[Path, str] = {}
         self.removed: tuple[Destination, ...] = ()
@@ -491,6 +491,9 @@ def _result(
         )
     ]
     states, mixed = _states(plans, by_name)
+    if len(states) < len(blocks):
+        here = State.ELSEWHERE
+        states = {block.destination: states.get(block.destination, here) for block in blocks}
     problems = [problem.about(view.name) for view in views for problem in _problems(view)]
     for plan in plans:
         names = [relay.name for relay in plan.relays]
@@ -637,4 +640,4 @@ def _watched(host: Host) -> list[Path]:
     paths += [relay.reload.path for relay in host.relays if isinstance(relay.reload, PidFile)]
     # A relay may appear at the usual places.
     paths += layout.watched()
-    return [*paths, host.config.source] if host.config.source else paths
+    return [*paths, *filter(None, (host.config.source, host.config.fleet_file))]

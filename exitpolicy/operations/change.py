@@ -112,8 +112,9 @@ def block(
     InvalidFileError, and UsageError for an unknown relay.
     """
     now = host.clock().replace(microsecond=0)
-    named = tuple(sorted(host.known_relays(relays)))
+    named = host.known_relays(relays)
     refusals.refuse_shared_fragments(host.relays, named)
+    words = tuple(sorted(set(relays)))
     reference, *others = list(dict.fromkeys(filter(None, references))) or [""]
     known = {d: " ".join(text.split()[:MAX_NAMES]) for d, text in (names or {}).items()}
     new = [
@@ -123,7 +124,7 @@ def block(
             until,
             reason,
             reference,
-            relays=named,
+            relays=words,
             references=tuple(others[:MAX_REFERENCES]),
             forced=options.force,
             name=known.get(destination, ""),
@@ -137,7 +138,7 @@ def block(
             raise forbidden
     if not options.force:
         refusals.refuse_shared_fronts(host.config, destinations)
-    return block_all(host, new, options, frozenset(named))
+    return block_all(host, new, options, named)
 
 
 def block_all(host: Host, new: Sequence[Block], options: Options, relays: frozenset[str]) -> Result:
@@ -165,7 +166,9 @@ def renew(
 
     def altered(blocks: Blocks) -> Blocks:
         for destination in destinations if named else ():
-            others = set(blocks.get(destination).relays or _names(host)) - named
+            others = set(host.each_relay(blocks.get(destination).relays)) - set(
+                host.each_relay(named)
+            )
             if others:
                 raise UsageError(
                     f"the block for {destination} is also for {', '.join(sorted(others))}, and has"
@@ -190,13 +193,18 @@ def lift(
     """
     now = host.clock()
     named = host.known_relays(relays)
+    each_relay = host.each_relay(())
 
     def altered(before: Blocks, chosen: Sequence[Block]) -> Blocks:
         destinations = [block.destination for block in chosen]
         if not named:
             return _unfollowed(before.lifted(destinations, now), chosen, now)
-        reduced = before.lifted_on(destinations, named, _names(host))
-        rest = (d for d in destinations if reduced.get(d) == before.get(d))
+        # A pattern or a group becomes the names of its relays, those of other hosts included.
+        each = Blocks.of(b._replace(relays=host.each_relay(b.relays)) for b in chosen if b.relays)
+        spelled_out = Blocks({**before.by_destination, **each.by_destination})
+        reduced = spelled_out.lifted_on(destinations, host.each_relay(named), each_relay)
+        rest = [d for d in destinations if reduced.get(d) == spelled_out.get(d)]
+        reduced = Blocks({**reduced.by_destination, **{d: before.get(d) for d in rest}})
         return _unfollowed(reduced.lifted(rest, now), chosen, now)
 
     if options.dry_run:
@@ -204,7 +212,7 @@ def lift(
         chosen = list(choose(ledger.blocks, now))
         blocks = altered(ledger.blocks, chosen)
         previewed = apply.preview(host, replace(ledger, blocks=blocks))
-        return Changed(tuple(chosen), previewed, _concerned(named, chosen))
+        return Changed(tuple(chosen), previewed, _concerned(host, named, chosen))
     with _ledger_lock(host):
         ledger = _ledger(host)
         chosen = list(choose(ledger.blocks, now))
@@ -220,7 +228,7 @@ def lift(
     applied = _apply(host, options.watch, recorded, failed)
     if isinstance(applied, ExitpolError):
         return RecordedOnly(tuple(chosen), applied)
-    return Changed(tuple(chosen), applied, _concerned(named, chosen))
+    return Changed(tuple(chosen), applied, _concerned(host, named, chosen))
 
 
 def _unfollowed(blocks: Blocks, lifted: Iterable[Block], now: datetime) -> Blocks:
@@ -240,15 +248,11 @@ def _unfollowed(blocks: Blocks, lifted: Iterable[Block], now: datetime) -> Block
     )
 
 
-def _concerned(named: Iterable[str], blocks: Sequence[Block]) -> frozenset[str]:
+def _concerned(host: Host, named: Iterable[str], blocks: Sequence[Block]) -> frozenset[str]:
     """Return the relays that a change is for, named or those of its blocks; empty for all."""
     if not named and all(block.relays for block in blocks):
-        return frozenset(name for block in blocks for name in block.relays)
+        return frozenset(name for block in host.here(Blocks.of(blocks)) for name in block.relays)
     return frozenset(named)
-
-
-def _names(host: Host) -> tuple[str, ...]:
-    return tuple(relay.name for relay in host.relays)
 
 
 def expire(host: Host, options: Options) -> Changed:
@@ -345,7 +349,7 @@ def use_policy(
         base_policies.load(name)
 
     def altered(ledger: Ledger) -> Ledger:
-        return ledger.with_policy(name, sorted(named), _names(host))
+        return ledger.with_policy(name, sorted(named), host.names)
 
     if options.dry_run:
         previewed = apply.preview(host, altered(_ledger(host)))
@@ -429,7 +433,7 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
         previewed = apply.preview(host, replace(ledger, blocks=altered))
         _refuse_harm(previewed.plans, change.destinations)
         changed = _chosen(altered, change.destinations)
-        return Changed(changed, previewed, _concerned(change.relays, changed))
+        return Changed(changed, previewed, _concerned(host, change.relays, changed))
     with host.connections.kept():
         return _add_and_apply(host, change, options)
 
@@ -452,7 +456,7 @@ def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
     applied = _apply(host, options.watch, recorded, failed)
     if isinstance(applied, ExitpolError):
         return RecordedOnly(changed, applied)
-    return Changed(changed, applied, _concerned(change.relays, changed))
+    return Changed(changed, applied, _concerned(host, change.relays, changed))
 
 
 def rearrange(
@@ -472,7 +476,7 @@ def rearrange(
         if differences.added and not options.is_edit:
             _refuse_harm(previewed.plans, [block.destination for block in differences.added])
         present = differences.present
-        return Changed(present, previewed, _concerned(relays, present), differences.ended)
+        return Changed(present, previewed, _concerned(host, relays, present), differences.ended)
     failed: list[ExitpolError] = []
     with host.connections.kept():
         with _ledger_lock(host):
@@ -490,7 +494,7 @@ def rearrange(
     present = differences.present
     if isinstance(applied, ExitpolError):
         return RecordedOnly(present, applied)
-    return Changed(present, applied, _concerned(relays, present), differences.ended)
+    return Changed(present, applied, _concerned(host, relays, present), differences.ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -603,7 +607,7 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
         # With ExitRelay 0, which the operator wrote, a block is moot and does no harm.
         no_exit = [error for error in plan.unsafe if error.hint]
         unable += [*broken, *held, *plan.obstacles, *no_exit][:1]
-    if len(unable) == len(plans):
+    if unable and len(unable) == len(plans):
         error = unable[0]
         if isinstance(error, TorRefusesError):
             # It speaks of the relay's files. The person asks what became of the block.

@@ -110,7 +110,7 @@ def _present(host: Host) -> _Present:
         if saved is None
         else saved.following.after(moment.since(saved.moment))
     )
-    hosts = following.followed(ledger.blocks, time, relays)
+    hosts = following.followed(host.here(ledger.blocks), time, relays)
     return _Present(ledger, time, hosts, state, moment, saved is None)
 
 

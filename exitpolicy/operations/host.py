@@ -1,12 +1,13 @@
 """The host that an operation works on: its files, its relays, its clock."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exitpolicy.core.block import Blocks
 from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.storage import ledger_file, observed
@@ -122,18 +123,44 @@ class Host:
                 raise
             return last_valid
 
-    def known_relays(self, names: Iterable[str]) -> frozenset[str]:
-        """Return names of relays. Raises UsageError for one that this host does not have."""
-        known = [relay.name for relay in self.relays]
-        for name in names:
-            if name not in known:
-                raise UsageError(
-                    f"this host has no relay {name!r}",
-                    hint=f"its relays are: {', '.join(known)}"
-                    if known
-                    else "to see why no relay is found: exitpol doctor",
-                )
-        return frozenset(names)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its relays."""
+        return tuple(relay.name for relay in self.relays)
+
+    def known_relays(self, words: Iterable[str]) -> frozenset[str]:
+        """Return the names of the relays of this host that words of an operator select.
+
+        A word that selects only relays of other hosts stays as it is. Raises UsageError for one
+        that selects none.
+        """
+        fleet, names = self.config.fleet, self.names
+        found: set[str] = set()
+        for word in words:
+            here = fleet.named_here([word], names)
+            if not here and not fleet.is_elsewhere(word):
+                raise self._no_such_relay(word)
+            found.update(here or [word])
+        return frozenset(found)
+
+    def _no_such_relay(self, word: str) -> UsageError:
+        names = self.names
+        if self.config.fleet.members:
+            source = self.config.fleet_file or self.config.source
+            return UsageError(
+                f"neither this host nor the fleet has a relay {word!r}",
+                hint=f"the relays of the fleet are in {source}",
+            )
+        return UsageError(
+            f"this host has no relay {word!r}",
+            hint=f"its relays are: {', '.join(names)}"
+            if names
+            else "to see why no relay is found: exitpol doctor",
+        )
+
+    def here(self, blocks: Blocks) -> Blocks:
+        """Return blocks with the names of those relays of this host that they are for."""
+        return self.config.fleet.here(blocks, self.names)
 
     @property
     def is_set_up(self) -> bool:
@@ -159,8 +186,24 @@ class Host:
             hint="exitpol init",
         )
 
+    def each_relay(self, words: Collection[str]) -> tuple[str, ...]:
+        """Return a word for each relay, of any host, that words select; of all for no words."""
+        fleet = self.config.fleet
+        return fleet.spelled_out(words, self.names) if words else fleet.everywhere(self.names)
+
+    @property
+    def keeps_ledger_only(self) -> bool:
+        """Whether it runs no relay, and has the ledger of a fleet: it enforces nothing."""
+        fleet = self.config.fleet
+        return not self.relays and bool(fleet.members) and not fleet.host
+
     def some_relays(self) -> tuple[Relay, ...]:
         """Return the relays. Raises InvalidFileError if the host has none."""
+        if self.keeps_ledger_only:
+            raise InvalidFileError(
+                "no relay of the fleet runs here: this host only keeps the ledger",
+                hint="type the command on the host of a relay",
+            )
         if not self.relays:
             raise InvalidFileError(
                 "no relay is set up here: the config names none, and neither /etc/tor/torrc nor a"

@@ -76,9 +76,13 @@ def look_up(
     are asked. Raises AttentionError, InvalidFileError.
     """
     chosen = host.known_relays(relays)
-    asked = sorted(
-        {name_servers.of(r) for r in host.some_relays() if not chosen or r.name in chosen}
-    )
+    if chosen.isdisjoint(host.names) and (chosen or host.keeps_ledger_only):
+        # The relays are on other hosts, whose servers cannot be asked here.
+        asked = [name_servers.of(None)]
+    else:
+        asked = sorted(
+            {name_servers.of(r) for r in host.some_relays() if not chosen or r.name in chosen}
+        )
     found: dict[str, list[Result]] = {name: [] for name in names}
     for results in in_parallel(lambda servers: resolver.resolve(names, servers), asked):
         for result in results:

@@ -135,6 +135,9 @@ def plan(host: Host, torrcs: Sequence[Path] = (), *, config_path: Path | None = 
     """
     path = host.config.source or config_path or DEFAULT_PATH
     present = host.config
+    if host.keeps_ledger_only and not torrcs:
+        config = files.read(path, "config", limit=config_file.MAX_BYTES)
+        return Plan(host, (), present, path, config, config, (), (_no_relay_here(host),))
     former = present.former or (SINGLE_FRAGMENT if present.fragments else present.fragment)
     folder = present.fragments or present.fragment.parent / _FOLDER_NAME
     moving = present._replace(fragments=folder, former=former)
@@ -160,6 +163,14 @@ def plan(host: Host, torrcs: Sequence[Path] = (), *, config_path: Path | None = 
     new = config_file.render(desired) if old is None else config_edit.edited(path, old, desired)
     remarks = (*chosen.remarks, *(remark for edit in edits for remark in edit.remarks))
     return Plan(host, tuple(torrcs), desired, path, old, new, tuple(edits), remarks)
+
+
+def _no_relay_here(host: Host) -> AttentionError:
+    return AttentionError(
+        f"no relay of the fleet runs here: {host.config.ledger} is kept, and this host enforces"
+        " nothing of it",
+        hint="to bring it to the hosts of the relays: ansible-playbook exitpol.exitpol.apply",
+    )
 
 
 def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:

@@ -67,13 +67,11 @@ class Filter(NamedTuple):
     """Also those that are not in force."""
 
     def selects(self, block: Block, now: datetime) -> bool:
-        """Tell whether a block is listed, whatever its state."""
+        """Tell whether a block is listed, whatever its state and its relays."""
         until = block.until
         if self.expiring is not None and (until is None or until > now + self.expiring):
             return False
-        if self.reference is not None and self.reference not in block.all_references:
-            return False
-        return not (self.relays and block.relays) or not self.relays.isdisjoint(block.relays)
+        return self.reference is None or self.reference in block.all_references
 
 
 def known_states(names: Iterable[str]) -> frozenset[str]:
@@ -102,14 +100,21 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
     last = _Observed(seen, [relay.name for relay in host.relays], silent)
     everything = wanted.everything or not wanted.states.isdisjoint(NOT_IN_FORCE)
     listed: list[Listed] = []
-    for block in host.ledger().blocks:
+    blocks = host.ledger().blocks
+    here = host.here(blocks).by_destination
+    relays = frozenset(host.each_relay(wanted.relays)) if wanted.relays else wanted.relays
+    for block in blocks:
+        local = here[block.destination]
         if not wanted.selects(block, time.now):
+            continue
+        is_for_all = not block.relays
+        if relays and not is_for_all and relays.isdisjoint(host.each_relay(block.relays)):
             continue
         text = str(block.destination)
         state: State | NotInForce
         on: Mapping[str, State] = {}
         if time.enforces(block):
-            state, on = last.on_relays(block, text)
+            state, on = last.on_relays(local, text)
         elif last.states.get(text) == State.LIFTING:
             state = State.LIFTING
         elif text in last.states and block.is_due(time.now):
@@ -167,10 +172,10 @@ class _Observed:
 
 
 def _gravest(states: Iterable[State]) -> State:
-    """Return the gravest of the states on some relays; `unknown` if there are no relays."""
+    """Return the gravest of the states on some relays; `elsewhere` if there are no relays."""
     found = set(states)
     if len(found) < 2:
-        return next(iter(found), State.UNKNOWN)
+        return next(iter(found), State.ELSEWHERE)
     # Imported here, because most ledgers need no comparison of states.
     from exitpolicy.policy.block_states import gravest  # noqa: PLC0415
 

@@ -134,10 +134,10 @@ def refuse_too_long(
     least = rules * SHORTEST_RULE
     if least < 3 * DESCRIPTOR_LIMIT:
         return
-    named = tuple(sorted(host.known_relays(relays)))
-    part = [Block(one, now, None, relays=named, forced=True) for one in some]
+    named = host.known_relays(relays)
+    part = [Block(one, now, None, relays=tuple(sorted(named)), forced=True) for one in some]
     try:
-        change.block_all(host, part, change.Options(dry_run=True), frozenset(named))
+        change.block_all(host, part, change.Options(dry_run=True), named)
     except BeyondLimitError as error:
         fits = min(error.fitting * len(entries) // rules, len(entries) - 1)
         raise RefusedError(
@@ -167,20 +167,21 @@ def _fewest(destinations: Sequence[Destination], count: int) -> tuple[int, list[
 def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
     """Return the blocks that the entries of a list make. Raises UsageError for unknown relays."""
     now = host.clock().replace(microsecond=0)
-    named = tuple(sorted(host.known_relays(terms.relays)))
-    refusals.refuse_shared_fragments(host.relays, named)
+    refusals.refuse_shared_fragments(host.relays, host.known_relays(terms.relays))
+    words = tuple(sorted(set(terms.relays)))
     fronts = None if terms.force else shared_fronts.load(host.config)
     misread = list(listing.faults)
     refused: list[Fault] = []
     blocks: dict[Destination, Block] = {}
-    known = frozenset(relay.name for relay in host.relays)
     config = host.config
+    # Most entries have the same relays.
+    unknown: dict[tuple[str, ...], UsageError | None] = {}
     for entry in listing.entries:
-        block = _block(entry, terms, now, named)
-        error: ExitpolError | None = None
-        if not known.issuperset(block.relays):
-            error = UsageError(f"this host has no relay {', '.join(set(block.relays) - known)!r}")
-        elif block.until is not None and block.until <= block.since:
+        block = _block(entry, terms, now, words)
+        if block.relays not in unknown:
+            unknown[block.relays] = _unknown_relays(host, block)
+        error: ExitpolError | None = unknown[block.relays]
+        if error is None and block.until is not None and block.until <= block.since:
             error = UsageError(
                 f"the block would end at {utc_text(block.until)},"
                 f" and begins at {utc_text(block.since)}"
@@ -201,6 +202,15 @@ def plan(host: Host, listing: Listing, terms: Terms) -> Plan:
     longer = repeats.lengthened(host, list(blocks.values()), now)
     blocks |= {d: blocks[d]._replace(until=end) for d, end in longer.items()}
     return Plan(tuple(blocks.values()), tuple(misread), tuple(refused), tuple(longer.values()))
+
+
+def _unknown_relays(host: Host, block: Block) -> UsageError | None:
+    """Return the error for a block of relays that nobody knows; None for any other."""
+    try:
+        host.known_relays(block.relays)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _block(entry: Entry, terms: Terms, now: datetime, relays: tuple[str, ...]) -> Block:
@@ -290,7 +300,7 @@ def import_blocks(host: Host, planned: Plan, terms: Terms, options: "Options") -
     from exitpolicy.operations import change  # noqa: PLC0415 - as above
 
     with saying_what_fits(host, planned.blocks):
-        return change.block_all(host, planned.blocks, options, frozenset(terms.relays))
+        return change.block_all(host, planned.blocks, options, host.known_relays(terms.relays))
 
 
 @contextmanager

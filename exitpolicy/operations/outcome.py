@@ -1,12 +1,13 @@
 """The result of an apply, in a word and in an exit code."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from exitpolicy.core.block import State
+from exitpolicy.core.block import Block, Blocks, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode, ExitpolError
 from exitpolicy.operations.apply import Applied, Watch
+from exitpolicy.operations.host import Host
 from exitpolicy.operations.rejection_causes import Cause
 from exitpolicy.operations.removals import is_installed
 from exitpolicy.policy.block_states import gravest, is_lifting
@@ -74,6 +75,20 @@ def exit_code(
     return ExitCode.DONE
 
 
+def change_code(
+    code: ExitCode, applied: Applied, states: Mapping[Destination, str], watch: Watch
+) -> ExitCode:
+    """Return the exit code of a change, given the one of what was observed here.
+
+    It is 3 in the place of 0 where this host enforces nothing of a block: the ledger is to be
+    brought to other hosts. With `Watch.NOT`, it is enough that the change is recorded.
+    """
+    is_recorded_only = State.ELSEWHERE in states.values() and watch is not Watch.NOT
+    if code is ExitCode.DONE and is_recorded_only and not applied.is_preview:
+        return ExitCode.ATTENTION
+    return code
+
+
 def removal_code(
     applied: Applied,
     destinations: Iterable[Destination],
@@ -85,6 +100,14 @@ def removal_code(
     if code is ExitCode.DONE and any(cause.removable for cause in causes):
         return ExitCode.ATTENTION
     return code
+
+
+def removed_state(host: Host, applied: Applied, block: Block) -> str:
+    """Return the state of a removed block: `elsewhere` for one of relays of other hosts only."""
+    (local,) = host.here(Blocks.of([block]))
+    if any(map(local.is_for, host.names)):
+        return lifted_state(applied, block.destination)
+    return str(State.ELSEWHERE)
 
 
 def lifted_state(applied: Applied, destination: Destination) -> str:

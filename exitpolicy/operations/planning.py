@@ -115,9 +115,9 @@ def plan_all(
 ) -> tuple[FragmentPlan, ...]:
     """Plan every fragment of the host, given the blocks in force and the ledger.
 
-    Raises InvalidFileError for a host without relays.
+    Raises InvalidFileError for a host without relays, unless it only keeps a fleet's ledger.
     """
-    found = groups(host.some_relays())
+    found = groups(host.relays if host.keeps_ledger_only else host.some_relays())
     return tuple(
         in_parallel(
             lambda group: _Planner(host, ledger, in_force, stage, *group).plan(),

@@ -117,7 +117,8 @@ def of_shared_front(shared: str, provider: str, one_port: str) -> RefusedError:
 def refuse_shared_fragments(relays: Iterable[Relay], named: Collection[str]) -> None:
     """Raise RefusedError if a named relay shares its fragment with one that is not named."""
     by_name = {relay.name: relay for relay in relays}
-    for name in named:
+    # Words for relays of other hosts may be among them.
+    for name in by_name.keys() & set(named):
         path = by_name[name].fragment
         for other in by_name.values():
             if other.fragment == path and other.name not in named:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from exitpolicy.core.block import Block
+from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.operations import hooks
@@ -79,9 +79,9 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
             if lasts and not is_new:
                 continue  # the command died before it changed the ledger, or the block resumed
             # The rule of a new block stays in the fragments: it says nothing of the former block.
+            (local,) = host.here(Blocks.of([removal.block]))
             installed = not is_new and any(
-                concerns(removal.block, plan.relays)
-                and is_installed(removal.block.destination, plan)
+                concerns(local, plan.relays) and is_installed(removal.block.destination, plan)
                 for plan in plans
             )
             if failure is not None or installed:

@@ -230,6 +230,8 @@ def read_files(host: Host) -> Iterator[Path]:
     yield host.config.ledger
     if host.config.source is not None:
         yield host.config.source
+    if host.config.fleet_file is not None:
+        yield host.config.fleet_file
     for relay in host.relays:
         yield relay.torrc
         if isinstance(relay.reload, PidFile):

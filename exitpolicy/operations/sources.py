@@ -63,7 +63,7 @@ def make(host: Host, sync: Sync, options: "Options") -> SyncResult:
     Raises RefusedError for a list that is not believed, and what `change.block` raises.
     """
     now = host.clock().replace(microsecond=0)
-    relays = frozenset(name for block in sync.desired for name in block.relays)
+    relays = host.known_relays({word for block in sync.desired for word in block.relays})
     destinations = [block.destination for block in sync.desired]
     lists.refuse_too_long(host, destinations, relays, replaced=sync.source)
     with lists.saying_what_fits(host, sync.desired):

@@ -219,7 +219,7 @@ def plan(host: Host) -> Plan:
         lambda relay: _plan_one(host, relay, ledger.policy_of(relay.name)), host.relays
     )
     time = host.time()
-    in_force = tuple(block for block in ledger.blocks if time.enforces(block))
+    in_force = tuple(host.here(time.enforced(ledger.blocks)))
     return Plan(host, tuple(relays), in_force, _deletable(host, relays), unreadable)
 
 

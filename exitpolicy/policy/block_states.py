@@ -21,6 +21,7 @@ _GRAVEST_FIRST: Final = (
     State.DUE,
     State.LIVE,
     State.MOOT,
+    State.ELSEWHERE,
 )
 
 

@@ -14,6 +14,7 @@ from exitpolicy.core.addresses import BITS, Family
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import duration_text, parse_duration
 from exitpolicy.core.errors import InvalidFileError, UsageError
+from exitpolicy.core.fleet import Fleet
 from exitpolicy.core.guard_rule import MIN_CONNECTIONS, Rule
 from exitpolicy.core.ports import parse_ports, ports_text, read_port
 from exitpolicy.core.repeats import Growth
@@ -44,6 +45,7 @@ KEYS: Final = (
     "hooks",
     "fit",
     "guard",
+    "fleet",
 )
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
 _GUARD_NUMBERS: Final = {
@@ -172,6 +174,10 @@ class Config(NamedTuple):
     """What becomes of blocks that do not all fit."""
     guard: Rule | None = None
     """What the guard blocks; None: it blocks nothing."""
+    fleet: Fleet = Fleet()
+    """The relays of all hosts that share the ledger."""
+    fleet_file: Path | None = None
+    """The file that `fleet` was read from; None: it is in the config."""
     source: Path | None = None
     """The file that was read."""
 
@@ -245,6 +251,12 @@ def _rule_lines(config: Config) -> Iterator[str]:
     yield fit_line(config.fit)
     if config.guard is not None:
         yield _guard_line(config.guard)
+    if config.fleet_file is not None:
+        yield f"fleet: {_quoted(config.fleet_file)}\n"
+    elif config.fleet != Fleet():
+        from exitpolicy.storage import fleet_config  # noqa: PLC0415 - most hosts are in no fleet
+
+        yield from fleet_config.lines(config.fleet)
 
 
 def _guard_line(rule: Rule) -> str:
@@ -310,6 +322,7 @@ def parse(path: Path, content: bytes) -> Config:
     paths = _fragments(document, top, base)
     if "ledger" in top:
         paths = paths._replace(ledger=_file(document, top["ledger"], "ledger", base))
+    fleet, fleet_file = _fleet(document, top["fleet"], base) if "fleet" in top else (Fleet(), None)
     return paths._replace(
         relays=_relays(document, top["relays"], base, paths) if "relays" in top else (),
         unmanaged=tuple(
@@ -337,8 +350,20 @@ def parse(path: Path, content: bytes) -> Config:
         hooks=hook_config.parse(document, top["hooks"], base) if "hooks" in top else Hooks(),
         fit=document.parsed(top["fit"], "fit", _fit_choice) if "fit" in top else default.fit,
         guard=_guard(document, top["guard"]) if "guard" in top else None,
+        fleet=fleet,
+        fleet_file=fleet_file,
         source=path,
     )
+
+
+def _fleet(document: Document, node: Node, base: Path) -> tuple[Fleet, Path | None]:
+    """Return the fleet, and the file that it was read from; None if it is in the config."""
+    from exitpolicy.storage import fleet_config  # noqa: PLC0415 - most hosts are in no fleet
+
+    if not isinstance(node, Text):
+        return fleet_config.parse(document, node), None
+    path = _file(document, node, "fleet", base)
+    return fleet_config.load(document, node, path), path
 
 
 def _fit_choice(text: str) -> FitChoice:

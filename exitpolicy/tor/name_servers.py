@@ -18,13 +18,13 @@ _USUAL: Final = Path("/etc/resolv.conf")
 _MAX_BYTES: Final = 1_000_000
 
 
-def of(relay: Relay) -> tuple[Server, ...]:
-    """Return the servers of ServerDNSResolvConfFile, or those of this host.
+def of(relay: Relay | None) -> tuple[Server, ...]:
+    """Return the servers of a relay's ServerDNSResolvConfFile; without it, those of this host.
 
     Where that file is missing, Tor asks 127.0.0.1 (dns.c: configure_nameservers). Raises
     InvalidFileError.
     """
-    path = _resolv_conf(relay)
+    path = _USUAL if relay is None else _resolv_conf(relay)
     try:
         # Path.exists raises where a folder is closed; `read_own` says which.
         if os.path.exists(path) and not is_file(path):  # noqa: PTH110
