@@ -216,6 +216,10 @@ def test_relays_of_ansible_relayor_are_found_and_its_variables_shown(debian: Deb
         f"%include /etc/tor/exitpol/{RELAYOR}.conf",
         "ExitPolicy accept *:80",
     ]
+    torrc.write_text(head + instance("ExitRelay 1", *written.splitlines()))
+    again = debian.run("init")
+    assert again.returncode == STOPPED, again
+    assert "overwrites" not in again.stderr, "the variables are set"
 
 
 def test_the_lines_for_a_control_port_work_as_they_are_shown(debian: Debian) -> None:

@@ -28,6 +28,8 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: 
         done = exit_.run("init", "--yes")
         assert done.returncode == 5, done.stderr
         assert "Sandbox 1" in done.stderr
+        dry = json.loads(exit_.run("init", "--dry-run", "--json").stdout)
+        assert (dry["edited"], dry["restart"]) == ([], ["tor@default.service"])
         blocked = exit_.run("block", "203.0.113.7", "--until", "1d")
         assert blocked.returncode == 5
         assert "pending" in blocked.stdout
@@ -36,6 +38,7 @@ def test_sandboxed_tor_that_does_not_know_the_include_is_not_reloaded(tmp_path: 
         assert exit_.exit.alive
         exit_.exit.stop()
         exit_.exit.start()
+        assert json.loads(exit_.run("init", "--dry-run", "--json").stdout)["restart"] == []
         assert exit_.run("apply").returncode == 0
         assert "203.0.113.7:*" in exit_.rejected()
 

@@ -76,11 +76,14 @@ class Plan:
 
     @property
     def restart_units(self) -> tuple[str, ...]:
-        """The systemd units of the Tors that have to be restarted after it."""
+        """The systemd units of the Tors that have to be restarted after it.
+
+        Also those that were not restarted after a former one.
+        """
         return tuple(
             f"{usual_unit(edit.relay.torrc)}.service"
             for edit in self.edits
-            if edit.restart is not None
+            if edit.restart is not None or edit.unread
         )
 
     @property

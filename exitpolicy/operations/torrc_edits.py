@@ -37,6 +37,8 @@ class TorrcEdit:
     """The former single fragment, if `new` no longer includes it."""
     restart: RefusedError | None = None
     """Why Tor has to be restarted after the change."""
+    unread: bool = False
+    """Whether Tor has to be restarted for a former change of `init`."""
     remarks: tuple[AttentionError, ...] = ()
     """Why the former path stays, and what will overwrite the change."""
 
@@ -69,7 +71,7 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
         restart = _restart(relay) if _runs_sandboxed(relay, found) else None
         return TorrcEdit(relay, own, old, new, restart=restart, remarks=remarks)
     if relay.fragment == own:
-        return TorrcEdit(relay, own, old, old, remarks=remarks)
+        return TorrcEdit(relay, own, old, old, unread=_is_unread(relay), remarks=remarks)
     moved = fragment_include.with_other_include(relay.torrc, former, own)
     stays = _why_it_stays(relay, own, found, moved)
     if moved is None or stays is not None:
@@ -116,7 +118,7 @@ def _overwritten(relay: Relay, own: Path) -> tuple[AttentionError, ...]:
         comment = managed.claim(relay.torrc)
     except InvalidFileError:
         return ()
-    if comment is None:
+    if comment is None or managed.includes_by_variables(relay.torrc, own):
         return ()
     return (
         AttentionError(
@@ -134,6 +136,17 @@ def _runs_sandboxed(relay: Relay, found: Discovered) -> bool:
             return control.get_conf(["Sandbox"])["Sandbox"] == ("1",)
     except (TorUnreachableError, InvalidFileError, NotAnsweredError):
         return found.sandboxed and may_run(relay)
+
+
+def _is_unread(relay: Relay) -> bool:
+    """Tell whether Tor runs with Sandbox 1 and has read no include since its start."""
+    try:
+        with connect(relay) as control:
+            if control.get_conf(["Sandbox"])["Sandbox"] != ("1",):
+                return False
+            return control.get_info(inspect.CAN_SAVE) == "1"
+    except (TorUnreachableError, InvalidFileError, NotAnsweredError):
+        return False
 
 
 def _restart(relay: Relay) -> RefusedError:

@@ -50,9 +50,10 @@ from exitpolicy.tor.running import info, running_of
 from exitpolicy.tor.users import User
 from exitpolicy.tor.verify import OptionLine
 
-_CAN_SAVE: Final = "config-can-saveconf"
+CAN_SAVE: Final = "config-can-saveconf"
+"""What GETINFO answers with 0 if Tor has read an include, with 1 if it has read none."""
 _TEXT: Final = "config-text"
-_LOADED: Final = (_CAN_SAVE, _TEXT)
+_LOADED: Final = (CAN_SAVE, _TEXT)
 _NAMED_BY_OTHERS: Final = (
     "others than root can change Tor's configuration files, and may have named this one: look at it"
     " before you let Tor's user read it"
@@ -368,7 +369,7 @@ def _loaded(control: Control, names: frozenset[str], invocation: Invocation | No
     started = process.started(pid) if pid else None
     since_start = Loaded(
         started,
-        {"0": True, "1": False}.get(info(control, _CAN_SAVE)),
+        {"0": True, "1": False}.get(info(control, CAN_SAVE)),
         tuple(verify.option_lines(info(control, _TEXT))),
         {},
     )

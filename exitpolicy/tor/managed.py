@@ -1,6 +1,7 @@
 """Torrcs that a configuration tool writes: what it overwrites, and where its line has to be."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,13 @@ Tor itself is none: it writes its torrc only when it is told to (SAVECONF).
 _MAX_SHOWN: Final = 100
 """The characters of a comment that are shown."""
 
+_FIRST_RULE: Final = "reject 0.0.0.0/8:*"
+"""A rule that Tor has anyway; the variables carry the include behind it."""
+
 _RELAYOR: Final = """\
 tor_enableControlSocket: true
 tor_ExitPolicy:
-  - "reject 0.0.0.0/8:*\\n%include {folder}/{{{{ item.0.ipv4 }}}}_{{{{ item.1.orport }}}}.conf"
+  - "{rule}\\n%include {folder}/{{{{ item.0.ipv4 }}}}_{{{{ item.1.orport }}}}.conf"
   # then the entries of your own exit policy, as before"""
 """Variables of ansible-relayor. Its template writes `ExitPolicy` and an entry on each line."""
 
@@ -48,11 +52,23 @@ def is_claimed(path: Path) -> bool:
         return False
 
 
+def includes_by_variables(path: Path, fragment: Path) -> bool:
+    """Tell whether the variables of ansible-relayor make a torrc include the fragment.
+
+    `init` writes the include above all rules; only the variables put it below their first one.
+    Raises InvalidFileError.
+    """
+    lines = torrc.read_text(path).splitlines()
+    place = ("ExitPolicy " + _FIRST_RULE, f"%include {fragment}")
+    return place in pairwise(lines)
+
+
 def how_to_include(path: Path, fragment: Path) -> str:
     """Return what to write into the tool that writes a torrc, so that it includes the fragment.
 
     Raises InvalidFileError.
     """
     if "relayor" in (claim(path) or "").lower():
-        return f"in the variables of ansible-relayor:\n{_RELAYOR.format(folder=fragment.parent)}"
+        lines = _RELAYOR.format(rule=_FIRST_RULE, folder=fragment.parent)
+        return f"in the variables of ansible-relayor:\n{lines}"
     return f"put the line %include {fragment} into that tool's template, above ExitPolicy"
