@@ -235,3 +235,42 @@ def test_a_ledger_that_cannot_be_taken_changes_nothing(host: ExitHost, tmp_path:
     done = host.run("apply", "--from", str(fleet))
     assert (done.code, f"rm {last}" in done.err) == (8, True), done
     last.write_bytes(kept)
+
+
+def test_the_admin_records_what_no_tor_of_theirs_enforces(tmp_path: Path) -> None:
+    """`--ledger` changes that file alone: no lock file lies beside it, and nothing is set up."""
+    with host_maker(tmp_path) as make:
+        here = make(start=False, init=False)
+    fleet = tmp_path / "git" / "fleet.yaml"
+    fleet.parent.mkdir()
+    fleet.write_text(f"# ours\n{ledger('203.0.113.1')}")
+
+    def run(*arguments: str) -> tuple[int, list[dict[str, dict[str, object]]]]:
+        done = here.run(*arguments, "--ledger", str(fleet), "--json")
+        return done.code, done.json["taken"]
+
+    command = ("block", "203.0.113.2", "--until", "30d", "--relay", "elsewhere")
+    before = fleet.read_bytes()
+    code, changes = run(*command, "--dry-run")
+    assert (code, fleet.read_bytes()) == (0, before)
+    assert changes[0]["before"] is None
+    code, changes = run(*command)
+    assert (code, changes[0]["after"]["relays"]) == (0, ["elsewhere"])
+    assert run(*command[:3], changes[0]["after"]["until"], *command[4:]) == (0, [])
+    code, changes = run("lift", "203.0.113.1")
+    assert (code, changes[0]["after"]["ended"] is None) == (0, False)
+    assert fleet.read_text().startswith("# ours\nversion: 2\n")
+    assert [path.name for path in fleet.parent.iterdir()] == ["fleet.yaml"]
+    assert not here.ledger.exists()
+    for arguments, code, said in (
+        (("lift", "203.0.113.1"), 9, "it was lifted"),
+        (("lift", "--all"), 2, "does not go with --ledger"),
+        (("lift", "203.0.113.2", "--relay", "elsewhere"), 2, "does not go with --ledger"),
+        (("block", "203.0.113.3", "--until", "1d", "--cut"), 2, "needs an exit"),
+        (("block", "203.0.0.0/8", "--until", "1d"), 4, "wider than"),
+    ):
+        before = fleet.read_bytes()
+        done = here.run(*arguments, "--ledger", str(fleet))
+        assert (done.code, said in done.err, fleet.read_bytes()) == (code, True, before), done
+    done = here.run("lift", "203.0.113.2", "--ledger", str(tmp_path / "none.yaml"))
+    assert (done.code, "to begin one" in done.err) == (2, True), done

@@ -53,6 +53,14 @@ OnRelays = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")
 ]
+OfFleet = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger",
+        metavar="FILE",
+        help="Only write it into this ledger, that of a fleet in git; no Tor is asked.",
+    ),
+]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Block the addresses of host names without asking.")
 ]

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 from exitpolicy.cli import (
     completion,
     ended_blocks,
+    fleet_record,
     host_names,
     output,
     render,
@@ -26,7 +27,9 @@ from exitpolicy.cli.arguments import (
     Force,
     Json,
     NoWait,
+    OfFleet,
     OnRelays,
+    Targets,
     Until,
     Yes,
     read_targets,
@@ -82,6 +85,7 @@ def block(
         ),
     ] = False,
     yes: Yes = False,
+    ledger: OfFleet = None,
     as_json: Json = False,
 ) -> int:
     """Block destinations until a time.
@@ -90,10 +94,23 @@ def block(
     """
     from exitpolicy.operations import change
 
-    host = the_set_up_host()
+    host = the_set_up_host() if ledger is None else the_host()
     targets = read_targets(dest)
     now = host.clock()
     end = parse_until(until, now)
+    if ledger is not None:
+        _refuse_live_options(cut=cut, follow=follow)
+        alter = fleet_record.block(
+            host,
+            ledger,
+            targets,
+            until=end,
+            reason=reason,
+            references=reference or (),
+            relays=relay or (),
+            force=force,
+        )
+        return fleet_record.record(ledger, alter, dry_run=dry_run, as_json=as_json)
     if follow and not targets.hosts:
         raise UsageError(
             "--follow is for host names, and none is given",
@@ -134,6 +151,15 @@ def block(
     if follow and not dry_run:
         host_names.begin_to_follow(host, resolved)
     return code
+
+
+def _refuse_live_options(*, cut: bool, follow: bool) -> None:
+    """Raise UsageError for options that need an exit."""
+    if cut or follow:
+        raise UsageError(
+            f"--{'cut' if cut else 'follow'} needs an exit, and --ledger asks none",
+            hint="leave one of them out",
+        )
 
 
 def renew(
@@ -179,6 +205,7 @@ def lift(
     relay: OnRelays = None,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
+    ledger: OfFleet = None,
     as_json: Json = False,
 ) -> int:
     """End blocks now.
@@ -194,21 +221,39 @@ def lift(
             "lift takes destinations, a --reference or --all, one of them",
             hint="exitpol lift 203.0.113.7, or exitpol lift --reference 'KZ-CERT#4711'",
         )
+    if ledger is not None:
+        if everything or relay:
+            raise UsageError(
+                f"{'--all' if everything else '--relay'} does not go with --ledger",
+                hint="edit the lines of the ledger instead",
+            )
+        chosen = _chosen(read_targets(dest or []), reference, ())
+        return fleet_record.lift(the_host(), ledger, chosen, dry_run=dry_run, as_json=as_json)
     host = the_set_up_host()
     # Which rule still rejects a destination is only known from an observation of one's own.
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
-
-    def lasting(blocks: Blocks, now: datetime) -> Blocks:
-        found = blocks.lasting(now)
-        return found.on(relay) if relay else found
-
     if everything and not dry_run and not yes:
-        _ask_to_lift(len(lasting(host.ledger().blocks, host.clock())))
-    targets = read_targets(dest or [])
+        _ask_to_lift(len(_lasting(host.ledger().blocks, host.clock(), relay or ())))
+    chosen = _chosen(None if everything else read_targets(dest or []), reference, relay or ())
+    with output.progress(output.TOR_READS):
+        changed = change.lift(host, chosen, options, relay or ())
+    return say_lifted(host, changed, options, as_json=as_json)
+
+
+def _lasting(blocks: Blocks, now: datetime, relays: Sequence[str]) -> Blocks:
+    """Return the blocks of some relays, or of all, that have not been recorded as ended."""
+    found = blocks.lasting(now)
+    return found.on(relays) if relays else found
+
+
+def _chosen(
+    targets: Targets | None, reference: str | None, relays: Sequence[str]
+) -> Callable[[Blocks, datetime], Iterable[Block]]:
+    """Return what chooses the blocks to lift: all without targets, or those of a reference."""
 
     def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
-        if everything:
-            found = lasting(blocks, now)
+        if targets is None:
+            found = _lasting(blocks, now, relays)
             if not found:
                 raise NoSuchBlockError("there is no block to lift")
             return found
@@ -218,9 +263,7 @@ def lift(
         named = (block for one in targets.hosts for block in blocks.named(*one, now))
         return {block.destination: block for block in (*typed, *named)}.values()
 
-    with output.progress(output.TOR_READS):
-        changed = change.lift(host, chosen, options, relay or ())
-    return say_lifted(host, changed, options, as_json=as_json)
+    return chosen
 
 
 def _ask_to_lift(count: int) -> None:

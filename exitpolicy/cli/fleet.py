@@ -56,6 +56,11 @@ def as_keys(taken: "TakeResult") -> dict[str, Any]:
     }
 
 
+def changes_json(changes: "Sequence[Change]") -> list[dict[str, Any]]:
+    """Return changed blocks as JSON."""
+    return [{"before": _json(one.before), "after": _json(one.after)} for one in changes]
+
+
 def _json(block: "Block | None") -> dict[str, Any] | None:
     if block is None:
         return None
@@ -63,16 +68,21 @@ def _json(block: "Block | None") -> dict[str, Any] | None:
 
 
 def _say_changes(taken: "TakeResult", *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
-    for one in taken.changes[: render.MANY]:
-        say(f"ledger: {one.after.destination} {would}{_what(one)}")
-    if len(taken.changes) > render.MANY:
-        note(f"and {len(taken.changes) - render.MANY:,} more")
+    say_changes(taken.changes, "ledger", dry_run=dry_run)
     for difference in taken.differences[: render.MANY]:
         note(f"{difference.destination}: {difference.text}")
     if len(taken.differences) > render.MANY:
         note(f"and {len(taken.differences) - render.MANY:,} more differ")
     output.warn_all(taken.remarks)
+
+
+def say_changes(changes: "Sequence[Change]", ledger: str, *, dry_run: bool) -> None:
+    """Write what became of blocks in a ledger."""
+    would = "would be " if dry_run else ""
+    for one in changes[: render.MANY]:
+        say(f"{ledger}: {one.after.destination} {would}{_what(one)}")
+    if len(changes) > render.MANY:
+        note(f"and {len(changes) - render.MANY:,} more")
 
 
 def _what(change: "Change") -> str:

@@ -111,10 +111,36 @@ def block(
     that were resolved, which the blocks may `follow`. Raises RefusedError, TorRefusesError,
     InvalidFileError, and UsageError for an unknown relay.
     """
-    now = host.clock().replace(microsecond=0)
     named = host.known_relays(relays)
     refusals.refuse_shared_fragments(host.relays, named)
-    words = tuple(sorted(set(relays)))
+    new = allowed(
+        host,
+        destinations,
+        until=until,
+        reason=reason,
+        references=references,
+        force=options.force,
+        relays=tuple(sorted(set(relays))),
+        names=names,
+        follow=follow,
+    )
+    return block_all(host, new, options, named)
+
+
+def allowed(
+    host: Host,
+    destinations: Sequence[Destination],
+    *,
+    until: datetime | None,
+    reason: str,
+    references: Sequence[str],
+    force: bool,
+    relays: tuple[str, ...] = (),
+    names: Mapping[Destination, str] | None = None,
+    follow: bool = False,
+) -> list[Block]:
+    """Return blocks from now on, if the config allows them. Raises RefusedError."""
+    now = host.clock().replace(microsecond=0)
     reference, *others = list(dict.fromkeys(filter(None, references))) or [""]
     known = {d: " ".join(text.split()[:MAX_NAMES]) for d, text in (names or {}).items()}
     new = [
@@ -124,9 +150,9 @@ def block(
             until,
             reason,
             reference,
-            relays=words,
+            relays=relays,
             references=tuple(others[:MAX_REFERENCES]),
-            forced=options.force,
+            forced=force,
             name=known.get(destination, ""),
             follow=known.get(destination, "") if follow else "",
         )
@@ -136,9 +162,9 @@ def block(
         forbidden = refusals.forbidden(host.config, one)
         if forbidden is not None:
             raise forbidden
-    if not options.force:
+    if not force:
         refusals.refuse_shared_fronts(host.config, destinations)
-    return block_all(host, new, options, named)
+    return new
 
 
 def block_all(host: Host, new: Sequence[Block], options: Options, relays: frozenset[str]) -> Result:

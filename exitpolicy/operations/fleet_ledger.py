@@ -89,7 +89,7 @@ def take(
         after = Ledger(found.ancestor, theirs.policy, theirs.policies)
         remarks = [] if options.dry_run or after == ancestor else _remember(host, path, after)
     return TakeResult(
-        tuple(_changes(before, found.blocks)),
+        changes(before, found.blocks),
         found.differences,
         (*remarks, *_other_policy(host, theirs)),
         result,
@@ -135,10 +135,10 @@ def _refuse_unknown(only: Collection[Destination], *sides: Blocks) -> None:
             )
 
 
-def _changes(before: Blocks, after: Blocks) -> list[Change]:
+def changes(before: Blocks, after: Blocks) -> tuple[Change, ...]:
     """Return the blocks that differ; a block never vanishes."""
     found = ((before.by_destination.get(block.destination), block) for block in after)
-    return [Change(old, new) for old, new in found if old != new]
+    return tuple(Change(old, new) for old, new in found if old != new)
 
 
 def _other_policy(host: Host, theirs: Ledger) -> list[ExitpolError]:

@@ -56,6 +56,24 @@ def lock(path: Path, *, seconds: float, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def locked_folder(path: Path, *, seconds: float, doing: str) -> Iterator[None]:
+    """Hold a lock on a folder, as `lock` does, without a file in it. Raises the same errors."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidFileError(f"{path} cannot be locked: {error.strerror}") from error
+    try:
+        if not _acquire(descriptor, seconds):
+            raise LockTimeoutError(
+                f"another exitpol has been {doing} for more than {seconds:g} s",
+                hint=f"see which one holds it: fuser -v {word(path)}",
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: Path) -> int:
     with files.place(path) as target:
         return target.open(os.O_RDWR | os.O_CREAT, 0o600)
