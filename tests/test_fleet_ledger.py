@@ -177,14 +177,23 @@ def test_a_host_follows_the_ledger_of_its_fleet(host: ExitHost, tmp_path: Path) 
         return found
 
     host.run("block", "203.0.113.9", "--until", "1d")
-    fleet.write_text(ledger("203.0.113.1", "203.0.113.2, relays: [second]"))
+    fleet.write_text(
+        ledger(
+            "203.0.113.1",
+            "203.0.113.2, relays: ['sec*']",
+            "203.0.113.3, relays: ['web2/*', exit7]",
+        )
+    )
     before = host.snapshot()
     preview = apply("--dry-run")
-    assert (preview["code"], preview["idle"], len(preview["taken"])) == (0, False, 2)  # type: ignore[arg-type]
+    assert (preview["code"], preview["idle"], len(preview["taken"])) == (0, False, 3)  # type: ignore[arg-type]
     assert host.snapshot() == before
     first = apply()
     assert first["code"] == 0
-    assert first["blocks"] == dict.fromkeys(["203.0.113.1", "203.0.113.2", "203.0.113.9"], "live")
+    assert first["blocks"] == {
+        **dict.fromkeys(["203.0.113.1", "203.0.113.2", "203.0.113.9"], "live"),
+        "203.0.113.3": "elsewhere",
+    }
     assert not host.tor.rejects("203.0.113.2")
     again = apply()
     assert (again["code"], again["taken"], again["idle"]) == (0, [], True)
