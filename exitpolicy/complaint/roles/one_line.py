@@ -22,6 +22,11 @@ _METHOD: Final = re.compile(
     r"\s+(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND|CONNECT)\s(?:\S{1,300}\s\S{1,300}\s(\d{1,5})\s)?"
 )
 
+_PAYLOAD: Final = re.compile(
+    r"\b(?:GET|POST|HEAD|PUT|OPTIONS|PROPFIND)\s/[^\s\"]{0,300}[?&;=+%][^\s\"]{0,300}\Z"
+)
+"""Ends in the parameters of a request, which the attacker wrote: `GET /?a=wget+http://`."""
+
 
 def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense | None]:
     """Return the sense of each address in a refanged line; None if it is unknown.
@@ -38,7 +43,8 @@ def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense 
         before = line[max(start, mention.start - WINDOW) : mention.start]
         end = mentions[index + 1].start if index + 1 < len(mentions) else len(line)
         after = line[mention.end : min(end, mention.end + WINDOW)]
-        if exonerating and is_exonerating(clause_of(line, mention)):
+        written_by_attacker = _PAYLOAD.search(before) is not None
+        if written_by_attacker or (exonerating and is_exonerating(clause_of(line, mention))):
             found[index] = BYSTANDER
             continue
         listed = index > 0 and (

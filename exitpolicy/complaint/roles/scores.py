@@ -189,7 +189,15 @@ class Tally:
 
     def is_only_beside(self) -> bool:
         """Tell whether a source in the same line is the only evidence, and no port is named."""
-        return self.destination < Score.URL and not self.ports
+        return self.is_companion() and not self.ports
+
+    def is_companion(self) -> bool:
+        """Tell whether a source in the same line is the only evidence."""
+        return self.destination < Score.URL
+
+    def is_sure(self) -> bool:
+        """Tell whether words, a column or a log format tell that it is a destination."""
+        return self.destination >= Score.AFTER
 
     def is_named(self, *, masked: bool) -> bool:
         """Tell whether the evidence is about this address itself.

@@ -75,6 +75,8 @@ def weigh(
     if kind in _SITES:
         ranked = [found for found in ranked if not tallies[found].is_only_beside()]
     ranked, only_private = _without_odd(ranked, tallies, sources)
+    if not only_private:
+        ranked = _without_companions(ranked, tallies)
     accused = [str(addresses) for addresses in tallies if addresses in sources]
     cautions = _cautions(
         accused=accused if own and not ours else [],
@@ -207,7 +209,8 @@ def _count(
         return  # "a server all its own" is "all your own" in Italian
     if not names_ours and mention.is_in_subject:
         return  # a subject may name the victim as well
-    tally.add_hint(evidence.hint, has_port=bool(mention.ports))
+    if not _BYSTANDER_LINE.search(evidence.line):
+        tally.add_hint(evidence.hint, has_port=bool(mention.ports))
     tally.audible += 1
     tally.lists.update(name for name in mention.lists if name.startswith(("lines", "table")))
     tally.nearby_ports.update(mention.ports)
@@ -307,6 +310,16 @@ def _ranked(
             tally.add_destination(Score.ALONE, tally.line, ports)
     found = [addresses for addresses, tally in eligible.items() if tally.destination]
     return sorted(found, key=lambda addresses: tallies[addresses].rank())
+
+
+def _without_companions(ranked: list[AddressRange], tallies: Tallies) -> list[AddressRange]:
+    """Omit what is only beside a source, if the report says of another address what it is.
+
+    It is then a gateway or a sensor of the reporter's.
+    """
+    if any(tallies[found].is_sure() for found in ranked):
+        return [found for found in ranked if not tallies[found].is_companion()]
+    return ranked
 
 
 def _neighbourhood(addresses: AddressRange) -> tuple[int, int]:
