@@ -220,3 +220,14 @@ def test_the_guard_is_off_until_it_is_configured(observed: ExitHost) -> None:
         assert observed.run("guard", "--dry-run").code == 0
     finally:
         observed.config.write_text(text)
+
+
+@pytest.mark.root
+def test_the_health_says_that_no_timer_runs_the_guard(observed: ExitHost) -> None:
+    """`status --check` and the metrics say so like doctor."""
+    seen = observed.run("status", "--check", "--json")
+    found = {finding["cause"]: finding for finding in seen.json["health"]}
+    assert (seen.code, "guard_not_run" in seen.json["faults"]) == (3, True)
+    assert "no timer runs it" in found["guard_not_run"]["observed"]
+    assert 'exitpol_fault{name="guard_not_run"} 1' in observed.run("status", "--prometheus").out
+    assert "no timer runs it" in observed.run("doctor").out

@@ -680,6 +680,9 @@ def test_a_real_block_and_its_end_are_events(make_host: HostMaker, tmp_path: Pat
     spool = tmp_path / "spool"
     assert host.run("block", "203.0.113.7", "203.0.113.8", "--until", "1h").code == 0
     assert host.run("lift", "203.0.113.7", "203.0.113.8").code == 0
+    # Nothing runs the hooks here, which root alone can see.
+    faults = host.run("status", "--check", "--json").json["faults"]
+    assert ("hooks_failing" in faults) == (os.geteuid() == 0)
     (spool).chmod(0o777)
     done = host.run("block", "203.0.113.9", "--until", "1h")
     assert (done.code, done.err) == (0, "")

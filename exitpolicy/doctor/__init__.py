@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from exitpolicy.core.errors import ExitpolError
-from exitpolicy.doctor import following, guarding, health, hooks, own_files, relay, timer
+from exitpolicy.doctor import following, health, own_files, relay, timer
 from exitpolicy.doctor import host as host_checks
 from exitpolicy.doctor.finding import Finding, attempt, failed
 from exitpolicy.operations.desired import desired, with_due
@@ -53,8 +53,6 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     if os.geteuid() == 0:
         found += attempt("unit", lambda: timer.unit(host))
         found += attempt("follow unit", lambda: following.unit(host))
-        found += attempt("hooks", lambda: hooks.check(host))
-        found += attempt("guard", lambda: guarding.check(host))
     found += health.of_host(host)
     try:
         relays = host.some_relays()

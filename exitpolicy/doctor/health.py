@@ -3,8 +3,10 @@
 They need nothing but what those commands have inspected anyway. Each finding has a `cause`.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from exitpolicy.core.block import State
@@ -18,7 +20,7 @@ from exitpolicy.core.errors import (
     TorRefusesError,
     TorUnreachableError,
 )
-from exitpolicy.doctor import following, known_relays, limits, metrics, timer
+from exitpolicy.doctor import following, guarding, hooks, known_relays, limits, metrics, timer
 from exitpolicy.doctor.fault import Fault
 from exitpolicy.doctor.finding import Finding, Severity, attempt, exit_code, ok, warn
 from exitpolicy.operations import own_policy
@@ -37,9 +39,22 @@ def of_host(host: Host) -> list[Finding]:
     return [
         *attempt("tick", lambda: timer.tick(host)),
         *attempt("followed names", lambda: following.check(host)),
+        *_of_root(host),
         *attempt("relays", lambda: known_relays.check(host)),
         *attempt("metrics", lambda: metrics.check(host)),
     ]
+
+
+def _of_root(host: Host) -> Iterator[Finding]:
+    """Check what only root can see: the units of the hooks and of the guard."""
+    if os.geteuid() != 0:
+        return
+    for cause, check, name in (
+        (Fault.HOOKS_FAILING, hooks.check, "hooks"),
+        (Fault.GUARD_NOT_RUN, guarding.check, "guard"),
+    ):
+        for finding in attempt(name, partial(check, host)):
+            yield finding if finding.severity is Severity.OK else replace(finding, cause=cause)
 
 
 def of_relay(host: Host, relay: Relay, view: View, measured: Limits | None) -> list[Finding]:
