@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination, parse_destination
+from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import ledger_file
 from exitpolicy.storage.ledger_edit import edited
 from exitpolicy.storage.ledger_file import Ledger
@@ -254,6 +255,49 @@ def test_any_change_of_any_ledger_is_what_was_meant(
         data.draw(st.sampled_from([None, "web"])),
     )
     assert change("\n".join(lines), lambda _: after).count("# comment") == len(before)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '- {destination: "203.0.113.9/33", since: "2026-11-01", until: never}',
+        '- {destination: "203.0.113.9", since: "2026-11-01"}',
+        '- {destination: "203.0.113.9", since: "2026-11-01", until: never, why: x}',
+        '- {destination: "203.0.113.9", since: "2026-11-01", until: "2026-10-01"}',
+        "- destination: 203.0.113.9\n  since: 2026-11-01\n  until: soon",
+        "- 203.0.113.9",
+        "-",
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_block_ends_beside_a_line_with_an_error(tmp_path: Path, bad: str, first: bool) -> None:
+    """Of the text only its own line changes, whatever form it has."""
+    path = tmp_path / "blocks.yaml"
+    head, body = TEXT.split("blocks:\n")
+    lines = f"{bad}\n{body}" if first else f"{body}{bad}\n"
+    path.write_text(f"{head}blocks:\n{lines}")
+    with pytest.raises(InvalidFileError):
+        ledger_file.load(path)
+    readable = ledger_file.load_readable(path)
+    assert {ONE, TWO} <= set(readable.by_destination)
+    for one in (ONE, TWO):
+        before = path.read_text()
+        ledger_file.save_around_errors(path, {one: readable.get(one).lifted(NOW)})
+        found = ledger_file.load_readable(path).by_destination
+        assert found[one].ended is not None
+        assert bad in path.read_text()
+        old, new = before.splitlines(), path.read_text().splitlines()
+        assert sum(line not in new for line in old) <= 1
+    assert [b.destination for b in ledger_file.load_readable(path)] == list(readable.by_destination)
+
+
+@pytest.mark.parametrize("text", ["", "blocks: []\n", "version: 1\nblocks: []\n", "a: [\n"])
+def test_a_text_that_is_no_ledger_of_this_version_is_not_changed(tmp_path: Path, text: str) -> None:
+    """Its blocks cannot be told from other text."""
+    path = tmp_path / "blocks.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidFileError):
+        ledger_file.load_readable(path)
 
 
 def test_version_1_becomes_2_at_the_first_change_with_a_backup(tmp_path: Path) -> None:

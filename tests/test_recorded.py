@@ -142,7 +142,7 @@ def test_a_state_that_cannot_be_written_stops_no_block(host: ExitHost) -> None:
     assert blocked.code == 8
 
 
-@pytest.mark.parametrize("command", ["lift", "block"])
+@pytest.mark.parametrize("command", ["renew", "block"])
 def test_an_invalid_ledger_refuses_a_change_and_says_how_to_go_on(
     host: ExitHost, command: str
 ) -> None:
@@ -151,7 +151,7 @@ def test_an_invalid_ledger_refuses_a_change_and_says_how_to_go_on(
     line = host.ledger.read_text().count("\n") + 1
     with host.ledger.open("a") as file:
         file.write("bloks: []\n")
-    words = [command, "203.0.113.7", *(["--until", "2d"] if command == "block" else [])]
+    words = [command, "203.0.113.7", "--until", "2d"]
     done = host.run(*words)
     assert (done.code, f"{host.ledger}:{line}: " in done.err) == (8, True), done
     assert "nothing was changed, and blocks end as the last valid ledger says" in done.err
@@ -163,6 +163,34 @@ def test_an_invalid_ledger_refuses_a_change_and_says_how_to_go_on(
     host.ledger.parent.chmod(0o777)
     host.ledger.write_text("bloks: []\n")
     assert "cp -p" not in host.run(*words).err
+
+
+def test_an_error_in_the_line_of_another_block_stops_no_lift(host: ExitHost) -> None:
+    """It is reported (8), and the line stays. What was lifted stays lifted when it is corrected."""
+    good, other, bad = "203.0.113.7", "203.0.113.9", "203.0.113.11"
+    assert host.run("block", good, other, bad, "--until", "1d", "--reference", "R1").code == 0
+    right = f'"{bad}"'
+    wrong = f'"{bad}/33"'
+    host.ledger.write_text(host.ledger.read_text().replace(right, wrong))
+    text = host.ledger.read_text()
+    refused = host.run("lift", bad)
+    assert (refused.code, host.ledger.read_text()) == (8, text), "its own line has the error"
+    done = host.run("lift", good)
+    assert (done.code, f"{good}  lifted" in done.out) == (8, True), done
+    assert done.err.count("has no valid IPv4 prefix length") == 1
+    assert host.ledger.read_text().splitlines()[:2] == text.splitlines()[:2]
+    assert wrong in host.ledger.read_text()
+    assert not host.tor.rejects(good)
+    assert host.tor.rejects(other)
+    assert host.tor.rejects(bad)
+    assert host.run("expire", "--quiet").code == 8
+    assert not host.tor.rejects(good)
+    host.ledger.write_text(host.ledger.read_text().replace(wrong, right))
+    assert host.run("apply").code == 0
+    assert not host.tor.rejects(good)
+    assert host.tor.rejects(bad)
+    last = host.run("history", "--json").json["changes"][-1]
+    assert (last["action"], last["destination"]) == ("lift", good)
 
 
 def test_a_fragment_that_cannot_be_replaced_lifts_nothing(

@@ -223,6 +223,7 @@ class _Apply:
         self.fatal = dict(self.last.fatal) if self.last is not None else {}
         self.reloaded = self.last.reloaded if self.last is not None else 0.0
         self.invalid: list[ExitpolError] = []
+        self.is_valid = True
         self.ledger = self._read_ledger()
         self.in_force = host.here(self.time.enforced(self.ledger.blocks))
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
@@ -243,6 +244,7 @@ class _Apply:
                 raise
             message = f"{error}; until then blocks end as the ledger said when it was last valid"
             self.invalid.append(InvalidFileError(message, hint=error.hint))
+            self.is_valid = False
             return last_valid
         unchanged = self.last is not None and self.last.watched.get(str(path)) == self.watched.get(
             str(path)
@@ -277,7 +279,9 @@ class _Apply:
         result = self._result(plans, views)
         result = replace(result, reloaded=tuple(relay.name for relay in reloading))
         # Last, because it waits for who changes the ledger, and a failure must stop no removal.
-        failed = attempted(lambda: removals.record(self.host, plans))
+        failed: list[ExitpolError] = []
+        if self.is_valid:
+            failed += attempted(lambda: removals.record(self.host, plans))
         result = result.with_problems([*failed, *self.invalid])
         for plan in plans:
             self.watched |= observed.fingerprints([plan.path])

@@ -17,6 +17,7 @@ from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import (
     ExitpolError,
     InvalidFileError,
+    NoSuchBlockError,
     RefusedError,
     TorRefusesError,
     UsageError,
@@ -215,7 +216,8 @@ def lift(
     """End now the blocks that `choose` returns, given all blocks and the time.
 
     With `relays`, on those only; a block goes on on its other relays. Raises what `choose` raises,
-    UsageError, NoSuchBlockError and LockTimeoutError; no state of a relay refuses it.
+    UsageError, NoSuchBlockError and LockTimeoutError. No state of a relay refuses it, and no error
+    in the ledger but in the lines of these blocks.
     """
     now = host.clock()
     named = host.known_relays(relays)
@@ -240,21 +242,59 @@ def lift(
         previewed = apply.preview(host, replace(ledger, blocks=blocks))
         return Changed(tuple(chosen), previewed, _concerned(host, named, chosen))
     with _ledger_lock(host):
-        ledger = _ledger(host)
-        chosen = list(choose(ledger.blocks, now))
-        blocks = altered(ledger.blocks, chosen)
-        after = [blocks.get(block.destination) for block in chosen]
-        ended = [old for old, new in zip(chosen, after, strict=True) if new.ended is not None]
-        reduced = [new for new in after if new.ended is None]
-        failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
-        ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
-        if reduced:
-            failed += attempted(lambda: hooks.record(host, "relays-changed", reduced))
+        around = None if named else _lift_around_errors(host, choose, altered, now)
+        if around is not None:
+            chosen, failed = around
+        else:
+            ledger = _ledger(host)
+            chosen = list(choose(ledger.blocks, now))
+            blocks = altered(ledger.blocks, chosen)
+            after = [blocks.get(block.destination) for block in chosen]
+            ended = [old for old, new in zip(chosen, after, strict=True) if new.ended is not None]
+            reduced = [new for new in after if new.ended is None]
+            failed = attempted(lambda: removals.announce(host, "lift", ended)) if ended else []
+            ledger_file.save(host.config.ledger, replace(ledger, blocks=blocks))
+            if reduced:
+                failed += attempted(lambda: hooks.record(host, "relays-changed", reduced))
         recorded = Moment.now()
     applied = _apply(host, options.watch, recorded, failed)
     if isinstance(applied, ExitpolError):
         return RecordedOnly(tuple(chosen), applied)
     return Changed(tuple(chosen), applied, _concerned(host, named, chosen))
+
+
+def _lift_around_errors(
+    host: Host,
+    choose: Callable[[Blocks, datetime], Iterable[Block]],
+    altered: Callable[[Blocks, Sequence[Block]], Blocks],
+    now: datetime,
+) -> tuple[list[Block], list[ExitpolError]] | None:
+    """Lift blocks in a ledger that has errors elsewhere; return them, and what failed.
+
+    While the ledger is invalid, an apply goes by what it said when it was last valid: the blocks
+    end there too. None if the ledger is valid, or if the blocks are not among its readable ones.
+    """
+    path = host.config.ledger
+    try:
+        host.ledger()
+    except InvalidFileError:
+        last = host.last_valid_ledger()
+    else:
+        return None
+    try:
+        readable = ledger_file.load_readable(path)
+        chosen = list(choose(readable, now))
+    except (InvalidFileError, NoSuchBlockError):
+        return None
+    if last is None or not chosen:
+        return None
+    before, after = readable.by_destination, altered(readable, chosen).by_destination
+    failed = attempted(lambda: removals.announce(host, "lift", chosen))
+    ledger_file.save_around_errors(path, {d: b for d, b in after.items() if b != before[d]})
+    known = (last.blocks.by_destination.get(block.destination) for block in chosen)
+    present = [block for block in known if block is not None and block.ended is None]
+    ledger_file.remember(path, replace(last, blocks=altered(last.blocks, present)))
+    return chosen, failed
 
 
 def _unfollowed(blocks: Blocks, lifted: Iterable[Block], now: datetime) -> Blocks:

@@ -3,10 +3,12 @@
 The new text is parsed again and compared with the intended ledger.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from exitpolicy.core.block import Block
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage.ledger_text import (
     VERSION,
@@ -14,6 +16,7 @@ from exitpolicy.storage.ledger_text import (
     Ledger,
     Source,
     fields_of,
+    parse_readable,
     parse_source,
     policy_yaml,
     render,
@@ -36,6 +39,27 @@ def edited(name: str, source: Source, ledger: Ledger) -> bytes:
             return text
     # Forms that are not edited, such as a whole ledger in braces.
     return render(ledger)
+
+
+def ended_around_errors(name: str, source: Source, blocks: Mapping[Destination, Block]) -> bytes:
+    """Return the text of a ledger with errors, with these blocks in the place of those it has.
+
+    `source` is what can be read of it. Lines with errors stay as they are. Raises InvalidFileError
+    if the text cannot be edited so.
+    """
+    wanted = [blocks.get(entry.block.destination, entry.block) for entry in source.entries]
+    for in_place in (True, False):
+        edits = (
+            edit
+            for entry, block in zip(source.entries, wanted, strict=True)
+            if block != entry.block
+            for edit in _change(source.text, entry, block, in_place=in_place)
+        )
+        text = _apply(source.text, edits).encode()
+        with suppress(InvalidFileError):
+            if [entry.block for entry in parse_readable(name, text).entries] == wanted:
+                return text
+    raise InvalidFileError(f"{name}: it cannot be changed while it has errors")
 
 
 def _says(name: str, text: bytes, ledger: Ledger) -> bool:

@@ -1,21 +1,26 @@
 """Read the ledger file, and replace it atomically."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from exitpolicy.core.block import Block, Blocks
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import files
-from exitpolicy.storage.ledger_text import Ledger, parse, parse_source, render
+from exitpolicy.storage.ledger_text import Ledger, parse, parse_readable, parse_source, render
 
 __all__ = [
     "Ledger",
     "last_taken_path",
     "last_valid_path",
     "load",
+    "load_readable",
     "parse",
     "remember",
     "render",
     "save",
+    "save_around_errors",
 ]
 
 MAX_BYTES: Final = 64_000_000
@@ -53,6 +58,29 @@ def save(path: Path, ledger: Ledger) -> None:
         files.replace(former_path(path), before, files.ownership_of(path))
     # The ledger may be a link into a git checkout: write the target, keep the link.
     files.replace(path, after, follow=True)
+
+
+def load_readable(path: Path) -> Blocks:
+    """Return the blocks of a ledger with errors that have none themselves.
+
+    Raises InvalidFileError if it cannot be read at all.
+    """
+    try:
+        return parse_readable(str(path), _content(path)).ledger.blocks
+    except FileNotFoundError as error:
+        raise InvalidFileError(f"{path}: there is no ledger yet", hint="exitpol init") from error
+
+
+def save_around_errors(path: Path, blocks: Mapping[Destination, Block]) -> None:
+    """Change blocks that have no error in a ledger that has others; its other lines stay.
+
+    The caller holds the ledger's lock. Raises InvalidFileError.
+    """
+    # Imported here, because `list` does not need it.
+    from exitpolicy.storage.ledger_edit import ended_around_errors  # noqa: PLC0415
+
+    source = parse_readable(str(path), _content(path))
+    files.replace(path, ended_around_errors(str(path), source, blocks), follow=True)
 
 
 def _readable(path: Path, content: bytes) -> bytes:

@@ -8,7 +8,7 @@ import gc
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -223,6 +223,28 @@ def parse_any_yaml(name: str, content: bytes) -> Source:
             found.add(entry.block.destination)
             entries.append(entry)
     return _source(text, (top, version, without_blocks), entries)
+
+
+def parse_readable(name: str, content: bytes) -> Source:
+    """Read the blocks of a ledger that have no error, and pass over those that have one.
+
+    Its base policy is not read. Raises InvalidFileError for what is not YAML or not of this
+    version.
+    """
+    document = Document(name, content)
+    top = document.root
+    if not isinstance(top, Fields) or "version" not in top.values:
+        raise document.error(1, f"the ledger does not say version: {VERSION}")
+    version = document.text(top.values["version"], "version")
+    if version != VERSION:
+        raise document.error(top.line, f"the ledger says version: {version!r}")
+    nodes = top.values.get("blocks")
+    entries: list[Entry] = []
+    for node in nodes.values if isinstance(nodes, Items) else ():
+        with suppress(InvalidFileError):
+            entries.append(_entry(document, node, BLOCK_KEYS[version]))
+    text = content.decode("utf-8-sig")
+    return _source(text, (top, version, Ledger(Blocks.of())), entries)
 
 
 def _source(text: str, head: tuple[Fields, str, Ledger], entries: list[Entry]) -> Source:
