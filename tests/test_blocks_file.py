@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from unicodedata import category
 
@@ -13,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exitpolicy.core.block import Block, Blocks
-from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import parse_time
 from exitpolicy.core.errors import InvalidFileError
 from exitpolicy.storage import base_policies, ledger_file, ledger_text
 from exitpolicy.storage.ledger_file import Ledger
-from tests.strategies import blocks, full_blocks
+from tests.strategies import blocks, destinations, full_blocks
 
 LINE = '- {destination: "203.0.113.7", since: "2026-11-22T10:00:00Z", until: "never"}\n'
 PLAIN = "- {destination: 203.0.113.7, since: 2026-11-22, until: never}\n"
@@ -264,6 +265,47 @@ def test_a_line_in_an_odd_place_is_what_yaml_makes_of_it(text: str) -> None:
     def outcome(read: Callable[[str, bytes], ledger_text.Source]) -> Ledger | str:
         try:
             return read("f", content).ledger
+        except InvalidFileError as error:
+            return str(error)
+
+    assert outcome(ledger_text.parse_source) == outcome(ledger_text.parse_any_yaml)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(blocks() | full_blocks(), min_size=1, max_size=3),
+    st.lists(destinations(), min_size=2, max_size=6, unique=True),
+    st.lists(st.sampled_from(["", " # x", "\r", "  "]), min_size=6, max_size=6),
+)
+def test_lines_that_differ_in_their_destination_alone_are_read_as_yaml_reads_them(
+    some: list[Block], where: list[Destination], behind: list[str]
+) -> None:
+    """Blocks with the same terms are the same blocks, in the same places, as by YAML."""
+    made = [block._replace(destination=one) for block, one in zip(cycle(some), where)]
+    lines = [ledger_text.render_block(block) for block in made]
+    text = "".join(f"- {line}{end}\n" for line, end in zip(lines, behind, strict=False))
+    content = f"version: 2\nblocks:\n{text}".encode()
+    fast = ledger_text.parse_written_lines("f", content)
+    assert fast is None or [entry.block for entry in fast.entries] == made
+    found = fast or ledger_text.parse_any_yaml("f", content)
+    assert (
+        found.ledger == ledger_text.parse_any_yaml("f", content).ledger == Ledger(Blocks.of(made))
+    )
+    assert [found.text[entry.start : entry.end] for entry in found.entries] == lines
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [r"203.0.113.8\x30", " 203.0.113.8 ", "\t203.0.113.8", "203.0.113.8\u00a0", "203.0.113.8\x7f"],
+)
+def test_an_odd_destination_is_what_yaml_makes_of_it(odd: str) -> None:
+    """A destination is read with care also where the rest of its line was read before."""
+    text = f"version: 2\nblocks:\n{LINE}{LINE.replace('203.0.113.7', odd)}".encode()
+    assert LINE.count("203.0.113.7") == 1
+
+    def outcome(read: Callable[[str, bytes], ledger_text.Source]) -> Ledger | str:
+        try:
+            return read("odd", text).ledger
         except InvalidFileError as error:
             return str(error)
 

@@ -17,6 +17,7 @@ BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 """A pattern for a number from 0 to 255 without leading zeros."""
+_OCTETS: Final = tuple(map(str, range(256)))
 _IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
 # Patterns are compiled at first use: `list` finishes in less time than all of them take.
 _DOTTED: Final = r"[0-9]+(\.[0-9]+){3}"
@@ -92,7 +93,8 @@ def address_text(family: Family, number: int) -> str:
     """Return an address in its canonical text (RFC 5952 for IPv6), without brackets."""
     if family == 6:
         return _ipv6_text(number)
-    return f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    first, second = _OCTETS[number >> 24], _OCTETS[number >> 16 & 255]
+    return f"{first}.{second}.{_OCTETS[number >> 8 & 255]}.{_OCTETS[number & 255]}"
 
 
 def _ipv6_text(number: int) -> str:

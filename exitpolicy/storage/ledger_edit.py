@@ -93,7 +93,8 @@ def _edits(source: Source, ledger: Ledger, *, in_place: bool) -> Iterator[_Edit]
             elif block != entry.block:
                 yield from _change(source.text, entry, block, in_place=in_place)
     known = set() if flow else {entry.block.destination for entry in source.entries}
-    yield from _additions(source, [b for b in ledger.blocks if b.destination not in known])
+    added = [b for b in ledger.blocks if b.destination not in known] if known else ledger.blocks
+    yield from _additions(source, list(added))
 
 
 def _head_edits(source: Source, ledger: Ledger) -> Iterator[_Edit]:

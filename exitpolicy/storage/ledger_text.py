@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from exitpolicy.core.block import MAX_NAMES, MAX_TEXT, Block, Blocks, checked_text
-from exitpolicy.core.destination import parse_destination
+from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.durations import parse_end, parse_start, parse_time, until_text
 from exitpolicy.core.errors import InvalidFileError, UsageError
 from exitpolicy.storage.yaml_document import Document, is_unescaped, quoted
@@ -44,6 +44,13 @@ BLOCK_KEYS: Final = {
     ),
 }
 """The keys of a block by the version of the file, in the order in which they are written."""
+
+_KEPT_TERMS: Final = 1024
+"""Terms of blocks, which are their fields without the destination, and times: most blocks have
+those of some other block.
+"""
+_NOWHERE: Final = Destination(4, 0, 0)
+"""Stands for the destination of terms."""
 
 _HEADER: Final = (
     "# exitpol's ledger: what is to be blocked. Edit it if you like, then: exitpol apply\n"
@@ -176,13 +183,25 @@ def policy_yaml(ledger: Ledger) -> str | None:
 
 def render_block(block: Block) -> str:
     """Return a block as one line of YAML, in braces."""
-    return f"{{{', '.join(f'{key}: {value}' for key, value in fields_of(block).items())}}}"
+    return f'{{destination: "{block.destination}", {_written_terms(block[1:])}}}'
 
 
 def fields_of(block: Block) -> dict[str, str]:
     """Return the YAML of each field that is set, in the order of the file."""
+    return {"destination": f'"{block.destination}"', **_terms_of(block)}
+
+
+# The blocks of a list have the same terms.
+@lru_cache(maxsize=_KEPT_TERMS)
+def _written_terms(terms: tuple[Any, ...]) -> str:
+    """Return the terms of a block, which are its fields without the destination, as YAML."""
+    fields = _terms_of(Block(_NOWHERE, *terms))
+    return ", ".join(f"{key}: {value}" for key, value in fields.items())
+
+
+def _terms_of(block: Block) -> dict[str, str]:
+    """Return the YAML of each field that is set, without the destination."""
     fields = {
-        "destination": f'"{block.destination}"',
         "since": f'"{_time_text(block.since)}"',
         "until": f'"{_time_text(block.until)}"',
     }
@@ -325,10 +344,10 @@ def _entry(document: Document, node: Node, known: tuple[str, ...]) -> Entry:
 
 
 # Blocks that were made together have the same times.
-_start = lru_cache(maxsize=1024)(parse_start)
-_end = lru_cache(maxsize=1024)(parse_end)
-_moment = lru_cache(maxsize=1024)(parse_time)
-_time_text = lru_cache(maxsize=1024)(until_text)
+_start = lru_cache(maxsize=_KEPT_TERMS)(parse_start)
+_end = lru_cache(maxsize=_KEPT_TERMS)(parse_end)
+_moment = lru_cache(maxsize=_KEPT_TERMS)(parse_time)
+_time_text = lru_cache(maxsize=_KEPT_TERMS)(until_text)
 
 
 def _time(
@@ -408,6 +427,7 @@ _WRITTEN: Final = (
     rf'(?:, ended: {_PLAIN})?(?:, told: {_PLAIN})?(?:, forced: "(yes)")?\}})'
     r"[ \t]*(?:(?<=[ \t])#[^\r\n]*)?\r?"
 )
+_START: Final = "- {destination: "
 _NEW: Final = (
     *(", references: [", ", relays: [", ", source: ", ", name: "),
     *(", follow: ", ", told: ", ", forced: ", ", ended: "),
@@ -459,6 +479,7 @@ def _written_lines(text: str, former: Source | None) -> tuple[list[Entry], list[
     ValueError, also if there is no such line.
     """
     known = {} if former is None else _blocks_by_line(former)
+    terms: dict[str, _Terms] = {}
     entries: list[Entry] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -467,10 +488,8 @@ def _written_lines(text: str, former: Source | None) -> tuple[list[Entry], list[
         after = at + len(line) + 1
         if (block := known.get(line)) is not None:
             entries.append(Entry(block, at + 2, after - 1, None))
-        elif (plain := _plain_fields(line)) is not None:
-            entries.append(Entry(_written(*plain), at + 2, after - 1, None))
-        elif line.startswith("- {") and (found := re.fullmatch(_WRITTEN, line)) is not None:
-            entries.append(Entry(_written(*found.groups()[1:]), at + 2, at + found.end(1), None))
+        elif (read := _written_block(line, terms)) is not None:
+            entries.append(Entry(read[0], at + 2, at + read[1], None))
         else:
             at = after
             continue
@@ -483,6 +502,38 @@ def _written_lines(text: str, former: Source | None) -> tuple[list[Entry], list[
     if not entries:
         raise ValueError("no line that exitpol has written")
     return entries, list(zip(starts, ends, strict=True))
+
+
+class _Terms(NamedTuple):
+    """What a line says behind its destination."""
+
+    fields: tuple[Any, ...]
+    """The fields of a block without the destination."""
+    rest: int
+    """How many characters of the line follow the block, such as a comment."""
+
+
+def _written_block(line: str, terms: dict[str, _Terms]) -> tuple[Block, int] | None:
+    """Return the block of a line in the form that exitpol writes, and where it ends in the line.
+
+    None for a line in another form. `terms` are those of lines before, by their text behind the
+    destination; those of this line are added. Raises UsageError, ValueError.
+    """
+    start, _, behind = line.partition('"')
+    destination, _, behind = behind.partition('"')
+    if start == _START and (known := terms.get(behind)) is not None and _is_plain(destination):
+        # Blocks that were made together differ in nothing but their destination.
+        block = Block._make((parse_destination(destination), *known.fields))
+        return block, len(line) - known.rest
+    if (plain := _plain_fields(line)) is not None:
+        block, end = _written(*plain), len(line)
+    elif line.startswith("- {") and (found := re.fullmatch(_WRITTEN, line)) is not None:
+        block, end = _written(*found.groups()[1:]), found.end(1)
+    else:
+        return None
+    if len(terms) < _KEPT_TERMS:
+        terms[behind] = _Terms(block[1:], len(line) - end)
+    return block, end
 
 
 def _refuse_new_keys(text: str, version: str) -> None:
@@ -551,9 +602,14 @@ def _apart(written: list[Entry], top: Fields, others: list[Entry]) -> bool:
     return all(bisect_left(starts, o.start) == bisect_left(starts, o.end) for o in others)
 
 
+def _is_plain(text: str) -> bool:
+    """Tell whether a text means itself in quotation marks."""
+    return "\\" not in text and text.isascii() and text.isprintable()
+
+
 def _plain_fields(line: str) -> tuple[Any, ...] | None:
     """Return the texts of a block in the order of BLOCK_KEYS; None for a line in another form."""
-    if "\\" in line or not (line.isascii() and line.isprintable()):
+    if not _is_plain(line):
         return None
     parts = line.split('"', _MAX_QUOTES)
     choose = _choice(tuple(parts[::2])) if len(parts) % 2 else None
@@ -571,7 +627,7 @@ def _choice(between: tuple[str, ...]) -> Callable[[Sequence[object]], tuple[Any,
     another form than that of exitpol.
     """
     first, *others = between
-    if first != "- {destination: " or len(others) < 3 or others.pop() != "}":
+    if first != _START or len(others) < 3 or others.pop() != "}":
         return None
     keys = ["destination", *(text[2:-2] for text in others)]
     known = BLOCK_KEYS["2"]
