@@ -91,32 +91,40 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
 
     The caller has written the ledger and still holds its lock. All lines are written at once.
     """
-    changes = [
-        Change(
-            utc_text(now),
-            action,
-            str(block.destination),
-            until_text(block.until),
-            block.reason,
-            block.reference,
-            who,
-            block.references,
-            " ".join(block.names),
-        )
-        for block in blocks
-    ]
-    if changes:
-        _write(path, changes)
+    time = utc_text(now)
+    # An import has thousands of blocks that differ in nothing but their destination.
+    frames: dict[tuple[object, ...], tuple[str, str]] = {}
+    lines: list[str] = []
+    for block in blocks:
+        terms = block[1:]
+        frame = frames.get(terms)
+        if frame is None:
+            frame = frames[terms] = _frame(
+                Change(
+                    time,
+                    action,
+                    "",
+                    until_text(block.until),
+                    block.reason,
+                    block.reference,
+                    who,
+                    block.references,
+                    " ".join(block.names),
+                )
+            )
+        lines.append(str(block.destination).join(frame))
+    if lines:
+        _write(path, lines)
 
 
 def append_policy(path: Path, action: PolicyAction, text: str, now: datetime, who: str) -> None:
     """Record an observation or a change of an exit's own policy. Raises InvalidFileError."""
-    _write(path, [Change(utc_text(now), action, "exit policy", "", text, "", who)])
+    change = Change(utc_text(now), action, "exit policy", "", text, "", who)
+    _write(path, [change.destination.join(_frame(change))])
 
 
-def _write(path: Path, changes: Iterable[Change]) -> None:
-    """Append changes in one write. Raises InvalidFileError."""
-    lines = list(map(_line, changes))
+def _write(path: Path, lines: list[str]) -> None:
+    """Append lines in one write. Raises InvalidFileError."""
     try:
         with files.place(path) as target:
             if _append(target, lines) >= ROTATE_BYTES:
@@ -131,17 +139,21 @@ def _write(path: Path, changes: Iterable[Change]) -> None:
         ) from error
 
 
-def _line(change: Change) -> str:
-    """Return the line of a change; few blocks have further tickets or a name."""
-    # An import has thousands of them, for which json.dumps takes three times as long.
+def _frame(change: Change) -> tuple[str, str]:
+    """Return what stands before and behind the destination in the line of a change.
+
+    Few blocks have further tickets or a name.
+    """
+    # A command may have thousands of them, for which json.dumps takes three times as long.
     more = f', "references": {json.dumps(change.references)}' if change.references else ""
     more += f', "name": {_quoted(change.name)}' if change.name else ""
-    return (
-        f'{{"time": "{change.time}", "action": "{change.action}",'
-        f' "destination": "{change.destination}", "until": "{change.until}",'
+    before = f'{{"time": "{change.time}", "action": "{change.action}", "destination": "'
+    behind = (
+        f'", "until": "{change.until}",'
         f' "reason": {_quoted(change.reason)}, "reference": {_quoted(change.reference)},'
         f' "who": {_quoted(change.who)}{more}}}\n'
     )
+    return before, behind
 
 
 def _append(target: Place, lines: list[str]) -> int:
