@@ -12,14 +12,17 @@ A crash leaves a state between two steps. The next apply completes the first and
 and another adoption the second one: lines that blocks reject already lose nothing but their lines.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from exitpolicy.core.block import Block, is_later
+from exitpolicy.core.block_index import BlockIndex
 from exitpolicy.core.errors import (
     AttentionError,
     ExitCode,
@@ -153,12 +156,13 @@ def plan(host: Host, terms: Terms) -> Plan:
     found = adoptable.find(host, ledger, all_views, named)
     time = host.time()
     in_force = time.enforced(ledger.blocks)
-    by_blocks = _decisions(host, in_force)
+    by_blocks = _decisions(_names(host), in_force)
+    index = BlockIndex(in_force)
     fresh: list[OwnReject] = []
     covered: list[Covered] = []
     for rule in found.rules:
         if _is_rejected(rule, by_blocks):
-            covered.append(Covered(rule, _covered_until(host, rule, in_force)))
+            covered.append(Covered(rule, covered_until(rule, index)))
         else:
             fresh.append(rule)
     blocks, endless = _blocks(host, fresh, terms)
@@ -247,23 +251,30 @@ def _unsettled(host: Host, applied: Applied) -> ExitpolError | None:
     return None
 
 
-def _decisions(host: Host, blocks: Iterable[Block]) -> dict[str, Decisions]:
-    """Return what blocks reject on each relay."""
+def _names(host: Host) -> list[str]:
+    return [relay.name for relay in host.relays]
+
+
+def _decisions(relays: Iterable[str], blocks: Iterable[Block]) -> dict[str, Decisions]:
+    """Return what blocks reject on each of the relays."""
     chosen = tuple(blocks)
     return {
-        relay.name: Decisions(fewest_rules(b.destination for b in chosen if b.is_for(relay.name)))
-        for relay in host.relays
+        name: Decisions(fewest_rules(b.destination for b in chosen if b.is_for(name)))
+        for name in relays
     }
 
 
-def _covered_until(host: Host, rule: OwnReject, blocks: Iterable[Block]) -> datetime | None:
+def covered_until(rule: OwnReject, blocks: BlockIndex) -> datetime | None:
     """Return when blocks no longer reject all of a rule that they reject now; None for never."""
-    near = [b for b in blocks if any(b.destination.overlaps(d) for d in rule.destinations)]
-    for end in sorted({block.until for block in near if block.until is not None}):
-        left = [block for block in near if block.until is None or block.until > end]
-        if not _is_rejected(rule, _decisions(host, left)):
-            return end
-    return None
+    near = {b.destination: b for d in rule.destinations for b in blocks.overlapping(d)}.values()
+
+    def is_open_after(end: datetime) -> bool:
+        left = (block for block in near if is_later(block.until, end))
+        return not _is_rejected(rule, _decisions(rule.relays, left))
+
+    ends = sorted({block.until for block in near if block.until is not None})
+    first = bisect_left(ends, x=True, key=is_open_after)
+    return ends[first] if first < len(ends) else None
 
 
 def _is_rejected(rule: OwnReject, by: Mapping[str, Decisions]) -> bool:
@@ -345,10 +356,11 @@ def _refuse_other_exit(
             hint=f"write ExitRelay 1 into {relay.torrc}, reload Tor, and type: {_AGAIN}",
         )
     # A file that is included twice counts twice.
+    follow = cache(files.without_links)
     gone = Counter(
         entry
         for place, rule in fragment_include.own_rules(relay.torrc, relay.fragment)
-        if (adoptable.resolved(place), rule) in moved
+        if (adoptable.resolved(place, follow), rule) in moved
         for entry in parse_entries([rule])
     )
     if Counter(after.exit_policy) + gone != Counter(before.exit_policy):

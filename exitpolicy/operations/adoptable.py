@@ -6,7 +6,7 @@ between it and the include that matches a part of it.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -106,13 +106,15 @@ def find(
     return Found(tuple(movable), (*kept, *divided))
 
 
-def resolved(place: Place) -> Place:
+def resolved(place: Place, follow: Callable[[Path], Path] = files.without_links) -> Place:
     """Return a place with the path of its file without links. Raises InvalidFileError.
 
     A torrc may lie in another user's folder. That user must not choose which file is changed.
+    `follow` returns a path without links; a caller with thousands of places passes one that
+    remembers.
     """
     try:
-        return Place(files.without_links(place.file), place.line)
+        return Place(follow(place.file), place.line)
     except OSError as error:
         raise InvalidFileError(f"{place.file} cannot be changed: {error.strerror}") from error
 
@@ -135,6 +137,7 @@ def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_
         ),
     ]
     own = () if view.running is None else view.running.local
+    follow = cache(files.without_links)
     for index, ((written, text), found) in enumerate(zip(parts, entries, strict=True)):
         rules = [entry for entry in found if isinstance(entry, Rule)]
         if text is None or len(rules) < len(found) or not rules or rules[0].accept:
@@ -142,7 +145,7 @@ def _reading(host: Host, relay: Relay, view: View, ledger: Ledger) -> Iterator[_
         if rules[0].is_catch_all:
             # The end of a policy is no news.
             continue
-        place = resolved(written)
+        place = resolved(written, follow)
         destinations = tuple(destinations_of(rules))
         choice = _choice(rules, own)
         between = (
