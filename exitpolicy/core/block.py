@@ -208,8 +208,9 @@ class Blocks:  # noqa: PLW1641 - a mapping has no hash
 
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which a block begins or ends; None if none."""
-        lasting = (block for block in self if not block.was_lifted)
-        moments = (moment for block in lasting for moment in (block.since, block.until))
+        lasting = [b for b in self if b.ended is None or not b.was_lifted]
+        # Thousands of blocks have the same times.
+        moments = {block.since for block in lasting} | {block.until for block in lasting}
         return min((moment for moment in moments if moment and moment > now), default=None)
 
     def blocked(self, new: Iterable[Block]) -> "Blocks":

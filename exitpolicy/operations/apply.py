@@ -432,7 +432,9 @@ class _Apply:
                 text: cause
                 for text, destination in zip(texts, result.states, strict=True)
                 if (cause := causes.get(destination)) is not None
-            },
+            }
+            if causes
+            else {},
         )
         return attempted(lambda: observed.save(self.host.state_path, observation))
 

@@ -657,7 +657,7 @@ def _refuse_harm(plans: Sequence[FragmentPlan], destinations: Iterable[Destinati
     plans = [plan for plan in plans if any(d in plan.blocks for d in destinations)] or plans
     unable: list[ExitpolError] = []
     for plan in plans:
-        held = [plan.held[d] for d in destinations if d in plan.held]
+        held = [plan.held[d] for d in destinations if d in plan.held] if plan.held else []
         held = [reason for reason in held if not isinstance(reason, refusals.LeftOutError)]
         for reason in [*held, *plan.obstacles]:
             if isinstance(reason, refusals.BeyondLimitError) and len(destinations) > 1:

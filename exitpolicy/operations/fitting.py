@@ -193,7 +193,7 @@ def _fit_chosen(task: _Task, choosing: Choosing, outer: Broken) -> Fit:
 def _fitting(task: _Task, known: tuple[Rule, ...] | None) -> "_Fitting":
     fitting = _Fitting(task.base, task.baseline, [Gauge(*relay) for relay in task.relays])
     if known is not None:
-        fitting.know([*task.installed, *task.added], known)
+        fitting.know(len(task.installed) + len(task.added), known)
     return fitting
 
 
@@ -222,7 +222,7 @@ class _Fitting:
         self._base = base
         self._baseline = baseline
         self._gauges = on
-        self._known: tuple[frozenset[Destination], tuple[Rule, ...]] = (frozenset(), base)
+        self._known: tuple[int, tuple[Rule, ...]] = (0, base)
         self._counts: Callable[[limits.Problem], bool] = lambda problem: not problem.forcible
 
     def hold_to_all_limits(self) -> None:
@@ -233,14 +233,14 @@ class _Fitting:
         self._baseline = self.rules(self.chosen)
         self._counts = lambda _: True
 
-    def know(self, blocks: Sequence[Block], rules: tuple[Rule, ...]) -> None:
-        """Remember the rules of the fragment that holds these blocks."""
-        self._known = frozenset(block.destination for block in blocks), rules
+    def know(self, count: int, rules: tuple[Rule, ...]) -> None:
+        """Remember the rules of the fragment that holds all blocks; `count` is their number."""
+        self._known = count, rules
 
     def rules(self, blocks: Sequence[Block]) -> tuple[Rule, ...]:
-        """Return the rules of the fragment that holds these blocks."""
-        known, rules = self._known
-        if len(blocks) == len(known) and known == {block.destination for block in blocks}:
+        """Return the rules of the fragment that holds these blocks, each of them once."""
+        count, rules = self._known
+        if len(blocks) == count:
             return rules
         return (*fewest_rules(block.destination for block in blocks), *self._base)
 

@@ -67,7 +67,7 @@ def exit_code(
         return ExitCode.DONE
     if applied.problems:
         return applied.problems[0].exit_code
-    states = [applied.states[d] for d in destinations if d in applied.states]
+    states = [state for d in destinations if (state := applied.states.get(d)) is not None]
     if State.SHADOWED in states:
         return ExitCode.ATTENTION
     if watch is not Watch.NOT and (any(state in _OPEN for state in states) or not applied.settled):

@@ -180,7 +180,9 @@ class _Planner:
     def _plan(self, blocks: Blocks, former: str | None) -> FragmentPlan:
         base = self._base()
         installed, added, held = self._sorted(blocks, _rules_of(former))
-        allowed = (block.destination for block in blocks if block.destination not in held)
+        allowed: Iterable[Destination] = blocks.by_destination
+        if held:
+            allowed = [destination for destination in allowed if destination not in held]
         rules = (*fewest_rules(allowed), *base)
         # Tor takes minutes to read very many rules. If they cannot all be installed, Tor reads its
         # files with a few of them, and exitpol computes the rest.
@@ -353,7 +355,7 @@ class _Planner:
         base: tuple[Rule, ...],
     ) -> str:
         """Return the text for the blocks that are installed and stay so."""
-        kept = [block.destination for block in installed if block.destination not in held]
+        kept = [b.destination for b in installed if not held or b.destination not in held]
         rules = (*fewest_rules(kept), *base)
         present = _rules_of(former)
         if former is not None and (rules == present or not _is_part(rules, present)):

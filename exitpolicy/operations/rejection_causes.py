@@ -60,7 +60,7 @@ def moot_causes(
     """Return why relays reject the destinations of moot blocks anyway."""
     states, mixed, moot_state = applied.states, applied.mixed, State.MOOT
     # Of the destinations of a long list, few are moot.
-    some = [d for d in destinations if states.get(d) is moot_state or d in mixed]
+    some = [d for d in destinations if states.get(d) is moot_state or (mixed and d in mixed)]
     blocks = [b for d in some if (b := applied.blocks.by_destination.get(d)) is not None]
     found: list[Cause] = []
     for relay, view in _observed(host, applied):
@@ -78,7 +78,8 @@ def moot_reasons(host: "Host", applied: "Applied") -> dict[Destination, Mapping[
     """Return why each moot block has no effect, by relay."""
     # Of 100,000 blocks, few are moot. One with different states may be moot on one relay.
     states, mixed = applied.states, applied.mixed
-    moot = [d for d, state in states.items() if state is State.MOOT or d in mixed]
+    moot_state = State.MOOT
+    moot = [d for d, state in states.items() if state is moot_state or (mixed and d in mixed)]
     found: dict[Destination, dict[str, str]] = {}
     for cause in moot_causes(host, applied, moot):
         found.setdefault(cause.destination, {})[cause.relay] = cause.reason

@@ -57,14 +57,18 @@ def states_on(
 
     def state(destination: Destination) -> State:
         if not enforced.rejects(destination):
-            return shadowed if final and destination not in held else pending
+            return shadowed if final else pending
         if own_decisions is None and not running.options.exits:
             return moot
         if own_decisions is not None and own_decisions.rejects(destination):
             return moot
-        return pending if destination in held else live
+        return live
 
-    return {destination: state(destination) for destination in destinations}
+    found = {destination: state(destination) for destination in destinations}
+    for destination in held:
+        if found.get(destination) in (live, shadowed):
+            found[destination] = pending
+    return found
 
 
 def _states_by_files(

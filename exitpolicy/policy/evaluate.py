@@ -100,8 +100,6 @@ class Decisions:
 
     def rejects(self, destination: Destination) -> bool:
         """Tell whether every address and port of a destination is rejected."""
-        if (only := self._only(destination)) is not None:
-            return not self._accepts[only]
         family, first, last, ports = destination
         if family == BOTH:
             return not any(self._accepts[rule] for rule in self.deciding(destination))
@@ -109,8 +107,8 @@ class Decisions:
         end = bisect_right(starts, first)
         if end < len(starts) and starts[end] <= last:
             return not any(self._accepts[rule] for rule in self.deciding(destination))
-        # No address has rules of its own in most policies of operators: thousands of blocks ask for
-        # the same ports of the same segment.
+        # A command asks for thousands of blocks. No address of most has rules of its own: many ask
+        # for the same ports of the same segment.
         key = id(decisions[end - 1]), ports
         known = self._rejected.get(key)
         if known is None:
