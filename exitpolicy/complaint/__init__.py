@@ -3,9 +3,9 @@
 Nothing here reads files, the clock or the network. `pipeline` runs the steps:
 
 - `input` turns the bytes of a mail into `Text`s;
-- `extract` finds host names, and each `Mention` of an address, its ports, times and ticket numbers;
-- `roles` collects `Evidence` line by line, adds up a `Tally` for each address, and decides which
-  addresses are `Candidate`s;
+- `extract` finds host names, times, ticket numbers, and `Mention`s of addresses with their ports;
+- `roles` collects `Evidence` line by line, adds it up to a `Tally` for each address, and decides
+  which addresses become `Candidate`s;
 - `language` has the words of all languages.
 
 The result is a `Complaint`. Complaints are hostile input: commands read them in a child process
@@ -35,7 +35,7 @@ def read_complaint(
     data: bytes, *, own: Collection[Destination] = (), protected: Collection[Destination] = ()
 ) -> Complaint:
     """Read a mail, a plain text, or an X-ARF, XARF or ARF report; see `pipeline`."""
-    # The reader is not loaded where only its results are used.
+    # Loaded late: commands that only use the results do not need the reader.
     from exitpolicy.complaint import pipeline  # noqa: PLC0415
 
     return pipeline.read_complaint(data, own=own, protected=protected)

@@ -71,7 +71,7 @@ class Candidate:
 
     @property
     def is_guess(self) -> bool:
-        """Whether it is only mentioned, without evidence of its role."""
+        """Whether the report only mentions it, without evidence of its role."""
         return is_guess(self.score)
 
 
@@ -84,7 +84,7 @@ class HostName:
     evidence: tuple[str, ...]
     """Lines of the report that name it."""
     is_victim: bool
-    """Whether the words before it call it the victim's."""
+    """Whether the words before it say that it is the victim's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Envelope:
     sender: str | None = None
     """The `From` header, decoded."""
     from_addresses: tuple[str, ...] = ()
-    """The addresses in `From`, parsed before decoding; several if it is unclear who wrote."""
+    """The addresses in `From`, parsed before decoding. With several, the author is unclear."""
     reply_to_addresses: tuple[str, ...] | None = None
     """The addresses in `Reply-To`; None without that header, empty if it holds no usable one."""
     date: datetime | None = None
@@ -115,19 +115,19 @@ class Complaint:
 
     envelope: Envelope
     reporter: str | None
-    """Who complains, as written. If a provider forwarded the complaint, the first reporter."""
+    """The author of the complaint, as written; of a forwarded one, the first author."""
     forwarded: bool
     """Whether somebody else, such as a provider, forwarded the complaint."""
     references: tuple[str, ...]
-    """Ticket numbers as written, those of the subject first."""
+    """Ticket numbers as written. The first one is that of the person who gets the reply."""
     incidents: tuple[Incident, ...]
     """Ascending, each once. Of many, the first ones and the last."""
     deadline: datetime | None
     """The time limit for an answer, with time zone."""
     kind: Kind
     language: str | None
-    """ISO 639-1 code of the sender's own words; of all prose if the sender wrote only a few words.
-    None if it is unknown."""
+    """ISO 639-1 code of the language of the sender's own words; of all prose if the sender wrote
+    only a few words. None if it is unknown."""
     reporter_language: str | None
     """The language of all prose. In a forwarded complaint, usually the reporter's."""
     candidates: tuple[Candidate, ...]

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - full-width colons of mail headers in Japanese and Chinese
-"""Read a complaint: from bytes to the content."""
+"""Run the steps that turn the bytes of a mail into a `Complaint`."""
 
 import re
 from collections.abc import Collection
@@ -49,15 +49,15 @@ MANY_HOSTS: Final = 2
 MIN_NAME: Final = 3
 """Minimum characters of a sender's name by which a quotation is recognized."""
 MIN_SPOKEN: Final = 12
-"""Minimum number of the sender's own words to take their language."""
+"""Minimum number of the sender's own words from which their language is detected."""
 
 _WEB_REQUEST: Final = re.compile(r"\bHTTP/[123]\b|\bcs-(?:uri|method)\b")
 _MAIL_PORTS: Final = frozenset({25})
-"""Ports of mail servers, which mostly receive spam: they do not tell an attack on passwords."""
+"""Ports that alone do not show password guessing: mail servers mostly receive spam."""
 _ON_SERVICES: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN})
-"""Kinds of attacks on the service that the report names."""
+"""Kinds in which a service that the report names was attacked."""
 _WITH_PORT: Final = _ON_SERVICES | {Kind.WEB_ATTACK, Kind.DDOS, Kind.UNKNOWN}
-"""Kinds of attacks on the port that the report names."""
+"""Kinds in which a port that the report names was attacked."""
 _FROM: Final = pattern(
     r"^[\s>*|]{0,12}(?:<<from header>>)\*?\s?[:：]\*?\s{0,4}(\S.{3,200})$", re.IGNORECASE
 )
@@ -155,9 +155,9 @@ def read_complaint(
 def _with_ports(
     candidates: tuple[Candidate, ...], kind: Kind, lone: set[int], written: str
 ) -> tuple[Candidate, ...]:
-    """Return the candidates; if none has a port, with the one that the report names elsewhere.
+    """Return the candidates; if none has a port, add the port that the report names elsewhere.
 
-    `lone`: the destination ports of log lines without a destination.
+    `lone`: the destination ports in log lines that name no destination.
     """
     if any(candidate.destination.ports != ALL_PORTS for candidate in candidates):
         return candidates
@@ -179,7 +179,7 @@ def _with_ports(
 def _kind_by_ports(
     candidates: Collection[Candidate], subjects: Collection[str], written: str
 ) -> Kind:
-    """Return the kind that the destinations, or the services that were attacked, suggest."""
+    """Return the kind that the destinations or the attacked services suggest."""
     if _is_sweep(candidates):
         return Kind.PORT_SCAN
     if _WEB_REQUEST.search(written):
@@ -195,7 +195,7 @@ def _kind_by_ports(
 
 
 def _is_sweep(candidates: Collection[Candidate]) -> bool:
-    """Tell whether the destinations alone show a scan: several hosts, or ports of one host."""
+    """Tell whether the destinations alone show a scan: several hosts, or several ports of one."""
     ports = [
         sum(last - first + 1 for first, last in candidate.destination.ports)
         for candidate in candidates
@@ -224,7 +224,10 @@ def _names_of(envelope: Envelope) -> tuple[str, ...]:
 
 
 def _without_evidence_mail(unfolded: Unfolded, sender: Collection[str]) -> list[Text]:
-    """Omit the mail that the complaint is about, and our answer: their texts accuse nobody."""
+    """Return the texts without the mail that was reported and without our earlier answer.
+
+    These accuse nobody.
+    """
     texts = [
         replace(text, content=without_our_answer(without_scanner_footers(text.content), sender))
         for text in unfolded.texts

@@ -53,7 +53,7 @@ class BlockFact:
     """The canonical text of a Destination."""
     since: datetime
     until: datetime | None
-    """When it ends or, for a lifted one, when it ended; None means no end."""
+    """The end of the block, in the past for a lifted one; None means no end."""
     live: bool
     """Whether the enforced policy (`GETINFO exit-policy/full`) rejects the destination. Only then
     does a letter say "I have blocked", and only otherwise that a block has been lifted."""
@@ -85,9 +85,9 @@ class ReplyFacts:
     fingerprint: str | None = None
     """The relay's identity fingerprint, 40 hexadecimal digits."""
     address: str | None = None
-    """The relay's IP address, the one that the complaint is about."""
+    """The IP address of the relay that the complaint is about."""
     blocks: tuple[BlockFact, ...] = ()
-    """The blocks in the ledger that this letter is about."""
+    """The blocks in the ledger that the letter is about."""
     lifted: tuple[BlockFact, ...] = ()
     """Blocks that have ended; leave out those for which Tor did not answer."""
     references: tuple[str, ...] = ()
@@ -95,13 +95,12 @@ class ReplyFacts:
     incidents: tuple[datetime, ...] = ()
     deadline: datetime | None = None
     targets: tuple[str, ...] = ()
-    """Destinations and host names that the complaint names as attacked, and no block is for."""
+    """Attacked destinations and host names that no block covers."""
     longer: bool = False
-    """Whether some of the blocks are of what was blocked before, and all of these last longer than
-    the time before."""
+    """Whether some blocks repeat an earlier block, and each of these lasts longer than that one."""
     provider: str | None = None
-    """Whose shared addresses the targets are, if all are shared with other sites: one or several
-    names, separated by commas."""
+    """The owners of the targets' addresses, separated by commas, if other sites share all of
+    these."""
     to: str | None = None
     """The bare mail address that the answer goes to."""
     original: Original | None = None

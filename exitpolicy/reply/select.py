@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint, Envelope
 
 _NOT_ABOUT_BLOCKS: Final = frozenset({"copyright", "threats"})
-"""Kinds of complaints whose letters have more to say than what is blocked."""
+"""Kinds whose letters are about more than blocks."""
 _CERT_WORDS: Final = frozenset({"cert", "certs", "csirt", "csirts", "cirt", "sirt"})
 _CERT_NAMES: Final = frozenset(
     {"auscert", "cert-bund", "certbund", "circl", "govcert", "hkcert", "jpcert", "krcert",
@@ -38,9 +38,9 @@ def recipient_of(complaint: "Complaint | None") -> Recipient:
 def kind_of(complaint: "Complaint | None", facts: ReplyFacts) -> Kind:
     """Choose the letter by what the complaint is about.
 
-    Where other sites share all that it names as attacked, the letter says why that is not blocked.
-    Where the kind is unknown, the letter asks for what is missing, meets a provider's deadline, or
-    addresses a CERT, in this order.
+    If other sites share all attacked addresses, the letter says why these are not blocked. If the
+    kind is unknown, the letter asks for what is missing, answers a provider's deadline, or is that
+    for a CERT, in this order.
     """
     if complaint is None:
         return "lifted" if facts.lifted and not facts.blocks else "unknown"

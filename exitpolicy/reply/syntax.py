@@ -20,9 +20,9 @@ r"""What the template of a letter may contain: Jinja2, limited to what a letter 
 - A line that holds only a tag disappears. The lines that remain are joined to paragraphs and
   wrapped, and empty lines separate them. A line that starts with `|` stays a line of its own.
 
-Every name and statement is known before a template runs, and conditions depend only on which facts
-are there. So the work is bounded by the length of the template and the number of blocks, and
-rendering it with every combination of facts proves that no letter can fail later.
+All names and statements of a template are checked before it runs, and conditions depend only on
+which facts are present. Therefore the length of the template and the number of blocks bound the
+work, and a test with every combination of facts proves that no letter fails later.
 """
 
 import re
@@ -42,8 +42,8 @@ TEXTS: Final = frozenset(
 """Facts that may be missing."""
 
 FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending", "longer"})
-"""Facts for conditions only. blocks: any are live or pending; ending: all of those have an end;
-longer: some are of what was blocked before, and these last longer than before."""
+"""Facts for conditions only. blocks: there are live or pending blocks; ending: all of these have an
+end; longer: some repeat an earlier block, and each of these lasts longer than that one."""
 
 BLOCK_FIELDS: Final = frozenset({"destination", "since", "until"})
 """The fields of a block; `until` may be missing."""

@@ -1,6 +1,6 @@
-"""Find the host names in a report: those of URLs, of labels, and of whom its words call the victim.
+"""Find the host names in a report: in URLs, after labels, and of hosts that it calls the victim.
 
-None is a destination by itself: only its addresses can be blocked.
+A host name is no destination by itself: only its addresses can be blocked.
 """
 
 import re
@@ -21,11 +21,11 @@ from exitpolicy.core.host_names import ascii_name
 
 MAX_CHARACTERS: Final = 60_000
 MAX_NAMES: Final = 20
-"""The most names of a report."""
+"""Maximum names of a report."""
 MAX_EVIDENCE: Final = 2
-"""The most lines that are kept for a name."""
+"""Maximum lines that are kept for a name."""
 _MAX_SCANNED: Final = 1_000
-"""The most names whose words before are read."""
+"""Maximum names whose preceding words are read."""
 _EXCERPT: Final = 300
 _NAME: Final = re.compile(
     r"(?<![\w@.-])((?:[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?\.){1,5}[a-z]{2,12})(?![\w@-]|\.\w)",
@@ -44,7 +44,7 @@ _FILES: Final = (".log", ".php")
 
 
 def host_names(texts: Iterable[str]) -> tuple[HostName, ...]:
-    """Return the host names that texts name, in ASCII; those called the victim's come first."""
+    """Return the host names in texts, in ASCII, those of victims first."""
     victims: set[str] = set()
     found: dict[str, list[str]] = {}
     scanned = 0

@@ -36,7 +36,7 @@ _TIME: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
 _COMPOUND: Final = re.compile(r"\S{0,200}\w[.@/:]\w\S{0,200}")
 """Host names, mail addresses and links."""
 WEB_PORTS: Final = frozenset({80, 443})
-"""Ports of the web: its names are in every report, and sites are on other ports, too."""
+"""Ports of the web. Every report names the web, and sites also have other ports."""
 _ON_PORT: Final = pattern(
     r"[\s,](?:<<on>>|<<before port>>|dst|dest\w{0,8}|target)\s.{0,12}(?:<<port>>)"
 )
@@ -81,9 +81,9 @@ def keyed_service(line: str) -> tuple[int, ...]:
 
 
 def services_in(text: str) -> set[int]:
-    """Return the ports of the services that a text names in words, but for those of the web.
+    """Return the ports of the services that a text names in words, except those of the web.
 
-    Not of log lines: a program in a log does not tell on which of its ports it listens.
+    Log lines do not count: the name of a program does not tell on which port it listens.
     """
     names = numbered("service")
     lines = (_COMPOUND.sub(" ", line) for line in text.split("\n") if not _TIME.search(line))
@@ -140,7 +140,7 @@ def assign_ports(line: str, mentions: list[Mention]) -> None:
 
 
 def _move_ports(line: str, mentions: list[Mention]) -> None:
-    """Read `A was attacked by B on port 22`: what stands after the source is the victim's port."""
+    """Read `A was attacked by B on port 22`: the port after the source is the victim's."""
     without = [m for m in mentions if m.role is Role.DESTINATION and not m.ports]
     for mention in mentions:
         written = line[mention.start : mention.end]

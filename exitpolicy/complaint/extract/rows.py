@@ -1,4 +1,4 @@
-"""Restore rows of tables that a mailer broke, or that were pasted with one cell on each line."""
+"""Restore table rows that a mailer broke, or that were pasted with one cell a line."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,15 +12,15 @@ from exitpolicy.complaint.extract.tables import (
 )
 
 MAX_BREAKS: Final = 3
-"""Lines that are joined to the beginning of a row."""
+"""Maximum lines that are joined to the beginning of a row."""
 MAX_STACKED: Final = 12
-"""Columns of a table that was pasted with one cell on each line."""
+"""Maximum columns of a table that was pasted with one cell a line."""
 MAX_TRIES: Final = 100
-"""Lines that are tried as the first address of such a table."""
+"""Maximum lines that are tried as the first address of such a table."""
 _MAX_CELL: Final = 40
-"""Characters of a cell, or of the name of a column, of such a table."""
+"""Maximum characters of a cell or a column name in such a table."""
 _REACH: Final = 6
-"""Lines between a heading, or a row, and another row."""
+"""Maximum lines between a heading, or a row, and the next row."""
 _ADDRESS: Final = re.compile(
     r"\s*[\[(<]?(?=.*[.:].*[.:])(?=.*\d)[0-9A-Fa-f.:\[\]()]{7,45}[\])>]?\s*"
 )
@@ -86,7 +86,7 @@ def _until(
 
 
 def _unstacked(lines: list[str]) -> list[str]:
-    """Put the cells of each row on one line, if a table has each cell on a line of its own."""
+    """Put the cells of each row on one line, in a table with one cell a line."""
     filled = [index for index, line in enumerate(lines) if line.strip()]
     cells = [lines[index].strip() for index in filled]
     result: list[str] = []

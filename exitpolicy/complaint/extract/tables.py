@@ -30,8 +30,8 @@ _SHORT: Final = {
     "sa": (Role.SOURCE, False), "da": (Role.DESTINATION, False),
     "sp": (Role.SOURCE, True), "dp": (Role.DESTINATION, True),
 }  # fmt: skip
-"""Column names that have another meaning elsewhere: role, and whether it is a port. The last four
-are nfdump's."""
+"""Column names with another meaning elsewhere: their role, and whether they are ports. The last
+four are those of nfdump."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Table:
     """The columns of a table."""
 
     delimiter: str
-    """`,`, `;`, a tab, `|`, or a space if only blanks separate the columns."""
+    """`,`, `;`, a tab, `|`, two spaces, or one space."""
     columns: tuple[Column, ...]
     has_roles: bool
     """Whether the name of a column tells a role."""
 
     def places(self, line: str, mentions: list[Mention]) -> list[int] | None:
-        """Return the index of the column of each address in a row; None if it fits no heading."""
+        """Return the column index of each address in a row; None if the row does not fit."""
         if self.delimiter.strip(" "):
             cells = _cell_starts(line, self.delimiter)
             if len(cells) == len(self.columns):
@@ -78,7 +78,10 @@ class Table:
         return len(cells_of(line, self.delimiter)) == len(self.columns)
 
     def _cells(self, line: str) -> list[str] | None:
-        """Return the cells of a row. If blanks separate the columns, a date may be two cells."""
+        """Return the cells of a row; None if it does not fit.
+
+        If single blanks separate the columns, a date may be two cells: the last cells count.
+        """
         cells = cells_of(line, self.delimiter)
         if len(cells) == len(self.columns):
             return cells
@@ -111,7 +114,7 @@ class Table:
 
 
 def is_rule(line: str) -> bool:
-    """Tell whether a line only underlines a heading."""
+    """Tell whether a line is a ruler, such as the one below a heading."""
     return _RULER.match(line) is not None
 
 

@@ -152,7 +152,7 @@ def deadline_in(text: str, zone: timezone | None, sent: datetime | None) -> date
 
 
 def _about_past(text: str, start: int) -> bool:
-    """Tell whether "within 24 hours" is about the attack, not the answer."""
+    """Tell whether "within 24 hours" is about the attack and not about the answer."""
     before = re.split(r"\n\n|[.!?]\s", text[max(0, start - 70) : start])[-1].lower()
     return _REPORTED.search(before) is not None and not _ANSWER.search(before)
 

@@ -19,9 +19,9 @@ _OTHERS: Final = (
 )
 """Charsets of other alphabets. Rare charsets are left out: they would match by chance."""
 _LATIN_SHARE: Final = 0.25
-"""With fewer letters than this outside of ASCII, a text is in Latin letters."""
+"""Below this share of letters outside of ASCII, a text is in Latin letters."""
 _WIDE_SAMPLE: Final = 2_000
-"""Bytes in which every second one is 0 in UTF-16, if the letters are Latin."""
+"""Bytes that are searched for UTF-16: with Latin letters, every second byte is 0."""
 _MAX_SAMPLE: Final = 4_000
 """Bytes from which a charset is guessed."""
 

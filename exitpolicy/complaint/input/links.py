@@ -1,6 +1,6 @@
-"""Undo what mail gateways did to links: each becomes what it was before it was rewritten.
+"""Restore the links that mail gateways rewrote.
 
-Gateways turn bare addresses into links, too, so that the column of a table becomes a link.
+Gateways also turn bare addresses into links, so that the cell of a table becomes a link.
 """
 
 import base64
@@ -15,7 +15,7 @@ from exitpolicy.complaint.language import vocabulary
 MAX_LINK: Final = 4_000
 """Characters of a link; a longer one stays as it is."""
 MAX_REWRITES: Final = 3
-"""Gateways that rewrote a link one after the other."""
+"""Maximum gateways that rewrote a link one after the other."""
 _LINK: Final = re.compile(
     rf"https?://([a-z0-9][a-z0-9.-]{{3,80}})(?::\d{{1,5}})?(/[^\s<>\"]{{4,{MAX_LINK}}})",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ _gateways = cache(lambda: tuple(vocabulary.family("gateway")))
 
 
 def original_links(text: str) -> str:
-    """Return a text with the links that mail gateways rewrote as they were."""
+    """Return a text with its original links."""
     return _TWICE.sub(r"\1", _LINK.sub(_original, text)) if "://" in text else text
 
 
@@ -59,7 +59,7 @@ def _inside(host: str, path: str) -> str:
 
 
 def _at(path: str, encoding: str, parameter: str = "") -> str:
-    """Return what a path holds: in a parameter, between underlines, or as its last element."""
+    """Return the link in a gateway's path: in a parameter, between underlines, or at its end."""
     if encoding == "underlines":
         value = _UNDERLINES.match(path)
         return value[1] if value else ""

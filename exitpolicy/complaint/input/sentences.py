@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001 - punctuation of Japanese and Chinese
-"""Restore the sentences of a text that was wrapped to the width of a mail.
+"""Restore the sentences of a text that a mail program wrapped.
 
-The words that give an address its role are often on the line above. Log lines, tables, lists and
-headers are not joined.
+The words that tell the role of an address are often on the line above. Lines of logs, tables, lists
+and headers are not joined.
 """
 
 import re
@@ -18,7 +18,7 @@ _USUAL_WIDTH: Final = 60
 _WIDEST: Final = 200
 """Longer lines were not wrapped."""
 _RAGGED: Final = 10
-"""A wrapped line, with the next word, is at most this much shorter than the widest one."""
+"""A wrapped line is, together with the next word, at most this much shorter than the widest."""
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _PROSE_SHARE: Final = 0.55
 """Minimum share of letters in a line of prose, without its addresses."""

@@ -19,7 +19,7 @@ MAX_MEMBERS: Final = 200
 MAX_CELLS: Final = 200_000
 """Cells of the rectangle that holds all cells of a sheet."""
 MAX_CHARACTERS: Final = 64_000_000
-"""Characters of all cells, if each held the longest text: a text may be in many cells."""
+"""Maximum characters of all cells if each held the longest text: cells may share a text."""
 MAX_SHEETS: Final = 10
 MAX_CELL: Final = 200
 """Characters of a cell that are kept."""
@@ -29,8 +29,8 @@ _REFERENCE: Final = re.compile(
 )
 """`r="B7"` of a cell, `r="7"` of a row, `ref="A1:B7"` of a sheet."""
 _UNUSUAL: Final = re.compile(rb"<!|\x00|\br\s*=\s*[\"'][^\"']{0,80}&")
-"""What Excel never writes, and what could hide something from the limits: comments, CDATA,
-declarations, UTF-16, and references to cells with character references."""
+"""Content that Excel never writes and that could evade the limits: comments, CDATA, declarations,
+UTF-16, and cell references that contain character references."""
 _CELL: Final = re.compile(rb"<(?:\w{1,20}:)?c[\s/>]")
 _END_OF_TEXT: Final = re.compile(rb"</(?:\w{1,20}:)?si\s*>")
 _SHEET: Final = re.compile(r"xl/worksheets/sheet\d{1,3}\.xml")
@@ -69,7 +69,7 @@ def text_of_spreadsheet(data: bytes) -> str:
 
 
 def _checked(data: bytes) -> bytes:
-    """Return the workbook as an archive that holds no more than it says, within the limits."""
+    """Return the workbook as a new archive whose parts were unpacked here, within the limits."""
     result = io.BytesIO()
     left = MAX_UNPACKED
     cells, longest = 0, 0

@@ -11,13 +11,13 @@ from exitpolicy.complaint.language.word_files import vocabularies
 MIN_SCORE: Final = 2
 """The score of about two frequent words; with a lower score the language is unknown."""
 MIN_ALONE: Final = 1
-"""The score that is enough if no other language has half of it."""
+"""Minimum score if no other language has more than half of it."""
 MAX_CHARACTERS: Final = 20_000
 _MIN_LETTERS: Final = 12
 """Minimum letters of a script in a text, before the script counts."""
 _LETTERS_PER_WORD: Final = 4
 _OWN_SHARE: Final = 30
-"""One letter in this many must be one of the language's own letters, if it has any."""
+"""If a language has letters of its own, at least one letter in this many must be one of them."""
 _WORD: Final = re.compile(r"[^\W\d_]{1,20}")
 
 

@@ -9,7 +9,7 @@ from exitpolicy.complaint.model import Kind
 _SUBJECT_WEIGHT: Final = 4
 MAX_CHARACTERS: Final = 20_000
 _MAX_REPETITIONS: Final = 4
-"""Further matches of a pattern add nothing: logs repeat themselves."""
+"""Maximum matches of a pattern that count: logs repeat themselves."""
 
 _patterns = cache(lambda: tuple(vocabulary.kinds()))
 

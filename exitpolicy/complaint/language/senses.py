@@ -15,9 +15,9 @@ from exitpolicy.complaint.roles.scores import Role, Score, Sense
 MIN_ENTRIES: Final = 30
 """Minimum entries in the file of a language to read its sentences."""
 MAX_SENTENCE: Final = 600
-"""Maximum characters that are searched for words; a longer text is not a sentence."""
+"""Maximum characters of a sentence; the rest of a longer line is not searched for words."""
 
-# The first section that contains a word decides what the word says in a sentence.
+# The first section that contains a word gives its sense in a sentence.
 _IN_SENTENCES: Final = (
     ("your", Sense(Role.SOURCE, Score.OWNER)),
     ("our", Sense(Role.DESTINATION, Score.OWNER)),
@@ -25,7 +25,7 @@ _IN_SENTENCES: Final = (
     ("from", Sense(Role.SOURCE, Score.PREPOSITION)),
     ("filler", None),
 )
-# The first section that contains a word decides what it says as a key or column name.
+# The first section that contains a word gives its sense as a key or a column name.
 _AS_LABELS: Final = (
     ("bystander", Sense(Role.BYSTANDER, Score.LABEL)),
     ("weak destination", Sense(Role.DESTINATION, Score.WORD)),
@@ -72,7 +72,7 @@ def words_of(text: str) -> list[str]:
 
 
 def sense_of(word: str, *, adjacent: bool = False) -> Sense | None:
-    """Return what a lower-case word says in a sentence; None if it says nothing.
+    """Return the sense of a lower-case word in a sentence; None if it has none.
 
     `adjacent`: whether the word stands directly before the address.
     """
@@ -98,7 +98,7 @@ def _sense(word: str) -> Sense | None:
 
 @lru_cache(maxsize=8192)
 def label_of(word: str) -> Sense | None:
-    """Return what a lower-case word says as the name of a column or a key."""
+    """Return the sense of a lower-case word as a key or a column name; None if it has none."""
     for section, sense in _AS_LABELS:
         if word in words(section):
             return sense
@@ -114,7 +114,7 @@ def breaks_off(word: str) -> bool:
 
 
 def stands_by(word: str) -> bool:
-    """Tell whether a word names a host that reports often mention without an attack on it."""
+    """Tell whether a word names a host that reports often mention although nobody attacked it."""
     return word in words("standby")
 
 
@@ -149,7 +149,7 @@ def is_record(word: str) -> bool:
 
 
 def is_filler(word: str) -> bool:
-    """Tell whether a word says nothing about the address that it stands beside."""
+    """Tell whether a word says nothing about the address beside it."""
     return (
         word in words("filler").whole
         or word in words("directly to").whole
@@ -171,7 +171,7 @@ def sense_after(text: str) -> Role | None:
 def is_known(language: str) -> bool:
     """Tell whether enough words of a language are known to read its sentences.
 
-    In such a language, a sentence without any known word says nothing.
+    If so, a sentence in this language that has no known word says nothing about roles.
     """
     return any(
         language == one.language and sum(map(len, one.sections.values())) >= MIN_ENTRIES
@@ -180,7 +180,7 @@ def is_known(language: str) -> bool:
 
 
 def _sense_of_parts(word: str) -> Sense | None:
-    """Return the sense of the last telling part of words written without spaces."""
+    """Return the sense of the last part, with a sense, of words written without spaces."""
     best: tuple[int, Sense] | None = None
     for section, sense in _PARTS:
         for found in words(section).parts.finditer(word):

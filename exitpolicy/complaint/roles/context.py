@@ -25,7 +25,7 @@ _PASSING_PENALTY: Final = 22
 WINDOW: Final = 140
 _MAX_WORDS: Final = 12
 _MAX_STRANGERS: Final = 3
-"""Maximum words without a sense between a telling word and the address."""
+"""Maximum words of unknown meaning between a word that tells a role and the address."""
 _SENTENCE: Final = re.compile(r"(?:(?<!\.)[.;!?]\s|[。！？])")
 _CLAUSE: Final = pattern(r"[;.!?。]\s|[。！？]|(?:,\s|\s)(?:<<clause>>)\s")
 LIST: Final = pattern(
@@ -42,7 +42,7 @@ _HOST_NAME: Final = re.compile(
     r"|(?<![\w.@/-])[a-z][\w-]{0,40}/\d[\w.]{0,20}|[a-z]{2,8}://",
     re.IGNORECASE,
 )
-"""Host names, products with versions, and schemes, which are no words."""
+"""Host names, products with versions, and URL schemes: these are no words of the sentence."""
 LINK: Final = pattern(r"<<link>>")
 _SIP: Final = re.compile(r"\bsips?:[^\s@]{1,40}@\Z", re.IGNORECASE)
 _EXAMPLE: Final = pattern(r"(?:<<example>>)[\s,:(]{0,4}\Z")
@@ -55,7 +55,7 @@ _OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:<<observing>>)")
 
 
 def scan_back(text: str, *, acting: bool = True) -> Sense | None:
-    """Return what the nearest telling word before an address says about it.
+    """Return the sense of the nearest word before an address that tells a role.
 
     `acting`: whether the sentence says that somebody did something. If it does not, "our mail
     gateway" is a bystander.
@@ -94,14 +94,14 @@ def _words_before(text: str) -> list[str]:
 
 
 def _is_aside(word: str, sense: Sense, before: list[str], *, acting: bool) -> bool:
-    """Tell whether a standby host is a bystander: `sent by our mail gateway`."""
+    """Tell whether a host that often stands by does so here: `sent by our mail gateway`."""
     if not is_ours(word) and sense.role is Role.DESTINATION:
         return False
     return not acting or any(map(is_agent, before[-2:]))
 
 
 def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -> Sense:
-    """Return what a noun or a possessive says."""
+    """Return the sense of a noun or a possessive."""
     ours = sense.role is Role.SOURCE and _owned(before)
     if ours or sense.is_possessive:
         # "Our origin server", "our client": a destination in spite of the word.
@@ -115,7 +115,10 @@ def _by_word(sense: Sense, before: list[str], strangers: int, *, acting: bool) -
 
 
 def _by_preposition(sense: Sense, before: list[str], *, acting: bool) -> Sense | None:
-    """Return what `from` or `to` directly before an address says; `to` needs an acting sentence."""
+    """Return the sense of `from` or `to` directly before an address.
+
+    `to` tells a destination only in a sentence in which somebody did something.
+    """
     source = sense.role is Role.SOURCE
     if _is_both_ways(sense, before):
         return BYSTANDER
@@ -139,7 +142,7 @@ def _is_both_ways(sense: Sense, before: list[str]) -> bool:
 
 
 def _names_record(before: list[str]) -> bool:
-    """Tell whether a log stands before the preposition: `logs from A`, `the log at A`."""
+    """Tell whether the preposition belongs to a log: `logs from A`, `the log at A`."""
     for word in reversed(before[-3:]):
         if is_record(word):
             return True
@@ -168,7 +171,7 @@ def _owned(words: list[str]) -> bool:
 
 
 def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
-    """Return what the text around an address, up to the next addresses, says about it.
+    """Return the sense of the text around an address, up to the next addresses.
 
     `acting`: whether the sentence says that somebody did something.
     """
@@ -189,7 +192,7 @@ def by_context(before: str, after: str, *, acting: bool) -> Sense | None:
 
 
 def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
-    """Return what a fixed phrase directly beside an address says."""
+    """Return the sense of a fixed phrase directly beside an address."""
     particle = sense_after(after)
     if particle is not None:
         return Sense(particle, Score.AFTER)
@@ -197,7 +200,7 @@ def _by_phrase(before: str, after: str, *, acting: bool) -> Sense | None:
         # RFC 3261, 19.1: the host of a SIP URI is the server that the user logs in to.
         return Sense(Role.DESTINATION, Score.AFTER)
     if key := _KEY.match(before):
-        # Also of a sensor, which stands by in a sentence, and of `To: A`.
+        # As a key, words count that say nothing in a sentence, such as `sensor: A` and `to: A`.
         label = label_of(key[1].lower()) or sense_of(key[1].lower())
         if label is not None:
             return label

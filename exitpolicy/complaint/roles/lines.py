@@ -1,4 +1,7 @@
-"""Read a text line by line: what each line says about its addresses, and about the next lines."""
+"""Read a text line by line, and collect what each line says about addresses.
+
+A line also says something about the next lines: a heading, a table's column names, a signature.
+"""
 
 import re
 from collections import Counter
@@ -51,27 +54,27 @@ from exitpolicy.core.destination import SCHEME_PORTS
 MAX_CHARACTERS: Final = 60_000
 """Maximum characters that are read. After that, only lines with an own address are read."""
 MAX_LATE: Final = 20_000
-"""Maximum characters of the lines with an own address that are read after that."""
+"""After that, maximum characters of lines with an own address."""
 LINE_COST: Final = 80
-"""Characters that each line counts in addition to its length."""
+"""Characters that each line costs in addition to its length."""
 MAX_REPEATED: Final = 50
-"""Lines that are read of those that differ in nothing but numbers, such as times and ports."""
+"""Maximum lines that differ only in numbers, such as times and ports."""
 MAX_SHOWN: Final = 400
-"""Characters of a line that are shown as evidence."""
+"""Maximum characters of a line that is shown as evidence."""
 MAX_LINE: Final = 2_000
 """Longer lines are read in pieces of this length."""
 _SIGNATURE_LINES: Final = 40
 _CLOSING_LINES: Final = 12
-"""Lines after "kind regards" that are a signature, unless another text begins."""
+"""Lines after "kind regards" that belong to the signature, unless another text begins."""
 _TABLE_REACH: Final = 6
-"""Lines between a table's heading, or its last row, and another row."""
+"""Maximum lines between a table's heading, or its last row, and the next row."""
 _HEADING_REACH: Final = 3
 _MAX_SHAPE: Final = 80
-"""Characters before an address by which the lines of a list are told."""
+"""Characters before an address that lines of one list have in common."""
 _PORT_REACH: Final = 8
 
 QUIET: Final = pattern(r"<<quiet>>")
-"""Finds lines that name addresses for another reason than the incident."""
+"""Finds lines that name addresses for a reason other than the incident."""
 _WHOIS: Final = pattern(r"<<whois>>")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}:\d{2}")
 _MASKED: Final = pattern(r"<<masked>>")
@@ -94,13 +97,13 @@ _PAIR: Final = re.compile(r"^\s*\"?([^\d\",;:]{3,42})\"?[,;]\s?\"?(\d{1,5})\"?\s
 """`Target port,22`, a row of two cells."""
 _BULLET: Final = re.compile(r"\s{0,12}(?:[-*•·+]|\(?\d{1,3}[.)])?\s{0,4}\S{0,2}$")
 _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
-"""What differs between the lines of a list."""
+"""The part that differs between the lines of a list."""
 _NUMBER_OR_ADDRESS: Final = re.compile(
     r"((?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4})|\d{1,12}"
 )
 _HOST: Final = re.compile(r"(?:[\w-]{1,60}\.){1,6}[A-Za-z]{2,20}")
 _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
-"""What is between the values of two elements of the same name."""
+"""The text between the values of two elements of the same name."""
 _LETTER: Final = re.compile(r"\w")
 _LEADER: Final = re.compile(r"\s?(?:\.{3,}|(?:\. ){3,}|_{4,})\s?:?\s?(?=\S)")
 """Dots between a name and its value: `Destination ..... A`."""
@@ -111,36 +114,36 @@ _LARGE_RESOLVERS: Final = (
     "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220 "
     "77.88.8.8 77.88.8.1"
 )
-"""Google, Cloudflare, Quad9, OpenDNS and Yandex: everybody's configuration names them."""
+"""Resolvers of Google, Cloudflare, Quad9, OpenDNS and Yandex, which many configurations name."""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """A line with addresses, and what it says about them."""
+    """A line with addresses, and what the line says about them."""
 
     line: str
     mentions: list[Mention]
     is_log: bool
     acting: bool
-    """Whether it says that somebody did something to somebody."""
+    """Whether the line says that somebody did something to somebody."""
     hint: Hint
-    """How likely it mentions a victim in passing."""
+    """How likely the line mentions the victim without saying so."""
     record: int
-    """The number of the record that it belongs to: the lines up to an empty one."""
+    """The number of its record: lines that no empty line separates."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """The position in a text: what the lines above say about the next one."""
+    """The position in a text, and what the lines above say about the next one."""
 
     numbers: Iterator[int]
-    """Numbers that no other place of the report has."""
+    """Yields numbers that are unique in the report."""
     record: int = 0
-    """The number of the lines that no empty line interrupts."""
+    """The number of the current record: lines that no empty line separates."""
     whois: int = -1
-    """The record that quotes a whois database."""
+    """The number of the record that quotes a whois database."""
     block: int = 0
-    """The number of the lines that no line without an address interrupts."""
+    """The number of the current block: lines with addresses, without another line between."""
     table: Table | None = None
     table_name: str = ""
     table_age: int = 0
@@ -149,15 +152,15 @@ class _Place:
     heading_age: int = 0
     in_headers: bool = False
     signature: int = 0
-    """Lines of a signature that may still follow."""
+    """Maximum lines of the signature that still follow."""
     last_age: int = 99
     """Lines since the last address."""
     listed: list[Mention] = field(default_factory=list)
     """The addresses of the lines directly above that have the same role."""
     said: str = ""
-    """The sentence before; in a list, the sentence that announces it."""
+    """The previous sentence; in a list, the sentence that announces the list."""
     announced: bool = False
-    """Whether that sentence ends with a colon, and is about this line."""
+    """Whether that sentence ends with a colon, so that it is about this line."""
     port: tuple[int, ...] = ()
     port_age: int = 99
 
@@ -194,11 +197,11 @@ class LineReader:
         """Begin without evidence.
 
         `own` are the relay's addresses as reports write them. `understood`: whether the language
-        of the report is known well enough that a sentence without known words says nothing.
+        of the report is known so well that a sentence without known words says nothing.
         """
         self.evidence: list[Evidence] = []
         self.lone_ports: set[int] = set()
-        """Destination ports in lines that name the relay, and not the destination."""
+        """Destination ports in lines that name the relay but no destination."""
         self.is_masked = False
         """Whether the report says that it hides the victim's address."""
         self.is_cut = False
@@ -293,7 +296,7 @@ class LineReader:
             self._note_lone_ports(line, shown)
 
     def _note_lone_ports(self, line: str, mentions: list[Mention]) -> None:
-        """Note the destination ports of a line that names the relay, and no destination."""
+        """Keep the destination ports of a line that names the relay but no destination."""
         if len(mentions) == 1 and self._names_own(line) and len(self.lone_ports) <= MAX_PORTS:
             keyed = keyed_ports(line)
             self.lone_ports.update(*(p for role, p in keyed if role is Role.DESTINATION))
@@ -305,9 +308,9 @@ def _masked(found: re.Match[str]) -> str:
 
 
 def _hint(line: str, *, speaks: bool) -> Hint:
-    """Return how likely a line mentions a victim in passing.
+    """Return how likely a line mentions the victim without saying so.
 
-    `speaks`: whether it is about an attack or a host.
+    `speaks`: whether the line is about an attack or a host.
     """
     if has_cells(line):
         return Hint.NONE
@@ -346,7 +349,7 @@ def _skip_header(line: str, place: _Place) -> bool:
 
 
 def _read_context(line: str, place: _Place, above: str) -> None:
-    """Read what a line without addresses says about the next lines."""
+    """Keep what a line without addresses says about the next lines."""
     stripped = line.strip()
     if _SIGNATURE.match(stripped):
         place.signature = _SIGNATURE_LINES
@@ -384,7 +387,7 @@ def _ends_open(words_before: list[str]) -> bool:
 
 
 def _sense_of_heading(heading: list[str]) -> Sense | None:
-    """Return what the last telling word of a heading says about the addresses below it."""
+    """Return the sense of the last word of a heading that tells a role."""
     if heading and (last := sense_of(heading[-1])) is not None and last.is_preposition:
         return Sense(last.role, Score.HEADING)
     for word in reversed(heading):
@@ -450,7 +453,7 @@ def _with_roles(
 
 
 def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
-    """Note which addresses are in one enumeration, in lines of one list, or after the same key."""
+    """Keep which addresses share an enumeration, the lines of a list, or a key."""
     before = line[: mentions[0].start]
     prefix = " ".join(_VARYING.sub("0", _HOST.sub("h", before)).split())[:_MAX_SHAPE]
     end = mentions[0].end
@@ -474,7 +477,7 @@ def _note_lists(line: str, mentions: list[Mention], place: _Place) -> None:
 
 
 def _is_bare_list(line: str, mentions: list[Mention]) -> bool:
-    """Tell whether a line has nothing but three addresses or more, and what announces them."""
+    """Tell whether a line has three addresses or more, and nothing else but their key."""
     between = {line[left.end : right.start].strip() for left, right in pairwise(mentions)}
     before = line[: mentions[0].start].strip()
     return (
@@ -486,7 +489,7 @@ def _is_bare_list(line: str, mentions: list[Mention]) -> bool:
 
 
 def _reads_scheme(line: str, mention: Mention, sense: Sense | None, *, linked: bool) -> bool:
-    """Take the port of an address from its URL; tell whether the URL is only for information."""
+    """Set the port of an address from its URL. Return whether the URL is only for information."""
     before = line[max(0, mention.start - 100) : mention.start]
     scheme = _SCHEME.search(before)
     if scheme is None:
@@ -537,7 +540,7 @@ def _apply_table(
 def _apply_heading(
     line: str, mentions: list[Mention], senses: list[Sense | None], place: _Place
 ) -> None:
-    """Give lines with little more than addresses the role that the heading above names."""
+    """Give the addresses of a line with few other words the role that the heading above names."""
     rest = line
     for mention in reversed(mentions):
         rest = rest[: mention.start] + " " + rest[mention.end :]
@@ -553,14 +556,14 @@ def _apply_heading(
 
 
 def _apply_port_above(mentions: list[Mention], place: _Place) -> None:
-    """Give the port that a line above names to the first destination without one."""
+    """Give the port that a line above names to the first destination without a port."""
     for mention in mentions:
         if place.port and place.port_age <= _PORT_REACH and mention.role is Role.DESTINATION:
             mention.ports, place.port = mention.ports or place.port, ()
 
 
 def _is_quiet(line: str, place: _Place) -> bool:
-    """Tell whether a line usually names no victim: a signature, contact data, a traceroute."""
+    """Tell whether a line of this sort usually names no victim: signature, contact, traceroute."""
     if place.signature:
         place.signature -= 1
     if _WHOIS.search(line):

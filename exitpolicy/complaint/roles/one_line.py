@@ -13,7 +13,7 @@ _ARROW: Final = re.compile(r"(?:[-=~]{1,3}>|[→⇒➜»]|>{1,2})")
 _ARROW_BACK: Final = re.compile(r"(?:<[-=]{1,3}|[←⇐])(?!>)")
 _BOTH_WAYS: Final = re.compile(r"<-{1,2}>|↔")
 _ELEMENT: Final = re.compile(r"</?\w")
-"""The beginning of a tag of HTML or XML, whose end is no arrow."""
+"""The beginning of an HTML or XML tag. Its `>` is no arrow."""
 _CLOCK: Final = re.compile(r"\d{1,2}[:.h]\d{2}(?:[:.]\d{2})?")
 _PROGRAM: Final = re.compile(r"\s+[\w./()-]{1,60}(?:\[\d{1,10}\])?:(?:\s|\Z)")
 _TIMESTAMP: Final = re.compile(r"[\s<>\[\]\d:\-T./+,A-Za-z]{5,60}\Z")
@@ -31,7 +31,7 @@ _PAYLOAD: Final = re.compile(
 def roles_in(line: str, mentions: list[Mention], *, acting: bool) -> list[Sense | None]:
     """Return the sense of each address in a refanged line; None if it is unknown.
 
-    `acting`: whether the line, or what it refers to, says that somebody did something.
+    `acting`: whether the line, or the sentence that it refers to, says that somebody did something.
     """
     found = _log_shapes(line, mentions)
     acting = acting or _is_flow(line, mentions)
@@ -65,7 +65,7 @@ def _is_pair(left: Mention, between: str, right: Mention) -> bool:
 
 
 def _is_flow(line: str, mentions: list[Mention]) -> bool:
-    """Tell whether a line says `from A to B`, which needs no verb to be about an attack."""
+    """Tell whether a line says `from A to B`, which tells roles without a verb."""
     for left, right in pairwise(mentions):
         one = words_of(line[max(0, left.start - 40) : left.start])[-1:]
         other = words_of(line[max(left.end, right.start - 40) : right.start])[-1:]

@@ -1,7 +1,7 @@
 """Scores of evidence, on one scale, and all comparisons of them.
 
-A score says how surely something shows the role of an address. Only the order of scores has a
-meaning, and the thresholds in this module.
+A score says how surely a piece of evidence shows the role of an address. Only the order of the
+scores matters, and their relation to the thresholds in this module.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,10 @@ class Role(Enum):
 
 
 class Score(IntEnum):
-    """The score of each kind of evidence. A word further away from the address scores less."""
+    """The score of each kind of evidence.
+
+    A word scores a point less for each word of unknown meaning between it and the address.
+    """
 
     LABEL = 90
     """The name of a key: `dst=`, `victim:`."""
@@ -52,13 +55,13 @@ class Score(IntEnum):
 
 
 GUESS: Final = 40
-"""With a lower score, a destination is only mentioned: its role is a guess."""
+"""Below this score, the report only mentions a destination: its role is a guess."""
 _QUIET: Final = Score.LOG
 """Minimum score of evidence from lines that usually do not name a victim, such as signatures."""
 _BYSTANDER_OVERRIDE: Final = Score.PREPOSITION
 """Minimum destination score that overrides a bystander mention."""
 _MAX_LINES: Final = 10
-"""Further lines that say the same add nothing."""
+"""Maximum lines with the same role that add to the score of an address."""
 _MAX_KEPT: Final = 50
 """Lines that are kept as evidence for one address."""
 MAX_PORTS: Final = 16
@@ -66,12 +69,12 @@ MAX_PORTS: Final = 16
 
 
 class Hint(IntEnum):
-    """How likely a line mentions a victim in passing, so that a guess may rest on it."""
+    """How likely a line mentions the victim without saying so. A guess needs such a line."""
 
     NONE = 0
-    """A row of cells."""
+    """A row of a table."""
     PORT = 1
-    """Nothing but a port beside the address hints at a victim."""
+    """Only a port beside the address hints at a victim."""
     FIELD = 2
     """A line that is no prose, such as `Server: A`, about an attack or a host."""
     PROSE = 3
@@ -97,7 +100,7 @@ class Sense(NamedTuple):
 
     @property
     def is_announced(self) -> bool:
-        """Whether it comes from the line above, for all addresses below."""
+        """Whether a line above says it of all addresses below."""
         return self.score == Score.HEADING
 
 
@@ -110,7 +113,7 @@ def is_guess(score: int) -> bool:
 
 
 def is_audible(score: int, *, quiet: bool) -> bool:
-    """Tell whether evidence counts; in a quiet line, only the strongest evidence does."""
+    """Tell whether evidence counts. In a quiet line, only the strongest evidence does."""
     return not quiet or score >= _QUIET
 
 
@@ -122,7 +125,7 @@ def stronger(one: Sense | None, other: Sense | None) -> Sense | None:
 
 
 def is_owned_in_passing(role: Role | None, score: int) -> bool:
-    """Tell whether only a possessive, in a sentence about no attack, accuses an address."""
+    """Tell whether only "your", in a sentence that is not about an attack, accuses an address."""
     return role is Role.SOURCE and Score.URL < score < Score.PREPOSITION
 
 
@@ -149,13 +152,13 @@ class Tally:
     lists: set[str] = field(default_factory=set)
     """The lists and table columns that it is in; not the enumerations in a sentence."""
     audible: int = 0
-    """How often it is in lines that may name a victim."""
+    """The number of its mentions in lines that may name a victim."""
     is_bystander: bool = False
     hint: Hint = Hint.NONE
     """The best hint of the lines that mention it."""
 
     def add_hint(self, hint: Hint, *, has_port: bool) -> None:
-        """Keep the best hint; a line that says nothing hints at a victim only by its port."""
+        """Keep the best hint. `Hint.PORT` counts only if the line names a port."""
         if hint is not Hint.PORT or has_port:
             self.hint = max(self.hint, hint)
 
@@ -180,7 +183,7 @@ class Tally:
         return source > (self.destination + lines if self.destination else 0)
 
     def is_only_bystander(self) -> bool:
-        """Tell whether a bystander mention decides."""
+        """Tell whether it is a bystander, and no evidence overrides that."""
         return self.is_bystander and self.destination < _BYSTANDER_OVERRIDE
 
     def is_only_linked(self) -> bool:
@@ -188,7 +191,7 @@ class Tally:
         return self.destination == Score.URL
 
     def is_only_beside(self) -> bool:
-        """Tell whether a source in the same line is the only evidence, and no port is named."""
+        """Tell whether a source in the same line is the only evidence, and no line names a port."""
         return self.is_companion() and not self.ports
 
     def is_companion(self) -> bool:
@@ -196,13 +199,14 @@ class Tally:
         return self.destination < Score.URL
 
     def is_sure(self) -> bool:
-        """Tell whether words, a column or a log format tell that it is a destination."""
+        """Tell whether words, a column or a log format show that it is a destination."""
         return self.destination >= Score.AFTER
 
     def is_named(self, *, masked: bool) -> bool:
         """Tell whether the evidence is about this address itself.
 
-        `masked`: whether the report hides the victim's address; what it shows needs more evidence.
+        `masked`: whether the report hides the victim's address. An address that it shows then
+        needs more evidence.
         """
         return self.destination >= (Score.LOG if masked else GUESS)
 

@@ -35,11 +35,11 @@ MAX_CANDIDATES: Final = 100
 MAX_SHOWN: Final = 3
 """Lines of evidence that are shown for one candidate."""
 _NO_VICTIM: Final = frozenset({Kind.COPYRIGHT, Kind.FRAUD, Kind.THREATS})
-"""Kinds that usually have no host as victim: a link in a report of a phishing site is none."""
+"""Kinds without a host as victim, in most reports: a link to a phishing site is no victim."""
 _SITES: Final = frozenset({Kind.FRAUD, Kind.THREATS})
-"""Kinds that name hosts, such as those of a phishing site, and hardly ever a victim's."""
+"""Kinds whose reports name hosts, such as that of a phishing site, but rarely a victim's."""
 _ATTACKS: Final = frozenset({Kind.BRUTE_FORCE, Kind.PORT_SCAN, Kind.WEB_ATTACK, Kind.DDOS})
-"""Kinds that have a host as victim. A server in a report of another kind may be a hosted site."""
+"""Kinds with a host as victim. In a report of another kind, a server may be a hosted site."""
 _BYSTANDER_LINE: Final = pattern(r"<<bystander line>>")
 
 Tallies = dict[AddressRange, Tally]
@@ -119,10 +119,10 @@ def _is_among(addresses: AddressRange, destinations: Collection[Destination]) ->
 
 
 def _accuse_neighbours(evidence: list[Evidence], own: Collection[Destination]) -> None:
-    """Accuse what is in a list, a column or an enumeration with an own address.
+    """Accuse the addresses that share a list, a column or an enumeration with an own address.
 
-    Not in a line that names an own address as well, unless they are one enumeration: there, the
-    other address may be the victim.
+    In a line that also names an own address, only an enumeration counts: another address in that
+    line may be the victim.
     """
     lists: dict[str, set[tuple[Role | None, int]]] = {}
     ours: set[int] = set()
@@ -143,9 +143,9 @@ def _accuse_neighbours(evidence: list[Evidence], own: Collection[Destination]) -
 
 
 def _is_loose(mention: Mention, name: str, ours: set[tuple[Role | None, int]]) -> bool:
-    """Tell whether what is said of an address may be wrong, because an own one is in its list.
+    """Tell whether the role of an address may be wrong, because an own address is in its list.
 
-    `ours` are the roles of the own addresses in the list, with their scores.
+    `ours` are the roles of the own addresses in that list, with their scores.
     """
     if mention.role is None or name.startswith("bare"):
         return True
@@ -178,9 +178,9 @@ def _tallies(evidence: list[Evidence], own: Collection[Destination]) -> Tallies:
 
 
 def _foreign_records(evidence: list[Evidence], ours: set[AddressRange]) -> set[int]:
-    """Return the records that accuse only others, in a report with a record for each accused.
+    """Return the records that accuse only other addresses than the relay's.
 
-    Such a report has a record that names the relay and its victim.
+    Only in a report with a record for each accused address, in which the relay's names a victim.
     """
     of_ours: set[int] = set()
     of_others: set[int] = set()
@@ -224,7 +224,7 @@ def _count(
 
 
 def _sources(tallies: Tallies, ours: set[AddressRange]) -> set[AddressRange]:
-    """Return the accused addresses; if no address is accused, the likeliest one."""
+    """Return the accused addresses; if there is none, the address that is mentioned most."""
     sources = ours | {addresses for addresses, tally in tallies.items() if tally.is_source()}
     if sources:
         return sources
@@ -241,7 +241,7 @@ def _add_companions(
     sources: set[AddressRange],
     ours: set[AddressRange],
 ) -> None:
-    """Count an address without a role in the same line as a source as its destination."""
+    """Count an address without a role as the destination of the source in the same line."""
     nearby = {_neighbourhood(source) for source in sources}
     accused = ours or sources  # the rows of others name the victims of others
     for one in evidence:
@@ -278,8 +278,8 @@ def _ranked(
 ) -> list[AddressRange]:
     """Return the possible destinations, the likeliest first.
 
-    `guess`: the least hint with which an address that is only mentioned may be the destination if
-    no other is; None if no hint is enough.
+    `guess`: if there is no other destination, the least hint that makes an address one that the
+    report only mentions; None if no hint is enough.
     """
     barred = barred | sources
     eligible = {
@@ -313,9 +313,9 @@ def _ranked(
 
 
 def _without_companions(ranked: list[AddressRange], tallies: Tallies) -> list[AddressRange]:
-    """Omit what is only beside a source, if the report says of another address what it is.
+    """Omit addresses that are only beside a source, if the report names another destination.
 
-    It is then a gateway or a sensor of the reporter's.
+    Such an address is a gateway or a sensor of the reporter's.
     """
     if any(tallies[found].is_sure() for found in ranked):
         return [found for found in ranked if not tallies[found].is_companion()]
