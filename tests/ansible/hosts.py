@@ -13,12 +13,13 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ UNSHARE: Final = shutil.which("unshare")
 NSENTER: Final = shutil.which("nsenter")
 COLLECTION: Final = Path(__file__).parents[2] / "exitpolicy" / "ansible"
 SSH_PORT: Final = 2222
+UNREACHABLE: Final = 6
+"""The exit code of exitpol where a Tor does not answer."""
 DEFAULTS: Final = Path("/usr/share/tor/tor-service-defaults-torrc")
 LAYERS: Final = ("etc", "usr", "var", "opt", "root")
 """The folders of / that each host has a layer of its own for."""
@@ -70,6 +73,7 @@ while :; do sleep 600 & wait $!; done
 SYSTEMCTL: Final = """\
 #!/bin/sh
 # In place of systemctl: timers are only noted, and Tors run as Debian's units run them.
+cd /
 units=/etc/systemd/system
 echo "$*" >>/run/systemctl.log
 words=
@@ -181,6 +185,10 @@ class Relay:
         return f"/etc/tor/instances/{self.name}/torrc"
 
 
+Relays = Callable[[str], Sequence[Relay]]
+"""Returns the relays of a host, by its address."""
+
+
 @dataclass
 class SshHost:
     """One host, from its start to its end."""
@@ -260,6 +268,11 @@ class SshHost:
         self.run("systemctl", "start", *(relay.unit for relay in self.relays))
         for relay in self.relays:
             wait_until(self.real(relay.control).exists, what=f"{relay.name} opens its socket")
+
+    def restart(self, relay: Relay) -> None:
+        """Restart a Tor, and wait until exitpol reaches it."""
+        self.run("systemctl", "restart", relay.unit)
+        wait_until(lambda: self.exitpol("status").returncode != UNREACHABLE, what=relay.unit)
 
     def real(self, path: str | Path) -> Path:
         """Return where a file of the host is for this process."""
@@ -481,21 +494,25 @@ def hindrance() -> str | None:
 
 
 @contextmanager
-def fleet(folder: Path, hosts: Mapping[str, Sequence[Relay]]) -> Iterator[Fleet]:
-    """Run hosts with these relays; skip the test where none can be made.
+def fleet(folder: Path, hosts: Mapping[str, Relays]) -> Iterator[Fleet]:
+    """Run hosts; skip the test where none can be made.
 
-    A host's address is that of its relays; the folder and those above it are opened to Tor's users.
+    For each host, a function returns the relays of its address. The folder and those above it are
+    opened to Tor's users.
     """
     if reason := hindrance():
         pytest.skip(reason)
     for place in (folder, *folder.parents[:3]):
         if place != Path("/tmp"):
             place.chmod(0o755)
+    # Another test may run hosts at the same time.
+    network = 20 + secrets.randbelow(200)
+    addresses = {name: f"127.{network}.{number}.1" for number, name in enumerate(hosts, start=1)}
     made = Fleet(
         folder,
         [
-            SshHost(name, f"127.0.{number}.1", folder / name, relays)
-            for number, (name, relays) in enumerate(hosts.items(), start=11)
+            SshHost(name, address, folder / name, hosts[name](address))
+            for name, address in addresses.items()
         ],
     )
     try:

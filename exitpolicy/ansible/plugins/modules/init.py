@@ -33,13 +33,8 @@ options:
         nothing is changed on it.
     type: bool
     default: false
-  config:
-    description: The config file of exitpol.
-    type: path
-    default: /etc/exitpol/config.yaml
-  executable:
-    description: The program. If left out, C(exitpol) is searched for in the folders of root.
-    type: path
+extends_documentation_fragment:
+  - exitpol.exitpol.host
 attributes:
   check_mode:
     description: Can run in check mode and return the changes without making them.
@@ -97,84 +92,78 @@ problems:
   elements: str
 """
 
-import json
+import os
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.exitpol.exitpol.plugins.module_utils.program import (
+    ATTENTION,
+    DONE,
+    FOLDERS,
+    HOST_OPTIONS,
+    UNREACHABLE,
+    ExitpolModule,
+    Program,
+    said,
+)
 
-DONE, ATTENTION, REFUSED, TOR_REFUSES, UNREACHABLE = 0, 3, 4, 5, 6
-"""Exit codes of exitpol (its reference, "Exit codes")."""
-
-FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"]
+# Exit codes of exitpol (its reference, "Exit codes").
+REFUSED = 4
+TOR_REFUSES = 5
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = ExitpolModule(
         argument_spec={
+            **HOST_OPTIONS,
             "torrcs": {"type": "list", "elements": "path", "default": []},
             "timer": {"type": "bool", "default": True},
             "restart": {"type": "bool", "default": False},
-            "config": {"type": "path", "default": "/etc/exitpol/config.yaml"},
-            "executable": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    program = module.params["executable"] or module.get_bin_path("exitpol", opt_dirs=FOLDERS)
-    if program is None:
-        if module.check_mode:
-            module.warn("exitpol is not installed yet: what init would change is not known")
-            module.exit_json(changed=True, **_result({}))
-        module.fail_json(msg="exitpol is not installed on this host")
-    planned = _init(module, program, ["--dry-run"], ok={DONE})
-    changes = [*planned["created"], *planned["edited"], *planned["units"]]
+    if module.check_mode and not is_installed(module.params["executable"]):
+        module.warn("exitpol is not installed yet: what init would change is not known")
+        module.exit_json(changed=True, **result_of({}))
+    planned = ask(module, "--dry-run", codes={DONE})
+    paths = [*planned["created"], *planned["units"]]
     diff = [{"prepared": each["diff"]} for each in planned["diffs"]]
-    new = [*planned["created"], *planned["units"]]
-    diff += [{"prepared": f"{path}: created or changed\n"} for path in new]
-    if not changes:
-        _finish(module, planned, diff)
+    diff += [{"prepared": f"{path}: created or changed\n"} for path in paths]
+    if not (paths or planned["edited"]):
+        finish(module, planned, diff)
     if planned["restart"] and not module.params["restart"]:
-        # Without --yes, init is refused; it says why.
-        module.fail_json(msg=next(iter(_result(planned)["remarks"])), rc=REFUSED)
+        # Without --yes, init is refused; the first remark says why.
+        module.fail_json(msg=result_of(planned)["remarks"][0], rc=REFUSED)
     if module.check_mode:
-        _finish(module, planned, diff)
-    arguments = ["--yes"] if module.params["restart"] else []
+        finish(module, planned, diff)
     # Until its restart, a sandboxed Tor cannot be reloaded (5).
-    ok = {DONE, ATTENTION, UNREACHABLE, *([TOR_REFUSES] if planned["restart"] else [])}
-    done = _init(module, program, arguments, ok)
-    done["units"] = planned["units"]
-    _finish(module, done, diff)
+    codes = {DONE, ATTENTION, UNREACHABLE, *([TOR_REFUSES] if planned["restart"] else [])}
+    done = ask(module, *(["--yes"] if module.params["restart"] else []), codes=codes)
+    finish(module, {**done, "units": planned["units"]}, diff)
 
 
-def _init(
-    module: AnsibleModule, program: str, arguments: list[str], ok: set[int]
-) -> dict[str, Any]:
+def is_installed(executable: str | None) -> bool:
+    """Tell whether the host has a program to ask."""
+    paths = [executable] if executable else [f"{folder}/exitpol" for folder in FOLDERS]
+    return any(os.access(path, os.X_OK) for path in paths)
+
+
+def ask(module: ExitpolModule, *arguments: str, codes: set[int]) -> dict[str, Any]:
     """Run `exitpol init` and return its JSON; fail with what it says for another exit code."""
-    command = [program, "--config", module.params["config"], "init", "--json", *arguments]
-    command += ["--timer"] if module.params["timer"] else []
+    words = [*arguments, *(["--timer"] if module.params["timer"] else [])]
     for torrc in module.params["torrcs"]:
-        command += ["--torrc", torrc]
-    code, out, err = module.run_command(command)
-    try:
-        answer: dict[str, Any] = json.loads(out)
-    except ValueError:
-        answer = {}
-    if code not in ok:
-        error: dict[str, Any] = answer.get("error") or next(iter(answer.get("problems") or []), {})
-        text = _text(error) if error else (err.strip() or out.strip())
-        module.fail_json(msg=text or f"exitpol init ended with {code}", rc=code)
-    if answer.get("schema") != 1 or "restart" not in answer:
-        module.fail_json(
-            msg=f"{program} is another version of exitpol than this collection; install that of"
-            " the collection on this host",
-            rc=code,
-        )
-    return answer
+        words += ["--torrc", torrc]
+    answer = Program(module).ask("init", *words)
+    if answer.code not in codes:
+        problems = [said(each) for each in answer.keys.get("problems") or []]
+        text = answer.text or "\n".join(problems) or f"exitpol init ended with {answer.code}"
+        module.fail_json(msg=text, rc=answer.code)
+    return answer.keys
 
 
-def _finish(module: AnsibleModule, answer: dict[str, Any], diff: list[dict[str, str]]) -> None:
+def finish(module: ExitpolModule, answer: dict[str, Any], diff: list[dict[str, str]]) -> None:
     """End the module with what exitpol did, or would do."""
-    result = _result(answer)
+    result = result_of(answer)
     for text in [*result["remarks"], *result["problems"]]:
         module.warn(text)
     # Of a former run that ended before its handler.
@@ -183,16 +172,11 @@ def _finish(module: AnsibleModule, answer: dict[str, Any], diff: list[dict[str, 
     module.exit_json(changed=changed, diff=diff, **result)
 
 
-def _result(answer: dict[str, Any]) -> dict[str, Any]:
+def result_of(answer: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the return values of the module."""
     result = {key: answer.get(key, []) for key in ("created", "edited", "units", "restart")}
-    result |= {key: [_text(e) for e in answer.get(key, [])] for key in ("remarks", "problems")}
+    result |= {key: [said(each) for each in answer.get(key, [])] for key in ("remarks", "problems")}
     return result
-
-
-def _text(error: dict[str, Any]) -> str:
-    """Return an error of exitpol, and what to do about it."""
-    hint = error.get("hint")
-    return f"{error['message']}\n{hint}" if hint else error["message"]
 
 
 if __name__ == "__main__":
