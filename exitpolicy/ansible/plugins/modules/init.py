@@ -158,7 +158,8 @@ def ask(module: ExitpolModule, *arguments: str, codes: set[int]) -> dict[str, An
         problems = [said(each) for each in answer.keys.get("problems") or []]
         text = answer.text or "\n".join(problems) or f"exitpol init ended with {answer.code}"
         module.fail_json(msg=text, rc=answer.code)
-    return answer.keys
+    keys: dict[str, Any] = answer.keys
+    return keys
 
 
 def finish(module: ExitpolModule, answer: dict[str, Any], diff: list[dict[str, str]]) -> None:
