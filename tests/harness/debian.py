@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 BOOT_SECONDS = 400
 PACKAGES = (
@@ -58,11 +59,13 @@ def debian(folder: Path, release: str) -> Path:
     if image is None:
         _bootstrap(root, release)
         return root
-    if not image.exists():
-        made = image.with_name(f".{image.name}.new")
-        shutil.rmtree(made, ignore_errors=True)
-        _bootstrap(made, release)
-        made.rename(image)
+    # Tests of several processes want the same Debian at the same time: one of them makes it.
+    with FileLock(image.with_name(f".{image.name}.lock")):
+        if not image.exists():
+            made = image.with_name(f".{image.name}.new")
+            shutil.rmtree(made, ignore_errors=True)
+            _bootstrap(made, release)
+            made.rename(image)
     subprocess.run(["/bin/cp", "--archive", "--reflink=auto", image, root], check=True)
     return root
 
