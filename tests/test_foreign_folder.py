@@ -17,7 +17,7 @@ from exitpolicy import tick
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.core.errors import ExitpolError, InvalidFileError
-from exitpolicy.operations import removals
+from exitpolicy.operations import complaints, fleet_ledger, fleet_record, lists, removals
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import files, history, ledger_file, observed, own_policies
 from exitpolicy.storage.config import Config
@@ -186,6 +186,38 @@ def test_a_ledger_may_be_a_link_as_far_as_its_author_reaches(base: Path, ledger:
         assert list(ledger_file.load(link).blocks) == [BLOCK]
         assert (real.stat().st_uid, real.stat().st_gid) == (USER, USER)
         ledger_file.save(link, Ledger(Blocks.of()))
+
+
+def test_a_file_that_the_operator_names_is_no_link_to_a_secret(
+    base: Path, ledger: Path, victim: Path
+) -> None:
+    """An error would quote it. This holds for the ledger of a fleet, a list and a complaint."""
+    victim.write_text("root:$6$secret:20228:0:99999:7:::\n")
+    victim.chmod(0o600)
+    named = ledger.with_name("from.yaml")
+    named.symlink_to(victim)
+    os.lchown(named, USER, USER)
+    for read in (
+        fleet_ledger.read,
+        lists.content_of,
+        lambda name: complaints.read_file(Path(name)),
+        lambda name: fleet_record.record(Path(name), lambda blocks: blocks, dry_run=True),
+    ):
+        with pytest.raises(ExitpolError, match="symbolic link of another user") as caught:
+            read(str(named))
+        assert "secret" not in str(caught.value)
+    # A link to a file of its author, and one that root placed, are followed.
+    named.unlink()
+    named.symlink_to(ledger)
+    os.lchown(named, USER, USER)
+    by_root = base / "by_root"
+    by_root.symlink_to(ledger)
+    for path in (named, by_root, ledger):
+        assert fleet_ledger.read(str(path)) == Ledger(Blocks.of())
+    with ledger.open("rb") as file:
+        number = f"/dev/fd/{file.fileno()}"
+        ledger.unlink()
+        assert fleet_ledger.read(number) == Ledger(Blocks.of()), "a file without a name"
 
 
 def test_in_a_shared_folder_no_link_is_followed(base: Path, victim: Path) -> None:

@@ -55,6 +55,8 @@ def _config(tmp_path: Path) -> Path:
         ("exitpol --help >&-", 1, b"the output cannot be written: Bad file descriptor"),
         ("exitpol block - --until 1d <&-", 2, b"stdin cannot be read: Bad file descriptor"),
         ("exitpol complaint - <&-", 2, b"stdin cannot be read: Bad file descriptor"),
+        ("exitpol apply --from - <&-", 2, b"stdin cannot be read: Bad file descriptor"),
+        ("exitpol import - --until 1d <&-", 2, b"stdin cannot be read: Bad file descriptor"),
         ("exitpol list 2>&-", 0, b""),
         ("exitpol list <&-", 0, b""),
         ("exitpol list <&- >&- 2>&-", 1, b""),

@@ -52,7 +52,10 @@ def read(name: str) -> Ledger:
     """
     limit = ledger_file.MAX_BYTES
     if name == STDIN:
-        content = sys.stdin.buffer.read(limit + 1)
+        try:
+            content = sys.stdin.buffer.read(limit + 1)
+        except OSError as error:
+            raise UsageError(f"stdin cannot be read: {error.strerror}") from error
         if len(content) > limit:
             raise InvalidFileError(f"stdin: a ledger has at most {limit / 1e6:.0f} MB")
         return ledger_file.parse("stdin", content)

@@ -396,20 +396,29 @@ def _set_acl(descriptor: int, acl: bytes | None) -> None:
 
 
 def read(path: Path, what: str, *, limit: int) -> bytes:
-    """Return the content of a file that the operator named, links followed.
+    """Return the content of a file that the operator named; links are followed as `place` does.
 
-    `limit` is the most bytes; `what` names the file in errors. Raises InvalidFileError.
-    FileNotFoundError passes through: each caller reports a missing file in its own words.
+    Otherwise another user could put a link to a secret file in its place, and read of it what an
+    error quotes. `limit` is the most bytes; `what` names the file in errors. Raises
+    InvalidFileError. FileNotFoundError passes through: each caller reports a missing file in its
+    own words.
     """
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for ever.
-        return _content(
-            path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), what, limit
-        )
+        return _content(path, _open_named(path), what, limit)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise _unreadable(path, what, error) from error
+
+
+def _open_named(path: Path) -> int:
+    # Without O_NONBLOCK, opening a FIFO would wait for ever.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    if path.absolute().parts[1:2] in {("dev",), ("proc",)}:
+        # Links of the kernel, such as /dev/stdin, lead to what has no name.
+        return os.open(path, flags)
+    with place(path, follow=True) as target:
+        return target.open(flags)
 
 
 def read_own(
