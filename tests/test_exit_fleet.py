@@ -11,7 +11,7 @@ fleet:
   host: web1
   relays:
   - {name: default, host: web1, addresses: [198.51.100.7]}
-  - {name: second, host: web1, addresses: [198.51.100.8]}
+  - {name: second, host: web1, addresses: [198.51.100.8], nickname: quux2}
   - {name: exit3, host: web2, addresses: [198.51.100.9]}
   - {name: default, host: web3, addresses: [198.51.100.10]}
   groups:
@@ -83,6 +83,60 @@ def test_a_block_of_another_host_is_recorded_and_said_to_be_no_more(fleet: ExitH
     assert (unknown.code, "nor the fleet has a relay 'exit4'" in unknown.err) == (2, True)
     nobody = fleet.run("check", "203.0.113.9", "--relay", "exit3")
     assert (nobody.code, "no relay of this host is exit3" in nobody.err) == (2, True)
+
+
+def complain(host: ExitHost, accused: str, victim: str) -> str:
+    """Write a complaint, and return its file."""
+    mail = host.folder / f"{victim}.eml"
+    mail.write_text(
+        "From: Ada <a@isp.example>\nSubject: [Ticket ABC-4711] attack\n\n"
+        f"Your IP {accused} attacked our server {victim} port 22, SSH brute force.\n"
+    )
+    return str(mail)
+
+
+def test_a_complaint_blocks_on_the_relay_that_it_accuses(fleet: ExitHost) -> None:
+    """The letter, the history and the ledger name it; the other relay stays open."""
+    mail = complain(fleet, "198.51.100.8", "91.201.214.7")
+    read = fleet.run("complaint", mail)
+    assert "accused     second (host web1)\n" in read.out, read
+    done = fleet.run("complaint", mail, "--block", "91.201.214.7:22", "--until", "1d")
+    assert (done.code, "  live  " in done.out) == (0, True), done
+    assert [tor.rejects("91.201.214.7", 22) for tor in fleet.relays] == [False, True]
+    (block,) = fleet.run("list", "--json").json["blocks"]
+    assert block["relays"] == ["second"]
+    changes = fleet.run("history", "91.201.214.7:22", "--json").json["changes"]
+    assert [change["relays"] for change in changes] == [["second"]]
+    letter = fleet.run("reply", mail)
+    assert "198.51.100.8 is an exit relay" in letter.out
+    assert "I have blocked on this exit:\n  91.201.214.7:22 until" in letter.out, letter
+    assert letter.out.endswith("Tor exit relay quux2\n")
+    assert fleet.run("lift", "--all", "--yes").code == 0
+
+
+def test_a_complaint_about_another_host_is_recorded_for_it(fleet: ExitHost) -> None:
+    """The letter says of no block that it is in force where this host cannot see it."""
+    mail = complain(fleet, "198.51.100.9", "91.201.214.9")
+    done = fleet.run("complaint", mail, "--block", "91.201.214.9", "--until", "1d")
+    assert (done.code, "elsewhere" in done.out) == (3, True), done
+    letter = fleet.run("reply", mail)
+    assert "198.51.100.9 is an exit relay" in letter.out
+    assert "takes effect with the next update:\n  91.201.214.9 until" in letter.out, letter
+    assert "does not see what Tor enforces on exit3 (host web2)" in letter.err
+    everywhere = fleet.run(
+        *("complaint", mail, "--block", "91.201.214.9", "--until", "1d", "--everywhere")
+    )
+    assert (everywhere.code, everywhere.out.count("live")) == (0, 1), everywhere
+    assert rejects(fleet, "91.201.214.9") == [True, True]
+    # The accused relay is still not seen, and neither are some of several.
+    assert "I have blocked" not in fleet.run("reply", mail).out
+    both = complain(fleet, "198.51.100.8 and your IP 198.51.100.9", "91.201.214.9")
+    letter = fleet.run("reply", both)
+    assert "198.51.100.8 (quux2)\n  198.51.100.9 (exit3)\n" in letter.out, letter
+    assert "I have blocked" not in letter.out
+    refused = fleet.run("complaint", both, "--block", "198.51.100.10", "--until", "1d")
+    assert (refused.code, "of the relay default (host web3)" in refused.err) == (4, True)
+    assert fleet.run("lift", "--all", "--yes").code == 0
 
 
 def test_a_changed_group_changes_what_is_enforced(fleet: ExitHost) -> None:

@@ -257,7 +257,10 @@ def test_nothing_is_blocked_where_exitpol_is_not_set_up(
     answers = iter(["1", "n"])
     monkeypatch.setattr(block_questions, "ask", lambda *_: next(answers))
     standing = Standing("nothing was blocked", "")
-    assert block_questions.block(host, _complaint(["x"], 1, 0), "30d", standing) == 0
+    assert (
+        block_questions.block(host, _complaint(["x"], 1, 0), block_questions.Terms("30d"), standing)
+        == 0
+    )
     assert "exitpol is not set up on this host" in capsys.readouterr().err
     assert not host.config.ledger.exists()
 

@@ -26,6 +26,7 @@ from exitpolicy.reply.facts import (
     PARAGRAPHS,
     RECIPIENTS,
     BlockFact,
+    ExitFact,
     Kind,
     Language,
     Original,
@@ -92,6 +93,22 @@ VARIANTS = {
     "lifted and live": replace(FULL, blocks=(LIVE,), lifted=(ENDED,)),
     "target": replace(FULL, blocks=(), targets=("203.0.113.7:22", "www.victim.example")),
     "shared": replace(FULL, blocks=(), targets=("203.0.113.9:443",), provider="Frontline"),
+    "several exits": replace(
+        FULL,
+        relay=None,
+        fingerprint=None,
+        exits=(
+            ExitFact(address="198.51.100.4", relays=("lampo", "tuono")),
+            ExitFact(address="2001:db8:7::1", relays=("lampo",)),
+        ),
+    ),
+    "ordered": replace(FULL, blocks=(PENDING,), is_seen=False),
+    "ordered on several exits": replace(
+        FULL,
+        blocks=(PENDING,),
+        is_seen=False,
+        exits=(ExitFact(address="198.51.100.4"), ExitFact(address="198.51.100.5")),
+    ),
     "named": replace(FULL, blocks=(replace(LIVE, name="www.victim.example"), PENDING)),
     "no operator": replace(FULL, operator=None, contact=None),
     "no relay": replace(FULL, relay=None, fingerprint=None, address=None),
@@ -232,6 +249,41 @@ def test_letters_point_to_exonerator_on_the_day() -> None:
         if kind not in {"lifted", "unblock", "no-detail"}:
             letter = write(template(kind, language), replace(FULL, recipient=recipient))
             assert line in letter.body.split("\n")
+
+
+def test_a_letter_names_each_accused_exit() -> None:
+    """With its relays, in every language, and says of none that it is the only one."""
+    exits = (
+        ExitFact(address="198.51.100.4", relays=("lampo", "tuono")),
+        ExitFact(address="198.51.100.5", relays=("buio",)),
+    )
+    facts = replace(FULL, relay=None, fingerprint=None, exits=exits)
+    for language in LANGUAGES:
+        for kind in ("brute-force", "law-enforcement", "cert"):
+            several, one = (
+                write(template(kind, language), each).body
+                for each in (facts, replace(facts, exits=exits[:1]))
+            )
+            assert "  198.51.100.4 (lampo, tuono)\n  198.51.100.5 (buio)\n" in several, several
+            assert "198.51.100.4 (" not in one
+            assert "198.51.100.4 " in one
+    body = write(template("brute-force", "en"), facts).body
+    assert "exonerator.html?ip=198.51.100.4&" in body
+    assert "exonerator.html?ip=198.51.100.5&" in body
+    assert "blocked on these exits" in body
+    assert "this exit" not in body
+    assert "this machine" not in body
+
+
+def test_a_block_on_another_host_is_neither_live_nor_missing() -> None:
+    """Nothing shows whether its Tor enforces the block: the letter says that it is ordered."""
+    facts = replace(FULL, blocks=(PENDING,), is_seen=False)
+    for language in LANGUAGES:
+        body = write(template("brute-force", language), facts).body
+        assert BLOCKED_WORDS[language] not in body
+        assert "192.0.2.9:443" in body
+        assert body != write(template("brute-force", language), replace(facts, is_seen=True)).body
+    assert "takes effect with the next update" in write(template("ddos", "en"), facts).body
 
 
 def test_the_provider_is_asked_to_close_the_ticket() -> None:

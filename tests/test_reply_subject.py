@@ -17,6 +17,7 @@ from exitpolicy.operations import end_letters
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.replies import facts
 from exitpolicy.operations.reply_subject import subject
+from exitpolicy.operations.signing import signer
 from exitpolicy.storage import config, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.observed import Observation
@@ -130,7 +131,7 @@ def test_a_letter_names_every_provider_of_what_is_shared(
     """None if a target is nobody's shared address: that one can be blocked."""
     host = make()
     about = subject(host, complaint(*named), [])
-    assert facts(host, about, "reporter").provider == provider
+    assert facts(host, about, signer(host, about), "reporter").provider == provider
 
 
 def test_an_end_by_the_clock_is_certain_after_an_hour(make: MakeHost) -> None:

@@ -15,6 +15,7 @@ from exitpolicy.cli import completion
 from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import EXAMPLES, count_words
 from exitpolicy.core.errors import UsageError
+from exitpolicy.core.fleet import Reach
 from exitpolicy.core.host_names import NamedHost, parse_host
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config as config_file
@@ -50,6 +51,14 @@ OnRelays = Annotated[
         autocompletion=completion.relays,
     ),
 ]
+Everywhere = Annotated[
+    bool | None,
+    typer.Option(
+        "--everywhere/--accused",
+        help="Block on all relays, or on those of the fleet that the complaint accuses; else as the"
+        " config says.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the change of the fragment; change nothing.")
 ]
@@ -82,6 +91,14 @@ _GETENT: Final = r"(\S+)\s+(?:STREAM|DGRAM|RAW)(?:\s+\S+)?"
 """A line of `getent ahosts NAME`: an address, a kind of socket, and once the canonical name."""
 
 T = TypeVar("T")
+
+
+def reach_of(everywhere: bool | None) -> Reach | None:
+    """Return where a block for a complaint goes; None if the options leave it to the config."""
+    if everywhere is None:
+        return None
+    return Reach.EVERYWHERE if everywhere else Reach.ACCUSED
+
 
 ASK: Final = "ask"
 """The value of --block where none is given."""

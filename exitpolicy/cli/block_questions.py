@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from exitpolicy.cli import complaint_summary, host_names, output, repeats
 from exitpolicy.cli.arguments import Targets, read_targets
@@ -19,6 +19,7 @@ from exitpolicy.core.errors import (
     TerminatedError,
     UsageError,
 )
+from exitpolicy.core.fleet import Reach
 from exitpolicy.core.host_names import parse_host
 
 if TYPE_CHECKING:
@@ -30,17 +31,26 @@ _FEW: Final = 3
 """The destinations that a question names."""
 
 
-def block(host: "Host", read: "Complaint", until: str, standing: Standing) -> int:
+class Terms(NamedTuple):
+    """What the command line says of blocks."""
+
+    until: str
+    """The end that is proposed."""
+    reach: Reach | None = None
+    """Where they go; None for what the config says."""
+
+
+def block(host: "Host", read: "Complaint", terms: Terms, standing: Standing) -> int:
     """Ask what to block until when, and block it after a yes; return the exit code.
 
-    `until` is the end that is proposed. What cannot be blocked is reported, and asked again.
+    What cannot be blocked is reported, and asked again.
     """
     while True:
         targets = _chosen(read, standing)
         if not any(targets):
             return ExitCode.DONE
         try:
-            return _block(host, read, targets, until, standing)
+            return _block(host, read, targets, terms, standing)
         except (InterruptedByUserError, TerminatedError):
             raise
         except ExitpolError as error:
@@ -96,24 +106,26 @@ def _numbered(number: str, choices: Sequence[str]) -> str:
 
 
 def _block(
-    host: "Host", read: "Complaint", targets: Targets, until: str, standing: Standing
+    host: "Host", read: "Complaint", targets: Targets, terms: Terms, standing: Standing
 ) -> int:
     """Look names up, ask for the end and for a yes, and block. Raises what `block` raises."""
     from exitpolicy.operations import change, complaints
 
     host.set_up()
     complaints.refuse_own_addresses(host, targets.destinations)
-    resolved: Sequence[Resolved] = host_names.look_up(host, targets.hosts, (), force=False)
+    words = _relays(host, read, terms)
+    resolved: Sequence[Resolved] = host_names.look_up(host, targets.hosts, words, force=False)
     host_names.show(resolved, as_json=False)
     names = host_names.destinations(resolved)
     destinations = list(dict.fromkeys((*targets.destinations, *names)))
-    end = _end(host, _proposed_end(host, destinations, until), standing)
+    end = _end(host, _proposed_end(host, destinations, terms.until), standing)
     count = len(destinations)
     what = ", ".join(map(str, destinations)) if count <= _FEW else f"these {count} destinations"
     if read.may_be_spoofed:
         output.warn("such reports are often spoofed: the packets may not come from the relay")
     when = until_words(end, host.clock()).partition(" (")[0]
-    if not agrees(f"Block {what}, {when}?", standing):
+    where = f" on {', '.join(words)}" if words else " on all relays"
+    if not agrees(f"Block {what}{where if host.config.fleet.members else ''}, {when}?", standing):
         output.note("nothing was blocked")
         return ExitCode.DONE
     options = change.Options()
@@ -125,15 +137,29 @@ def _block(
             reason="",
             references=[ticket for ticket in read.references if len(ticket) <= MAX_TEXT],
             options=options,
+            relays=words,
             names=names,
         )
     code = say_blocked(host, changed, options, as_json=False, cut=False, resolved=resolved)
     if code == ExitCode.DONE:
         standing.state = f"{what} {'is' if count == 1 else 'are'} blocked; no answer was written"
-        _prove(host, destinations)
+        _prove(host, destinations, words)
     else:
         standing.state = f"the block of {what} is recorded; no answer was written"
     return code
+
+
+def _relays(host: "Host", read: "Complaint", terms: Terms) -> tuple[str, ...]:
+    """Return the words for the relays that a block is for; empty for all.
+
+    A mailbox holds complaints that accuse others: with --accused, they block everywhere.
+    """
+    from exitpolicy.operations import complaints
+
+    reach = terms.reach
+    if reach is Reach.ACCUSED and not complaints.accused(host, read):
+        reach = Reach.EVERYWHERE
+    return complaints.relays_to_block_on(host, read, reach)
 
 
 def _proposed_end(host: "Host", destinations: Sequence[Destination], until: str) -> str:
@@ -157,12 +183,12 @@ def _end(host: "Host", proposed: str, standing: Standing) -> datetime | None:
             output.report(error)
 
 
-def _prove(host: "Host", destinations: Sequence[Destination]) -> None:
+def _prove(host: "Host", destinations: Sequence[Destination], words: Sequence[str]) -> None:
     """Ask Tor once more, and write the rules by which it rejects the destinations now."""
     from exitpolicy.operations import query
 
     try:
-        checks = query.check(host, destinations[:MANY])
+        checks = query.check(host, destinations[:MANY], words)
     except ExitpolError as error:
         output.report(error)
         return

@@ -227,33 +227,35 @@ def lift(
                 f"{'--all' if everything else '--relay'} does not go with --ledger",
                 hint="edit the lines of the ledger instead",
             )
-        chosen = _chosen(read_targets(dest or []), reference, ())
-        return fleet_record.lift(the_host(), ledger, chosen, dry_run=dry_run, as_json=as_json)
+        host = the_host()
+        chosen = _chosen(host, read_targets(dest or []), reference, ())
+        return fleet_record.lift(host, ledger, chosen, dry_run=dry_run, as_json=as_json)
     host = the_set_up_host()
     # Which rule still rejects a destination is only known from an observation of one's own.
     options = change.Options(dry_run, watch=change.watch(no_wait=no_wait, own=True))
     if everything and not dry_run and not yes:
-        _ask_to_lift(len(_lasting(host.ledger().blocks, host.clock(), relay or ())))
-    chosen = _chosen(None if everything else read_targets(dest or []), reference, relay or ())
+        _ask_to_lift(len(_lasting(host, host.ledger().blocks, host.clock(), relay or ())))
+    targets = None if everything else read_targets(dest or [])
+    chosen = _chosen(host, targets, reference, relay or ())
     with output.progress(output.TOR_READS):
         changed = change.lift(host, chosen, options, relay or ())
     return say_lifted(host, changed, options, as_json=as_json)
 
 
-def _lasting(blocks: Blocks, now: datetime, relays: Sequence[str]) -> Blocks:
+def _lasting(host: Host, blocks: Blocks, now: datetime, relays: Sequence[str]) -> Blocks:
     """Return the blocks of some relays, or of all, that have not been recorded as ended."""
     found = blocks.lasting(now)
-    return found.on(relays) if relays else found
+    return host.of_relays(found, relays) if relays else found
 
 
 def _chosen(
-    targets: Targets | None, reference: str | None, relays: Sequence[str]
+    host: Host, targets: Targets | None, reference: str | None, relays: Sequence[str]
 ) -> Callable[[Blocks, datetime], Iterable[Block]]:
     """Return what chooses the blocks to lift: all without targets, or those of a reference."""
 
     def chosen(blocks: Blocks, now: datetime) -> Iterable[Block]:
         if targets is None:
-            found = _lasting(blocks, now, relays)
+            found = _lasting(host, blocks, now, relays)
             if not found:
                 raise NoSuchBlockError("there is no block to lift")
             return found
@@ -390,7 +392,7 @@ def history(
     if as_json:
         names = (
             *("time", "action", "destination", "until"),
-            *("reason", "reference", "references", "who", "name"),
+            *("reason", "reference", "references", "who", "name", "relays"),
         )
         say_json(changes=[{name: getattr(entry, name) for name in names} for entry in changes])
         return ExitCode.DONE
@@ -402,12 +404,13 @@ def history(
         )
         return ExitCode.DONE
     named = any(change.name for change in changes)
+    chosen = any(change.relays for change in changes)
     output.table(
-        ("TIME", "ACTION", "DESTINATION", "UNTIL", *["NAME"] * named, "WHO", "REFERENCE",
-         "REASON"),
+        ("TIME", "ACTION", "DESTINATION", "UNTIL", *["NAME"] * named, *["RELAYS"] * chosen,
+         "WHO", "REFERENCE", "REASON"),
         (
-            (c.time, c.action, c.destination, c.until, *[c.name] * named, c.who,
-             ", ".join(c.all_references), c.reason)
+            (c.time, c.action, c.destination, c.until, *[c.name] * named,
+             *[", ".join(c.relays)] * chosen, c.who, ", ".join(c.all_references), c.reason)
             for c in changes
         ),
         spare=("WHO", "UNTIL"),

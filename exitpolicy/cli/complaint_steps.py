@@ -8,6 +8,7 @@ import typer
 
 from exitpolicy.cli import block_questions, complaint_summary, letter_questions, output
 from exitpolicy.cli.arguments import Session
+from exitpolicy.cli.complaints import accused_words
 from exitpolicy.cli.output import note, say
 from exitpolicy.cli.questions import Standing, ask
 from exitpolicy.complaint import Complaint
@@ -19,6 +20,7 @@ from exitpolicy.core.errors import (
     InvalidFileError,
     TerminatedError,
 )
+from exitpolicy.core.fleet import Reach
 from exitpolicy.operations import end_letters, handling
 from exitpolicy.operations.handling import ConfinedReader, Found, Reader, Waiting
 from exitpolicy.operations.host import Host
@@ -30,13 +32,22 @@ from exitpolicy.storage.mailbox import Mail, Mailbox
 class Steps:
     """Handles complaints, with what the operator chose on the command line."""
 
-    def __init__(self, host: Host, until: str, drafts: Path, language: Language | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        until: str,
+        drafts: Path,
+        language: Language | None,
+        reach: Reach | None = None,
+    ) -> None:
+        """`reach` is where blocks go; None for what the config says."""
         self.code: int = ExitCode.DONE
         """The first exit code of a step that was not done."""
         self._host = host
         self._until = until
         self._drafts = drafts
         self._language = language
+        self._reach = reach
         self._reader = ConfinedReader(host)
 
     def go_through(self, mailbox: Mailbox) -> None:
@@ -55,8 +66,9 @@ class Steps:
                 self._offer_to_close(waiting.entry)
             else:
                 self._handle(known, read)
-        # A workstation, on which mails are answered, may have no ledger.
-        if self._host.config.ledger.exists():
+        # A workstation, on which mails are answered, may have no ledger. Where only the ledger is
+        # kept, no Tor shows that a block has ended.
+        if self._host.config.ledger.exists() and not self._host.keeps_ledger_only:
             self.tell_of_ends()
 
     def tell_of_ends(self) -> int:
@@ -96,8 +108,9 @@ class Steps:
 
     def _handle(self, waiting: Waiting, read: Complaint) -> None:
         standing = _nothing_done()
-        complaint_summary.write(read, self._host.clock())
-        self._fail(block_questions.block(self._host, read, self._until, standing))
+        complaint_summary.write(read, self._host.clock(), accused_words(self._host, read))
+        terms = block_questions.Terms(self._until, self._reach)
+        self._fail(block_questions.block(self._host, read, terms, standing))
         try:
             answer = letter_questions.answer(
                 self._host, read, self._language, self._drafts, standing

@@ -23,9 +23,12 @@ _HEAD: Final = 11
 """The columns of the names before the values."""
 
 
-def write(read: "Complaint", now: "datetime") -> None:
-    """Write what a complaint says in at most MAX_LINES lines that fit the terminal."""
-    for line in lines(read, now, output.width()):
+def write(read: "Complaint", now: "datetime", accused: str | None) -> None:
+    """Write what a complaint says in at most MAX_LINES lines that fit the terminal.
+
+    `accused` are the relays of the fleet that it accuses, as text; None without a fleet.
+    """
+    for line in lines(read, now, output.width(), accused):
         say(line)
 
 
@@ -35,7 +38,7 @@ def choices(read: "Complaint") -> list[str]:
     return destinations + [one.name for one in read.named_hosts[:MAX_HOSTS]]
 
 
-def lines(read: "Complaint", now: "datetime", width: int) -> list[str]:
+def lines(read: "Complaint", now: "datetime", width: int, accused: str | None = None) -> list[str]:
     """Return the lines. Below a candidate is a line of the complaint, as long as there is room.
 
     `width` is that of the terminal, in columns.
@@ -47,7 +50,9 @@ def lines(read: "Complaint", now: "datetime", width: int) -> list[str]:
             textwrap.wrap(printable(caution.text), max(width - _HEAD - 1, 20))[:2]
         )
     ]
-    head = [_line(name, text, width) for name, text in _facts(read, now)] + warnings[:MAX_WARNINGS]
+    facts = [*([] if accused is None else [("accused", accused)]), *_facts(read, now)]
+    head = [_line(name, text, width) for name, text in facts]
+    head += warnings[: MAX_WARNINGS - (accused is not None)]
     numbered = list(_numbered(read)) or ["none: the complaint names no destination"]
     left = [
         f"{count} {what if count == 1 else several}"

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from exitpolicy.cli import host_names, output, repeats
-from exitpolicy.cli.arguments import ASK, Force, Json, Targets, Yes, read_targets, the_host
+from exitpolicy.cli.arguments import (
+    ASK,
+    Everywhere,
+    Force,
+    Json,
+    Targets,
+    Yes,
+    reach_of,
+    read_targets,
+    the_host,
+)
 from exitpolicy.cli.blocks import say_blocked
 from exitpolicy.cli.output import note, printable, say, say_json
 from exitpolicy.core.destination import Destination
@@ -18,9 +28,13 @@ from exitpolicy.core.errors import ExitCode, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from exitpolicy.complaint import Complaint
+    from exitpolicy.core.fleet import Member
     from exitpolicy.operations.host import Host
     from exitpolicy.operations.host_names import Resolved
 
+MAX_ACCUSED: Final = 5
+"""The most accused relays that are named."""
+NO_RELAY: Final = "no relay of the fleet"
 MAX_HOSTS: Final = 5
 """The most host names that are shown."""
 EXCERPT: Final = 62
@@ -53,6 +67,7 @@ def complaint(
         bool, typer.Option("--despite-spoofing", help="Block although the report may be spoofed.")
     ] = False,
     force: Force = False,
+    everywhere: Everywhere = None,
     cut: Annotated[
         bool, typer.Option("--cut", help="Also close the streams that are open to it (as root).")
     ] = False,
@@ -74,6 +89,8 @@ def complaint(
             "--despite-spoofing": despite_spoofing,
             "--force": force,
             "--cut": cut,
+            "--everywhere": everywhere is True,
+            "--accused": everywhere is False,
         }
         for option in (name for name, is_given in given.items() if is_given):
             raise UsageError(
@@ -88,13 +105,14 @@ def complaint(
     if until is None:
         raise UsageError("--block needs an end", hint="add --until 30d")
     one = complaints.read(host, complaint_bytes(files[0]))
+    words = complaints.relays_to_block_on(host, one, reach_of(everywhere))
     if not as_json:
-        _write(one)
+        _write(host, one)
         say()
     targets = _chosen(one, block, host)
     resolved: Sequence[Resolved] = ()
     if any(targets) and _is_believed(one, despite_spoofing=despite_spoofing):
-        resolved = host_names.look_up(host, targets.hosts, (), force=force)
+        resolved = host_names.look_up(host, targets.hosts, words, force=force)
         host_names.show(resolved, as_json=as_json)
     else:
         targets = Targets([], [])
@@ -116,8 +134,10 @@ def complaint(
         reason=checked_text("reason", reason),
         references=[checked_text("reference", ticket) for ticket in kept],
         options=options,
+        relays=words,
         names=names,
     )
+    note_reach(host, one, words)
     code = say_blocked(
         host,
         changed,
@@ -151,7 +171,10 @@ def _show(host: "Host", files: Sequence[str], *, as_json: bool) -> None:
 
     found = [complaints.read(host, complaint_bytes(name)) for name in files]
     if as_json:
-        objects = [complaint_json(one) for one in found]
+        objects = [
+            {**complaint_json(one), "accused": accused_json(complaints.accused(host, one))}
+            for one in found
+        ]
         say_json(**(objects[0] if len(objects) == 1 else {"complaints": objects}))
         return
     for number, one in enumerate(found):
@@ -159,12 +182,47 @@ def _show(host: "Host", files: Sequence[str], *, as_json: bool) -> None:
             say()
         if len(found) > 1:
             say(f"== {files[number]}")
-        _write(one)
+        _write(host, one)
 
 
-def _write(read: "Complaint") -> None:
+def accused_json(accused: "Sequence[Member]") -> list[dict[str, object]]:
+    """Return relays of the fleet as JSON."""
+    return [
+        {
+            "name": member.name,
+            "host": member.host or None,
+            "relay": member.word,
+            "addresses": [str(address) for address in member.addresses],
+        }
+        for member in accused
+    ]
+
+
+def accused_words(host: "Host", read: "Complaint") -> str | None:
+    """Return the relays of the fleet that a complaint accuses, as text; None without a fleet."""
+    from exitpolicy.operations import complaints
+
+    if not host.config.fleet.members:
+        return None
+    found = complaints.accused(host, read)
+    more = f" and {len(found) - MAX_ACCUSED} more" if len(found) > MAX_ACCUSED else ""
+    return ", ".join(map(str, found[:MAX_ACCUSED])) + more or NO_RELAY
+
+
+def note_reach(host: "Host", read: "Complaint", words: Sequence[str]) -> None:
+    """Say on which relays a block for a complaint is, where the config names a fleet."""
+    if words:
+        more = f" and {len(words) - MAX_ACCUSED} more" if len(words) > MAX_ACCUSED else ""
+        note(f"for the relays that the complaint accuses: {', '.join(words[:MAX_ACCUSED])}{more}")
+    elif accused_words(host, read) == NO_RELAY:
+        note("the complaint accuses no relay of the fleet: the block is for all relays")
+
+
+def _write(host: "Host", read: "Complaint") -> None:
     """Write a complaint for people."""
+    accused = accused_words(host, read)
     lines = [
+        *([] if accused is None else [("accused", accused)]),
         ("reporter", read.reporter or "not said"),
         ("reference", ", ".join(read.references) or "none"),
         ("kind", str(read.kind.value)),

@@ -30,6 +30,8 @@ def block(
     from exitpolicy.operations import change
 
     _refuse_names(targets, ledger)
+    if host.config.fleet.members:
+        host.known_relays(relays)
     new = change.allowed(
         host,
         targets.destinations,

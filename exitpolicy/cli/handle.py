@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from exitpolicy.cli import completion, output
-from exitpolicy.cli.arguments import Json, the_host
+from exitpolicy.cli.arguments import Everywhere, Json, reach_of, the_host
 from exitpolicy.cli.complaints import complaint_bytes
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.cli.questions import (
@@ -52,6 +52,7 @@ def handle(
     lang: Annotated[
         Language | None, typer.Option(help="The letters' language; the complaint's if left out.")
     ] = None,
+    everywhere: Everywhere = None,
     show: Annotated[
         bool, typer.Option("--list", help="List what waits in the mailbox, and ask nothing.")
     ] = False,
@@ -91,7 +92,7 @@ def handle(
             take_terminal()
         except OSError as error:
             raise no_terminal() from error
-    steps = Steps(host, until, drafts or Path(), lang)
+    steps = Steps(host, until, drafts or Path(), lang, reach_of(everywhere))
     with contextlib.suppress(QuitError):
         if opened is None:
             if not steps.tell_of_ends():

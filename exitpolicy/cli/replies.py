@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from exitpolicy.reply.compose import Letter
     from exitpolicy.reply.facts import ReplyFacts
 
+MAX_UNSEEN = 5
+"""The most relays of other hosts that are named."""
 TemplateName = Literal[Kind, Paragraph]
 
 
@@ -203,7 +205,7 @@ def warn_of(
     if not subject.has_ledger:
         note("this host has no ledger, so the letter names no block; on the relay's host it may")
     about = [*files, *names]
-    _warn_of_blocks(subject, answer.facts, about)
+    _warn_of_blocks(subject, answer, about)
     if subject.other_references:
         note(f"not in the letter: further tickets, {', '.join(subject.other_references)}")
         hint(f"to name them: {_command([*about, *subject.other_references])}")
@@ -250,7 +252,7 @@ def _command(names: Sequence[str]) -> str:
     return shlex.join(["exitpol", "reply", *ends_options, *names])
 
 
-def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str]) -> None:
+def _warn_of_blocks(subject: "Subject", answer: "Answer", about: Sequence[str]) -> None:
     """Warn of blocks that the answer does not name, or does not claim."""
     if subject.withheld:
         tickets = subject.withheld_references
@@ -260,8 +262,15 @@ def _warn_of_blocks(subject: "Subject", facts: "ReplyFacts", about: Sequence[str
             f" {', '.join(str(block.destination) for block in subject.withheld)}"
         )
         hint(f"if the reporter may know them: {_command([*about, *tickets])}")
-    pending = [block.destination for block in facts.blocks if not block.live]
-    if pending:
+    pending = [block.destination for block in answer.facts.blocks if not block.live]
+    if pending and answer.unseen:
+        relays = ", ".join(map(str, answer.unseen[:MAX_UNSEEN]))
+        output.warn(
+            f"not said to be blocked: {', '.join(pending)}; of the accused relays, this host does"
+            f" not see what Tor enforces on {relays}"
+        )
+        hint(f"type there, once the ledger is applied: {_command(about)}")
+    elif pending:
         output.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
         )

@@ -202,10 +202,6 @@ class Blocks:  # noqa: PLW1641 - a mapping has no hash
         """Return the blocks that have not been recorded as ended."""
         return Blocks.of(b for b in self if b.ended is None or not b.has_ended(now))
 
-    def on(self, relays: Collection[str]) -> "Blocks":
-        """Return the blocks that any of these relays enforces."""
-        return Blocks.of(b for b in self if not b.relays or any(n in relays for n in b.relays))
-
     def next_change(self, now: datetime) -> datetime | None:
         """Return the first moment after `now` at which a block begins or ends; None if none."""
         lasting = [b for b in self if b.ended is None or not b.was_lifted]

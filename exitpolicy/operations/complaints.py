@@ -1,4 +1,4 @@
-"""Read complaints to this host, which knows its own addresses."""
+"""Read complaints to this host or its fleet, whose addresses are its own."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,7 @@ from typing import Final
 from exitpolicy.complaint.model import Complaint
 from exitpolicy.core.destination import Destination, parse_destination
 from exitpolicy.core.errors import ExitpolError, RefusedError, UsageError
+from exitpolicy.core.fleet import Member, Reach
 from exitpolicy.operations import sandbox
 from exitpolicy.operations.host import Host
 from exitpolicy.storage import config, files
@@ -41,12 +42,15 @@ def read_file(path: Path) -> bytes:
 
 
 def own_addresses(host: Host) -> tuple[Destination, ...]:
-    """Return the addresses of this host: of its interfaces, its torrcs, its Tors, its config."""
+    """Return the addresses of this host and of the relays of its fleet.
+
+    Those of this host are the ones of its interfaces, its torrcs, its Tors and its config.
+    """
     texts = {host.config.operator.address, *_interface_addresses()}
     for relay in host.relays:
         texts.update(_torrc_addresses(relay))
         texts.update(identity.own_addresses(relay))
-    found: set[Destination] = set()
+    found = set(host.config.fleet.addresses)
     for text in texts:
         try:
             found.add(parse_destination(text.strip("[]").partition("%")[0]))
@@ -55,13 +59,40 @@ def own_addresses(host: Host) -> tuple[Destination, ...]:
     return tuple(sorted(found))
 
 
+def accused(host: Host, complaint: Complaint) -> tuple[Member, ...]:
+    """Return the relays of the fleet that a complaint accuses."""
+    return host.config.fleet.accused(complaint.sources)
+
+
+def relays_to_block_on(host: Host, complaint: Complaint, reach: Reach | None) -> tuple[str, ...]:
+    """Return the words for the relays that a block for a complaint is for; empty for all.
+
+    Without `reach`, the config says where it goes. Without a fleet, and where the complaint accuses
+    no relay of it, the block is for all. Raises UsageError if that is not what `reach` says.
+    """
+    fleet = host.config.fleet
+    if (reach or fleet.reach) is Reach.EVERYWHERE or not (fleet.members or reach):
+        return ()
+    found = accused(host, complaint)
+    if reach is not None and not found:
+        raise UsageError(
+            "the complaint accuses no relay of the fleet"
+            if fleet.members
+            else "--accused needs the relays of the fleet, and the config names none",
+            hint="to block on all relays: --everywhere",
+        )
+    return tuple(member.word for member in found)
+
+
 def refuse_own_addresses(host: Host, destinations: Iterable[Destination]) -> None:
-    """Raise RefusedError if one of the destinations is an address of this host."""
+    """Raise RefusedError if one of the destinations is an address of this host or its fleet."""
     own = own_addresses(host)
     for destination in destinations:
         if found := next((address for address in own if address.overlaps(destination)), None):
+            relay = next(iter(host.config.fleet.accused([str(found)])), None)
+            whose = "this host" if relay is None else f"the relay {relay}"
             raise RefusedError(
-                f"{found} is an address of this host; nothing was blocked",
+                f"{found} is an address of {whose}; nothing was blocked",
                 hint="block the destination that the complaint says was attacked",
             )
 

@@ -191,6 +191,15 @@ class Host:
         fleet = self.config.fleet
         return fleet.spelled_out(words, self.names) if words else fleet.everywhere(self.names)
 
+    def of_relays(self, blocks: Blocks, words: Collection[str]) -> Blocks:
+        """Return the blocks that are for one of the relays, of any host, that words select."""
+        chosen = set(self.each_relay(words))
+        known = {
+            words: not words or not chosen.isdisjoint(self.each_relay(words))
+            for words in {block.relays for block in blocks}
+        }
+        return Blocks.of(block for block in blocks if known[block.relays])
+
     @property
     def keeps_ledger_only(self) -> bool:
         """Whether it runs no relay, and has the ledger of a fleet: it enforces nothing."""

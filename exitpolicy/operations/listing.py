@@ -102,13 +102,10 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
     listed: list[Listed] = []
     blocks = host.ledger().blocks
     here = host.here(blocks).by_destination
-    relays = frozenset(host.each_relay(wanted.relays)) if wanted.relays else wanted.relays
-    for block in blocks:
+    of_relays = host.of_relays(blocks, wanted.relays) if wanted.relays else blocks
+    for block in of_relays:
         local = here[block.destination]
         if not wanted.selects(block, time.now):
-            continue
-        is_for_all = not block.relays
-        if relays and not is_for_all and relays.isdisjoint(host.each_relay(block.relays)):
             continue
         text = str(block.destination)
         state: State | NotInForce

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from exitpolicy.complaint import Complaint
 from exitpolicy.core.block import Block, State
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.durations import until_text, utc_text
 from exitpolicy.core.errors import AttentionError, ExitpolError, UsageError
+from exitpolicy.core.fleet import Member
 from exitpolicy.operations import query, repeats
-from exitpolicy.operations.complaints import own_addresses
+from exitpolicy.operations.apply import Applied
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.reply_subject import Subject, subject
+from exitpolicy.operations.signing import Signer, signer
 from exitpolicy.reply import compose, letters, select
 from exitpolicy.reply.facts import (
     BlockFact,
@@ -25,7 +26,6 @@ from exitpolicy.reply.facts import (
     canonical_address,
 )
 from exitpolicy.storage import reply_templates
-from exitpolicy.tor import identity
 
 __all__ = ["Answer", "Choices", "Subject", "answer", "facts", "subject", "template_text"]
 
@@ -44,6 +44,8 @@ class Answer:
     """Why a letter about ended blocks does not say so of some: sentences without a full stop."""
     elsewhere: tuple[Block, ...] = ()
     """The named blocks that the accused relay does not enforce: the letter does not name them."""
+    unseen: tuple[Member, ...] = ()
+    """The accused relays on other hosts: the letter does not say that they enforce a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def answer(host: Host, about: Subject, choices: Choices) -> Answer:
     said already that the blocks have ended, and AttentionError if none of them has.
     """
     recipient = choices.recipient or select.recipient_of(about.complaint)
-    known = facts(host, about, recipient, choices.to)
+    by = signer(host, about)
+    known = facts(host, about, by, recipient, choices.to)
     kind = choices.kind or select.kind_of(about.complaint, known)
     language = choices.language or select.language_of(about.complaint, recipient)
     ended: tuple[Destination, ...] = ()
@@ -79,7 +82,7 @@ def answer(host: Host, about: Subject, choices: Choices) -> Answer:
     letter = compose.write(template, known)
     named = {fact.destination for fact in known.blocks}
     elsewhere = tuple(block for block in about.blocks if str(block.destination) not in named)
-    return Answer(letter, known, kind, language, ended, not_lifted, elsewhere)
+    return Answer(letter, known, kind, language, ended, not_lifted, elsewhere, by.elsewhere)
 
 
 def _said_once(
@@ -137,78 +140,60 @@ def template_text(name: Kind | Paragraph, language: Language) -> str:
     )
 
 
-def facts(host: Host, about: Subject, recipient: Recipient, to: str | None = None) -> ReplyFacts:
+def facts(
+    host: Host, about: Subject, by: Signer, recipient: Recipient, to: str | None = None
+) -> ReplyFacts:
     """Return what an answer may state: what the ledger says and what Tor was seen to do."""
     # A letter that names no block needs no relay, and can be written elsewhere.
-    states = query.status(host).applied.states if about.blocks else {}
-    complaint = about.complaint
-    accused = _accused(host, complaint)
-    operator, (relay, blocks) = host.config.operator, _signer(host, about, accused)
-    addresses = (accused, operator.address, relay.address if relay is not None else None)
+    applied = query.status(host).applied if by.blocks else None
+    complaint, operator = about.complaint, host.config.operator
     return ReplyFacts(
         recipient=recipient,
         operator=operator.name or None,
         contact=operator.contact or None,
-        relay=operator.relay_name or (relay.nickname if relay is not None else None),
-        fingerprint=relay.fingerprint if relay is not None else None,
-        address=next(filter(None, map(canonical_address, addresses)), None),
+        relay=by.relay,
+        fingerprint=by.fingerprint,
+        address=canonical_address(by.address),
+        exits=by.exits,
         blocks=tuple(
             BlockFact(
                 destination=str(block.destination),
                 since=block.since,
                 until=block.until,
-                live=states.get(block.destination) in {State.LIVE, State.MOOT},
+                live=applied is not None and _is_live(applied, by, block.destination),
                 name=_names(about, block.destination),
             )
-            for block in blocks
+            for block in by.blocks
         ),
         lifted=tuple(_lifted(host, about)),
         references=about.references,
         incidents=() if complaint is None else tuple(i.time for i in complaint.incidents),
         deadline=None if complaint is None else complaint.deadline,
-        longer=bool(blocks) and repeats.is_longer(host, blocks, host.clock()),
+        is_seen=not by.elsewhere,
+        longer=bool(by.blocks) and repeats.is_longer(host, by.blocks, host.clock()),
         targets=tuple(target.name for target in about.targets)
-        + tuple(str(b.destination) for b in about.blocks if complaint and b not in blocks),
+        + tuple(str(b.destination) for b in about.blocks if complaint and b not in by.blocks),
         provider=_provider(about),
         to=to,
         original=None if complaint is None else _original(complaint),
     )
 
 
-def _accused(host: Host, complaint: Complaint | None) -> str | None:
-    """Return the address of this host that a complaint accuses; None if it names none."""
-    if complaint is None:
-        return None
-    own = {str(address) for address in own_addresses(host)}
-    return next((source for source in complaint.sources if source in own), None)
-
-
-def _signer(
-    host: Host, about: Subject, accused: str | None
-) -> tuple[identity.Identity | None, tuple[Block, ...]]:
-    """Return what Tor says of the relay that signs the letter, and the blocks that it may name.
-
-    A complaint is about the relays that have the accused address, or about any of the host, and a
-    block has to be on all of these. Without a complaint, it is about the first relay that has all
-    of the blocks.
-    """
-    known = {r.name: found for r in host.relays if (found := identity.identity_of(r)) is not None}
-    names = [name for name, found in known.items() if accused and found.address == accused]
-    if about.complaint is None:
-        with_all = (name for name in known if all(block.is_for(name) for block in about.blocks))
-        names = list(islice((*with_all, *known), 1))
-    names = names or list(known)
-    blocks = tuple(block for block in about.blocks if all(block.is_for(name) for name in names))
-    return (known[names[0]] if names else None), blocks
+def _is_live(applied: Applied, by: Signer, destination: Destination) -> bool:
+    """Tell whether the accused relays were seen to reject a destination."""
+    states = [applied.states.get(destination)]
+    if by.names or by.elsewhere:
+        states = [applied.state_on(destination, name) for name in by.names]
+    return not by.elsewhere and all(state in {State.LIVE, State.MOOT} for state in states)
 
 
 def _lifted(host: Host, about: Subject) -> Iterator[BlockFact]:
     """Yield the ended blocks for which every Tor told whether it accepts the destination again.
 
-    Those that a wrong clock may have ended are left out.
+    Those that a wrong clock may have ended are left out, and those of other hosts.
     """
     for each in about.ended:
-        if not each.is_certain:
+        if not (each.is_certain and each.is_here):
             continue
         try:
             checked = query.check(host, [each.destination])

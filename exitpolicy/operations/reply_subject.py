@@ -38,6 +38,8 @@ class Ended:
     """When a letter was written that says so."""
     is_certain: bool = True
     """Whether it cannot come back; a wrong clock may have ended it."""
+    is_here: bool = True
+    """Whether it was for relays of this host, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ class _Known:
         """Read the history, which has what the ledger no longer has. Raises InvalidFileError."""
         present = Blocks.of() if ledger is None else ledger.blocks
         retention = end_letters.retention_of(host)
+        here = host.here(present).by_destination
         in_force = Blocks.of(block for block in present if not block.has_ended(time.now))
         ended = {
             each.destination: each
@@ -246,6 +249,7 @@ class _Known:
                     block.names,
                     block.told,
                     retention.is_certain(block),
+                    is_here=any(map(here[block.destination].is_for, host.names)),
                 )
             else:
                 # The history may say that it ended by a clock that was wrong.

@@ -8,7 +8,9 @@ from typing import Final
 
 from exitpolicy.core.mail_addresses import is_mail_address
 from exitpolicy.reply.facts import (
+    MAX_EXITS,
     BlockFact,
+    ExitFact,
     Original,
     ReplyFacts,
     canonical_address,
@@ -22,6 +24,9 @@ from exitpolicy.reply.template import Template, fill
 
 WIDTH: Final = 72
 """Longest line in characters; only a web address may be longer."""
+
+MAX_EXONERATOR: Final = 3
+"""The most accused addresses for which a letter has pages of ExoneraTor."""
 
 MAX_IDS: Final = 20
 """Maximum ids in a References header; of more, the first and the last ones are kept."""
@@ -72,6 +77,7 @@ def mailbox(text: str | None) -> str | None:
 def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]:
     """Return the facts by the names that templates use; a missing text is left out."""
     address = canonical_address(facts.address)
+    exits = [text for one in facts.exits[:MAX_EXITS] if (text := _exit(one))]
     texts = {
         "operator": clean(facts.operator),
         "contact": clean(facts.contact),
@@ -89,12 +95,29 @@ def _values(facts: ReplyFacts, references: tuple[str, ...]) -> dict[str, object]
         "blocks": bool(facts.blocks),
         "ending": all(block.until is not None for block in facts.blocks),
         "longer": bool(facts.blocks) and facts.longer,
+        "ordered": bool(facts.blocks) and not facts.is_seen,
         "live": [_block(block) for block in facts.blocks if block.live],
         "pending": [_block(block) for block in facts.blocks if not block.live],
         "lifted": [_block(block) for block in facts.lifted if not block.live],
+        "exits": exits if len(exits) > 1 else [],
         "targets": [text for target in facts.targets if (text := clean(target))],
-        "exonerator": exonerator_urls(address, facts.incidents),
+        "exonerator": _exonerator(facts),
     }
+
+
+def _exit(fact: ExitFact) -> str | None:
+    """Return `198.51.100.7 (exit1, exit2)`; None for what is no address."""
+    address = canonical_address(fact.address)
+    names = ", ".join(name for one in fact.relays if (name := clean(one)))
+    return f"{address} ({names})" if address and names else address
+
+
+def _exonerator(facts: ReplyFacts) -> list[str]:
+    """Return the pages of ExoneraTor for each of the first accused addresses."""
+    addresses: list[str | None] = [one.address for one in facts.exits[:MAX_EXONERATOR]]
+    addresses = addresses or [facts.address]
+    urls = (exonerator_urls(canonical_address(one), facts.incidents) for one in addresses)
+    return list(dict.fromkeys(url for found in urls for url in found))
 
 
 def _block(block: BlockFact) -> dict[str, str]:

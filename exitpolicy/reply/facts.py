@@ -41,6 +41,9 @@ EXONERATOR: Final = "https://metrics.torproject.org/exonerator.html"
 MAX_TEXT: Final = 200
 """Longest fact in characters; a longer one is cut and ends with an ellipsis."""
 
+MAX_EXITS: Final = 10
+"""A letter names at most this many addresses of exits, the first ones."""
+
 MAX_REFERENCES: Final = 5
 """A letter names at most this many references, the first ones."""
 
@@ -59,6 +62,15 @@ class BlockFact:
     does a letter say "I have blocked", and only otherwise that a block has been lifted."""
     name: str = ""
     """The host names that it was resolved from, as far as the recipient may know them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitFact:
+    """An address that a complaint accuses, and the relays that have it."""
+
+    address: str
+    relays: tuple[str, ...] = ()
+    """Their names; empty if none is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,8 @@ class ReplyFacts:
     """The relay's identity fingerprint, 40 hexadecimal digits."""
     address: str | None = None
     """The IP address of the relay that the complaint is about."""
+    exits: tuple[ExitFact, ...] = ()
+    """All addresses of the operator's relays that the complaint is about, if there are several."""
     blocks: tuple[BlockFact, ...] = ()
     """The blocks in the ledger that the letter is about."""
     lifted: tuple[BlockFact, ...] = ()
@@ -96,6 +110,8 @@ class ReplyFacts:
     deadline: datetime | None = None
     targets: tuple[str, ...] = ()
     """Attacked destinations and host names that no block covers."""
+    is_seen: bool = True
+    """Whether the relays are on this host. On others, nothing shows whether a block is in force."""
     longer: bool = False
     """Whether some blocks repeat an earlier block, and each of these lasts longer than that one."""
     provider: str | None = None

@@ -41,16 +41,18 @@ TEXTS: Final = frozenset(
 )
 """Facts that may be missing."""
 
-FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending", "longer"})
+FLAGS: Final = frozenset({"isp", "reporter", "blocks", "ending", "longer", "ordered"})
 """Facts for conditions only. blocks: there are live or pending blocks; ending: all of these have an
-end; longer: some repeat an earlier block, and each of these lasts longer than that one."""
+end; longer: some repeat an earlier block, and each of these lasts longer than that one; ordered:
+the relays are on other hosts, so that nothing shows whether the blocks are in force."""
 
 BLOCK_FIELDS: Final = frozenset({"destination", "since", "until"})
 """The fields of a block; `until` may be missing."""
 
-LISTS: Final = frozenset({"live", "pending", "lifted", "targets", "exonerator"})
-"""Lists of blocks. Two are lists of texts: exonerator of web addresses, targets of destinations and
-host names."""
+LISTS: Final = frozenset({"live", "pending", "lifted", "targets", "exits", "exonerator"})
+"""Lists of blocks. Three are lists of texts: exonerator of web addresses, targets of destinations
+and host names, exits of the accused addresses with the names of their relays, if there are several.
+"""
 
 MAX_DEPTH: Final = 40
 """Levels of the syntax tree of a letter, includes counted."""

@@ -143,15 +143,21 @@ def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
         [{**block, "until": "x"}],
         [{**block, "until": "x"}, block],
     )
-    used = facts | ({"live", "pending"} if facts & {"blocks", "ending", "longer"} else set())
+    used = facts | (
+        {"live", "pending"} if facts & {"blocks", "ending", "longer", "ordered"} else set()
+    )
     lists = [states if name in used else states[:1] for name in ("live", "pending", "lifted")]
     for isp, *present in product((True, False), repeat=1 + len(texts)):
         known = {name: "x" for name, there in zip(texts, present, strict=True) if there}
         flags = {"isp": isp, "reporter": not isp}
         targets: tuple[list[str], ...] = ([], ["x"]) if "targets" in facts else ([],)
+        exits: tuple[list[str], ...] = ([], ["x", "x"]) if "exits" in facts else ([],)
         longer = (False, True) if "longer" in facts else (False,)
-        for (live, pending, lifted), named, more in product(product(*lists), targets, longer):
-            if more and not (live or pending):
+        ordered = (False, True) if "ordered" in facts else (False,)
+        for (live, pending, lifted), named, several, more, unseen in product(
+            product(*lists), targets, exits, longer, ordered
+        ):
+            if (more and not (live or pending)) or (unseen and (live or not pending)):
                 continue
             yield {
                 **known,
@@ -159,10 +165,12 @@ def _combinations(facts: frozenset[str]) -> Iterator[dict[str, object]]:
                 "blocks": bool(live or pending),
                 "ending": all("until" in item for item in (*live, *pending)),
                 "longer": more,
+                "ordered": unseen,
                 "live": live,
                 "pending": pending,
                 "lifted": lifted,
                 "targets": named,
+                "exits": several,
                 "exonerator": ["x"],
             }
 
