@@ -65,6 +65,15 @@ def test_changes_are_added_at_the_end(path: Path) -> None:
     assert path.name == "history.jsonl"
 
 
+def test_the_relays_of_a_block_are_kept(path: Path) -> None:
+    """A block of all relays names none, and a line that says something else is skipped."""
+    history.append(path, "block", [BLOCK._replace(relays=("exit1", 'a"b/*'))], NOW, "root")
+    history.append(path, "block", [BLOCK], NOW, "root")
+    with path.open("a") as file:
+        file.write(GOOD[:-1] + ', "relays": "exit1"}\n')
+    assert [change.relays for change in history.read(path)] == [("exit1", 'a"b/*'), ()]
+
+
 @pytest.mark.parametrize("rest", ['{"time": "2026', '{"time": "caf\udcc3', "\0"])
 def test_a_line_that_was_cut_short_swallows_no_other(path: Path, rest: str) -> None:
     """After a crash in the middle of a line the next change starts a new one."""
@@ -77,7 +86,7 @@ GOOD = json.dumps(
     {
         name: getattr(CHANGE, name)
         for name in Change.__dataclass_fields__
-        if name not in {"references", "name"}
+        if name not in {"references", "name", "relays"}
     }
 )
 

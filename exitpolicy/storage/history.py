@@ -66,6 +66,8 @@ class Change:
     """Further tickets of the block."""
     name: str = ""
     """The host names of the block, separated by blanks. Lines of older versions have none."""
+    relays: tuple[str, ...] = ()
+    """The words for the relays of the block; empty for all."""
 
     @property
     def all_references(self) -> tuple[str, ...]:
@@ -83,7 +85,8 @@ def moment(text: str) -> datetime:
 
 _quoted: Final = json.encoder.encode_basestring_ascii
 
-_WORDS: Final = tuple(f.name for f in fields(Change) if f.name not in {"references", "name"})
+_OPTIONAL: Final = frozenset({"references", "name", "relays"})
+_WORDS: Final = tuple(f.name for f in fields(Change) if f.name not in _OPTIONAL)
 
 
 def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, who: str) -> None:
@@ -110,6 +113,7 @@ def append(path: Path, action: Action, blocks: Iterable[Block], now: datetime, w
                     who,
                     block.references,
                     " ".join(block.names),
+                    block.relays,
                 )
             )
         lines.append(str(block.destination).join(frame))
@@ -147,6 +151,7 @@ def _frame(change: Change) -> tuple[str, str]:
     # A command may have thousands of them, for which json.dumps takes three times as long.
     more = f', "references": {json.dumps(change.references)}' if change.references else ""
     more += f', "name": {_quoted(change.name)}' if change.name else ""
+    more += f', "relays": {json.dumps(change.relays)}' if change.relays else ""
     before = f'{{"time": "{change.time}", "action": "{change.action}", "destination": "'
     behind = (
         f'", "until": "{change.until}",'
@@ -246,11 +251,14 @@ def _change(line: bytes) -> Change | None:
         if not isinstance(entry, dict):
             return None
         values: dict[str, Any] = {name: _text(entry[name]) for name in _WORDS}
-        tickets = entry.get("references", [])
-        if not isinstance(tickets, list):
+        tickets, relays = entry.get("references", []), entry.get("relays", [])
+        if not (isinstance(tickets, list) and isinstance(relays, list)):
             return None
         return Change(
-            **values, references=tuple(map(_text, tickets)), name=_text(entry.get("name", ""))
+            **values,
+            references=tuple(map(_text, tickets)),
+            name=_text(entry.get("name", "")),
+            relays=tuple(map(_text, relays)),
         )
     except (ValueError, KeyError, RecursionError):
         return None
