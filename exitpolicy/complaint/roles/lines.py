@@ -101,6 +101,10 @@ _VARYING: Final = re.compile(r"[0-9A-Fa-f.:]{2,}|\d")
 _NUMBER_OR_ADDRESS: Final = re.compile(
     r"((?:\d{1,3}\.){3}\d{1,3}|(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4})|\d{1,12}"
 )
+_ADDRESS: Final = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}|[0-9a-f]{0,4}:[0-9a-f:.]{1,60}")
+"""What may be an address in a line in lower case."""
+_FEW_OWN: Final = 50
+"""The most own addresses that are searched one by one in a line."""
 _HOST: Final = re.compile(r"(?:[\w-]{1,60}\.){1,6}[A-Za-z]{2,20}")
 _NEXT_ELEMENT: Final = re.compile(r"</(\w{1,30})>\s{0,3}<\1>")
 """The text between the values of two elements of the same name."""
@@ -208,6 +212,7 @@ class LineReader:
         """Whether not all lines were read."""
         self._numbers = count()
         self._own = own
+        self._many_own = frozenset(own) if len(own) > _FEW_OWN else None
         self._understood = understood
         self._budget = MAX_CHARACTERS
         self._late = MAX_LATE
@@ -255,7 +260,11 @@ class LineReader:
         return self._shapes[shape] > MAX_REPEATED
 
     def _names_own(self, line: str) -> bool:
-        return any(address in line for address in self._own)
+        if self._many_own is None:
+            return any(address in line for address in self._own)
+        # A fleet has thousands of addresses, too many to search a line for each.
+        found = _ADDRESS.findall(line.lower())
+        return any(text.rstrip(".:") in self._many_own for text in found)
 
     def _read_line(self, line: str, place: _Place, *, is_subject: bool) -> None:
         if not line.strip():

@@ -57,9 +57,10 @@ def weigh(
 
     `masked`: whether the report hides the victim's address.
     """
-    _accuse_neighbours(evidence, own)
-    tallies = _tallies(evidence, own)
-    ours = {addresses for addresses in tallies if _is_among(addresses, own)}
+    mentioned = _mentioned(own, evidence)
+    _accuse_neighbours(evidence, mentioned)
+    tallies = _tallies(evidence, mentioned)
+    ours = {addresses for addresses in tallies if _is_among(addresses, mentioned)}
     sources = _sources(tallies, ours)
     _add_companions(evidence, tallies, sources, ours)
     guarded = {addresses for addresses in tallies if _is_among(addresses, protected)}
@@ -112,6 +113,19 @@ def _cautions(
         yield Caution(Warn.PROTECTED, "the report names a protected destination")
     if left_out:
         yield Caution(Warn.MANY, f"{left_out} more destinations than the first {MAX_CANDIDATES}")
+
+
+def _mentioned(own: Collection[Destination], evidence: list[Evidence]) -> Collection[Destination]:
+    """Return those of the own addresses that the evidence mentions: a fleet has thousands."""
+    found = {mention.addresses for one in evidence for mention in one.mentions}
+    networks = [addresses for addresses in found if addresses.size > 1]
+    return [
+        destination
+        for destination in own
+        if destination.first != destination.last
+        or any(AddressRange(*part) in found for part in destination.ranges)
+        or any(destination.overlaps(Destination(*addresses)) for addresses in networks)
+    ]
 
 
 def _is_among(addresses: AddressRange, destinations: Collection[Destination]) -> bool:
