@@ -16,6 +16,7 @@ exitpolicy.storage.observed writes the state file after every apply, as lines of
     applied 1763806000        when exitpol last observed Tor, Unix time
     next 1763809999           when the next block begins or ends; `never`
     settled 1                 0: something is pending, so exitpol must run
+    batch 5000.5 5600.5       changes wait; running time in s, of the observation and of the batch
     watch CTIME SIZE INODE PATH   a file that must not have changed since
 
 Lines after an empty line are for other readers.
@@ -63,23 +64,40 @@ def due(state: str, now: float, metrics: str | None = None) -> str | None:
         for line in lines:
             key, _, value = line.partition(" ")
             seen.add(key)
-            if key == "version" and value != "1":
-                return "the state has another version"
-            if key == "applied" and not 0 <= now - float(value) < LOOK_EVERY:
-                return "the last observation of Tor is too old, or the clock was set"
-            if key == "next" and value != "never" and not float(value) > now:
-                return "a block begins or ends"
-            if key == "settled" and value != "1":
-                return "something is pending"
-            if key == "watch":
-                ctime, size, inode, path = value.split(" ", 3)
-                if fingerprint(path) != f"{ctime} {size} {inode}":
-                    return f"{path} has changed"
+            reason = reason_of(key, value, now)
+            if reason is not None:
+                return reason
     except ValueError:
         return "the state is not understood"
     if not seen >= {"version", "applied", "next", "settled", "watch"}:
         return "the state is incomplete"
     return None if metrics is None else outdated(metrics, found.st_mtime_ns, touched)
+
+
+def running() -> float:
+    """Return the seconds since the host's start, by a clock that nobody can set."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def reason_of(key: str, value: str, now: float) -> str | None:
+    """Return why exitpol must run, as a line of the state says. Raises ValueError."""
+    if key == "version" and value != "1":
+        return "the state has another version"
+    if key == "applied" and not 0 <= now - float(value) < LOOK_EVERY:
+        return "the last observation of Tor is too old, or the clock was set"
+    if key == "next" and value != "never" and not float(value) > now:
+        return "a block begins or ends"
+    if key == "settled" and value != "1":
+        return "something is pending"
+    if key == "batch":
+        begun, end = map(float, value.split(" "))
+        if not begun <= running() < end:
+            return "a batch is due, or the host was started"
+    if key == "watch":
+        ctime, size, inode, path = value.split(" ", 3)
+        if fingerprint(path) != f"{ctime} {size} {inode}":
+            return f"{path} has changed"
+    return None
 
 
 def outdated(metrics: str, shown: int, now: int) -> str | None:

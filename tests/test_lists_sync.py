@@ -139,7 +139,7 @@ def test_a_duration_moves_and_a_date_does_not(text: str, *, moves: bool) -> None
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExitHost]:
     """Give one running exit that all tests share; each uses a source of its own."""
     with host_maker(tmp_path_factory.mktemp("sync")) as make:
-        yield make(extra="priorities: {second: 7}\n")
+        yield make(extra="priorities: {second: 7}\nbatch: 0\n")
 
 
 def run_sync(host: ExitHost, source: str, entries: list[str], *more: str) -> tuple[int, str, str]:

@@ -52,7 +52,9 @@ observations = st.builds(
             destinations().map(lambda d: f"2026-11-22T10:00:00Z {d}"), instants, max_size=3
         ),
     ),
-)
+    changed=st.dictionaries(names, instants, max_size=2),
+    batch=st.none() | st.integers(1, 86_400_000).map(lambda milliseconds: milliseconds / 1000),
+).map(lambda seen: seen if seen.begun is not None else seen._replace(batch=None))
 SIMPLE = Observation(1.0, None, True, {"/etc/tor/torrc": "1 2 3"})
 
 

@@ -74,6 +74,9 @@ Yes = Annotated[
     bool, typer.Option("--yes", help="Block the addresses of host names without asking.")
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
+Now = Annotated[
+    bool, typer.Option("--now", help="Also make the changes that wait for the next batch.")
+]
 Force = Annotated[
     bool,
     typer.Option(

@@ -37,7 +37,7 @@ from exitpolicy.cli.arguments import (
     the_set_up_host,
 )
 from exitpolicy.cli.output import Coloured, hint, note, say, say_json
-from exitpolicy.core.block import Block, Blocks, checked_text
+from exitpolicy.core.block import Block, Blocks, State, checked_text
 from exitpolicy.core.destination import Destination, parse_pasted_destination
 from exitpolicy.core.durations import parse_until, remaining_text, until_text
 from exitpolicy.core.errors import (
@@ -52,7 +52,6 @@ from exitpolicy.operations.host import Host
 # What talks to Tor imports stem, which costs more than a whole `list`; so each command imports
 # the operations it needs.
 if TYPE_CHECKING:
-    from exitpolicy.core.block import State
     from exitpolicy.operations.apply import Applied
     from exitpolicy.operations.change import Changed, Options, RecordedOnly, Result
     from exitpolicy.operations.host_names import Resolved
@@ -345,6 +344,7 @@ def list_(
                 for entry in listed.blocks
             ],
             observed=listed.observed,
+            next_batch=listed.next_batch,
             unanswered=unanswered.as_json(host),
             not_told=ended_blocks.as_json(host),
         )
@@ -366,6 +366,9 @@ def list_(
     )
     _note_differing(listed.blocks)
     _note_causes(listed.blocks)
+    # The cause of a block in force says it; an ended one has none.
+    if any(entry.state is State.SCHEDULED and not entry.on for entry in listed.blocks):
+        render.note_batch(listed.next_batch)
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
         seen = "now" if ago == "ended" else f"{ago} ago"
@@ -448,7 +451,7 @@ def _names(block_: Block) -> str:
     )
 
 
-def _state_words(on: Mapping[str, "State"]) -> str:
+def _state_words(on: Mapping[str, State]) -> str:
     """Return `live 2/3` for a block whose relays have different states, else nothing."""
     if len(on) < 2:
         return ""
@@ -582,6 +585,8 @@ def say_changed(
         say_diffs(applied)
     else:
         _say_blocks(changed.blocks, states, applied.time.now)
+        if State.SCHEDULED in (applied.states.get(d) for d in states):
+            render.note_batch(applied.next_batch)
         render.note_moot(causes)
         render.note_unverified(applied)
     for destination in own_addresses(applied, states):
@@ -645,6 +650,7 @@ def _say_json(
     say_json(
         blocks=[{**render.block_json(b), "state": states[b.destination]} for b in changed.blocks],
         dry_run=options.dry_run,
+        next_batch=changed.applied.next_batch,
         problems=[output.error_json(problem) for problem in changed.applied.problems],
         **more,
     )

@@ -61,7 +61,7 @@ def relays(context: typer.Context, incomplete: str) -> list[str]:
 
 def states(incomplete: str) -> list[str]:
     """Propose the states of blocks."""
-    return _matching(iter([*map(str, State), "scheduled", "ended"]), incomplete)
+    return _matching(iter([*map(str, State), "ended"]), incomplete)
 
 
 def sources(context: typer.Context, incomplete: str) -> list[str]:

@@ -78,7 +78,7 @@ def _use(choice: FitChoice, *, as_json: bool) -> int:
         operation.use(host, choice)
         if not as_json:
             say(f"fit: {choice} is written to {host.config.source}")
-    return apply(as_json=as_json)
+    return apply(now=True, as_json=as_json)
 
 
 def _row(one: "Outcome", present: FitChoice) -> tuple[str, ...]:

@@ -9,19 +9,17 @@ from exitpolicy.cli.output import note, say, say_json
 
 if TYPE_CHECKING:
     from exitpolicy.core.block import Block
-    from exitpolicy.operations.apply import Applied, Watch
+    from exitpolicy.operations.apply import Applied
+    from exitpolicy.operations.change import Options
     from exitpolicy.operations.fleet_ledger import Change, TakeResult
     from exitpolicy.operations.host import Host
 
 
-def take(
-    host: "Host", file: str, only: Sequence[str], *, watch: "Watch", dry_run: bool
-) -> "TakeResult":
+def take(host: "Host", file: str, only: Sequence[str], options: "Options") -> "TakeResult":
     """Take the ledger of a fleet. Raises what `fleet_ledger.take` raises."""
-    from exitpolicy.operations import change, fleet_ledger
+    from exitpolicy.operations import fleet_ledger
 
     theirs = fleet_ledger.read(file)
-    options = change.Options(dry_run, watch=watch)
     with output.progress(output.TOR_READS):
         return fleet_ledger.take(host, theirs, read_destinations(only), options)
 

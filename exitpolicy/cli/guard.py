@@ -4,14 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exitpolicy.cli import output
+from exitpolicy.cli import output, render
 from exitpolicy.cli.arguments import Json, the_host
 from exitpolicy.cli.output import note, say, say_json, warn
+from exitpolicy.core.block import State
 from exitpolicy.core.durations import until_text
 from exitpolicy.core.errors import ExitCode, UsageError
 from exitpolicy.core.guard_rule import Rule
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from exitpolicy.operations.guard import Run
 
 
@@ -66,14 +69,18 @@ def guard(
 def _say(run: "Run", *, dry_run: bool, quiet: bool) -> None:
     """Write what is flooded; if quiet, only what was not written before."""
     states = _states(run)
+    scheduled = False
     for one in run.decision.flooded:
         text = str(one.destination)
         if text in states:
             until, state = states[text]
             say(f"{text}  {one}; blocked until {until} ({state})")
+            scheduled = scheduled or state == State.SCHEDULED
         elif not quiet:
             would = "would be blocked" if dry_run else "not blocked, see below"
             say(f"{text}  {one}; {f'left: {one.left}' if one.left else would}")
+    if scheduled:
+        render.note_batch(_next_batch(run))
     for port in run.decision.ports:
         if not quiet or port.port in run.new_ports:
             warn(f"{port}; a port is reported, not blocked")
@@ -97,6 +104,13 @@ def _states(run: "Run") -> dict[str, tuple[str, str]]:
     }
 
 
+def _next_batch(run: "Run") -> "datetime | None":
+    """Return when the blocks that wait are made."""
+    from exitpolicy.operations.change import Changed
+
+    return run.result.seen.next_batch if isinstance(run.result, Changed) else None
+
+
 def _as_json(run: "Run") -> dict[str, Any]:
     states = _states(run)
     return {
@@ -112,6 +126,7 @@ def _as_json(run: "Run") -> dict[str, Any]:
             for one in run.decision.flooded
         ],
         "ports": [one._asdict() for one in run.decision.ports],
+        "next_batch": _next_batch(run),
         "problems": [output.error_json(problem) for problem in run.problems],
     }
 

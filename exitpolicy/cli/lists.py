@@ -9,6 +9,7 @@ from exitpolicy.cli.arguments import (
     DryRun,
     Force,
     Json,
+    Now,
     NoWait,
     OnRelays,
     Until,
@@ -75,6 +76,7 @@ def import_(
     dry_run: DryRun = False,
     force: Force = False,
     no_wait: NoWait = False,
+    at_once: Now = False,
     as_json: Json = False,
 ) -> int:
     """Block what a list names, until a time.
@@ -117,7 +119,8 @@ def import_(
     # It imports stem, which costs more than a sync that has nothing to change.
     from exitpolicy.operations import change
 
-    options = change.Options(dry_run, force, change.watch(no_wait=no_wait))
+    timing = change.Timing.ALL if at_once else change.Timing.BATCH
+    options = change.Options(dry_run, force, change.watch(no_wait=no_wait), timing)
     with output.progress(output.TOR_READS):
         if wish is not None:
             done = sources.make(host, wish, options)

@@ -14,6 +14,7 @@ from exitpolicy.cli.arguments import (
     DEST_OR_NAME,
     DryRun,
     Json,
+    Now,
     NoWait,
     OnRelays,
     Session,
@@ -24,6 +25,7 @@ from exitpolicy.cli.arguments import (
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.cli.render import Report
+from exitpolicy.core.block import State
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
 
@@ -401,6 +403,7 @@ def apply(
             metavar="DEST", help="With --from, take only this destination; may be repeated."
         ),
     ] = None,
+    now: Now = False,
     as_json: Json = False,
 ) -> int:
     """Reconcile ledger, torrc fragments and running Tors.
@@ -410,7 +413,9 @@ def apply(
     from exitpolicy.cli import fleet
     from exitpolicy.operations import apply as operation
     from exitpolicy.operations.apply import Foreign, Watch
+    from exitpolicy.operations.change import Options, Timing
     from exitpolicy.operations.outcome import exit_code
+    from exitpolicy.policy.batching import EVERYTHING_URGENT, NOTHING_URGENT
 
     if from_ is None and only:
         raise UsageError("--only is for --from", hint="add --from FILE, the ledger of the fleet")
@@ -420,19 +425,22 @@ def apply(
         )
     host = the_set_up_host()
     watch = Watch.NOT if no_wait else Watch.OWN
+    urgent = EVERYTHING_URGENT if now else NOTHING_URGENT
     more: dict[str, object] = {}
     if from_ is not None:
-        taken = fleet.take(host, from_, only or (), watch=watch, dry_run=dry_run)
+        timing = Timing.ALL if now else Timing.OWN if only else Timing.BATCH
+        options = Options(dry_run, watch=watch, timing=timing)
+        taken = fleet.take(host, from_, only or (), options)
         found = fleet.applied_of(taken, as_json=as_json)
         if isinstance(found, int):
             return found
         applied, more = found, fleet.as_keys(taken)
     elif dry_run:
-        applied = operation.preview(host, host.ledger())
+        applied = operation.preview(host, host.ledger(), urgent)
     else:
         foreign = Foreign.LOAD if load_foreign else Foreign.KEEP
         with output.progress(output.TOR_READS):
-            applied = operation.apply(host, watch=watch, foreign=foreign)
+            applied = operation.apply(host, watch=watch, foreign=foreign, urgent=urgent)
     code = exit_code(applied, applied.states, watch)
     health = _health(host, applied)
     return say_applied(applied, code, as_json=as_json, health=health, more=more)
@@ -529,6 +537,7 @@ def say_applied(
             reloaded=list(applied.reloaded),
             in_sync=_in_sync(applied),
             blocks={str(d): str(state) for d, state in applied.states.items()},
+            next_batch=applied.next_batch,
             ended=[render.block_json(b) for b in ended],
             still_rejected=render.causes_json(causes),
             dry_run=applied.is_preview,
@@ -556,6 +565,8 @@ def say_applied(
         done = idle if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
         render.note_unverified(applied)
+    if report is Report.ALL and State.SCHEDULED in applied.states.values():
+        render.note_batch(applied.next_batch)
     render.warn_of_causes(causes)
     if report is Report.KNOWN:
         return code

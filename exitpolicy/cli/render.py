@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
@@ -126,6 +126,14 @@ def note_unverified(applied: "Applied") -> None:
     names = [v.name for v in applied.views if v.unobserved is not None and v.settled]
     if names:
         note(f"not verified: no control port shows what Tor ({', '.join(names)}) enforces")
+
+
+def note_batch(due: datetime | None) -> None:
+    """Say when the changes that are scheduled are made; nothing if none wait."""
+    if due is not None:
+        # The tick runs at the next full minute.
+        at = f"{due + timedelta(seconds=59):%H:%M} UTC"
+        note(f"scheduled changes wait for the next batch, at {at}; at once: exitpol apply --now")
 
 
 def warn_of_shadows(shadowed_by: Mapping[Destination, "Rule"]) -> None:

@@ -181,6 +181,7 @@ def say_synced(
             say_json(
                 blocks=[],
                 dry_run=options.dry_run,
+                next_batch=applied.next_batch,
                 problems=[output.error_json(problem) for problem in applied.problems],
                 **whole,
             )
@@ -195,7 +196,11 @@ def say_synced(
         )
         for state, count in states.items():
             if state != "lifted":
-                note(f"{count:,} {state}")
+                note(
+                    f"{count:,} {state}" if state != State.SCHEDULED else f"{count:,} to be lifted"
+                )
+        if not changed.blocks and State.SCHEDULED in states:
+            render.note_batch(changed.applied.next_batch)
     return code
 
 

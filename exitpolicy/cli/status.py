@@ -1,5 +1,6 @@
 """Text and JSON of `exitpol status`."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -33,6 +34,7 @@ def as_json(status: Status, health: Health) -> dict[str, Any]:
     return {
         "relays": [_relay_json(status, view, health) for view in status.applied.views],
         "next_expiry": status.next_expiry,
+        "next_batch": status.applied.next_batch,
         "blocks": len(status.applied.blocks),
         "shadowed": {str(d): str(rule) for d, rule in status.applied.shadowed_by.items()},
         "fragment_changed": status.fragment_changed,
@@ -46,15 +48,20 @@ def write(status: Status, health: Health, moot: Sequence[Cause]) -> None:
     for view in status.applied.views:
         _write_relay(status, view, health.limits[view.name])
     blocks = status.applied.blocks
-    states = list(status.applied.states.values())
-    in_force = [s for s in State if s in states and s is not State.LIFTING]
-    counts = ", ".join(f"{states.count(s)} {s}" for s in in_force)
-    # A removed block that Tor has not read yet is not in force.
-    lifting = f"; {states.count(State.LIFTING)} lifting" if State.LIFTING in states else ""
-    say(f"blocks       {len(blocks)} in force{f': {counts}' if counts else ''}{lifting}")
+    # A removed block that Tor still enforces is not in force.
+    in_force, removed = Counter[State](), Counter[State]()
+    for destination, state in status.applied.states.items():
+        (in_force if destination in blocks else removed)[state] += 1
+    counts = ", ".join(f"{in_force[state]} {state}" for state in State if in_force[state])
+    words = {State.LIFTING: "lifting", State.SCHEDULED: "to be lifted"}
+    more = "".join(f"; {removed[state]} {word}" for state, word in words.items() if removed[state])
+    say(f"blocks       {len(blocks)} in force{f': {counts}' if counts else ''}{more}")
     if status.next_expiry is not None:
         left = remaining_text(status.next_expiry, status.applied.time.now)
         say(f"next expiry  {utc_text(status.next_expiry)} (in {left})")
+    if status.applied.next_batch is not None:
+        left = remaining_text(status.applied.next_batch, status.applied.time.now)
+        say(f"next batch   {utc_text(status.applied.next_batch)} (in {left})")
     _say_ending(status)
     for plan in status.applied.plans:
         if plan.is_behind:

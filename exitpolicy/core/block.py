@@ -48,6 +48,8 @@ class State(StrEnum):
     """In force, for relays of other hosts only: this host enforces nothing of it."""
     LIFTING = "lifting"
     """Lifted or expired: removed from the fragment, not yet read by Tor."""
+    SCHEDULED = "scheduled"
+    """It begins or ends with the next batch."""
     DUE = "due"
     """It ended a moment ago, and the next tick lifts it."""
 

@@ -17,6 +17,7 @@ from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.clock import Time
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.host_names import NamedHost
+from exitpolicy.core.pace import Pace
 
 if TYPE_CHECKING:
     from exitpolicy.core.ports import Ports
@@ -298,11 +299,8 @@ def _heard(known: Observed, its: Followed, answer: Answer, now: float) -> Observ
 
 def _is_time(following: Following, its: Followed) -> bool:
     """Tell whether no relay of a name was changed within an hour."""
-    return all(
-        following.seconds - following.changed[relay] >= CHANGE_SECONDS
-        for relay in its.relays
-        if relay in following.changed
-    )
+    pace = Pace(following.seconds, following.changed)
+    return not pace.wait(its.relays, CHANGE_SECONDS)
 
 
 def _change(

@@ -33,13 +33,17 @@ class Retention(NamedTuple):
 
         A block that is enforced, or whose record has changed, loses its count.
         """
-        seconds = self.seconds + min(max(interval, 0.0), MAX_INTERVAL_SECONDS)
+        seconds = self.after(interval)
         records = [
             record_of(block)
             for block in blocks
             if block.ended is not None and block.has_ended(time.now) and not time.enforces(block)
         ]
         return Retention(seconds, {record: self.seen.get(record, seconds) for record in records})
+
+    def after(self, interval: float) -> float:
+        """Return the running time `interval` seconds later, of which at most an hour counts."""
+        return self.seconds + min(max(interval, 0.0), MAX_INTERVAL_SECONDS)
 
     def is_over(self, block: Block) -> bool:
         """Tell whether an ended block may be removed from the ledger."""

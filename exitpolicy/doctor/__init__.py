@@ -19,6 +19,7 @@ from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.query import due_now
 from exitpolicy.storage import config as config_file
+from exitpolicy.storage import observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.ledger_file import Ledger
 
@@ -70,8 +71,10 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
 def _ledger(host: Host) -> Ledger | None:
     """Return the ledger as the relays should enforce it until the next tick.
 
-    None if it is invalid, which is a finding of its own.
+    None if it is invalid, which is a finding of its own, and while changes wait for a batch.
     """
+    if observed.is_waiting(host.state_path):
+        return None
     try:
         ledger = host.ledger()
         ledger = with_due(ledger, due_now(host, ledger))

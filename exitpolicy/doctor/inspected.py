@@ -51,7 +51,8 @@ class Inspected:
 def inspected(host: Host, relay: Relay, desired: Desired | None) -> Inspected:
     """Inspect a relay with the desired fragment.
 
-    `desired` is None if the ledger is invalid; the installed fragment is inspected then.
+    `desired` is None if the ledger is invalid, or changes wait for a batch; the installed fragment
+    is inspected then.
     """
     path, text = relay.fragment, ""
     with contextlib.suppress(InvalidFileError):  # The check "fragment" reports it.

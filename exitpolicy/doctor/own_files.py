@@ -52,7 +52,7 @@ def ledger(host: Host) -> Iterator[Finding]:
 
 
 def fragment_files(host: Host, ledger: Ledger | None) -> Iterator[Finding]:
-    """Check each fragment. `ledger` is None if the ledger is invalid."""
+    """Check each fragment. `ledger` is None if it is invalid, or changes wait for a batch."""
     for path, relays in planning.groups(host.relays):
         target = None if ledger is None else desired(ledger, host.time(), relays)
         yield from _fragment_file(path, target)

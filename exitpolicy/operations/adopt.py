@@ -36,19 +36,20 @@ from exitpolicy.lists.exit_policies import said
 from exitpolicy.operations import adoptable, apply, change, own_policy, refusals
 from exitpolicy.operations.adoptable import Kept, OwnReject
 from exitpolicy.operations.apply import Applied, Watch
-from exitpolicy.operations.change import Options, RecordedOnly
+from exitpolicy.operations.change import Options, RecordedOnly, Timing
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.outcome import on_relays
 from exitpolicy.operations.own_policy import Accepted
 from exitpolicy.operations.torrc_edits import may_run
+from exitpolicy.policy.batching import EVERYTHING_URGENT
 from exitpolicy.policy.difference import compare
 from exitpolicy.policy.evaluate import Decisions, same_meaning
 from exitpolicy.policy.minimize import fewest_rules
 from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import View
 from exitpolicy.policy.rule import Rule, parse_entries
-from exitpolicy.storage import files
+from exitpolicy.storage import files, observed
 from exitpolicy.storage.config import Relay
 from exitpolicy.storage.locks import WAIT_SECONDS, apply_lock_path, ledger_lock_path, lock
 from exitpolicy.tor import fragment, fragment_include, process, torrc, verify
@@ -150,10 +151,10 @@ def plan(host: Host, terms: Terms) -> Plan:
     named = host.known_relays(terms.relays)
     refusals.refuse_shared_fragments(host.relays, named)
     ledger = host.ledger()
-    applied = on_relays(apply.preview(host, ledger), named)
+    previewed = apply.preview(host, ledger, EVERYTHING_URGENT)
+    applied = on_relays(previewed, named)
     _refuse_problems(applied)
-    all_views = applied.views if not named else apply.preview(host, ledger).views
-    found = adoptable.find(host, ledger, all_views, named)
+    found = adoptable.find(host, ledger, previewed.views, named)
     time = host.time()
     in_force = time.enforced(ledger.blocks)
     by_blocks = _decisions(_names(host), in_force)
@@ -186,11 +187,15 @@ def carry_out(planned: Plan) -> Adopted:
     host, terms = planned.host, planned.terms
     if planned.blocks:
         relays = host.known_relays(terms.relays)
-        changed = change.block_all(host, planned.blocks, Options(watch=Watch.OWN), relays)
+        options = Options(watch=Watch.OWN, timing=Timing.ALL)
+        changed = change.block_all(host, planned.blocks, options, relays)
         if isinstance(changed, RecordedOnly):
             return _stopped(planned, planned.applied, changed.failure)
         if (problem := _unsettled(host, changed.seen)) is not None:
             return _stopped(planned, changed.seen, problem)
+    elif observed.is_waiting(host.state_path):
+        # A line that a block covers stays until the block is enforced.
+        apply.apply(host, urgent=EVERYTHING_URGENT)
     with (
         interrupted_state(f"the blocks are recorded; lines may be left: {_AGAIN}"),
         lock(apply_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="talking to Tor"),
@@ -203,7 +208,8 @@ def carry_out(planned: Plan) -> Adopted:
         if (problem := _unsettled(host, present.applied)) is not None:
             return _stopped(planned, present.applied, problem)
         edited, left = _edit(present)
-    applied = on_relays(apply.apply(host), host.known_relays(terms.relays))
+    applied = apply.apply(host, urgent=EVERYTHING_URGENT)
+    applied = on_relays(applied, host.known_relays(terms.relays))
     problems = [*left, *applied.problems, *_differences(planned.applied, applied)]
     accepted = None
     # Without a line to move, what others have changed is not accepted in passing.

@@ -6,8 +6,9 @@ edit left undone.
 
 import contextlib
 import time as system_time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -28,9 +29,10 @@ from exitpolicy.operations import removals
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
 from exitpolicy.operations.pending_causes import hibernation, pending_causes
-from exitpolicy.operations.planning import FragmentPlan, plan_all
+from exitpolicy.operations.planning import AT_ONCE, FragmentPlan, Pacing, plan_all
 from exitpolicy.operations.rejection_causes import moot_reasons
 from exitpolicy.policy import reconcile
+from exitpolicy.policy.batching import NOTHING_URGENT, Urgent
 from exitpolicy.policy.block_states import gravest, is_lifting, states_on
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.reconcile import View
@@ -92,6 +94,9 @@ class Applied:
     """The states by relay of each block whose relays have different ones."""
     is_preview: bool = False
     """Whether it is what an apply would do: nothing was changed."""
+    batches: Mapping[str, datetime] = field(default_factory=dict)
+    """When the changes that wait are due, by the relay's name; about a minute later they are made.
+    """
 
     @property
     def installs(self) -> bool:
@@ -102,6 +107,11 @@ class Applied:
     def does_nothing(self) -> bool:
         """Whether no fragment and no Tor has to be changed, or was."""
         return not (self.installs or self.reload or self.reloaded)
+
+    @property
+    def next_batch(self) -> datetime | None:
+        """When the first changes that wait are due; None if none wait."""
+        return min(self.batches.values(), default=None)
 
     @property
     def shadowed_by(self) -> dict[Destination, Rule]:
@@ -150,17 +160,18 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
 
 
 def plan(host: Host, ledger: Ledger) -> tuple[FragmentPlan, ...]:
-    """Return what applying a ledger would install. Raises InvalidFileError."""
+    """Return what applying a whole ledger at once would install. Raises InvalidFileError."""
     in_force = host.here(host.time().enforced(ledger.blocks))
-    return plan_all(host, in_force, ledger, lambda _, text: text)
+    return plan_all(host, in_force, ledger, lambda _, text: text, AT_ONCE)
 
 
-def preview(host: Host, ledger: Ledger) -> Applied:
+def preview(host: Host, ledger: Ledger, urgent: Urgent = NOTHING_URGENT) -> Applied:
     """Return what applying a ledger would do; change nothing. Raises InvalidFileError."""
     time = host.time()
     in_force = host.here(time.enforced(ledger.blocks))
-    plans = plan_all(host, in_force, ledger, lambda _, text: text)
     last = observed.load(host.state_path)
+    pacing = Pacing(observed.pace(last, Moment.now()), urgent)
+    plans = plan_all(host, in_force, ledger, lambda _, text: text, pacing)
     removed = _removed(last, removals.announced(host))
     result = _result(in_force, time, plans, _views(host, plans), removed)
     result = _with_hindrances(result, {} if last is None else last.fatal)
@@ -173,12 +184,14 @@ def apply(
     watch: Watch = Watch.OWN,
     foreign: Foreign = Foreign.KEEP,
     since: Moment | None = None,
+    urgent: Urgent = NOTHING_URGENT,
 ) -> Applied:
     """Install the desired state, reload the relays that do not run it, and return the result.
 
-    If several commands wait for each other, the first one applies the changes of all: with
-    Watch.SHARED, an observation that began after `since` is enough. Raises InvalidFileError,
-    LockTimeoutError, and TorRefusesError if a Tor ends in the reload.
+    What lists change waits for the next batch, unless it is `urgent`. If several
+    commands wait for each other, the first one applies the changes of all: with Watch.SHARED, an
+    observation that began after `since` is enough. Raises InvalidFileError, LockTimeoutError, and
+    TorRefusesError if a Tor ends in the reload.
     """
     with lock(apply_lock_path(host.config.ledger), seconds=WAIT_SECONDS, doing="talking to Tor"):
         if watch is Watch.SHARED and since is not None:
@@ -187,13 +200,16 @@ def apply(
                 return shared
         # `init` may have moved a relay to its own fragment while we waited.
         with host.connections.kept():
-            return _Apply(host.refreshed(), watch, foreign).run()
+            return _Apply(host.refreshed(), watch, foreign, urgent).run()
 
 
 def _observed_since(host: Host, since: Moment) -> Applied | None:
     """Return the result of an apply that began after a moment; None if there is none."""
     last = observed.load(host.state_path)
     if last is None or not last.settled or last.begun is None or not last.begun.is_after(since):
+        return None
+    if last.batch is not None:
+        # What is urgent now may have waited then; and what waits is told with its time.
         return None
     if last.applied > host.clock().timestamp():
         # The clock was ahead then: the observation may be older than the change.
@@ -212,10 +228,11 @@ def _observed_since(host: Host, since: Moment) -> Applied | None:
 class _Apply:
     """One apply, under the lock."""
 
-    def __init__(self, host: Host, watch: Watch, foreign: Foreign) -> None:
+    def __init__(self, host: Host, watch: Watch, foreign: Foreign, urgent: Urgent) -> None:
         self.host = host
         self.watch = watch
         self.foreign = foreign
+        self.urgent = urgent
         self.begun = Moment.now()
         self.time = host.time()
         self.watched = observed.fingerprints(_watched(host))
@@ -227,6 +244,7 @@ class _Apply:
         self.ledger = self._read_ledger()
         self.in_force = host.here(self.time.enforced(self.ledger.blocks))
         self.retention = observed.retention(self.last, self.begun, self.ledger.blocks, self.time)
+        self.pace = observed.pace(self.last, self.begun)
         self.staged: dict[Path, str] = {}
         self.removed: tuple[Destination, ...] = ()
 
@@ -256,7 +274,8 @@ class _Apply:
     def run(self) -> Applied:
         """Plan, install, reload, wait; record what happened."""
         try:
-            plans = plan_all(self.host, self.in_force, self.ledger, self._stage)
+            pacing = Pacing(self.pace, self.urgent)
+            plans = plan_all(self.host, self.in_force, self.ledger, self._stage, pacing)
             plans = tuple(in_parallel(self._install, plans))
         finally:
             for path in self.staged:
@@ -271,6 +290,7 @@ class _Apply:
             and self._may_reload(view)
         ]
         if reloading:
+            self.pace = self.pace.noting(r.name for r in reloading if r.name in waiting)
             self._leave_time()
             self._save_reload()
             views = self._reload(plans, views, reloading)
@@ -397,7 +417,9 @@ class _Apply:
         What was observed last stays as it is.
         """
         nothing = Observation(self.time.now.timestamp(), None, settled=False, watched={})
-        seen = (self.last or nothing)._replace(settled=False, reloaded=self.reloaded)
+        seen = (self.last or nothing)._replace(
+            settled=False, reloaded=self.reloaded, changed=self.pace.changed
+        )
         attempted(lambda: observed.save(self.host.state_path, seen))
 
     def _save(self, result: Applied) -> list[ExitpolError]:
@@ -411,7 +433,9 @@ class _Apply:
             for view in result.views
             if view.name in result.reload and (error := hindrance(view, self.fatal)) is not None
         }
-        causes = pending_causes(result.plans, result.views, result.states_on, hindrances)
+        causes = pending_causes(
+            result.plans, result.views, result.states_on, hindrances, result.batches
+        )
         for destination, moot in moot_reasons(self.host, result).items():
             causes[destination] = {**causes.get(destination, {}), **moot}
         texts = list(map(str, result.states))
@@ -426,6 +450,8 @@ class _Apply:
             begun=self.begun,
             fatal=self.fatal,
             retention=self.retention,
+            changed=self.pace.changed,
+            batch=min((p.batch.seconds for p in result.plans if p.batch is not None), default=None),
             states=dict(zip(texts, result.states.values(), strict=True)),
             mixed={str(destination): on for destination, on in result.mixed.items()},
             causes={
@@ -487,13 +513,14 @@ def _result(
     removed: Iterable[Destination],
 ) -> Applied:
     by_name = {view.name: view for view in views}
+    waiting = frozenset[Destination]().union(*(plan.postponed.removed for plan in plans))
     lifting = [
         destination
         for destination in removed
         if destination not in blocks
         and (
             any(is_lifting(view, destination) for view in views)
-            or any(removals.is_installed(destination, plan) for plan in plans)
+            or any(removals.is_installed(destination, plan) for plan in plans if plan.batch is None)
         )
     ]
     states, mixed = _states(plans, by_name)
@@ -521,9 +548,19 @@ def _result(
         plans,
         views,
         _waiting(plans, views),
-        {**states, **dict.fromkeys(lifting, State.LIFTING)},
+        {
+            **states,
+            **{d: State.SCHEDULED for d in sorted(waiting) if d not in blocks},
+            **dict.fromkeys(lifting, State.LIFTING),
+        },
         _gravest_first(problems),
         mixed=mixed,
+        batches={
+            relay.name: time.now + timedelta(seconds=plan.batch.seconds)
+            for plan in plans
+            if plan.batch is not None
+            for relay in plan.relays
+        },
     )
 
 
@@ -536,11 +573,11 @@ def _states(
         blocks = tuple(plan.blocks)
         for relay in plan.relays:
             concerned = [b for b in blocks if b.is_for(relay.name)]
-            found = states_on(by_name[relay.name], concerned, plan.held.keys())
-            left_out = plan.left_out
-            if left_out:
+            left_out, added = plan.left_out, plan.postponed.added
+            found = states_on(by_name[relay.name], concerned, plan.held.keys() | added)
+            if left_out or added:
                 found = {
-                    d: State.LEFT_OUT if d in left_out and state is State.PENDING else state
+                    d: _unalarming(d, left_out, added) or state if state is State.PENDING else state
                     for d, state in found.items()
                 }
             on[relay.name] = found
@@ -552,6 +589,15 @@ def _states(
         differing |= {d: None for d, state in found.items() if states.setdefault(d, state) != state}
     mixed = {d: {name: of[d] for name, of in on.items() if d in of} for d in differing}
     return {**states, **{d: gravest(of.values()) for d, of in mixed.items()}}, mixed
+
+
+def _unalarming(
+    destination: Destination, left_out: Collection[Destination], added: Collection[Destination]
+) -> State | None:
+    """Return the state of a block that is not installed by choice; None for any other."""
+    if destination in added:
+        return State.SCHEDULED
+    return State.LEFT_OUT if destination in left_out else None
 
 
 def _problems(view: View) -> list[ExitpolError]:

@@ -5,10 +5,11 @@ A change that only removes rules is never refused.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
 
 from exitpolicy.core.block import MAX_NAMES, MAX_REFERENCES, Block, Blocks
@@ -30,11 +31,29 @@ from exitpolicy.operations.host import Host
 from exitpolicy.operations.interruption import interrupted_state
 from exitpolicy.operations.outcome import elsewhere, on_relays
 from exitpolicy.operations.planning import FragmentPlan
+from exitpolicy.policy.batching import EVERYTHING_URGENT, NOTHING_URGENT, Urgent
 from exitpolicy.storage import base_policies, history, ledger_file, observed
 from exitpolicy.storage.ledger_file import Ledger
 from exitpolicy.storage.locks import WAIT_SECONDS, ledger_lock_path, lock
 from exitpolicy.storage.observed import Moment
 from exitpolicy.tor.inspect import CandidateError
+
+
+class Timing(Enum):
+    """Which changes of lists and of the guard are made at once; others always are."""
+
+    OWN = auto()
+    """Those of the blocks that the command names."""
+    ALL = auto()
+    """All, also those that wait."""
+    BATCH = auto()
+    """None before the next batch."""
+
+    def urgent(self, destinations: Collection[Destination]) -> Urgent:
+        """Return what is urgent for a command that names these destinations."""
+        if self is Timing.ALL:
+            return EVERYTHING_URGENT
+        return Urgent(frozenset(destinations)) if self is Timing.OWN else NOTHING_URGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,8 @@ class Options:
     """How to observe the result."""
     is_edit: bool = False
     """Refuse nothing, as for an edit of the ledger: what does not fit is recorded and pending."""
+    timing: Timing = Timing.OWN
+    """Which changes wait for a batch."""
 
 
 def watch(*, no_wait: bool, own: bool = False) -> Watch:
@@ -239,7 +260,8 @@ def lift(
         ledger = _ledger(host)
         chosen = list(choose(ledger.blocks, now))
         blocks = altered(ledger.blocks, chosen)
-        previewed = apply.preview(host, replace(ledger, blocks=blocks))
+        urgent = options.timing.urgent([block.destination for block in chosen])
+        previewed = apply.preview(host, replace(ledger, blocks=blocks), urgent)
         return Changed(tuple(chosen), previewed, _concerned(host, named, chosen))
     with _ledger_lock(host):
         around = None if named else _lift_around_errors(host, choose, altered, now)
@@ -257,7 +279,8 @@ def lift(
             if reduced:
                 failed += attempted(lambda: hooks.record(host, "relays-changed", reduced))
         recorded = Moment.now()
-    applied = _apply(host, options.watch, recorded, failed)
+    urgent = options.timing.urgent([block.destination for block in chosen])
+    applied = _apply(host, options.watch, urgent, recorded, failed)
     if isinstance(applied, ExitpolError):
         return RecordedOnly(tuple(chosen), applied)
     return Changed(tuple(chosen), applied, _concerned(host, named, chosen))
@@ -418,12 +441,12 @@ def use_policy(
         return ledger.with_policy(name, sorted(named), host.names)
 
     if options.dry_run:
-        previewed = apply.preview(host, altered(_ledger(host)))
+        previewed = apply.preview(host, altered(_ledger(host)), EVERYTHING_URGENT)
         return _used(previewed, named, _shadowed(on_relays(previewed, named)))
     with _ledger_lock(host):
         ledger = _ledger(host)
         with interrupted_state("nothing was changed"):
-            previewed = apply.preview(host, altered(ledger))
+            previewed = apply.preview(host, altered(ledger), EVERYTHING_URGENT)
             shadowed = _shadowed(on_relays(previewed, named))
             if name is not None:
                 _refuse_harm(_plans_of(previewed, named), [])
@@ -433,7 +456,7 @@ def use_policy(
         text += f" on {', '.join(sorted(named))}" if named else ""
         failed = attempted(lambda: hooks.record_policy(host, "policy-used", text))
     with interrupted_state("the change is recorded in the ledger"):
-        applied = apply.apply(host).with_problems(failed)
+        applied = apply.apply(host, urgent=EVERYTHING_URGENT).with_problems(failed)
     own_policy.accept(host, on_relays(applied, named).views)
     return _used(applied, named, shadowed)
 
@@ -496,7 +519,8 @@ def _add(host: Host, change: _Addition, options: Options) -> Result:
     if options.dry_run:
         ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
-        previewed = apply.preview(host, replace(ledger, blocks=altered))
+        urgent = options.timing.urgent(change.destinations)
+        previewed = apply.preview(host, replace(ledger, blocks=altered), urgent)
         _refuse_harm(previewed.plans, change.destinations)
         changed = _chosen(altered, change.destinations)
         return Changed(changed, previewed, _concerned(host, change.relays, changed))
@@ -519,7 +543,8 @@ def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
             failed += attempted(lambda: hooks.record(host, "expire", expired))
             failed += attempted(lambda: hooks.record(host, change.action, changed))
         recorded = Moment.now()
-    applied = _apply(host, options.watch, recorded, failed)
+    urgent = options.timing.urgent(change.destinations)
+    applied = _apply(host, options.watch, urgent, recorded, failed)
     if isinstance(applied, ExitpolError):
         return RecordedOnly(changed, applied)
     return Changed(changed, applied, _concerned(host, change.relays, changed))
@@ -538,7 +563,8 @@ def rearrange(
         ledger = _ledger(host)
         altered = alter(ledger.blocks)
         differences = _differences(ledger.blocks, altered)
-        previewed = apply.preview(host, replace(ledger, blocks=altered))
+        urgent = options.timing.urgent(differences.destinations)
+        previewed = apply.preview(host, replace(ledger, blocks=altered), urgent)
         if differences.added and not options.is_edit:
             _refuse_harm(previewed.plans, [block.destination for block in differences.added])
         present = differences.present
@@ -556,7 +582,8 @@ def rearrange(
             if altered != ledger.blocks:
                 failed += _record(host, ledger, altered, differences)
             recorded = Moment.now()
-        applied = _apply(host, options.watch, recorded, failed)
+        urgent = options.timing.urgent(differences.destinations)
+        applied = _apply(host, options.watch, urgent, recorded, failed)
     present = differences.present
     if isinstance(applied, ExitpolError):
         return RecordedOnly(present, applied)
@@ -578,6 +605,11 @@ class _Differences:
     def present(self) -> tuple[Block, ...]:
         """The blocks that last, as they are after it."""
         return (*self.added, *self.renewed)
+
+    @property
+    def destinations(self) -> list[Destination]:
+        """Those of all changed blocks."""
+        return [block.destination for block in (*self.present, *self.ended)]
 
 
 def _differences(before: Blocks, after: Blocks) -> _Differences:
@@ -629,7 +661,7 @@ def _replaced(before: Blocks, changed: Iterable[Block]) -> list[Block]:
 
 
 def _apply(
-    host: Host, watch: Watch, recorded: Moment, failed: Sequence[ExitpolError]
+    host: Host, watch: Watch, urgent: Urgent, recorded: Moment, failed: Sequence[ExitpolError]
 ) -> Applied | ExitpolError:
     """Apply a recorded change, or return why that failed: a later apply completes it.
 
@@ -637,7 +669,8 @@ def _apply(
     """
     try:
         with interrupted_state("the change is recorded in the ledger"):
-            return apply.apply(host, watch=watch, since=recorded).with_problems(failed)
+            applied = apply.apply(host, watch=watch, since=recorded, urgent=urgent)
+            return applied.with_problems(failed)
     except ExitpolError as error:
         return error
 

@@ -17,7 +17,7 @@ from exitpolicy.core.errors import AttentionError, ExitpolError, InvalidFileErro
 from exitpolicy.core.guard import Before, Decision, Endpoint, Flooded
 from exitpolicy.core.guard_rule import LONGEST, SOURCE, Rule
 from exitpolicy.operations import change, repeats
-from exitpolicy.operations.change import Options, Result
+from exitpolicy.operations.change import Options, Result, Timing
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.host_names import Fitness
 from exitpolicy.storage import guard_state, shared_fronts
@@ -175,4 +175,4 @@ def _block(host: Host, rule: Rule, chosen: Collection[Flooded]) -> Result:
         else one
         for one in new
     ]
-    return change.block_all(host, new, Options(), frozenset())
+    return change.block_all(host, new, Options(timing=Timing.BATCH), frozenset())

@@ -34,6 +34,7 @@ from exitpolicy.operations.apply import Applied, Watch
 from exitpolicy.operations.host import Host, with_included
 from exitpolicy.operations.outcome import exit_code
 from exitpolicy.operations.torrc_edits import TorrcEdit, may_run, plan_edit
+from exitpolicy.policy.batching import EVERYTHING_URGENT
 from exitpolicy.storage import config as config_file
 from exitpolicy.storage import config_edit, files, history, ledger_file
 from exitpolicy.storage import last_read as last_read_file
@@ -197,7 +198,7 @@ def carry_out(planned: Plan, *, restart: bool = False) -> Initialized:
         for edit in planned.edits:
             _edit(edit)
     present = _read(host, planned.config_path)
-    applied = apply.apply(present)
+    applied = apply.apply(present, urgent=EVERYTHING_URGENT)
     own_policy.accept(present, applied.views)
     failed = apply.attempted(lambda: _record_resumed(present, applied))
     remarks = [*planned.remarks, *failed, *_retire(present, applied, planned)]

@@ -20,8 +20,12 @@ NotInForce = Literal["scheduled", "ended"]
 NOT_IN_FORCE: Final = get_args(NotInForce)
 """The states of blocks that are not in force."""
 
-_EXPLAINED: Final = frozenset({State.PENDING, State.LEFT_OUT, State.UNKNOWN, State.MOOT})
+_EXPLAINED: Final = frozenset(
+    {State.PENDING, State.LEFT_OUT, State.SCHEDULED, State.UNKNOWN, State.MOOT}
+)
 """The states that are shown with their causes."""
+_REMOVED: Final = frozenset({State.LIFTING, State.SCHEDULED})
+"""The states of blocks that have ended and are enforced still."""
 _SILENT: Final = "no Tor answers at its control port"
 _NOT_SEEN: Final = "not known yet; to find out: exitpol apply"
 
@@ -40,7 +44,7 @@ class Listed(NamedTuple):
     on: Mapping[str, State]
     """The state on each relay that the block is for; empty if it is not in force."""
     causes: Mapping[str, str]
-    """By relay, why the block is pending, unknown or moot."""
+    """By relay, why the block is pending, scheduled, unknown or moot."""
 
 
 class Listing(NamedTuple):
@@ -50,6 +54,8 @@ class Listing(NamedTuple):
     observed: datetime | None
     """Time of the last observation; None if Tor was never observed."""
     now: datetime
+    next_batch: datetime | None = None
+    """When the first changes that waited then are due; None if none did."""
 
 
 class Filter(NamedTuple):
@@ -112,8 +118,8 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
         on: Mapping[str, State] = {}
         if time.enforces(block):
             state, on = last.on_relays(local, text)
-        elif last.states.get(text) == State.LIFTING:
-            state = State.LIFTING
+        elif last.states.get(text) in _REMOVED:
+            state = State(last.states[text])
         elif text in last.states and block.is_due(time.now):
             state = State.DUE
         elif everything:
@@ -122,7 +128,14 @@ def list_blocks(host: Host, wanted: Filter) -> Listing:
             continue
         if not wanted.states or state in wanted.states or wanted.states.intersection(on.values()):
             listed.append(Listed(block, text, state, on, last.causes(text, on)))
-    return Listing(tuple(listed), None if seen is None else seen.when, time.now)
+    return Listing(tuple(listed), None if seen is None else seen.when, time.now, _next_batch(seen))
+
+
+def _next_batch(seen: "observed.Observation | None") -> datetime | None:
+    """Return when the changes that waited at an observation are due."""
+    if seen is None or seen.batch is None:
+        return None
+    return seen.when + timedelta(seconds=seen.batch)
 
 
 class _Observed:

@@ -25,7 +25,7 @@ def on_relays(applied: Applied, relays: Collection[str]) -> Applied:
     for destination, state in applied.states.items():
         block = applied.blocks.by_destination.get(destination)
         if block is None:
-            # Removed: the state is LIFTING.
+            # Removed: the state is LIFTING or SCHEDULED.
             if any(is_lifting(view, destination) for view in views) or any(
                 is_installed(destination, plan)
                 for plan in applied.plans
@@ -43,6 +43,7 @@ def on_relays(applied: Applied, relays: Collection[str]) -> Applied:
         views=views,
         states=states,
         mixed=mixed,
+        batches={name: due for name, due in applied.batches.items() if name in relays},
         problems=tuple(
             problem
             for problem in applied.problems
@@ -113,11 +114,13 @@ def removed_state(host: Host, applied: Applied, block: Block) -> str:
 def lifted_state(applied: Applied, destination: Destination) -> str:
     """Return the state of a block that was removed from all observed relays.
 
-    It is `lifted`, or `lifting` until Tor has read it. It is `removed` where a Tor that has read it
-    does not say what it enforces.
+    It is `lifted`, or `lifting` until Tor has read it, or `scheduled` until the next batch. It is
+    `removed` where a Tor that has read it does not say what it enforces.
     """
     # A block that goes on on other relays has no state here.
     removed = destination not in applied.blocks
+    if removed and applied.states.get(destination) is State.SCHEDULED:
+        return str(State.SCHEDULED)
     if applied.states.get(destination) is State.LIFTING or (
         not removed and any(is_lifting(view, destination) for view in applied.views)
     ):

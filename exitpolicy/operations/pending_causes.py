@@ -1,6 +1,7 @@
 """Why a block is pending on a relay, in one sentence for `list`."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 
 from exitpolicy.core.block import State
 from exitpolicy.core.destination import Destination
@@ -8,8 +9,10 @@ from exitpolicy.core.errors import ExitpolError
 from exitpolicy.operations.planning import FragmentPlan
 from exitpolicy.policy.reconcile import View
 
-_WAITING = (State.PENDING, State.UNKNOWN, State.LEFT_OUT)
+_WAITING = (State.PENDING, State.UNKNOWN, State.LEFT_OUT, State.SCHEDULED)
 """Not a set: members of State are hashed slowly, and thousands of blocks are asked for."""
+_SCHEDULED = -1
+"""Stands for the one reason of all scheduled blocks; no object has this id."""
 
 
 def pending_causes(
@@ -17,11 +20,12 @@ def pending_causes(
     views: Iterable[View],
     states_on: Callable[[str], Mapping[Destination, State | None]],
     hindrances: Mapping[str, ExitpolError],
+    batches: Mapping[str, datetime],
 ) -> dict[Destination, Mapping[str, str]]:
-    """Return the reason for each block that is pending, left out or unknown, by relay.
+    """Return the reason for each block that is pending, left out, scheduled or unknown, by relay.
 
     `states_on` returns the states of the blocks on a relay, `hindrances` are why relays are not
-    reloaded.
+    reloaded, `batches` is when the changes that wait are due.
     """
     by_name = {view.name: view for view in views}
     found: dict[Destination, Mapping[str, str]] = {}
@@ -32,16 +36,27 @@ def pending_causes(
             reasons: dict[int, dict[str, str]] = {}
             for block in plan.blocks:
                 destination = block.destination
-                if states.get(destination) not in _WAITING or not block.is_for(name):
+                state = states.get(destination)
+                if state not in _WAITING or not block.is_for(name):
                     continue
                 held = plan.held.get(destination) if view.unreachable is None else None
-                reason = reasons.get(id(held))
+                key = _SCHEDULED if state is State.SCHEDULED else id(held)
+                reason = reasons.get(key)
                 if reason is None:
-                    text = str(held or _of_relay(view, plan, hindrances.get(name)))
-                    reason = reasons[id(held)] = {name: " ".join(text.split())}
+                    text = (
+                        waits_until(batches[name])
+                        if state is State.SCHEDULED
+                        else str(held or _of_relay(view, plan, hindrances.get(name)))
+                    )
+                    reason = reasons[key] = {name: " ".join(text.split())}
                 others = found.get(destination)
                 found[destination] = reason if others is None else {**others, **reason}
     return found
+
+
+def waits_until(due: datetime) -> str:
+    """Return the cause of a block that is scheduled; the tick runs at the next full minute."""
+    return f"waits for the next batch, at {due + timedelta(seconds=59):%H:%M} UTC"
 
 
 def hibernation(view: View) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination
@@ -12,11 +13,13 @@ from exitpolicy.core.errors import (
     InvalidFileError,
     RefusedError,
 )
+from exitpolicy.core.pace import Pace
 from exitpolicy.operations import refusals
 from exitpolicy.operations.choosing import Choosing, choosing, ranks_of
 from exitpolicy.operations.fitting import Broken, fit, gauges
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
+from exitpolicy.policy.batching import EVERYTHING_URGENT, Change, Postponed, Urgent
 from exitpolicy.policy.descriptor import DESCRIPTOR_LIMIT, least_bytes, rules_bytes
 from exitpolicy.policy.evaluate import Decisions
 from exitpolicy.policy.minimize import fewest_rules
@@ -31,11 +34,32 @@ from exitpolicy.tor.inspect import CandidateError
 Stage = Callable[[Path, str], Path | str]
 """Makes a candidate readable for Tor: given the fragment and the text, returns path or text."""
 
-AT_ONCE = 6
+_PLANNED_AT_ONCE = 6
 """How many fragments are planned at once, unless their relays do not answer."""
 
 _NAMED = 3
 """How many destinations a message names before it counts the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """What decides which changes wait for a batch."""
+
+    pace: Pace
+    urgent: Urgent
+
+
+AT_ONCE: Final = Pacing(Pace(), EVERYTHING_URGENT)
+"""Nothing waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The changes that a fragment waits with."""
+
+    changes: Postponed
+    seconds: float
+    """How long, in running time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +88,8 @@ class FragmentPlan:
     """What needs the operator and keeps nothing from being installed."""
     closed: bool = False
     """Whether it is to be replaced for its mode: Tor cannot read it, or everybody can write it."""
+    batch: Batch | None = None
+    """The changes that wait, so that `text` is the installed one; None if none do."""
 
     @property
     def changed(self) -> bool:
@@ -84,6 +110,11 @@ class FragmentPlan:
     def rules(self) -> tuple[Entry, ...]:
         """The rules of the text to install, or of the present one."""
         return _rules_of(self.former if self.text is None else self.text)
+
+    @property
+    def postponed(self) -> Postponed:
+        """How the text to install differs from the desired one, because changes wait."""
+        return Postponed() if self.batch is None else self.batch.changes
 
     def problems(self) -> list[ExitpolError]:
         """Return what keeps blocks from being installed, one error for each reason."""
@@ -111,7 +142,7 @@ def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
 
 
 def plan_all(
-    host: Host, in_force: Blocks, ledger: Ledger, stage: Stage
+    host: Host, in_force: Blocks, ledger: Ledger, stage: Stage, pacing: Pacing
 ) -> tuple[FragmentPlan, ...]:
     """Plan every fragment of the host, given the blocks in force and the ledger.
 
@@ -120,9 +151,9 @@ def plan_all(
     found = groups(host.relays if host.keeps_ledger_only else host.some_relays())
     return tuple(
         in_parallel(
-            lambda group: _Planner(host, ledger, in_force, stage, *group).plan(),
+            lambda group: _Planner(host, ledger, in_force, stage, pacing, *group).plan(),
             found,
-            at_once=AT_ONCE,
+            at_once=_PLANNED_AT_ONCE,
         )
     )
 
@@ -161,6 +192,7 @@ class _Planner:
     ledger: Ledger
     in_force: Blocks
     stage: Stage
+    pacing: Pacing
     path: Path
     relays: tuple[Relay, ...]
 
@@ -173,9 +205,50 @@ class _Planner:
         try:
             former = fragment.read(self.path)
             closed = former is not None and not fragment.is_public(self.path)
-            return replace(self._plan(blocks, former), closed=closed)
+            return self._in_batch(replace(self._plan(blocks, former), closed=closed))
         except InvalidFileError as error:
             return self._untouched(blocks, former, error)
+
+    def _in_batch(self, plan: FragmentPlan) -> FragmentPlan:
+        """Return a plan, or the one that leaves the fragment as it is until the next batch.
+
+        What repairs harm never waits: rules that make a relay an exit, that Tor refuses, or that
+        the config forbids.
+        """
+        interval = self.host.config.batch.total_seconds()
+        seconds = self.pacing.pace.wait((relay.name for relay in self.relays), interval)
+        if not seconds or plan.former is None or not plan.changed or plan.closed or plan.unsafe:
+            return plan
+        changes = self._postponed(plan)
+        if changes is None:
+            return plan
+        present = inspect.Candidate(self.path, self.path, plan.installed)
+        try:
+            views = in_parallel(lambda relay: self._inspect_one(relay, present), self.relays)
+        except CandidateError:
+            return plan
+        return replace(
+            plan,
+            text=plan.former,
+            text_without_additions=plan.former,
+            views=tuple(views),
+            batch=Batch(changes, seconds),
+        )
+
+    def _postponed(self, plan: FragmentPlan) -> Postponed | None:
+        """Return the changes of a plan if all of them may wait."""
+        # Most hosts have no list, and need no comparison.
+        if not any(block.source for block in self.ledger.blocks):
+            return None
+        rules = _plain(plan.installed), _plain(plan.rules)
+        if (len(rules[0]), len(rules[1])) != (len(plan.installed), len(plan.rules)):
+            return None
+        left_out = plan.left_out
+        released = [b for b in self.ledger.blocks if b.destination not in plan.blocks]
+        released += (block for block in plan.blocks if block.destination in left_out)
+        present = [block for block in plan.blocks if block.destination not in plan.held]
+        widens = self.host.config.fit is FitChoice.OVER_BLOCK
+        return Change(*rules, present, released, widens).postponed(self.pacing.urgent)
 
     def _plan(self, blocks: Blocks, former: str | None) -> FragmentPlan:
         base = self._base()

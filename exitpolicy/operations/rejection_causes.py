@@ -45,7 +45,8 @@ def still_rejected(
     host: "Host", applied: "Applied", destinations: Iterable[Destination]
 ) -> tuple[Cause, ...]:
     """Return why relays still reject destinations whose blocks were removed from Tor."""
-    gone = [d for d in destinations if applied.states.get(d) is not State.LIFTING]
+    waiting = (State.LIFTING, State.SCHEDULED)
+    gone = [d for d in destinations if applied.states.get(d) not in waiting]
     found: list[Cause | None] = []
     for relay, view in _observed(host, applied):
         if gone and view.policy is not None:

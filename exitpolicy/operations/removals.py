@@ -102,9 +102,9 @@ def record(host: Host, plans: Sequence[FragmentPlan]) -> None:
 
 
 def is_installed(destination: Destination, plan: FragmentPlan) -> bool:
-    """Tell whether a fragment that could not be replaced still holds an ended block."""
+    """Tell whether a fragment that was not replaced still holds an ended block."""
     if plan.text is not None:
-        return False
+        return destination in plan.postponed.removed
     found = [rule for rule in plan.installed if isinstance(rule, Rule)]
     return bool(found) and Decisions(found).rejects(destination)
 

@@ -17,6 +17,7 @@ _GRAVEST_FIRST: Final = (
     State.UNKNOWN,
     State.LIFTING,
     State.LEFT_OUT,
+    State.SCHEDULED,
     State.UNVERIFIED,
     State.DUE,
     State.LIVE,

@@ -46,7 +46,10 @@ KEYS: Final = (
     "fit",
     "guard",
     "fleet",
+    "batch",
 )
+MAX_BATCH: Final = timedelta(days=1)
+"""The longest `batch`: so long may an ended block of a list be enforced."""
 REPEAT_KEYS: Final = ("within", "factor", "at_most")
 _GUARD_NUMBERS: Final = {
     "connections": (MIN_CONNECTIONS, 1_000_000),
@@ -178,6 +181,9 @@ class Config(NamedTuple):
     """The relays of all hosts that share the ledger."""
     fleet_file: Path | None = None
     """The file that `fleet` was read from; None: it is in the config."""
+    batch: timedelta = timedelta(minutes=10)
+    """The shortest time between a change of a relay's policy and one that lists or the guard make;
+    0: they make each at once."""
     source: Path | None = None
     """The file that was read."""
 
@@ -257,6 +263,8 @@ def _rule_lines(config: Config) -> Iterator[str]:
         from exitpolicy.storage import fleet_config  # noqa: PLC0415 - most hosts are in no fleet
 
         yield from fleet_config.lines(config.fleet)
+    if config.batch != Config().batch:
+        yield f"batch: {duration_text(config.batch) if config.batch else '0'}\n"
 
 
 def _guard_line(rule: Rule) -> str:
@@ -352,6 +360,7 @@ def parse(path: Path, content: bytes) -> Config:
         guard=_guard(document, top["guard"]) if "guard" in top else None,
         fleet=fleet,
         fleet_file=fleet_file,
+        batch=document.parsed(top["batch"], "batch", _batch) if "batch" in top else default.batch,
         source=path,
     )
 
@@ -633,6 +642,14 @@ def _time(text: str) -> timedelta:
     found = parse_duration(text)
     if found < timedelta(minutes=1):
         raise UsageError(f"{text!r} is less than a minute", hint="write 1h, 30m or 1d")
+    return found
+
+
+def _batch(text: str) -> timedelta:
+    """Return the time between two batches. Raises UsageError."""
+    found = timedelta() if text == "0" else parse_duration(text)
+    if found > MAX_BATCH:
+        raise UsageError(f"{text!r} is more than a day", hint="write 10m, 1h or 0")
     return found
 
 

@@ -4,7 +4,6 @@ It is a cache: it may be lost at any time, and the next apply writes it again. e
 the head of the file, and documents it.
 """
 
-import time as system_time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,6 +16,7 @@ from exitpolicy import tick
 from exitpolicy.core.block import Blocks, State
 from exitpolicy.core.clock import Time
 from exitpolicy.core.errors import InvalidFileError
+from exitpolicy.core.pace import Pace
 from exitpolicy.core.retention import Retention
 from exitpolicy.storage import files
 
@@ -49,12 +49,11 @@ class Moment(NamedTuple):
     @classmethod
     def now(cls) -> "Moment":
         """Return the present moment."""
-        clock = getattr(system_time, "CLOCK_BOOTTIME", system_time.CLOCK_MONOTONIC)
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             boot = _UNKNOWN_BOOT
-        return cls(boot, system_time.clock_gettime(clock))
+        return cls(boot, tick.running())
 
     def is_after(self, other: "Moment") -> bool:
         """Tell whether this moment is later than another one of the same boot."""
@@ -99,9 +98,13 @@ class Observation(NamedTuple):
     mixed: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     """The states by relay of each block whose relays have different ones."""
     causes: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-    """By relay, why each block is pending, unknown or moot: one line of text."""
+    """By relay, why each block is pending, scheduled, unknown or moot: one line of text."""
     retention: Retention = Retention()
     """The running time since blocks ended."""
+    changed: Mapping[str, float] = MappingProxyType({})
+    """When the policy of each relay was last changed, in the running time of `retention`."""
+    batch: float | None = None
+    """The seconds after `begun` at which changes that wait for a batch are due; None for none."""
 
     @property
     def when(self) -> datetime:
@@ -126,6 +129,13 @@ def retention(last: Observation | None, now: Moment, blocks: Blocks, time: Time)
     return last.retention.observed(now.since(last.begun), blocks, time)
 
 
+def pace(last: Observation | None, now: Moment) -> Pace:
+    """Return when the policies of relays changed, some time after the observation `last`."""
+    if last is None:
+        return Pace()
+    return Pace(last.retention.after(now.since(last.begun)), last.changed)
+
+
 def save(path: Path, observation: Observation) -> None:
     """Write the observation. Raises InvalidFileError."""
     lines = [
@@ -133,6 +143,7 @@ def save(path: Path, observation: Observation) -> None:
         f"applied {observation.applied:.3f}",
         f"next {'never' if observation.next_change is None else f'{observation.next_change:.3f}'}",
         f"settled {int(observation.settled)}",
+        *_batch_lines(observation),
         *(f"watch {mark} {name}" for name, mark in sorted(observation.watched.items())),
         "",
         f"reloaded {observation.reloaded:.3f}",
@@ -146,6 +157,7 @@ def save(path: Path, observation: Observation) -> None:
     lines.append(f"running {observation.retention.seconds:.3f}")
     lines += (f"ended {at:.3f} {record}" for record, at in observation.retention.seen.items())
     lines += (f"fatal {mark} {name}" for name, mark in observation.fatal.items())
+    lines += (f"changed {seconds:.3f} {name}" for name, seconds in observation.changed.items())
     lines += _state_lines(observation.states)
     lines += (
         f"on {state} {name} {relay}"
@@ -168,6 +180,7 @@ class _Lines:
         self.mixed: dict[str, dict[str, str]] = {}
         self.ended: dict[str, float] = {}
         self.fatal: dict[str, str] = {}
+        self.changed: dict[str, float] = {}
         self.causes: dict[str, Mapping[str, str]] = {}
         self.texts: dict[str, str] = {}
         """The causes by number."""
@@ -197,6 +210,9 @@ class _Lines:
         elif key == "fatal":
             mark, name = value.split(" ", 1)
             self.fatal[name] = mark
+        elif key == "changed":
+            seconds, name = value.split(" ", 1)
+            self.changed[name] = _seconds(seconds)
         elif key == "watch":
             ctime, size, inode, name = value.split(" ", 3)
             self.watched[name] = f"{ctime} {size} {inode}"
@@ -210,6 +226,12 @@ def load(path: Path) -> Observation | None:
         return _parse(files.read_own(path, "state", limit=MAX_BYTES))
     except (FileNotFoundError, InvalidFileError):
         return None
+
+
+def is_waiting(path: Path) -> bool:
+    """Tell whether changes waited for a batch at the last observation."""
+    last = load(path)
+    return last is not None and last.batch is not None
 
 
 # A command reads the same state several times.
@@ -238,6 +260,8 @@ def _parse(content: bytes) -> Observation | None:
             mixed=lines.mixed,
             causes=lines.causes,
             retention=Retention(_seconds(words.get("running", "0")), lines.ended),
+            changed=lines.changed,
+            batch=_wait(words["batch"]) if "batch" in words else None,
         )
     except (KeyError, ValueError, OverflowError, OSError):
         return None
@@ -273,6 +297,20 @@ def _cause_lines(causes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     yield from (f"cause {number} {text}" for text, number in numbers.items())
     for (text, relay), found in names.items():
         yield f"because {numbers[text]} {_BETWEEN.join(found)} {relay}"
+
+
+def _batch_lines(observation: Observation) -> list[str]:
+    """Return the line by which the tick knows when a batch is due; none if nothing waits."""
+    if observation.batch is None or observation.begun is None:
+        return []
+    begun = observation.begun.seconds
+    return [f"batch {begun:.3f} {begun + observation.batch:.3f}"]
+
+
+def _wait(text: str) -> float:
+    """Return the seconds between the moments of a batch. Raises ValueError."""
+    begun, end = text.split(" ")
+    return round(_seconds(end) - _seconds(begun), 3)
 
 
 def _begun(text: str) -> Moment:
