@@ -32,7 +32,7 @@ VALIDATORS: Final = {
 NOT_IN_A_SCHEMA: Final = {
     "config": (
         *("a second relay named", "have the same torrc", "have the same control port"),
-        "has an open quote",
+        *("has an open quote", "is more than a day"),
     ),
     "ledger": ("a second block for", "host bits set", "ends before it begins"),
 }

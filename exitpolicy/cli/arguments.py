@@ -75,7 +75,8 @@ Yes = Annotated[
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait until Tor enforces it.")]
 Now = Annotated[
-    bool, typer.Option("--now", help="Also make the changes that wait for the next batch.")
+    bool,
+    typer.Option("--now", help="Change what lists change at once, also what waits for a batch."),
 ]
 Force = Annotated[
     bool,

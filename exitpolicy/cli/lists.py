@@ -120,7 +120,7 @@ def import_(
     from exitpolicy.operations import change
 
     timing = change.Timing.ALL if at_once else change.Timing.BATCH
-    options = change.Options(dry_run, force, change.watch(no_wait=no_wait), timing)
+    options = change.Options(dry_run, force, change.watch(no_wait=no_wait), timing=timing)
     with output.progress(output.TOR_READS):
         if wish is not None:
             done = sources.make(host, wish, options)
