@@ -596,7 +596,7 @@ def say_changed(
     output.note_elsewhere(changed.elsewhere)
     if not options.dry_run:
         render.note_of_other_hosts(host, changed.blocks, states)
-    done = {"live", "moot", "unverified", "left-out", "elsewhere"}
+    done = {"live", "moot", "unverified", "left-out", "scheduled", "elsewhere"}
     unsettled = applied.problems and not done.issuperset(states.values())
     if unsettled and not applied.is_preview:
         _note_recorded()

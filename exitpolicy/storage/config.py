@@ -45,8 +45,8 @@ KEYS: Final = (
     "hooks",
     "fit",
     "guard",
-    "fleet",
     "batch",
+    "fleet",
 )
 MAX_BATCH: Final = timedelta(days=1)
 """The longest `batch`: so long may an ended block of a list be enforced."""
