@@ -1,19 +1,21 @@
 """How to choose among blocks that do not all fit, as `fit:` in the config says."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import Destination
 from exitpolicy.core.ports import Interval, overlap
 from exitpolicy.core.shared_fronts import WEB_PORTS
-from exitpolicy.policy import fit
-from exitpolicy.policy.fit import Fitted
-from exitpolicy.policy.fit_trees import Candidate, Widening
-from exitpolicy.policy.prefix_tree import AddressSet
 from exitpolicy.policy.reconcile import View
 from exitpolicy.storage import shared_fronts
 from exitpolicy.storage.config import Config, FitChoice
+
+# Imported where a choice is made: every command imports this module, and few have to choose.
+if TYPE_CHECKING:
+    from exitpolicy.policy.fit import Fitted
+    from exitpolicy.policy.fit_trees import Candidate
+    from exitpolicy.policy.prefix_tree import AddressSet
 
 
 class Choosing(NamedTuple):
@@ -27,23 +29,30 @@ class Choosing(NamedTuple):
     off_limits: tuple[Destination, ...] = ()
     """What no widened rule may reject."""
 
-    def fitted(self, blocks: Sequence[Block], budget: int, room: int) -> Fitted:
+    def fitted(self, blocks: Sequence[Block], budget: int, room: int) -> "Fitted":
         """Return what fits into `budget` bytes of a descriptor.
 
         Widened rules reject at most `room` addresses.
         """
+        from exitpolicy.policy import fit  # noqa: PLC0415 - as above
+        from exitpolicy.policy.fit_trees import Widening  # noqa: PLC0415
+
         candidates = self.candidates(blocks)
         if self.choice is not FitChoice.OVER_BLOCK:
             return fit.leave_out(candidates, budget)
         return fit.widen(candidates, budget, Widening(self.shortest, self._free, room))
 
-    def candidates(self, blocks: Sequence[Block]) -> list[Candidate]:
+    def candidates(self, blocks: Sequence[Block]) -> "list[Candidate]":
         """Return blocks with their ranks."""
+        from exitpolicy.policy.fit_trees import Candidate  # noqa: PLC0415 - as above
+
         ranks = ranks_of(blocks, dict(self.priorities))
         return [Candidate(block.destination, ranks[block.source]) for block in blocks]
 
-    def _free(self, ports: Interval) -> AddressSet:
+    def _free(self, ports: Interval) -> "AddressSet":
         """Return the addresses that no widened rule for some ports may reject."""
+        from exitpolicy.policy.prefix_tree import AddressSet  # noqa: PLC0415 - as above
+
         return AddressSet(
             (part.first, part.last)
             for one in self.off_limits

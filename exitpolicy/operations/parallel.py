@@ -1,7 +1,6 @@
 """Run one function for every relay in parallel."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from threading import Semaphore, Thread
 from typing import Final, TypeVar
 
@@ -25,6 +24,9 @@ def in_parallel(
     """
     if len(items) == 1:
         return [function(items[0])]
+    # Imported here, because most hosts have one relay.
+    from concurrent.futures import Future  # noqa: PLC0415
+
     results: list[Future[R]] = [Future() for _ in items]
     free = Semaphore(len(items) if at_once is None else at_once)
 
