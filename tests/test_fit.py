@@ -103,6 +103,58 @@ def test_a_choice_is_the_best_or_states_how_far_it_may_be_from_it(
         assert found.value == max(fitting) == found.bound
 
 
+@given(forests(), st.integers(0, 40), st.integers(-10, 20))
+def test_no_choice_is_returned_below_the_value_that_is_asked_for(
+    forest: Forest, budget: int, least: int
+) -> None:
+    """With `least`, the same choice is returned, or it is proven that none has that value."""
+    found, asked = best_choice(forest, budget), best_choice(forest, budget, least=least)
+    if found is not None and found.value >= least:
+        assert asked == found
+    else:
+        assert asked is None or asked == found
+
+
+def best_by_cost(forest: Forest, budget: int) -> int:
+    """Return the best value of a forest without required nodes, by a table of all costs."""
+    count = len(forest.parents)
+    # The best value below each node at every cost up to the budget.
+    tables = [[0] * (budget + 1) for _ in range(count + 1)]
+    for node, parent in enumerate(forest.parents):
+        own = tables[node]
+        for value, price in forest.covers[node]:
+            for cost in range(price, budget + 1):
+                own[cost] = max(own[cost], value)
+        above = tables[parent]
+        tables[parent] = [
+            max(above[cost - part] + own[part] for part in range(cost + 1))
+            for cost in range(budget + 1)
+        ]
+    return tables[count][budget]
+
+
+def test_a_choice_on_deep_trees_is_within_its_bound() -> None:
+    """Random trees of 200 nodes in several levels, against a table of all costs."""
+    for seed in range(12):
+        dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+        count, budget = 200, 90
+        parents = [min(count, node + 1 + int(dice.expovariate(0.2))) for node in range(count)]
+        covers = [
+            [
+                Cover(dice.choice([1, 3, 40, 500]), dice.randint(1, 9))
+                for _ in range(dice.randint(0, 3))
+            ]
+            for _ in range(count)
+        ]
+        forest = Forest(parents, covers, [False] * count)
+        optimum = best_by_cost(forest, budget)
+        for effort in (0, 300_000):
+            found = best_choice(forest, budget, effort)
+            assert found is not None
+            assert found.value <= optimum <= found.bound
+            assert not effort or found.value == optimum
+
+
 def test_a_choice_is_as_good_as_that_of_an_integer_programme() -> None:
     """Random knapsacks of 400 covers, against HiGHS."""
     for seed in range(5):

@@ -82,20 +82,25 @@ def least_cost(forest: Forest) -> int:
     return _best(forest, 0, 1).cost
 
 
-def best_choice(forest: Forest, budget: int, effort: int = EFFORT) -> Choice | None:
+def best_choice(
+    forest: Forest, budget: int, effort: int = EFFORT, *, least: int | None = None
+) -> Choice | None:
     """Return the choice of the greatest value within a budget; None if every choice costs more.
 
-    `effort` is the number of combinations that the search may make.
+    `effort` is the number of combinations that the search may make. It makes none, and the result
+    is None, if it is proven before that every choice has a lower value than `least`.
     """
     cheap, rich = _extremes(forest)
     if cheap.cost > budget:
         return None
     if rich.cost <= budget:
         return Choice(_selected(forest, rich.picks), rich.value, rich.cost, rich.value)
+    undecided = _Undecided(forest)
     while True:
+        undecided.narrow(cheap, rich)
         # The multiplier is rise / run.
         rise, run = rich.value - cheap.value, rich.cost - cheap.cost
-        between = _best(forest, run, rise)
+        between = undecided.best(cheap, run, rise)
         if run * between.value - rise * between.cost <= run * cheap.value - rise * cheap.cost:
             break
         if between.cost <= budget:
@@ -106,8 +111,10 @@ def best_choice(forest: Forest, budget: int, effort: int = EFFORT) -> Choice | N
     value, cost = _totals(forest, picks)
     room = budget - cost
     bound = value + rise * room // run
+    if least is not None and bound < least:
+        return None
     if bound > value and effort:
-        picks = _with_inactive(forest, picks, between.picks)
+        picks = _with_inactive(forest, picks, _best(forest, run, rise).picks)
         search = _Search(forest, picks, _Gap(run, rise, room), effort)
         better, gain = search.improved()
         if gain:
@@ -145,6 +152,62 @@ def _best(forest: Forest, run: int, rise: int) -> _Pass:
         values[parent] += value
         costs[parent] += cost
     return _Pass(picks, values, costs)
+
+
+class _Undecided:
+    """The nodes on which the choices for two multipliers differ.
+
+    Where both have the same value and cost below and at a node, these are best there for every
+    multiplier between the two: the greatest value - L * cost is convex in L. Only the other nodes
+    are considered again, and they become fewer with every step.
+    """
+
+    def __init__(self, forest: Forest) -> None:
+        self._forest = forest
+        self._nodes: Sequence[int] = range(len(forest.parents))
+        """In the order of the forest."""
+        self._values = [0] * (len(forest.parents) + 1)
+        """The value of what is decided below each of the nodes; last of all, below no node."""
+        self._costs = [0] * (len(forest.parents) + 1)
+
+    def narrow(self, one: _Pass, other: _Pass) -> None:
+        """Leave the nodes out on which two choices agree, and those below them."""
+        parents, values, costs = self._forest.parents, one.values, one.costs
+        present = [False] * len(parents) + [True]
+        left: list[int] = []
+        for node in reversed(self._nodes):
+            parent = parents[node]
+            if not present[parent]:
+                continue
+            if values[node] == other.values[node] and costs[node] == other.costs[node]:
+                self._values[parent] += values[node]
+                self._costs[parent] += costs[node]
+            else:
+                present[node] = True
+                left.append(node)
+        left.reverse()
+        self._nodes = left
+
+    def best(self, decided: _Pass, run: int, rise: int) -> _Pass:
+        """Return the choice that maximizes run * value - rise * cost.
+
+        What is not considered again is as in `decided`.
+        """
+        parents, covers, required = self._forest.parents, self._forest.covers, self._forest.required
+        values, costs, picks = decided.values.copy(), decided.costs.copy(), decided.picks.copy()
+        below_values, below_costs = self._values.copy(), self._costs.copy()
+        for node in self._nodes:
+            value, cost, pick = below_values[node], below_costs[node], RECURSE
+            best = None if required[node] else run * value - rise * cost
+            for index, (own, price) in enumerate(covers[node]):
+                score = run * own - rise * price
+                if best is None or score > best:
+                    best, value, cost, pick = score, own, price, index
+            values[node], costs[node], picks[node] = value, cost, pick
+            below_values[parents[node]] += value
+            below_costs[parents[node]] += cost
+        values[-1], costs[-1] = below_values[-1], below_costs[-1]
+        return _Pass(picks, values, costs)
 
 
 def _active(forest: Forest, picks: Sequence[int]) -> list[bool]:

@@ -71,10 +71,14 @@ def first_that_fit(candidates: Sequence[Candidate], budget: int) -> Fitted:
 
 def leave_out(candidates: Sequence[Candidate], budget: int) -> Fitted:
     """Return the most valuable blocks whose rules have at most `budget` bytes."""
-    trees = Trees(candidates)
+    return _left_out(Trees(candidates), budget)
+
+
+def _left_out(trees: Trees, budget: int) -> Fitted:
+    """Return what `leave_out` returns for the candidates of some trees."""
     exceeding = _exceeding(trees, budget)
     if exceeding is None:
-        rules = fewest_rules(one.destination for one in candidates)
+        rules = fewest_rules(one.destination for one in trees.candidates)
         return Fitted(rules, frozenset(), rules_bytes(rules), 0)
     rank, stage = exceeding
     choice = best_choice(stage.forest(rank), budget)
@@ -160,12 +164,14 @@ def widen(candidates: Sequence[Candidate], budget: int, widening: Widening) -> F
     every: tuple[Stage, Choice] | None = None
     for rank in trees.ranks:
         stage = trees.stage(rank, widening)
-        choice = best_choice(stage.forest(rank + 1, Worth(0, 1)), budget)
+        # The rules may cover `room` addresses in all.
+        least = stage.addresses - widening.room
+        choice = best_choice(stage.forest(rank + 1, Worth(0, 1)), budget, least=least)
         if choice is None or _size(stage, choice) > widening.room:
             return _widened_in_part(trees, stage, rank, budget, widening.room)
         every = stage, choice
     if every is None:
-        return leave_out(candidates, budget)
+        return _left_out(trees, budget)
     stage, choice = every
     return _result(trees, stage, choice, choice.bound - choice.value, "over-blocked")
 
@@ -189,13 +195,13 @@ def _widened_in_part(trees: Trees, stage: Stage, rank: int, budget: int, room: i
         middle = (low + high) // 2
         low, high = (middle + 1, high) if choice_at(middle, 0)[0] else (low, middle)
     if low == 0:
-        return leave_out(trees.candidates, budget)
+        return _left_out(trees, budget)
     choice, value = choice_at(low - 1, EFFORT)
     if choice is None:
         # The better choice covers too many addresses.
         choice, value = choice_at(low - 1, 0)
     if choice is None:
-        return leave_out(trees.candidates, budget)
+        return _left_out(trees, budget)
     return _result(trees, stage, choice, (choice.bound - choice.value) // value, "unblocked")
 
 

@@ -88,25 +88,31 @@ class Stage:
     origins: list[tuple[Interval, int]] = field(default_factory=list)
     """The tree of each node, and its index there."""
     ranks: list[int | None] = field(default_factory=list)
-    desired: list[int] = field(default_factory=list)
-    """The number of desired addresses."""
     counted: list[int] = field(default_factory=list)
-    """The number of those that are worth something."""
+    """The number of desired addresses that are worth something."""
     lines: list[list[Prefix]] = field(default_factory=list)
     """The prefixes that may cover each node."""
     costs: list[list[int]] = field(default_factory=list)
     """The size of each of these lines, in bytes."""
+    extra: list[list[int]] = field(default_factory=list)
+    """For each of these lines, the number of its addresses that no block names."""
+
+    @property
+    def addresses(self) -> int:
+        """The number of desired addresses that are worth something."""
+        roots = len(self.parents)
+        return sum(
+            n for n, parent in zip(self.counted, self.parents, strict=True) if parent == roots
+        )
 
     def forest(self, required: int, worth: Worth = PER_ADDRESS) -> Forest:
         """Return the choice in which all ranks before `required` must be covered."""
         covers = [
             [
-                Cover(counted * worth.desired - (size(line) - desired) * worth.extra, cost)
-                for line, cost in zip(lines, costs, strict=True)
+                Cover(counted * worth.desired - extra * worth.extra, cost)
+                for extra, cost in zip(extras, costs, strict=True)
             ]
-            for counted, desired, lines, costs in zip(
-                self.counted, self.desired, self.lines, self.costs, strict=True
-            )
+            for counted, extras, costs in zip(self.counted, self.extra, self.costs, strict=True)
         ]
         return Forest(self.parents, covers, [r is not None and r < required for r in self.ranks])
 
@@ -173,10 +179,10 @@ class Trees:
                 stage.parents.append(parent)
                 stage.origins.append((ports, node))
                 stage.ranks.append(tree.ranks[node])
-                stage.desired.append(tree.desired[node])
                 stage.counted.append(counted[node])
                 stage.lines.append(lines[node])
                 stage.costs.append([line_bytes(line, ports) for line in lines[node]])
+                stage.extra.append([size(line) - tree.desired[node] for line in lines[node]])
         for root in roots:
             stage.parents[root] = len(stage.parents)
         return stage

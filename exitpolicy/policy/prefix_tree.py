@@ -6,6 +6,7 @@ All addresses are IPv4: IPv6 rules take no space in a descriptor.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from exitpolicy.core.addresses import BITS
@@ -124,7 +125,7 @@ def _contains(prefix: Prefix, other: Prefix) -> bool:
 def line_bytes(prefix: Prefix, ports: Interval) -> int:
     """Return the size of a rule in a descriptor, with its line end."""
     network, length = prefix
-    around = len("reject :\n") + len(ports_text((ports,)))
+    around = _around(ports)
     if length == 0:
         return around + 1
     digits = (
@@ -133,8 +134,14 @@ def line_bytes(prefix: Prefix, ports: Interval) -> int:
         + _DIGITS[network >> 8 & 255]
         + _DIGITS[network & 255]
     )
-    mask = 0 if length == _BITS else 1 + len(str(length))
+    mask = 0 if length == _BITS else 1 + _DIGITS[length]
     return around + 3 + digits + mask
+
+
+@cache
+def _around(ports: Interval) -> int:
+    """Return the size of a rule without its addresses."""
+    return len("reject :\n") + len(ports_text((ports,)))
 
 
 class AddressSet:
