@@ -273,3 +273,20 @@ def test_who_is_only_beside_a_named_victim_is_none() -> None:
     gateway = "93.184.216.1"
     row = f"time=10:00:00 fw={gateway} src={OWN} dst={VICTIM} proto=tcp"
     assert destinations(read(f"Port scan:\n{row}\n")) == [VICTIM]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_victim"),
+    [
+        ("Our firewall ({v}) has blocked it.", False),
+        ("Our IDS at {v} detected it.", False),
+        ("Unsere Firewall ({v}) hat sie gesperrt.", False),
+        ("Notre pare-feu ({v}) l'a bloquée.", False),
+        ("Nuestro cortafuegos ({v}) la ha bloqueado.", False),
+        ("Our firewall {v} was attacked.", True),
+    ],
+)
+def test_a_firewall_that_only_blocked_is_no_victim(sentence: str, is_victim: bool) -> None:
+    """Words may stand between the address and the verb."""
+    text = f"The address {OWN} attacks us.\n{sentence.format(v=VICTIM)}\n"
+    assert destinations(read(text)) == ([VICTIM] if is_victim else [])

@@ -51,7 +51,8 @@ _KEY: Final = re.compile(r"^[\s>*•-]{0,8}([^\W\d_]{3,20})\s?[:=]\s{0,16}\Z")
 _HOST_HEADER: Final = re.compile(r"^\s{0,8}>?\s?host:\s\Z", re.IGNORECASE)
 _ACTIVE: Final = pattern(r"(?![\])\s,]{0,3}\w{1,12}\s(?:<<from>>)\b)[\])\s,]{0,3}(?:<<active>>)")
 _PASSIVE: Final = pattern(r"[\])\s,]{0,3}(?:<<passive>>)")
-_OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:<<observing>>)")
+_OBSERVING: Final = pattern(r"[)\]\s,]{0,4}(?:[^\W\d][\w']{0,5}\s){0,2}(?:<<observing>>)")
+"""With up to two short words before the verb: `has`, `l'a`, `hat sie`."""
 
 
 def scan_back(text: str, *, acting: bool = True) -> Sense | None:
