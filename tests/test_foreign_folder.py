@@ -201,7 +201,7 @@ def test_a_file_that_the_operator_names_is_no_link_to_a_secret(
         fleet_ledger.read,
         lists.content_of,
         lambda name: complaints.read_file(Path(name)),
-        lambda name: fleet_record.record(Path(name), lambda blocks: blocks, dry_run=True),
+        lambda name: fleet_record.record(Path(name), lambda blocks: (blocks, ()), dry_run=True),
     ):
         with pytest.raises(ExitpolError, match="symbolic link of another user") as caught:
             read(str(named))

@@ -5,13 +5,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exitpolicy.cli import fleet, output
+from exitpolicy.cli import fleet, output, render
 from exitpolicy.cli.arguments import Targets
 from exitpolicy.cli.output import say, say_json
 from exitpolicy.core.block import Block, Blocks, checked_text
+from exitpolicy.core.destination import Destination
 from exitpolicy.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from exitpolicy.operations.fleet_record import Alteration
     from exitpolicy.operations.host import Host
 
 
@@ -25,7 +27,7 @@ def block(
     references: Sequence[str],
     relays: Sequence[str],
     force: bool,
-) -> Callable[[Blocks], Blocks]:
+) -> "Alteration":
     """Return the change that blocks destinations. Raises UsageError and RefusedError."""
     from exitpolicy.operations import change
 
@@ -41,7 +43,7 @@ def block(
         force=force,
         relays=tuple(sorted(dict.fromkeys(relays))),
     )
-    return lambda blocks: blocks.blocked(new)
+    return lambda blocks: (blocks.blocked(new), targets.destinations)
 
 
 def lift(
@@ -55,19 +57,25 @@ def lift(
     """End the chosen blocks in the ledger. Raises what `chosen` raises."""
     now = host.clock()
 
-    def alter(blocks: Blocks) -> Blocks:
-        return blocks.lifted([block.destination for block in chosen(blocks, now)], now)
+    def alter(blocks: Blocks) -> tuple[Blocks, list[Destination]]:
+        destinations = [block.destination for block in chosen(blocks, now)]
+        return blocks.lifted(destinations, now), destinations
 
     return record(ledger, alter, dry_run=dry_run, as_json=as_json)
 
 
-def record(ledger: Path, alter: Callable[[Blocks], Blocks], *, dry_run: bool, as_json: bool) -> int:
+def record(ledger: Path, alter: "Alteration", *, dry_run: bool, as_json: bool) -> int:
     """Change the ledger, write what changed, and return the exit code."""
     from exitpolicy.operations import fleet_record
 
-    changes = fleet_record.record(ledger, alter, dry_run=dry_run)
+    changes, blocks = fleet_record.record(ledger, alter, dry_run=dry_run)
     if as_json:
-        say_json(taken=fleet.changes_json(changes), dry_run=dry_run, problems=[])
+        say_json(
+            blocks=[render.block_json(block) for block in blocks],
+            taken=fleet.changes_json(changes),
+            dry_run=dry_run,
+            problems=[],
+        )
         return ExitCode.DONE
     fleet.say_changes(changes, str(ledger), dry_run=dry_run)
     if not changes:

@@ -79,7 +79,7 @@ def test_the_main_path(modules: Modules) -> None:
     first = modules.run("block", **given)
     assert (first["changed"], first["rc"], first["not_live"]) == (True, 0, [])
     (block,) = first["blocks"]
-    assert block["states"] == {"default": "live", "second": "live"}
+    assert (block["destination"], block["state"]) == ("203.0.113.7:22", "live")
     assert SECRET not in json.dumps({**first, "diff": None})
     assert SECRET in first["diff"]["after"]
     assert not modules.run("block", **given)["changed"]
@@ -91,7 +91,7 @@ def test_the_main_path(modules: Modules) -> None:
     assert (taken["changed"], taken["rc"]) == (True, 3)
     assert {one["destination"] for one in taken["not_live"]} == {"198.51.100.7"}
     assert "198.51.100.7 is protected" in json.dumps(taken["warnings"])
-    assert taken["states"]["203.0.113.2"] == {"second": "live"}
+    assert taken["states"]["203.0.113.2"] == "live"
     info = modules.run("info")
     assert (info["changed"], info["not_live"]) == (False, taken["not_live"])
     assert "pending" in info["faults"]
@@ -104,3 +104,75 @@ def test_the_main_path(modules: Modules) -> None:
     assert (gone["changed"], gone["blocks"][0]["state"]) == (True, "lifted")
     assert not modules.host.tor.rejects("203.0.113.7", 22)
     assert not modules.run("lift", destination=["203.0.113.7:22"])["changed"]
+
+
+def with_program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Modules:
+    """Return modules of a host whose exitpol is a script."""
+    monkeypatch.chdir(folder)
+    host = ExitHost.__new__(ExitHost)
+    host.config = folder / "config.yaml"
+    modules = Modules(folder, host)
+    modules.program.write_text(f"#!/bin/sh\n{script}\n")
+    return modules
+
+
+def test_another_version_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exitpol with other JSON, without an option, or that is none at all is no other failure."""
+    refused = json.dumps({"schema": 1, "error": {"message": "No such option: --from"}})
+    for answer in (
+        "echo '{\"schema\": 2}'",
+        f"echo '{refused}'; exit 2",
+        "echo nonsense",
+        "exit 1",
+    ):
+        folder = tmp_path / str(abs(hash(answer)))
+        folder.mkdir()
+        script = f"case $* in *--version) echo exitpol 9.9;; *) {answer};; esac"
+        modules = with_program(folder, script, monkeypatch)
+        done = modules.run("ledger", content=ledger())
+        assert (done["failed"], "exitpol 9.9" in done["msg"]) == (True, True), done
+
+
+def test_a_refusal_names_the_relay_and_a_lock_is_a_clear_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes 4 and 7 fail with what exitpol says; 6 is a warning."""
+    for code, key, is_failed in ((4, "error", True), (7, "error", True), (6, "problems", False)):
+        folder = tmp_path / str(code)
+        folder.mkdir()
+        error = {"message": "relay 'exit1': no room", "hint": "block less", "exit_code": code}
+        answer = json.dumps(
+            {
+                "schema": 1,
+                "blocks": {} if code == 6 else None,
+                "taken": [] if code == 6 else None,
+                key: error if key == "error" else [error],
+            }
+        )
+        modules = with_program(
+            folder, f"echo '{answer.replace(chr(39), '')}'; exit {code}", monkeypatch
+        )
+        done = modules.run("ledger", content=ledger())
+        assert done.get("failed", False) is is_failed, done
+        assert "relay exit1: no room" in json.dumps(done), done
+        assert done["rc"] == code
+
+
+def test_what_others_can_change_is_not_run_as_root(tmp_path: Path) -> None:
+    """The default program has to be root's alone, with all folders above it."""
+    modules = Modules(tmp_path, ExitHost.__new__(ExitHost))
+    modules.host.config = tmp_path / "config.yaml"
+    done = modules.run("info", executable=None)
+    assert done["failed"]
+    assert "exitpol is not installed" in done["msg"] or "is not run as root" in done["msg"]
+
+
+def test_a_destination_is_no_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What exitpol would take for an option, or for stdin, never reaches it."""
+    modules = with_program(tmp_path, "touch ran", monkeypatch)
+    for given in ("-", "--all", ["203.0.113.1", "--force"], [], ""):
+        for name in ("block", "lift"):
+            until: dict[str, Any] = {"until": "30d"} if name == "block" else {}
+            done = modules.run(name, destination=given, **until)
+            assert done["failed"], done
+    assert not (tmp_path / "ran").exists()

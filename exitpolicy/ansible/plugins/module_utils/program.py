@@ -99,12 +99,12 @@ class Program:
                     msg=f"{self.path} is not run as root: others than root can change {each}"
                 )
 
-    def ask(self, *arguments: str, stdin: str | None = None) -> Answer:
+    def ask(self, *arguments: str) -> Answer:
         """Run a command of exitpol with `--json`. Fails if that is another version."""
         config = self.module.params["config"]
         command = [self.path, *(["--config", config] if config else []), *arguments, "--json"]
         code, out, err = self.module.run_command(
-            command, data=stdin, environ_update={"NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+            command, environ_update={"NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
         )
         try:
             keys: Any = json.loads(out)
@@ -117,11 +117,20 @@ class Program:
             self._fail_for_version(code, error["message"])
         return Answer(code, keys, said(error) if error else "")
 
-    def refuse_options(self, destinations: list[str]) -> None:
-        """Fail for a destination that exitpol would take for an option, or for stdin."""
-        for destination in destinations:
-            if destination.startswith("-"):
+    def read_destinations(self) -> list[str]:
+        """Make the argument `destination` a list, and return it.
+
+        Fails for what exitpol would take for an option, or for stdin.
+        """
+        given = self.module.params["destination"]
+        found = given if isinstance(given, list) else [given]
+        for destination in found:
+            if not isinstance(destination, str) or not destination or destination[0] == "-":
                 self.module.fail_json(msg=f"{destination!r} is not a destination")
+        if not found:
+            self.module.fail_json(msg="destination names none")
+        self.module.params["destination"] = found
+        return found
 
     def blocks_in_force(self) -> dict[str, Block]:
         """Return the blocks of the host by destination, with their last observed states."""

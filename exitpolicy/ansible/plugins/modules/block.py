@@ -19,8 +19,9 @@ options:
     description:
       - Addresses, networks and ranges, each with or without ports, such as C(203.0.113.7:22). Host
         names are resolved on the host by each run; their blocks do not follow them.
-    type: list
-    elements: str
+      - One destination, or a list of them. A text is not divided at commas, which stand between
+        ports.
+    type: raw
     required: true
     aliases: [destinations]
   until:
@@ -98,9 +99,6 @@ blocks:
     state:
       description: The gravest of the states on the relays. Not with O(ledger).
       type: str
-    states:
-      description: The state on each relay. Not with O(ledger), nor in check mode.
-      type: dict
 not_live:
   description: Each block that a relay does not enforce, with the reason.
   returned: success
@@ -123,6 +121,7 @@ from ansible_collections.exitpol.exitpol.plugins.module_utils.program import (
     HOST_OPTIONS,
     NOT_ENFORCED,
     PENDING_OPTION,
+    WELL,
     Answer,
     Block,
     ExitpolModule,
@@ -148,12 +147,7 @@ def main() -> None:
     """Run the module."""
     module = ExitpolModule(
         argument_spec={
-            "destination": {
-                "type": "list",
-                "elements": "str",
-                "required": True,
-                "aliases": ["destinations"],
-            },
+            "destination": {"type": "raw", "required": True, "aliases": ["destinations"]},
             "until": {"type": "str", "required": True},
             "reason": {"type": "str", "default": ""},
             "references": {
@@ -171,7 +165,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     program = Program(module)
-    program.refuse_options(module.params["destination"])
+    program.read_destinations()
     if module.params["ledger"]:
         _record(module, program)
     else:
@@ -192,10 +186,12 @@ def _block(module: ExitpolModule, program: Program) -> None:
         desired = _blocks_of(module, preview)
         steps = _steps(module, program, present, desired, until)
         options = ["--dry-run"] if module.check_mode else []
-        answers = [program.ask(*step, *options) for step in steps] or [preview]
-    desired = [*desired, *(b for each in answers for b in each.keys.get("blocks") or [])]
-    after = {each["destination"]: each for each in desired}
-    if not module.check_mode:
+        answers = [program.ask(*step, *options) for step in steps]
+    after = {each["destination"]: present.get(each["destination"], each) for each in desired}
+    made = (block for each in answers for block in each.keys.get("blocks") or [])
+    after |= {each["destination"]: each for each in made}
+    if not module.check_mode and not all(b["state"] in WELL for b in after.values()):
+        # Which relay does not enforce it, and why.
         now = program.blocks_in_force()
         after = {destination: now.get(destination, block) for destination, block in after.items()}
     changes = [
@@ -203,7 +199,8 @@ def _block(module: ExitpolModule, program: Program) -> None:
         for destination, block in after.items()
         if _differs(present.get(destination), block)
     ]
-    worst = max(answers, key=lambda each: (each.error is not None, each.code))
+    done = Answer(0, {"blocks": []}, "")
+    worst = max([*answers, done], key=lambda each: (each.error is not None, each.code))
     recorded = "blocks" in worst.keys
     if worst.error is not None and not recorded:
         # Refused as a whole. Another command before it may have changed something.
@@ -307,7 +304,7 @@ def _record(module: ExitpolModule, program: Program) -> None:
     result = {
         "changed": bool(changes),
         "diff": diff(changes, module.params["ledger"]),
-        "blocks": [shown(each["after"]) for each in changes],
+        "blocks": [shown(each) for each in preview.keys["blocks"]],
         "not_live": [],
     }
     finish(module, preview, recorded=True, result=program.quiet(result))

@@ -108,10 +108,10 @@ lifted:
   type: list
   elements: str
 states:
-  description: The state of each block in force, by destination and relay.
-  returned: success, not in check mode
+  description: The gravest state of each block in force, by destination.
+  returned: success
   type: dict
-  sample: {"203.0.113.7:22": {"exit1": "live", "exit2": "pending"}}
+  sample: {"203.0.113.7:22": "live"}
 not_live:
   description: Each block that a relay does not enforce, with the reason.
   returned: success
@@ -156,11 +156,13 @@ rc:
 import ipaddress
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.exitpol.exitpol.plugins.module_utils.program import (
     HOST_OPTIONS,
     PENDING_OPTION,
+    WELL,
     Block,
     ExitpolModule,
     Program,
@@ -203,10 +205,14 @@ def main() -> None:
     content = module.params["content"]
     if content is None:
         content = _ledger(program, module.params["blocks"])
-    arguments = ["apply", "--from", "-", *(["--dry-run"] if module.check_mode else [])]
+    # A file, because a program that ends before it reads stdin breaks the pipe.
+    file = Path(module.tmpdir, "ledger.yaml")
+    file.touch(0o600)
+    file.write_text(content, encoding="utf-8")
+    arguments = ["apply", "--from", str(file), *(["--dry-run"] if module.check_mode else [])]
     for destination in module.params["only"]:
         arguments += ["--only", destination]
-    answer = program.ask(*arguments, stdin=content)
+    answer = program.ask(*arguments)
     keys = answer.keys
     taken = keys.get("taken")
     changes: list[dict[str, Any]] = taken or []
@@ -215,7 +221,10 @@ def main() -> None:
     for remark in keys.get("remarks") or []:
         module.warn(remark["message"])
     blocks: list[Block] = []
-    if taken is not None and not module.check_mode:
+    states = keys.get("blocks") or {}
+    is_well = all(state in WELL for state in states.values())
+    if taken is not None and not module.check_mode and not is_well:
+        # Which relay does not enforce it, and why.
         blocks = program.ask("list").keys.get("blocks") or []
     acted = not keys.get("idle", True) if module.check_mode else _acted(keys)
     result = {
@@ -227,10 +236,9 @@ def main() -> None:
         ),
         "lifted": _named(changes, lambda _, after: bool(after["ended"])),
         "differences": keys.get("differences") or [],
+        "states": states,
         "not_live": not_live(blocks),
     }
-    if not module.check_mode:
-        result["states"] = {block["destination"]: block["states"] for block in blocks}
     finish(module, answer, recorded=taken is not None, result=program.quiet(result))
 
 

@@ -16,9 +16,10 @@ author:
   - the exitpol authors (@exitpol)
 options:
   destination:
-    description: The destinations of the blocks, as C(exitpol list) shows them.
-    type: list
-    elements: str
+    description:
+      - The destination of a block, as C(exitpol list) shows it, or a list of them. A text is not
+        divided at commas, which stand between ports.
+    type: raw
     aliases: [destinations]
   reference:
     description: Lift all blocks with this ticket.
@@ -106,7 +107,7 @@ def main() -> None:
     """Run the module."""
     module = ExitpolModule(
         argument_spec={
-            "destination": {"type": "list", "elements": "str", "aliases": ["destinations"]},
+            "destination": {"type": "raw", "aliases": ["destinations"]},
             "reference": {"type": "str"},
             "relays": {"type": "list", "elements": "str", "default": []},
             "ledger": {"type": "path"},
@@ -162,8 +163,7 @@ def _chosen(module: ExitpolModule, program: Program) -> list[str]:
     if module.params["reference"] is not None:
         asked = [[f"--reference={module.params['reference']}"]]
     else:
-        program.refuse_options(module.params["destination"])
-        asked = [[each] for each in module.params["destination"]]
+        asked = [[each] for each in program.read_destinations()]
     found = []
     for arguments in asked:
         answer = program.ask("lift", *arguments, *_where(module), "--dry-run")
