@@ -737,7 +737,10 @@ def _ledger(host: Host) -> Ledger:
 
 def _only_own(path: Path) -> bool:
     """Tell whether nobody else can put a link in the place of a file, which cp would follow."""
-    folder = path.parent.stat()
+    try:
+        folder = path.parent.stat()
+    except OSError:
+        return False
     return folder.st_uid == os.geteuid() and not folder.st_mode & 0o022 and not path.is_symlink()
 
 

@@ -145,7 +145,11 @@ def _reach(found: Rights, path: Path, rights: int) -> None:
     real = Path(os.path.realpath(path))
     steps = [*((parent, _SEARCH) for parent in reversed(real.parents)), (real, rights)]
     for place, wanted in steps:
-        status = place.stat()
+        try:
+            status = place.stat()
+        except OSError:
+            # Who owns a folder above it may take it away at any moment.
+            return
         bits = stat.S_IMODE(status.st_mode)
         if status.st_uid == 0:
             granted = bits >> 6

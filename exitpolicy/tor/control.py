@@ -148,7 +148,10 @@ class Control:
     def _no_cookie(self, relay: Relay, why: str, hint: str) -> TorUnreachableError:
         """Return the error for a cookie that cannot be used, with its cause where that is known."""
         started = process.started(self.peer.pid) if self.peer.pid else None
-        changed = relay.torrc.stat().st_mtime if relay.torrc.exists() else 0.0
+        try:
+            changed = relay.torrc.stat().st_mtime
+        except OSError:
+            changed = 0.0
         if started is None or changed <= started:
             return _locked_out(relay, why, hint)
         return _locked_out(
