@@ -218,7 +218,8 @@ class SshHost:
         self.init = int(children.split()[0])
         for stale in ("etc/exitpol", "var/lib/exitpol", "etc/tor", "etc/systemd/system"):
             shutil.rmtree(self.real(f"/{stale}"), ignore_errors=True)
-            self.real(f"/{stale}").mkdir(parents=True)
+        self.real("/etc/tor").mkdir()
+        self.real("/etc/systemd/system").mkdir()
         self.write("/usr/bin/systemctl", SYSTEMCTL, 0o755)
         for relay in self.relays:
             self._install(relay)
