@@ -34,6 +34,8 @@ SSHD: Final = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 UNSHARE: Final = shutil.which("unshare")
 NSENTER: Final = shutil.which("nsenter")
 COLLECTION: Final = Path(__file__).parents[2] / "exitpolicy" / "ansible"
+PROGRAMS: Final = Path(os.environ.get("EXITPOL_ANSIBLE") or Path(sys.executable).parent)
+"""The folder of Ansible's programs: those of the tests, or /usr/bin for those of Debian."""
 SSH_PORT: Final = 2222
 UNREACHABLE: Final = 6
 """The exit code of exitpol where a Tor does not answer."""
@@ -451,7 +453,7 @@ class Fleet:
     def run(self, program: str, *arguments: str, seconds: float = 600) -> Played:
         """Run a program of Ansible on the control machine."""
         done = subprocess.run(
-            [Path(sys.executable).with_name(program), *arguments],
+            [PROGRAMS / program, *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False, timeout=seconds, env=self.environment, cwd=self.folder,
         )  # fmt: skip
