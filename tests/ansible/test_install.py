@@ -35,7 +35,7 @@ def package(folder: Path, version: str) -> Path:
     (root / "usr" / "bin" / "exitpol").write_text(PROGRAM)
     (root / "usr" / "bin" / "exitpol").chmod(0o755)
     built = folder / f"exitpol_{version}_all.deb"
-    command = ["/usr/bin/dpkg-deb", "--root-owner-group", "--build", root, built]
+    command = ["/usr/bin/dpkg-deb", "--root-owner-group", "--build", str(root), str(built)]
     subprocess.run(command, check=True, capture_output=True)
     return built
 
