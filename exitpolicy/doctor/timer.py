@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -211,7 +210,7 @@ def _programs(line: str) -> Iterator[Path]:
 
 def systemctl(word: str, unit: str) -> str:
     """Return what systemctl answers about a unit in one word."""
-    program = shutil.which("systemctl") or "systemctl"
+    program = timer_units.systemctl_path()
     try:
         result = subprocess.run(
             [program, word, unit], capture_output=True, text=True, check=False, timeout=_SECONDS

@@ -8,7 +8,6 @@ import importlib.resources
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from exitpolicy.operations import unit_syntax
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.rights import Rights, needed, read_files
 from exitpolicy.storage import files, hook_spool
-from exitpolicy.tor import name_servers
+from exitpolicy.tor import name_servers, users
 
 UNITS: Final = ("exitpol-expire.service", "exitpol-expire.timer")
 FOLLOW_UNITS: Final = ("exitpol-follow.service", "exitpol-follow.timer")
@@ -86,8 +85,7 @@ def _runs(timer: str) -> bool:
     """Tell whether a timer is active now, and will be after a reboot."""
     return all(
         subprocess.run(
-            ["systemctl", "--quiet", question, timer],  # noqa: S607
-            capture_output=True, check=False,
+            [systemctl_path(), "--quiet", question, timer], capture_output=True, check=False
         ).returncode == 0
         for question in ("is-enabled", "is-active")
     )  # fmt: skip
@@ -157,7 +155,9 @@ def _write(texts: Mapping[str, str], folder: Path) -> list[Path]:
         ("systemctl", "daemon-reload"),
         ("systemctl", "enable", "--now", *timers),
     ):
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [systemctl_path(), *command[1:]], capture_output=True, text=True, check=False
+        )
         if result.returncode != 0:
             raise ExitpolError(f"{' '.join(command)} failed: {result.stderr.strip()}")
     return [folder / name for name in texts]
@@ -211,7 +211,7 @@ def _take_out(units: Sequence[tuple[str, str]], paths: Iterable[Path]) -> None:
 
 def _systemctl(*arguments: str) -> None:
     """Run systemctl. A unit that is not known, or has not failed, is what the caller wants."""
-    subprocess.run(["systemctl", *arguments], capture_output=True, check=False)  # noqa: S607
+    subprocess.run([systemctl_path(), *arguments], capture_output=True, check=False)
 
 
 def changed_by_others() -> Path | None:
@@ -281,9 +281,14 @@ def _check_hooks(host: Host) -> None:
             )
 
 
+def systemctl_path() -> str:
+    """Return the path of systemctl, which only root can change."""
+    return users.trusted_program("systemctl") or "/usr/bin/systemctl"
+
+
 def booted() -> bool:
     """Tell whether systemd runs this host."""
-    return RUNNING.is_dir() and shutil.which("systemctl") is not None
+    return RUNNING.is_dir() and users.trusted_program("systemctl") is not None
 
 
 def units(host: Host) -> dict[str, str]:

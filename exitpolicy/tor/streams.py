@@ -6,7 +6,6 @@ neither list nor close them. The kernel can do both.
 
 import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Final
 from exitpolicy.core.addresses import Family, read_endpoint
 from exitpolicy.core.destination import Destination, DestinationSet
 from exitpolicy.core.errors import ExitCode, ExitpolError
-from exitpolicy.tor import process
+from exitpolicy.tor import process, users
 
 _SECONDS: Final = 30.0
 """The longest wait for ss; it lists 50,000 connections in a fraction of a second."""
@@ -172,10 +171,12 @@ def cut(streams: Sequence[Stream]) -> None:
 
 def lister() -> str:
     """Return the path of ss. Raises StreamsUnknownError if it is missing."""
-    program = shutil.which("ss") or shutil.which("ss", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    program = users.trusted_program("ss")
     if program is None:
         raise StreamsUnknownError(
-            "the program ss, which lists Tor's connections, is missing", hint="apt install iproute2"
+            "the program ss, which lists Tor's connections, is missing, or others than root can"
+            " change it",
+            hint="apt install iproute2",
         )
     return program
 

@@ -6,6 +6,9 @@ import pwd
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_PROGRAM_FOLDERS: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,21 @@ def home_of(uid: int) -> Path | None:
 def _user(entry: pwd.struct_passwd) -> User:
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return User(entry.pw_uid, entry.pw_gid, groups)
+
+
+def trusted_program(name: str) -> str | None:
+    """Return the first program of a name in PATH, or where programs are, that only root can change.
+
+    A relative folder in PATH is that of whoever owns the working folder. None if there is none.
+    """
+    # Imported here, because most commands need no program but tor.
+    import shutil  # noqa: PLC0415
+
+    for folder in (*os.environ.get("PATH", "").split(os.pathsep), *_PROGRAM_FOLDERS):
+        found = shutil.which(name, path=folder) if folder.startswith("/") else None
+        if found is not None and only_changed_by_root(Path(os.path.realpath(found))):
+            return found
+    return None
 
 
 def only_changed_by_root(path: Path) -> bool:
