@@ -196,7 +196,7 @@ def test_a_program_that_dumps_nothing_has_not_verified(counted: CountedTor) -> N
 
 
 def test_a_block_lets_tor_read_its_files_once(tmp_path: Path, make_host: HostMaker) -> None:
-    """`exitpol block` plans twice, and runs tor once."""
+    """`exitpol block` plans twice, and runs tor once; so does one that is refused."""
     host: ExitHost = make_host()
     log, program = tmp_path / "runs", tmp_path / "counted-tor"
     program.write_text(f'#!/bin/sh\necho "$*" >>{log}\nexec {TOR} "$@"\n')
@@ -211,4 +211,12 @@ def test_a_block_lets_tor_read_its_files_once(tmp_path: Path, make_host: HostMak
     log.unlink()
     assert host.run("status").code == 0
     # The health checks inspect each relay as well.
+    assert len(log.read_text().splitlines()) == 1
+    log.unlink()
+    before = host.snapshot()
+    # More rules than a descriptor holds, and fewer than exitpol lets Tor read.
+    many = [f"203.0.{number % 255}.{number // 255 * 2 + 101}" for number in range(765)]
+    refused = host.run("block", *many, "--until", "1d")
+    assert refused.code == 4, refused
+    assert host.snapshot() == before
     assert len(log.read_text().splitlines()) == 1

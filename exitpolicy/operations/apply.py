@@ -159,10 +159,14 @@ def attempted(action: Callable[[], object]) -> list[ExitpolError]:
     return []
 
 
-def plan(host: Host, ledger: Ledger) -> tuple[FragmentPlan, ...]:
-    """Return what applying a whole ledger at once would install. Raises InvalidFileError."""
+def plan(host: Host, ledger: Ledger, asked: Iterable[Destination] = ()) -> tuple[FragmentPlan, ...]:
+    """Return what applying a whole ledger at once would install.
+
+    `asked` are the blocks of a change that the caller refuses if one of them is held by a
+    RefusedError. Raises InvalidFileError.
+    """
     in_force = host.here(host.time().enforced(ledger.blocks))
-    return plan_all(host, in_force, ledger, lambda _, text: text, AT_ONCE)
+    return plan_all(host, in_force, ledger, lambda _, text: text, AT_ONCE, asked=frozenset(asked))
 
 
 def preview(host: Host, ledger: Ledger, urgent: Urgent = NOTHING_URGENT) -> Applied:

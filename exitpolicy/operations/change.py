@@ -534,7 +534,7 @@ def _add_and_apply(host: Host, change: _Addition, options: Options) -> Result:
         ledger = _ledger(host)
         altered = change.alter(ledger.blocks)
         with interrupted_state("nothing was changed"):
-            plans = apply.plan(host, replace(ledger, blocks=altered))
+            plans = apply.plan(host, replace(ledger, blocks=altered), change.destinations)
             _refuse_harm(plans, change.destinations)
         changed = _chosen(altered, change.destinations)
         if altered != ledger.blocks:

@@ -142,16 +142,24 @@ def groups(relays: Iterable[Relay]) -> list[tuple[Path, tuple[Relay, ...]]]:
 
 
 def plan_all(
-    host: Host, in_force: Blocks, ledger: Ledger, stage: Stage, pacing: Pacing
+    host: Host,
+    in_force: Blocks,
+    ledger: Ledger,
+    stage: Stage,
+    pacing: Pacing,
+    *,
+    asked: frozenset[Destination] = frozenset(),
 ) -> tuple[FragmentPlan, ...]:
     """Plan every fragment of the host, given the blocks in force and the ledger.
 
-    Raises InvalidFileError for a host without relays, unless it only keeps a fleet's ledger.
+    `asked` are the blocks of a change that is refused if one of them is held by a RefusedError: Tor
+    does not verify the fragment without them then. Raises InvalidFileError for a host without
+    relays, unless it only keeps a fleet's ledger.
     """
     found = groups(host.relays if host.keeps_ledger_only else host.some_relays())
     return tuple(
         in_parallel(
-            lambda group: _Planner(host, ledger, in_force, stage, pacing, *group).plan(),
+            lambda group: _Planner(host, ledger, in_force, stage, pacing, *group, asked).plan(),
             found,
             at_once=_PLANNED_AT_ONCE,
         )
@@ -195,6 +203,7 @@ class _Planner:
     pacing: Pacing
     path: Path
     relays: tuple[Relay, ...]
+    asked: frozenset[Destination]
 
     def plan(self) -> FragmentPlan:
         """Plan the fragment. Its errors concern only the relays that include it."""
@@ -285,7 +294,8 @@ class _Planner:
             reasons = {number: refusals.BeyondLimitError(one) for number, one in limits.items()}
             held |= {d: reasons[id(one)] for d, one in found.held.items()}
             held |= self._left_out(blocks, found.held)
-        if chosen != read:
+        is_refused = any(isinstance(held.get(one), RefusedError) for one in self.asked)
+        if chosen != read and not is_refused:
             views, refused = self._inspect(chosen, former)
         plan = FragmentPlan(self.path, self.relays, former, None, fewer, views, blocks, held)
         if refused is not None or all(view.configured is None for view in views):
