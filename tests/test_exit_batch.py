@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +161,28 @@ def test_a_batch_that_waits_survives_what_may_happen(exit_: ExitHost) -> None:
     assert exit_.tick().code == 0
     assert exit_.tor.rejects("203.0.113.31")
     assert changes(exit_) == before + 1
+
+
+@pytest.mark.slow
+def test_each_relay_waits_for_itself(tmp_path: Path) -> None:
+    """A change of one relay neither delays another one nor takes its changes along."""
+    with host_maker(tmp_path) as make:
+        host = make(("ExitRelay 1",), ("ExitRelay 1",))
+        sync(host, "203.0.113.1", "203.0.113.2")
+        done = sync(host, "203.0.113.1", "203.0.113.2", "203.0.113.3")
+        assert done.json["blocks"][0]["state"] == "scheduled"
+        one = host.run("block", "192.0.2.9", "--until", "1d", "--relay", "second")
+        assert one.code == 0
+        first, second = host.relays
+        assert not first.rejects("203.0.113.3")
+        assert second.rejects("203.0.113.3")
+        (listed,) = [
+            block
+            for block in host.run("list", "--json").json["blocks"]
+            if block["destination"] == "203.0.113.3"
+        ]
+        assert listed["states"] == {"default": "scheduled", "second": "live"}
+        assert listed["causes"].keys() == {"default"}
+        let_pass(host, 601)
+        assert host.tick().code == 0
+        assert first.rejects("203.0.113.3")

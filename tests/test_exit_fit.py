@@ -36,7 +36,7 @@ def test_a_list_that_is_too_long_is_fitted(host: ExitHost, addresses: list[str])
     """Refused with what would fit; left out; widened, and no lifted address is rejected again."""
     path = host.folder / "list"
     path.write_text("\n".join(addresses))
-    command = ("import", str(path), "--until", "30d", "--source", "long")
+    command = ("import", str(path), "--until", "30d", "--source", "long", "--now")
     assert host.run("block", "198.51.100.7", "--until", "30d").code == 0
     refused = host.run(*command)
     assert refused.code == 4

@@ -43,7 +43,7 @@ def main() -> int:
         return 2
     compileall.compile_dir(str(Path(exitpolicy.__file__).parent), quiet=1)
     with tempfile.TemporaryDirectory() as folder, host_maker(Path(folder)) as make:
-        host = make(("ExitRelay 1", "IPv6Exit 1"))
+        host = make(("ExitRelay 1", "IPv6Exit 1"), extra="batch: 0\n")
         missed = _refused(host, iprange)
         missed += _synced(host)
         missed += _imported(host)
