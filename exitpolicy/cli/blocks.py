@@ -366,8 +366,7 @@ def list_(
     )
     _note_differing(listed.blocks)
     _note_causes(listed.blocks)
-    # The cause of a block in force says it; an ended one has none.
-    if any(entry.state is State.SCHEDULED and not entry.on for entry in listed.blocks):
+    if any(State.SCHEDULED in (entry.state, *entry.on.values()) for entry in listed.blocks):
         render.note_batch(listed.next_batch)
     if listed.observed is not None:
         ago = remaining_text(listed.now, min(listed.observed, listed.now))
@@ -474,6 +473,8 @@ def _note_causes(entries: Iterable["Listed"]) -> None:
     found: dict[tuple[str, str, str], list[str]] = {}
     for entry in entries:
         for name, cause in entry.causes.items():
+            if entry.on[name] is State.SCHEDULED:
+                continue  # One note says it for all of them.
             key = (name, str(entry.on[name]), cause)
             found.setdefault(key, []).append(entry.destination)
     for (name, state, cause), destinations in found.items():
@@ -638,7 +639,11 @@ def say_diffs(applied: "Applied") -> None:
     for plan in applied.plans:
         name = "fragment" if len(applied.plans) == 1 else str(plan.path)
         former = plan.former or ""
-        render.say_diff(former, former if plan.text is None else plan.text, name)
+        if plan.batch is None:
+            render.say_diff(former, former if plan.text is None else plan.text, name)
+        else:
+            render.say_diff(former, plan.batch.text, f"{name}, with the next batch")
+    render.note_batch(applied.next_batch)
 
 
 def _say_json(

@@ -113,7 +113,7 @@ def import_(
     if end is not None and ends_move(until, now):
         moving = frozenset((end, *planned.longer))
     wish = sources.Sync(source, planned.blocks, moving, yes) if sync else None
-    done = None if wish is None else sources.unchanged(host, wish)
+    done = None if wish is None or at_once else sources.unchanged(host, wish)
     if done is not None:
         return say_unchanged(done.synced, dry_run=dry_run, as_json=as_json, more=more)
     # It imports stem, which costs more than a sync that has nothing to change.

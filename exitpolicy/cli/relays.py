@@ -25,7 +25,6 @@ from exitpolicy.cli.arguments import (
 from exitpolicy.cli.blocks import say_diffs
 from exitpolicy.cli.output import Coloured, say, say_json
 from exitpolicy.cli.render import Report
-from exitpolicy.core.block import State
 from exitpolicy.core.durations import utc_text
 from exitpolicy.core.errors import ExitCode, ExitpolError, UsageError
 
@@ -565,8 +564,8 @@ def say_applied(
         done = idle if applied.does_nothing else "applied"
         say(f"{done}: {words or 'no blocks in force'}")
         render.note_unverified(applied)
-    if report is Report.ALL and State.SCHEDULED in applied.states.values():
-        render.note_batch(applied.next_batch)
+        if report is Report.ALL:
+            render.note_batch(applied.next_batch)
     render.warn_of_causes(causes)
     if report is Report.KNOWN:
         return code

@@ -58,8 +58,10 @@ class Batch:
     """The changes that a fragment waits with."""
 
     changes: Postponed
+    text: str
+    """The text with them, as planned now."""
     seconds: float
-    """How long, in running time."""
+    """How long they wait, in running time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ class _Planner:
         if not seconds or plan.former is None or not plan.changed or plan.closed or plan.unsafe:
             return plan
         changes = self._postponed(plan)
-        if changes is None:
+        if changes is None or plan.text is None:
             return plan
         present = inspect.Candidate(self.path, self.path, plan.installed)
         try:
@@ -241,7 +243,7 @@ class _Planner:
             text=plan.former,
             text_without_additions=plan.former,
             views=tuple(views),
-            batch=Batch(changes, seconds),
+            batch=Batch(changes, plan.text, seconds),
         )
 
     def _postponed(self, plan: FragmentPlan) -> Postponed | None:
