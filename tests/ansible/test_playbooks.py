@@ -112,8 +112,8 @@ def test_a_block_is_recorded_and_enforced_everywhere(four: Fleet) -> None:
     assert play(four, "apply").code == 0
 
 
-def test_a_host_that_is_down_refuses_or_cannot_is_named(four: Fleet) -> None:
-    """Limits of one host, another version, a torrc that was broken before: the others go on."""
+def test_a_host_that_refuses_or_cannot_is_named(four: Fleet) -> None:
+    """Limits of a host, another version, a torrc that was broken before: the others go on."""
     config = four["two"].read("/etc/exitpol/config.yaml")
     four["two"].write("/etc/exitpol/config.yaml", config + "protected: [203.0.113.0/28]\n")
     old = "#!/bin/sh\necho exitpol 0.0.1; case $* in *--version) ;; *) exit 2 ;; esac\n"
@@ -137,3 +137,27 @@ def test_a_host_that_is_down_refuses_or_cannot_is_named(four: Fleet) -> None:
     healed = play(four, "apply")
     assert healed.code == 0, healed.output
     assert all(live(host) == {"203.0.113.1", "192.0.2.1"} for host in four.hosts.values())
+
+
+def test_a_hurt_relay_stops_the_others(four: Fleet) -> None:
+    """A Tor that ends while it takes the ledger is the last one that changes."""
+    program = four["two"].read("/usr/local/bin/exitpol")
+    kill = 'case $* in *--from*) kill -KILL "$(cat /run/tor/tor.pid)";; esac'
+    ends = f"{program.replace('exec ', '')}code=$?\n{kill}\nexit $code\n"
+    four["two"].write("/usr/local/bin/exitpol", ends, 0o755)
+    before = live(four["three"])
+    write(four, "destination: 203.0.113.33")
+    try:
+        done = play(four, "apply", exitpol_serial="1")
+    finally:
+        four["two"].write("/usr/local/bin/exitpol", program, 0o755)
+        four["two"].start_tors()
+    failed = {name for name, counts in done.recap.items() if counts["failed"]}
+    assert (done.code, failed) == (2, {"two", "three", "four"}), done.output
+    assert "a Tor cannot be reached any more" in done.output
+    assert "nothing was changed here, because of two" in done.output
+    assert live(four["family"]) == {"203.0.113.33"}
+    assert live(four["three"]) == before
+    healed = play(four, "apply")
+    assert healed.code == 0, healed.output
+    assert live(four["four"]) == {"203.0.113.33"}
