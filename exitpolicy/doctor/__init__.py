@@ -13,7 +13,7 @@ from pathlib import Path
 from exitpolicy.core.errors import ExitpolError
 from exitpolicy.doctor import following, health, own_files, relay, timer
 from exitpolicy.doctor import host as host_checks
-from exitpolicy.doctor.finding import Finding, attempt, failed
+from exitpolicy.doctor.finding import Finding, attempt, failed, ok
 from exitpolicy.operations.desired import desired, with_due
 from exitpolicy.operations.host import Host
 from exitpolicy.operations.parallel import in_parallel
@@ -49,6 +49,9 @@ def run(config: Path | None, *, who: str, clock: Callable[[], datetime]) -> list
     found += attempt("clock", lambda: host_checks.steady_clock(host))
     found += attempt("config", lambda: own_files.config(host))
     found += attempt("ledger", lambda: own_files.ledger(host))
+    if host.keeps_ledger_only:
+        text = "none of the fleet runs here: nothing of the ledger is enforced on this host"
+        return [*found, ok("relays", text)]
     found += attempt("fragment", lambda: own_files.fragment_files(host, ledger))
     found += attempt("timer", lambda: timer.installed(host))
     if os.geteuid() == 0:

@@ -35,7 +35,9 @@ _FEW: Final = 5
 
 
 def of_host(host: Host) -> list[Finding]:
-    """Check what does not depend on a relay."""
+    """Check what does not depend on a relay; nothing where only a fleet's ledger is kept."""
+    if host.keeps_ledger_only:
+        return []
     return [
         *attempt("tick", lambda: timer.tick(host)),
         *attempt("followed names", lambda: following.check(host)),

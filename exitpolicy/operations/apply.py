@@ -528,9 +528,7 @@ def _result(
         )
     ]
     states, mixed = _states(plans, by_name)
-    if len(states) < len(blocks):
-        here = State.ELSEWHERE
-        states = {block.destination: states.get(block.destination, here) for block in blocks}
+    states |= {d: State.ELSEWHERE for d in blocks.by_destination if d not in states}
     problems = [problem.about(view.name) for view in views for problem in _problems(view)]
     for plan in plans:
         names = [relay.name for relay in plan.relays]
