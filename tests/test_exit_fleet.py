@@ -122,7 +122,7 @@ def test_a_complaint_about_another_host_is_recorded_for_it(fleet: ExitHost) -> N
     letter = fleet.run("reply", mail)
     assert "198.51.100.9 is an exit relay" in letter.out
     assert "takes effect with the next update:\n  91.201.214.9 until" in letter.out, letter
-    assert "does not see what Tor enforces on exit3 (host web2)" in letter.err
+    assert "what Tor enforces on exit3 (host web2) is known only there" in letter.err
     everywhere = fleet.run(
         *("complaint", mail, "--block", "91.201.214.9", "--until", "1d", "--everywhere")
     )

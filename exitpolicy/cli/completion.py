@@ -55,8 +55,19 @@ def references_and_destinations(context: typer.Context, incomplete: str) -> list
 
 
 def relays(context: typer.Context, incomplete: str) -> list[str]:
-    """Propose the names of the relays in the config."""
-    return _matching((relay.name for each in _config(context) for relay in each.relays), incomplete)
+    """Propose the names of the relays in the config, those of its fleet, and its groups."""
+    return _matching(
+        (
+            text
+            for each in _config(context)
+            for text in (
+                *(relay.name for relay in each.relays),
+                *(member.word for member in each.fleet.members),
+                *each.fleet.groups,
+            )
+        ),
+        incomplete,
+    )
 
 
 def states(incomplete: str) -> list[str]:

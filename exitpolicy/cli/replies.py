@@ -266,10 +266,10 @@ def _warn_of_blocks(subject: "Subject", answer: "Answer", about: Sequence[str]) 
     if pending and answer.unseen:
         relays = ", ".join(map(str, answer.unseen[:MAX_UNSEEN]))
         output.warn(
-            f"not said to be blocked: {', '.join(pending)}; of the accused relays, this host does"
-            f" not see what Tor enforces on {relays}"
+            f"not said to be blocked: {', '.join(pending)}; what Tor enforces on {relays} is known"
+            " only there"
         )
-        hint(f"type there, once the ledger is applied: {_command(about)}")
+        hint(f"once the ledger is there, type on that host: {_command(about)}")
     elif pending:
         output.warn(
             f"not said to be blocked, because Tor does not enforce it: {', '.join(pending)}"
