@@ -1,5 +1,6 @@
 """The role, run by a real Ansible over real SSH on hosts with real Tors."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -224,6 +225,23 @@ def test_tags_and_limit_do_what_users_of_ansible_expect(four: Fleet) -> None:
     refused = four.play("--limit", "two", role={"exitpol_torrcs": {"a": 1}})
     assert refused.recap["two"]["failed"] == 1
     assert "exitpol_torrcs" in refused.output
+
+
+@pytest.mark.slow
+def test_a_host_runs_nothing_on_the_control_machine(four: Fleet, tmp_path: Path) -> None:
+    """What a host has in its files is data: Ansible would run a template of it."""
+    host = four["two"]
+    planted = f"{{{{ lookup('pipe', 'touch {tmp_path}/run') }}}}"
+    before = host.read("/etc/exitpol/config.yaml")
+    host.write("/etc/exitpol/config.yaml", json.dumps({"ledger": planted, "relays": [planted]}))
+    host.write("/opt/exitpol/.exitpol-installed", f"{planted}\n")
+    (tmp_path / "x.whl").touch()
+    role = {**ROLE, "exitpol_wheel": str(tmp_path / "x.whl")}
+    done = four.play("--limit", "two", "--check", "--diff", role=role)
+    assert "lookup" in done.output, "the diff shows it"
+    assert not (tmp_path / "run").exists()
+    host.write("/etc/exitpol/config.yaml", before)
+    host.real("/opt/exitpol/.exitpol-installed").unlink()
 
 
 @pytest.mark.slow
