@@ -23,7 +23,7 @@ from pathlib import Path
 from exitpolicy.core.block import Block, Blocks
 from exitpolicy.core.destination import parse_destination
 from exitpolicy.storage.ledger_text import Ledger, parse, render
-from tests.ansible.hosts import Played, Relay, SshHost, default_torrc, fleet, hindrance
+from tests.ansible.hosts import Played, SshHost, fleet, hindrance, single
 
 BLOCKS = 10_000
 TARGET = 1.0
@@ -58,7 +58,7 @@ def _hosts() -> int:
         return 0
     with (
         tempfile.TemporaryDirectory() as name,
-        fleet(Path(name), dict.fromkeys(HOSTS, _exit)) as found,
+        fleet(Path(name), dict.fromkeys(HOSTS, single)) as found,
     ):
         for host in found.hosts.values():
             host.with_program()
@@ -78,10 +78,6 @@ def _hosts() -> int:
     ) + _row(
         "a block on four hosts", min(block), {"-m ping": min(ping), "a local block": min(local)}
     )
-
-
-def _exit(address: str) -> list[Relay]:
-    return [Relay("default", default_torrc(address))]
 
 
 def _time(run: Callable[[], Played]) -> float:

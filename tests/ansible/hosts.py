@@ -361,6 +361,11 @@ def default_torrc(address: str) -> str:
     return "".join(f"{key} {value}\n" for key, value in options.items())
 
 
+def single(address: str) -> list[Relay]:
+    """Return the only relay of a host, which is Debian's default instance."""
+    return [Relay("default", default_torrc(address))]
+
+
 def relayor(address: str, port: int, policy: Sequence[str], **config: str) -> Relay:
     """Return a relay with a torrc of the shape that ansible-relayor's template gives it.
 

@@ -9,18 +9,13 @@ from typing import Final
 
 import pytest
 
-from tests.ansible.hosts import Fleet, Relay, default_torrc, fleet
+from tests.ansible.hosts import Fleet, fleet, single
 
 pytest.importorskip("ansible")
 pytestmark = [pytest.mark.tor, pytest.mark.root, pytest.mark.slow]
 
 PROGRAM: Final = f'#!/bin/sh\nexec {sys.executable} -I -m exitpolicy "$@"\n'
 """In place of exitpol's own program: all dependencies are those of the tests."""
-
-
-def exit_relay(address: str) -> list[Relay]:
-    """Return the relay of a host."""
-    return [Relay("default", default_torrc(address))]
 
 
 def package(folder: Path, version: str) -> Path:
@@ -77,7 +72,7 @@ def test_a_debian_package_is_installed_and_upgraded(tmp_path: Path) -> None:
     """On a host without exitpol: check mode, two runs, and then a new version."""
     if subprocess.run(["/usr/bin/python3", "-c", "import apt"], check=False).returncode != 0:
         pytest.skip("needs python3-apt")
-    with fleet(tmp_path, {"exit": exit_relay}) as found:
+    with fleet(tmp_path, {"exit": single}) as found:
         host = found["exit"]
         host.start_tors()
         checked_and_run(found, {"exitpol_deb": str(package(tmp_path, "1.0"))})
@@ -90,7 +85,7 @@ def test_a_debian_package_is_installed_and_upgraded(tmp_path: Path) -> None:
 
 def test_a_wheel_is_installed_with_hashes(tmp_path: Path) -> None:
     """A dependency with another hash is refused, and nothing is taken for installed."""
-    with fleet(tmp_path, {"exit": exit_relay}) as found:
+    with fleet(tmp_path, {"exit": single}) as found:
         host = found["exit"]
         dependency = wheel(tmp_path, "dependency", code="WORD = 'hello'\n")
         program = wheel(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.ansible.hosts import Fleet, Relay, Relays, SshHost, default_torrc, fleet, relayor
+from tests.ansible.hosts import Fleet, Relay, Relays, SshHost, fleet, relayor, single
 from tests.harness.tor import wait_until
 
 pytest.importorskip("ansible")
@@ -39,11 +39,6 @@ def family(address: str, *, included: bool) -> list[Relay]:
     """Return three relays of ansible-relayor, with the documented variables or without."""
     policy = (*(VARIABLES if included else ()), *POLICY)
     return [relayor(address, port, policy) for port in (9000, 9100, 9200)]
-
-
-def single(address: str) -> list[Relay]:
-    """Return the only relay of a host."""
-    return [Relay("default", default_torrc(address))]
 
 
 def start(found: Fleet) -> None:
