@@ -44,7 +44,8 @@ def write(found: Fleet, *lines: str) -> None:
 
 def play(found: Fleet, name: str, *options: str, **variables: str) -> Played:
     """Run a playbook of the collection."""
-    given = {"exitpol_ledger": str(found.folder / "blocks.yaml"), **variables}
+    # Relative to the folder in which Ansible is called.
+    given = {"exitpol_ledger": "blocks.yaml", **variables}
     extra = [word for key, value in given.items() for word in ("-e", f"{key}={value}")]
     return found.run("ansible-playbook", f"exitpol.exitpol.{name}", *extra, *options)
 
@@ -70,6 +71,9 @@ def test_apply_brings_the_ledger_to_all_hosts(four: Fleet) -> None:
     again = play(four, "apply")
     assert (again.code, set(again.changed().values())) == (0, {0}), again.output
     write(four)
+    report = play(four, "apply", "--tags", "exitpol_report")
+    assert (report.code, set(report.changed().values())) == (0, {0}), report.output
+    assert live(four["two"]) == {"203.0.113.1"}
     only = play(four, "apply", "--limit", "two")
     assert (only.code, set(only.changed())) == (0, {"two"}), only.output
     assert (live(four["two"]), live(four["three"])) == (set(), {"203.0.113.1"})
@@ -161,3 +165,28 @@ def test_a_hurt_relay_stops_the_others(four: Fleet) -> None:
     healed = play(four, "apply")
     assert healed.code == 0, healed.output
     assert live(four["four"]) == {"203.0.113.33"}
+
+
+def test_a_connection_that_breaks_stops_the_others_and_the_tick_heals(four: Fleet) -> None:
+    """The host completes what it has begun; nobody knows that, so no other host changes."""
+    program = four["two"].read("/usr/local/bin/exitpol")
+    cut = "case $* in *--from*) kill $(pidof sshd);; esac"
+    four["two"].write("/usr/local/bin/exitpol", program.replace("exec ", f"{cut}\nexec "), 0o755)
+    before = live(four["three"])
+    write(four, "destination: 203.0.113.44")
+    try:
+        done = play(four, "apply", exitpol_serial="1")
+    finally:
+        four["two"].write("/usr/local/bin/exitpol", program, 0o755)
+        four["two"].stop_ssh()
+        four["two"].start_ssh()
+    assert done.code == 2, done.output
+    assert "the connection broke while its relays changed" in done.output
+    assert "nothing was changed here, because of two" in done.output
+    assert live(four["family"]) == {"203.0.113.44"}
+    assert live(four["three"]) == before
+    assert four["two"].exitpol("expire").returncode == 0
+    assert live(four["two"]) in ({"203.0.113.44"}, before)
+    healed = play(four, "apply")
+    assert healed.code == 0, healed.output
+    assert all(live(host) == {"203.0.113.44"} for host in four.hosts.values())
