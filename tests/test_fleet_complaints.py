@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from exitpolicy.cli import block_questions
 from exitpolicy.cli.app import run
+from exitpolicy.cli.block_questions import Terms
+from exitpolicy.cli.questions import Standing
 from exitpolicy.complaint import read_complaint
 from exitpolicy.complaint.roles import lines
 from exitpolicy.core.block import Block, Blocks
@@ -221,3 +224,37 @@ def test_what_needs_a_tor_says_so(admin: Admin) -> None:
     found = admin.run("doctor", "--json").json["findings"]
     relays = [each["severity"] for each in found if each["check"] == "relays"]
     assert (relays, {each["check"] for each in found} & {"timer", "tick"}) == (["ok"], set())
+
+
+def test_handle_asks_about_the_accused_relays(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The question names them; where the complaint accuses others, it is about all relays."""
+    host = Host(config.load(admin.folder / "config.yaml"), (), "root", lambda: datetime.now(UTC))
+    asked: list[str] = []
+    typed = iter(["1", "", "1", "", "1", ""])
+    monkeypatch.setattr(block_questions, "ask", lambda *_: next(typed))
+
+    def agrees(text: str, _: Standing) -> bool:
+        asked.append(text)
+        return True
+
+    monkeypatch.setattr(block_questions, "agrees", agrees)
+    standing = Standing("nothing was blocked", "")
+
+    def block(accused: str, victim: str, reach: Reach | None) -> int:
+        text = f"Your IP {accused} attacked our server {victim} port 22, SSH brute force."
+        complaint = read_complaint(text.encode(), own=host.config.fleet.addresses)
+        return block_questions.block(host, complaint, Terms("1d", reach), standing)
+
+    assert block("198.51.100.7", "91.201.214.7", None) == 3
+    assert block("198.51.100.9", "91.201.214.8", Reach.EVERYWHERE) == 3
+    assert block("192.0.2.200", "91.201.214.9", Reach.ACCUSED) == 3
+    assert [text.partition(", until")[0] for text in asked] == [
+        "Block 91.201.214.7:22 on exit1, exit2",
+        "Block 91.201.214.8:22 on all relays",
+        "Block 91.201.214.9:22 on all relays",
+    ]
+    assert [one.relays for one in admin.blocks] == [("exit1", "exit2"), (), ()]
+    assert "nothing of it is enforced on this host" in capsys.readouterr().err
+    assert standing.state.startswith("the block of 91.201.214.9:22 is recorded")
