@@ -72,7 +72,7 @@ def test_a_block_of_another_host_is_recorded_and_said_to_be_no_more(fleet: ExitH
     assert done.code == 3
     assert done.out.split()[:2] == ["203.0.113.9", "elsewhere"]
     assert "nothing of it is enforced on this host: 203.0.113.9" in done.err
-    assert "the hosts of its relays (web3): ansible-playbook" in done.err
+    assert "type the command on the hosts of the relays (web3)" in done.err
     assert rejects(fleet, "203.0.113.9") == [False, False]
     assert [tor.log().count("Received reload signal") for tor in fleet.relays] == before
     assert fleet.run("apply").code == 0

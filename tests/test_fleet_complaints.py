@@ -129,6 +129,8 @@ def test_the_ledger_says_on_which_relays_a_complaint_blocks(admin: Admin) -> Non
     assert [block.relays for block in admin.blocks] == [("exit1", "exit2")]
     assert "for the relays that the complaint accuses: exit1, exit2" in done.err
     assert "nothing of it is enforced on this host" in done.err
+    assert "the hosts of the relays (web1): ansible-playbook exitpol.exitpol.apply -e" in done.err
+    assert f"exitpol_ledger={admin.ledger}" in done.err
     other = admin.complain("Your IP 192.0.2.200", "91.201.214.8")
     done = admin.run("complaint", other, "--block", "91.201.214.8", "--until", "30d")
     assert "accuses no relay of the fleet: the block is for all relays" in done.err

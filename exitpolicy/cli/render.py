@@ -115,10 +115,15 @@ def note_of_other_hosts(
     )
     more = f" and {len(hosts) - 4} more" if len(hosts) > 5 else ""
     shown = f" ({', '.join(hosts[:4] if more else hosts)}{more})" if hosts else ""
-    hint(
-        f"bring the ledger to the hosts of its relays{shown}:"
-        " ansible-playbook exitpol.exitpol.apply"
-    )
+    if host.keeps_ledger_only:
+        command = f"ansible-playbook exitpol.exitpol.apply -e exitpol_ledger={host.config.ledger}"
+        hint(f"commit the ledger, and bring it to the hosts of the relays{shown}: {command}")
+    else:
+        # The ledger of a host is its own: the others take that of the fleet.
+        hint(
+            f"type the command on the hosts of the relays{shown}, or where the ledger of the fleet"
+            " is"
+        )
 
 
 def note_unverified(applied: "Applied") -> None:

@@ -173,7 +173,8 @@ def _no_relay_here(host: Host) -> AttentionError:
     return AttentionError(
         f"no relay of the fleet runs here: {host.config.ledger} is kept, and this host enforces"
         " nothing of it",
-        hint="to bring it to the hosts of the relays: ansible-playbook exitpol.exitpol.apply",
+        hint="to bring it to the hosts of the relays: ansible-playbook exitpol.exitpol.apply"
+        f" -e exitpol_ledger={host.config.ledger}",
     )
 
 
