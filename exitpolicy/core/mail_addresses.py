@@ -37,8 +37,9 @@ def mail_addresses(fields: Iterable[str]) -> tuple[str, ...]:
     """Return the distinct addresses in header fields of one name, in order.
 
     `fields` are undecoded field bodies. A field with a syntax error, or with a mailbox that is
-    left out, gives every address in it, so that an unclear field shows as more than one address.
-    Quoted local parts, address literals and addresses outside ASCII are left out.
+    left out, gives every address in it, so that an unclear field shows as more than one address;
+    one with half an address gives none. Quoted local parts, address literals and addresses outside
+    ASCII are left out.
     """
     parsed = list(fields)
     if len(parsed) > MAX_FIELDS or any(len(field) > MAX_FIELD for field in parsed):
@@ -75,5 +76,15 @@ def _addresses(field: str) -> list[str]:
         # The standard library's parser fails in these ways on some invalid fields.
         texts, valid = [], False
     if not valid:
-        texts = _SEPARATORS.split(masked)
+        texts = _pieces(masked)
     return [text for text in texts if is_mail_address(text) and text in field]
+
+
+def _pieces(field: str) -> list[str]:
+    """Return the parts of a field with a syntax error that may be addresses.
+
+    None where half an address stands: what precedes it may be its local part, and not an address
+    of its own, as in `"a@b.example"@c.example`.
+    """
+    parts = _SEPARATORS.split(field)
+    return [] if any(part.startswith("@") or part.endswith("@") for part in parts) else parts
