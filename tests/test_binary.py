@@ -219,6 +219,22 @@ def test_options_of_the_defaults_torrc_are_read_as_tor_reads_them(tmp_path: Path
         assert options == {"ExitRelay": [relay], "ExitPolicy": policy}
 
 
+@pytest.mark.parametrize("policy", [[], ["accept *:80"], ["accept *:80", "reject *:*"]])
+def test_a_defaults_torrc_that_would_end_tor_alone_is_read(
+    tmp_path: Path, policy: list[str]
+) -> None:
+    """Tor aborts without a rule for these options; the rules may be in the torrc."""
+    defaults = tmp_path / "defaults"
+    lines = [f"ExitPolicy {rule}\n" for rule in policy]
+    defaults.write_text("".join(["IPv6Exit 1\nExitPolicyRejectPrivate 0\n", *lines]))
+    started = Invocation((TOR, "--defaults-torrc", str(defaults)), Path("/"))
+    found = verify.values_of(
+        verify.defaults(started), {"IPv6Exit", "ExitPolicyRejectPrivate", "ExitPolicy"}
+    )
+    expected = {"IPv6Exit": ["1"], "ExitPolicyRejectPrivate": ["0"], "ExitPolicy": policy}
+    assert found == {name: values for name, values in expected.items() if values}
+
+
 def test_arguments_of_a_process_name_no_file_that_holds_us_up(tmp_path: Path) -> None:
     """A FIFO, a device, or a file that only root can read is not used as defaults-torrc."""
     fifo = tmp_path / "fifo"

@@ -33,6 +33,12 @@ _MOST_KEPT: Final = 500
 _MESSAGE = re.compile(r"^\w{3} \d\d [\d:.]+ \[(warn|err)\] (.*)$")
 _TELLING = re.compile(r"(?i)fail|malformed|unknown|invalid|parse|error|unable|couldn't|can't")
 _VERIFIED: Final = "Configuration was valid"
+_LAST_RULE: Final = ("+ExitPolicy", "reject *:*")
+"""A rule that is added to a defaults-torrc that Tor reads alone.
+
+Without any rule, `IPv6Exit 1` and `ExitPolicyRejectPrivate 0` end Tor in an assertion
+(policies_log_first_redundant_entry). The rules of the relay may be in its torrc.
+"""
 _UNREADABLE: Final = """\
 for path; do
   case $path in */) test -x "$path" ;; *) test -r "$path" ;; esac || printf '%s\\0' "$path"
@@ -134,10 +140,14 @@ def defaults(invocation: Invocation) -> list[OptionLine]:
         invocation.seconds,
     )
     # A running Tor's arguments name the file: its user reads it, not root.
-    result = _run(bare, "", "--dump-config", "short", torrc=str(path))
+    dumping = ("--dump-config", "short", *_LAST_RULE)
+    result = _run(bare, "", *dumping, torrc=str(path))
     if result.returncode != 0:
         raise TorRefusesError(f"{path}: {_complaint(_messages(result.stdout), result)}")
-    return list(option_lines(result.stdout))
+    found = list(option_lines(result.stdout))
+    # Tor prints the lines of an option in their order: the added rule is the last one.
+    last = max((at for at, (name, _) in enumerate(found) if name == "ExitPolicy"), default=None)
+    return found if last is None else [*found[:last], *found[last + 1 :]]
 
 
 def defaults_path(invocation: Invocation) -> Path:
