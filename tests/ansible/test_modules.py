@@ -106,6 +106,79 @@ def test_the_main_path(modules: Modules) -> None:
     assert not modules.run("lift", destination=["203.0.113.7:22"])["changed"]
 
 
+@pytest.mark.tor
+@pytest.mark.slow
+def test_ends_tickets_and_relays_become_what_the_options_say(modules: Modules) -> None:
+    """An end that does not move is set, sooner or later; a new ticket or relay is added."""
+    name = "203.0.113.20:80,443"
+
+    def block(until: str, *, check: bool = False, **more: object) -> tuple[bool, dict[str, Any]]:
+        done = modules.run("block", check=check, destination=name, until=until, **more)
+        assert not done.get("failed"), done
+        (found,) = done["blocks"]
+        return done["changed"], found
+
+    assert block("30d", check=True)[0]
+    assert modules.host.run("list", "--json").json["blocks"] == []
+    assert block("2099-01-31", relays=["def*"])[0]
+    assert not block("2099-01-31", relays=["def*"])[0]
+    assert not modules.host.relays[1].rejects("203.0.113.20", 443)
+    later, found = block("2099-06-30", relays=["def*"])
+    assert (later, found["until"][:7]) == (True, "2099-07")
+    sooner, found = block("2099-01-31", relays=["def*"])
+    assert (sooner, found["until"][:7]) == (True, "2099-02")
+    kept, found = block("30d", relays=["def*"])
+    assert (kept, found["until"][:7]) == (False, "2099-02")
+    ticket, found = block("30d", references=["T#2"], relays=["def*"])
+    assert (ticket, found["reference"], found["until"][:7]) == (True, "T#2", "2099-02")
+    wider, found = block("30d")
+    assert (wider, found["relays"], found["until"][:7]) == (True, [], "2099-02")
+    refused = modules.run("block", destination="198.51.100.1", until="1d")
+    assert (refused["failed"], refused["rc"]) == (True, 4)
+    assert "198.51.100.1 is protected" in refused["msg"]
+    assert modules.run("lift", destination=name, check=True)["changed"]
+    assert modules.run("lift", destination=name)["changed"]
+
+
+@pytest.mark.tor
+@pytest.mark.slow
+def test_a_list_of_blocks_is_what_the_host_blocks(modules: Modules) -> None:
+    """Without a beginning, a second run changes nothing; what leaves the list is lifted."""
+    one = {"destination": "203.0.113.30/32", "until": "2099-01-31", "reason": SECRET}
+    two = {"destination": "203.0.113.31:22", "until": "never", "relays": ["second"]}
+    first = modules.run("ledger", blocks=[one, two])
+    assert first["added"] == ["203.0.113.30", "203.0.113.31:22"], first
+    assert SECRET not in json.dumps({**first, "diff": None})
+    assert not modules.run("ledger", blocks=[one, two])["changed"]
+    partly = modules.run("ledger", blocks=[], only=["203.0.113.30"])
+    assert partly["lifted"] == ["203.0.113.30"]
+    assert modules.run("ledger", blocks=[])["lifted"] == ["203.0.113.31:22"]
+    moving = modules.run("ledger", blocks=[{**one, "until": "30d"}])
+    assert (moving["failed"], moving["rc"], "ledger.yaml:3" in moving["msg"]) == (True, 8, True)
+
+
+@pytest.mark.tor
+@pytest.mark.slow
+def test_a_tor_that_is_down_is_a_warning_or_a_failure(modules: Modules) -> None:
+    """The ledger has the block, and the result names the relay."""
+    tor = modules.host.relays[1]
+    tor.stop()
+    try:
+        given: dict[str, Any] = {"destination": "203.0.113.40", "until": "never"}
+        done = modules.run("block", **given)
+        assert (done["changed"], done["rc"]) == (True, 6), done
+        assert [one["relay"] for one in done["not_live"]] == ["second"]
+        assert done["warnings"]
+        failed = modules.run("block", fail_on_pending=True, **given)
+        assert (failed["failed"], failed["changed"]) == (True, False), failed
+        info = modules.run("info")
+        assert "tor_unreachable" in info["faults"]
+        assert not info["healthy"]
+    finally:
+        tor.start()
+    assert modules.run("lift", destination="203.0.113.40")["rc"] == 0
+
+
 def with_program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Modules:
     """Return modules of a host whose exitpol is a script."""
     monkeypatch.chdir(folder)

@@ -146,7 +146,9 @@ class Program:
     def quiet(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return a result that does not repeat the arguments that are private or long."""
         kept = {key: v for key, v in self.module.params.items() if key not in PRIVATE}
-        return {**result, "invocation": {"module_args": kept}}
+        is_asked_for = self.module._diff  # noqa: SLF001 - as in Ansible's own modules
+        shown_keys = {key: v for key, v in result.items() if key != "diff" or is_asked_for}
+        return {**shown_keys, "invocation": {"module_args": kept}}
 
     def _fail_for_version(self, code: int, text: str) -> NoReturn:
         asked, version, _ = self.module.run_command([self.path, "--version"])
