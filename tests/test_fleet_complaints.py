@@ -181,6 +181,7 @@ def test_a_lift_on_one_relay_leaves_the_block_to_the_others(admin: Admin) -> Non
     admin.run("block", "91.201.214.8", "--until", "1d")
     assert admin.run("lift", "91.201.214.7", "91.201.214.8", "--relay", "web1/*").code == 3
     assert [block.relays for block in admin.blocks] == [("exit3",), ("exit3",)]
+    assert admin.run("history").out.splitlines()[0].split()[4] == "RELAYS"
     again = admin.run("lift", "91.201.214.7", "--relay", "exit1")
     assert (again.code, "it is for: exit3" in again.err) == (9, True)
     assert admin.run("lift", "--all", "--yes", "--relay", "exit1").code == 9
@@ -260,3 +261,13 @@ def test_handle_asks_about_the_accused_relays(
     assert [one.relays for one in admin.blocks] == [("exit1", "exit2"), (), ()]
     assert "nothing of it is enforced on this host" in capsys.readouterr().err
     assert standing.state.startswith("the block of 91.201.214.9:22 is recorded")
+
+
+def test_a_history_of_many_relays_stays_readable(admin: Admin) -> None:
+    """The table names the first ones, and the JSON all."""
+    words = [f"exit[{number}]" for number in range(1, 10)]
+    chosen = [option for word in words for option in ("--relay", word)]
+    admin.run("block", "91.201.214.7", "--until", "1d", "--no-wait", *chosen)
+    assert "exit[1], exit[2], exit[3] and 6 more" in admin.run("history").out
+    (change,) = admin.run("history", "--json").json["changes"]
+    assert change["relays"] == words

@@ -412,12 +412,18 @@ def history(
          "WHO", "REFERENCE", "REASON"),
         (
             (c.time, c.action, c.destination, c.until, *[c.name] * named,
-             *[", ".join(c.relays)] * chosen, c.who, ", ".join(c.all_references), c.reason)
+             *[_few(c.relays)] * chosen, c.who, ", ".join(c.all_references), c.reason)
             for c in changes
         ),
         spare=("WHO", "UNTIL"),
     )  # fmt: skip
     return ExitCode.DONE
+
+
+def _few(words: Sequence[str]) -> str:
+    """Return the first words, and how many there are more: a fleet has thousands of relays."""
+    more = f" and {len(words) - 3:,} more" if len(words) > 4 else ""
+    return ", ".join(words[:3] if more else words) + more
 
 
 def _row(entry: "Listed", now: datetime, *, named: bool) -> tuple[str, ...]:
