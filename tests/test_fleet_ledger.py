@@ -283,3 +283,23 @@ def test_the_admin_records_what_no_tor_of_theirs_enforces(tmp_path: Path) -> Non
         assert (done.code, said in done.err, fleet.read_bytes()) == (code, True, before), done
     done = here.run("lift", "203.0.113.2", "--ledger", str(tmp_path / "none.yaml"))
     assert (done.code, "to begin one" in done.err) == (2, True), done
+
+
+@pytest.mark.tor
+@pytest.mark.slow
+def test_two_at_the_same_time_wait_for_each_other(host: ExitHost, tmp_path: Path) -> None:
+    """Whichever comes last, nothing of the other ledger stays when its fleet drops it."""
+    names = [f"203.0.113.{100 + number}" for number in range(4)]
+    files = [tmp_path / f"{number}.yaml" for number in range(4)]
+    for name, file in zip(names, files, strict=True):
+        file.write_text(ledger(name))
+    running = [host.spawn("apply", "--from", str(file), "--json") for file in files]
+    for process in running:
+        process.communicate(timeout=120)
+    assert {process.returncode for process in running} == {0}
+    blocks = host.run("list", "--json").json["blocks"]
+    assert len({one["destination"] for one in blocks} & set(names)) == 1
+    (tmp_path / "none.yaml").write_text(ledger())
+    assert host.run("apply", "--from", str(tmp_path / "none.yaml")).code == 0
+    blocks = host.run("list", "--json").json["blocks"]
+    assert not {one["destination"] for one in blocks} & set(names)
