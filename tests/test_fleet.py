@@ -92,6 +92,8 @@ def test_plain_names_need_nothing() -> None:
 def test_words_are_spelled_out_as_relays_of_all_hosts() -> None:
     """Those whose name is on two hosts are HOST/NAME; what nobody knows stays."""
     assert FLEET.spelled_out(("exit1", "exit9"), NAMES) == ("exit1", "exit9")
+    assert FLEET.spelled_out(("nobody*",), NAMES) == ("nobody*",)
+    assert FLEET.spelled_out(("web9/*", "exit3"), NAMES) == ("exit3", "web9/*")
     assert FLEET.spelled_out(("exit*",), NAMES) == ("exit1", "exit2", "exit3")
     assert FLEET.spelled_out(("*/default", "exit9"), NAMES) == (
         "web3/default",
@@ -120,7 +122,9 @@ def test_relays_with_the_accused_address_are_accused() -> None:
 
 
 words = st.lists(
-    st.sampled_from(["exit1", "exit*", "web1/*", "web2/*", "berlin", "*", "default", "nobody"]),
+    st.sampled_from(
+        ["exit1", "exit*", "web1/*", "web2/*", "berlin", "*", "default", "nobody", "x*", "web9/*"]
+    ),
     min_size=1,
     max_size=3,
     unique=True,
@@ -142,5 +146,6 @@ def test_a_host_enforces_what_the_fleet_expects_of_it(chosen: tuple[str, ...], h
 def test_spelled_out_words_select_the_same_relays(chosen: tuple[str, ...]) -> None:
     """A lift on some relays loses none of the others."""
     same = FLEET.spelled_out(chosen, NAMES)
+    assert same, "a block without words is for all relays"
     for one in MEMBERS:
         assert FLEET.selects(same, one.name, one.host) == FLEET.selects(chosen, one.name, one.host)

@@ -190,6 +190,22 @@ def test_a_lift_on_one_relay_leaves_the_block_to_the_others(admin: Admin) -> Non
     assert not Blocks.of(admin.blocks).lasting(admin.blocks[0].since)
 
 
+def test_a_pattern_of_unknown_relays_never_becomes_all(admin: Admin) -> None:
+    """A lift on a relay that the block is not for changes nothing."""
+    admin.run("block", "91.201.214.7", "--until", "1d", "--relay", "other*", "--no-wait")
+    refused = admin.run("lift", "91.201.214.7", "--relay", "exit1")
+    assert (refused.code, "it is for: other*" in refused.err) == (9, True), refused
+    assert [block.relays for block in admin.blocks] == [("other*",)]
+
+
+@pytest.mark.parametrize("word", ["\udcff*", "x" * 1001 + "*", ""])
+def test_a_word_that_the_ledger_cannot_hold_is_refused(admin: Admin, word: str) -> None:
+    """Bytes that are not text would make the ledger invalid."""
+    refused = admin.run("block", "91.201.214.7", "--until", "1d", "--relay", word)
+    assert refused.code == 2, refused
+    assert admin.blocks == []
+
+
 def test_a_letter_names_the_relay_and_claims_nothing(admin: Admin) -> None:
     """No Tor of this machine says whether the relay enforces the block."""
     mail = admin.complain("Your IP 2001:db8::7", "91.201.214.7")

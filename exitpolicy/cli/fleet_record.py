@@ -32,6 +32,8 @@ def block(
     from exitpolicy.operations import change
 
     _refuse_names(targets, ledger)
+    for word in relays:
+        checked_text("relay", word)
     if host.config.fleet.members:
         host.known_relays(relays)
     new = change.allowed(

@@ -110,15 +110,23 @@ class Fleet(NamedTuple):
     def spelled_out(self, words: Collection[str], names: Sequence[str]) -> tuple[str, ...]:
         """Return a word for each relay that words select, on any host.
 
-        A name that is not known stays: it is that of a relay elsewhere.
+        A word that selects no known relay stays: without it, the block would be one for all relays.
         """
         if not any(is_open(word) or word in self.groups for word in words):
             return tuple(words)
         here = self.named_here(words, names)
         others = (m for m in self.members if self.selects(words, m.name, m.host))
-        plain = (w for w in words if not is_open(w) and w not in self.groups)
+        left = (
+            word
+            for word in words
+            if not (is_open(word) or word in self.groups)
+            or not (
+                self.named_here([word], names)
+                or any(self.selects([word], m.name, m.host) for m in self.members)
+            )
+        )
         known = set(self.everywhere(names))
-        found = (*here, *(m.word for m in others if m.word in known), *plain)
+        found = (*here, *(m.word for m in others if m.word in known), *left)
         return tuple(dict.fromkeys(found))
 
     def is_elsewhere(self, word: str) -> bool:

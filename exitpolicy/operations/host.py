@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exitpolicy.core.block import Blocks
+from exitpolicy.core.block import Blocks, checked_text
 from exitpolicy.core.clock import Time, judge_clock
 from exitpolicy.core.errors import ExitpolError, InvalidFileError, UsageError
 from exitpolicy.storage import ledger_file, observed
@@ -132,11 +132,12 @@ class Host:
         """Return the names of the relays of this host that words of an operator select.
 
         A word that selects only relays of other hosts stays as it is. Raises UsageError for one
-        that selects none.
+        that selects none, and for one that the ledger cannot hold.
         """
         fleet, names = self.config.fleet, self.names
         found: set[str] = set()
         for word in words:
+            checked_text("relay", word)
             here = fleet.named_here([word], names)
             if not here and not fleet.is_elsewhere(word):
                 raise self._no_such_relay(word)
