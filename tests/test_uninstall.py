@@ -60,8 +60,8 @@ def test_everything_is_as_it_was_before_init(set_up: Callable[..., ExitHost]) ->
     """Two relays, one without an own policy. The blocks end, and nothing of exitpol is left."""
     host = set_up(OWN, ("ExitRelay 1",))
     assert host.run("handle", str(host.config), "--list").code == 0
-    # What following a name leaves beside the ledger.
-    for name in ("follow.json", ".follow.lock", ".guard.lock"):
+    # What following a name, and a fleet, leave beside the ledger.
+    for name in ("follow.json", ".follow.lock", ".guard.lock", "last_taken.yaml", ".fleet.lock"):
         host.ledger.with_name(name).touch()
     done = host.run("init", "--remove", "--purge", "--yes")
     assert done.code == 0, done
