@@ -143,6 +143,53 @@ def test_options_of_a_running_tor_are_used(tmp_path: Path) -> None:
     assert not invocation.is_tor(process.pid)
 
 
+def test_only_a_trusted_process_says_which_defaults_torrc_counts(tmp_path: Path) -> None:
+    """Not one of a user whom the files do not name, and no file that others can change."""
+    torrc, defaults = tmp_path / "torrc", tmp_path / "defaults"
+    torrc.write_text(f"SocksPort 0\nDisableNetwork 1\nDataDirectory {tmp_path}/data\n")
+    defaults.touch()
+    relay = Relay("a", torrc, "")
+    command = [TOR, "--quiet", "-f", str(torrc), "--defaults-torrc", "defaults"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        try:
+            wait_until(lambda: len(proc.arguments(process.pid)) > 0)
+            found = invocation.as_started(relay)
+            assert found.defaults_torrc == defaults
+            other = relay._replace(defaults_torrc=tmp_path / "mine")
+            assert invocation.as_started(other) == other
+            defaults.chmod(0o666)
+            assert invocation.as_started(relay) == relay
+            defaults.chmod(0o644)
+        finally:
+            process.kill()
+    assert invocation.as_started(relay) == relay
+
+
+@pytest.mark.root
+def test_a_tor_of_another_user_says_nothing_about_a_relay(tmp_path: Path) -> None:
+    """It counts once the defaults-torrc, which only root can change, names that user."""
+    torrc, defaults = tmp_path / "torrc", tmp_path / "defaults"
+    torrc.write_text("SocksPort 0\nDisableNetwork 1\n")
+    defaults.touch()
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    os.chown(data, 65534, 65534)
+    relay = Relay("a", torrc, "")
+    command = [
+        TOR, "--quiet", "-f", str(torrc), "--defaults-torrc", str(defaults),
+        "--DataDirectory", str(data),
+    ]  # fmt: skip
+    with subprocess.Popen(command, user=65534, group=65534, extra_groups=[]) as process:
+        try:
+            wait_until(lambda: invocation.torrc_of(process.pid) == str(torrc))
+            assert invocation.is_tor(process.pid)
+            assert invocation.as_started(relay) == relay
+            defaults.write_text(f"DataDirectory {data}\n")
+            assert invocation.as_started(relay).defaults_torrc == defaults
+        finally:
+            process.kill()
+
+
 def test_what_is_no_tor_is_not_taken_for_one() -> None:
     """A process number that another program uses now is no tor; nor is a missing one."""
     assert not invocation.is_tor(os.getpid())

@@ -14,7 +14,7 @@ from exitpolicy.policy.options import OPTION_NAMES, ExitOptions
 from exitpolicy.policy.reconcile import Configured
 from exitpolicy.storage.config import Relay
 from exitpolicy.tor import fragment_include, inspect, torrc_lines, verify
-from exitpolicy.tor.invocation import Invocation, of_relay
+from exitpolicy.tor.invocation import Invocation, as_started, of_relay
 
 _NAMES: Final = (
     *OPTION_NAMES,
@@ -72,7 +72,11 @@ class Discovered:
 
 
 def discover(relay: Relay) -> Discovered:
-    """Let Tor read the files of a relay. Raises TorRefusesError, InvalidFileError."""
+    """Let Tor read the files of a relay. Raises TorRefusesError, InvalidFileError.
+
+    Where the config names no defaults-torrc, the result has that of the running Tor.
+    """
+    relay = as_started(relay)
     invocation = of_relay(relay)
     text = fragment_include.redirected(relay.torrc, relay.fragment, "", invocation.folder)
     files = _files(relay, invocation, text)

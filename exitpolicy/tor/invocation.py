@@ -14,7 +14,7 @@ from typing import Final
 
 from exitpolicy.core.errors import TorRefusesError
 from exitpolicy.storage.config import Relay
-from exitpolicy.tor import layout, process, users
+from exitpolicy.tor import layout, mounts, process, users
 from exitpolicy.tor.child import UnboundedError, run_as
 from exitpolicy.tor.declared import declared
 from exitpolicy.tor.peer import Peer
@@ -85,6 +85,40 @@ def of_relay(relay: Relay, peer: Peer | None = None) -> Invocation:
         return Invocation((str(program(relay)), *named), Path("/"), user)
     options = known_options(process.arguments(pid))
     return Invocation((str(program(relay, pid)), *options), process.working_folder(pid), running)
+
+
+def as_started(relay: Relay) -> Relay:
+    """Return a relay with the defaults-torrc with which its Tor was started.
+
+    The relay is returned unchanged if it names one, if it has the usual one, and if no process that
+    can be trusted runs with its torrc.
+    """
+    if relay.defaults_torrc is not None:
+        return relay
+    sought = os.path.realpath(relay.torrc)
+    started = [_started_defaults(relay, pid) for pid in process.tors() if torrc_of(pid) == sought]
+    found = {path for path in started if path is not None}
+    if len(found) != 1 or layout.defaults_torrc(relay) in found:
+        return relay
+    return relay._replace(defaults_torrc=found.pop())
+
+
+def _started_defaults(relay: Relay, pid: int) -> Path | None:
+    """Return the defaults-torrc that a process with a relay's torrc names; None without a safe one.
+
+    Any user may start a tor with any torrc. So the process must run as root, as ourselves, or as
+    the user that the files name; only root may change the defaults-torrc; and the process must see
+    the same files as we do.
+    """
+    named, running = defaults_of(process.arguments(pid)), process.user(pid)
+    if named is None or running is None:
+        return None
+    path = process.working_folder(pid) / named
+    is_safe = os.path.isfile(path) and users.only_changed_by_root(Path(os.path.realpath(path)))  # noqa: PTH113 - Path.is_file may raise
+    if not (is_safe and mounts.is_shared(pid, relay.torrc) and mounts.is_shared(pid, path)):
+        return None
+    trusted = {0, os.geteuid(), declared(relay, path).uid}
+    return path if running.uid in trusted else None
 
 
 def process_of(relay: Relay, uid: int) -> int:
