@@ -82,9 +82,11 @@ def test_a_policy_in_the_defaults_torrc_is_never_replaced(make_host: HostMaker) 
     """A block is refused (4) with the lines to copy; a hand edit waits; nothing is opened."""
     host = make_host(start=False, init=False)
     host.tor.defaults = host.folder / "defaults"
-    host.tor.defaults.write_text("ExitPolicy accept *:443\nExitPolicy reject *:*\n")
+    host.tor.defaults.touch()
     host.tor.start()
     assert host.run("init").code == 0
+    host.tor.defaults.write_text("ExitPolicy accept *:443\nExitPolicy reject *:*\n")
+    host.tor.reload_and_wait()
     done = host.run("block", "203.0.113.7", "--until", "1d")
     assert done.code == 4
     assert "ExitPolicy accept *:443" in done.err

@@ -40,6 +40,54 @@ def test_init_finds_the_control_port_in_a_torrc_and_writes_the_config(
     assert not config.exists()
 
 
+def with_defaults(host: ExitHost, *names: str) -> Path:
+    """Start the relay with the lines of these names in a defaults-torrc; return its path."""
+    lines = host.tor.torrc.read_text().splitlines(keepends=True)
+    moved = [line for line in lines if line.split()[0] in names]
+    host.tor.defaults = host.folder / "defaults"
+    host.tor.defaults.write_text("".join(moved))
+    host.tor.torrc.write_text("".join(line for line in lines if line not in moved))
+    host.tor.start()
+    return host.tor.defaults
+
+
+def test_init_takes_the_defaults_torrc_with_which_the_relay_runs(make_host: HostMaker) -> None:
+    """It makes the relay an exit, opens its control port and has options that Tor alone refuses."""
+    host = make_host(
+        ("ExitRelay 1", "IPv6Exit 1", "ExitPolicyRejectPrivate 0", "ExitPolicy accept *:*"),
+        start=False, init=False,
+    )  # fmt: skip
+    text = host.tor.torrc.read_text().replace("ExitPolicyRejectPrivate 1\n", "")
+    host.tor.torrc.write_text(text)
+    defaults = with_defaults(
+        host, "ControlSocket", "CookieAuthentication", "DataDirectory", "ExitRelay", "IPv6Exit",
+        "ExitPolicyRejectPrivate",
+    )  # fmt: skip
+    host.config.write_text("ledger: var/blocks.yaml\nfragments: exitpol\n")
+    done = host.run("init", "--torrc", str(host.tor.torrc), "--yes")
+    assert done.code == 0, done
+    assert f'control: "{host.tor.control_socket}"' in host.config.read_text()
+    assert f'defaults_torrc: "{defaults}"' in host.config.read_text()
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert host.tor.rejects("203.0.113.7")
+
+
+def test_init_refuses_a_policy_in_the_defaults_torrc(make_host: HostMaker) -> None:
+    """It names the lines to copy (4), changes nothing, and works once they are copied."""
+    policy = ("ExitPolicy accept *:443", "ExitPolicy reject *:*")
+    host = make_host(("ExitRelay 1", *policy), start=False, init=False)
+    with_defaults(host, "ExitPolicy")
+    before = host.snapshot()
+    refused = host.run("init", "--yes")
+    assert (refused.code, [line in refused.err for line in policy]) == (4, [True, True]), refused
+    assert host.snapshot() == before
+    host.tor.add(*policy)
+    assert host.run("init", "--yes").code == 0
+    assert host.run("block", "203.0.113.7", "--until", "1d").code == 0
+    assert not host.tor.rejects("198.51.100.1", 443)
+    assert host.tor.rejects("198.51.100.1", 6667)
+
+
 def test_a_dry_init_changes_nothing(make_host: HostMaker) -> None:
     """`init --dry-run` shows what would be created and edited."""
     host = make_host(init=False)

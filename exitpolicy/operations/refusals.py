@@ -1,6 +1,6 @@
 """The reasons for which a block, or any rule on a relay, must not be installed."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from exitpolicy.core.block import Block
@@ -141,13 +141,21 @@ def unsafe(relay: Relay, view: View) -> RefusedError | None:
     if not view.configured.own.exits:
         return no_exit(relay) if view.configured.own.exit_relay is None else _never_exit(relay)
     if view.defaults_policy:
-        lines = "\n".join(view.defaults_policy)
-        return RefusedError(
-            f"the exit policy of the relay {relay.name!r} is in its defaults-torrc; the first rule"
-            " of exitpol's would replace it",
-            hint=f"copy these lines into {relay.torrc}, below the include:\n{lines}",
-        )
+        return policy_in_defaults(relay, view.defaults_policy, "below the include")
     return None
+
+
+def policy_in_defaults(relay: Relay, lines: Sequence[str], place: str) -> RefusedError:
+    """Return the refusal for a relay with its ExitPolicy `lines` in the defaults-torrc.
+
+    `place` says where in the torrc they are to be copied, or what to do after that.
+    """
+    copied = "\n".join(lines)
+    return RefusedError(
+        f"the exit policy of the relay {relay.name!r} is in its defaults-torrc; the first rule"
+        " of exitpol's would replace it",
+        hint=f"copy these lines into {relay.torrc}, {place}:\n{copied}",
+    )
 
 
 def no_exit(relay: Relay) -> RefusedError:

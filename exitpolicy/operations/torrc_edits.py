@@ -51,7 +51,8 @@ class TorrcEdit:
 def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
     """Plan the edit of a relay; its present fragment is `own` or, as its torrc says, `former`.
 
-    Raises RefusedError for a relay that is no exit, TorRefusesError and InvalidFileError.
+    Raises RefusedError for a relay that is no exit or has its exit policy in the defaults-torrc,
+    TorRefusesError and InvalidFileError.
     """
     found = discovery.discover(relay)
     discovery.let_verify(found)
@@ -67,6 +68,9 @@ def plan_edit(relay: Relay, own: Path, former: Path) -> TorrcEdit:
         hidden = inspect.hidden_from_tor(relay, own)
         if hidden is not None:
             raise hidden
+        policy = inspect.defaults_policy(found.invocation, relay.torrc, relay.fragment)
+        if policy and found.own.exits:
+            raise refusals.policy_in_defaults(relay, policy, "and type exitpol init again")
         new = fragment_include.with_include(relay.torrc, own)
         restart = _restart(relay) if _runs_sandboxed(relay, found) else None
         return TorrcEdit(relay, own, old, new, restart=restart, remarks=remarks)

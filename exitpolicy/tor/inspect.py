@@ -180,7 +180,7 @@ def _inspect(
                 relay, running, loaded, files=files, found=found, candidate=candidate
             ),
             foreign=foreign_changes.sentences(found, map(Path, files.sources)),
-            defaults_policy=_defaults_policy(files, candidate.fragment),
+            defaults_policy=defaults_policy(files.invocation, files.torrc, candidate.fragment),
             command_line_policy=invocations.option_that_replaces(
                 files.invocation.command[1:], "ExitPolicy"
             ),
@@ -228,7 +228,7 @@ def _inspect_by_files(
             None,
             files.configured,
             unreachable,
-            defaults_policy=_defaults_policy(files, candidate.fragment),
+            defaults_policy=defaults_policy(files.invocation, files.torrc, candidate.fragment),
             command_line_policy=invocations.option_that_replaces(
                 files.invocation.command[1:], "ExitPolicy"
             ),
@@ -646,17 +646,18 @@ def _cannot_reopen(name: str, files: _Files, pid: int) -> TorRefusesError | None
     return reopened.harm(name, {**defaults, **own}, user, pid)
 
 
-def _defaults_policy(files: _Files, fragment: Path) -> tuple[str, ...]:
+def defaults_policy(invocation: Invocation, torrc: Path, fragment: Path) -> tuple[str, ...]:
     """Return the policy in the defaults-torrc that the first rule of the fragment replaces.
 
     Tor takes the ExitPolicy lines of the defaults-torrc only where the torrc has none.
+    Raises InvalidFileError for the torrc.
     """
-    path = verify.defaults_path(files.invocation)
+    path = verify.defaults_path(invocation)
     try:
-        lines = torrc_file.values(path, ["exitpolicy"], files.invocation.folder).get("exitpolicy")
+        lines = torrc_file.values(path, ["exitpolicy"], invocation.folder).get("exitpolicy")
     except InvalidFileError:
         return ()
-    own = fragment_include.replaces_policy(files.torrc, fragment, files.invocation.folder)
+    own = fragment_include.replaces_policy(torrc, fragment, invocation.folder)
     return tuple(f"ExitPolicy {value}" for value in lines or () if not own)
 
 
