@@ -112,6 +112,10 @@ def test_a_block_is_recorded_and_enforced_everywhere(four: Fleet) -> None:
     assert caught_up.code == 0, caught_up.output
     for host in four.hosts.values():
         assert live(host) == {"203.0.113.7:22,80", "203.0.113.9"}
+    lifted = play(four, "lift", destination="203.0.113.7:22,80", **control)
+    assert lifted.code == 0, lifted.output
+    assert all(live(host) == {"203.0.113.9"} for host in four.hosts.values())
+    assert "ended:" in (four.folder / "blocks.yaml").read_text()
     write(four)
     assert play(four, "apply").code == 0
 
