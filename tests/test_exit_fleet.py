@@ -83,6 +83,8 @@ def test_a_block_of_another_host_is_recorded_and_said_to_be_no_more(fleet: ExitH
     assert (unknown.code, "nor the fleet has a relay 'exit4'" in unknown.err) == (2, True)
     nobody = fleet.run("check", "203.0.113.9", "--relay", "exit3")
     assert (nobody.code, "no relay of this host is exit3" in nobody.err) == (2, True)
+    policy = fleet.run("policy", "use", "web", "--relay", "second", "--relay", "web2/*")
+    assert (policy.code, "no relay of this host is web2/*" in policy.err) == (2, True)
 
 
 def complain(host: ExitHost, accused: str, victim: str) -> str:

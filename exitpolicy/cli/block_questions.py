@@ -188,7 +188,8 @@ def _prove(host: "Host", destinations: Sequence[Destination], words: Sequence[st
     from exitpolicy.operations import query
 
     try:
-        checks = query.check(host, destinations[:MANY], words)
+        here = host.config.fleet.named_here(words, host.names)
+        checks = query.check(host, destinations[:MANY], here)
     except ExitpolError as error:
         output.report(error)
         return

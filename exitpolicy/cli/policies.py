@@ -83,7 +83,7 @@ def _show_relays(names: Sequence[str], *, as_json: bool) -> int:
     from exitpolicy.operations.outcome import on_relays
 
     host = the_set_up_host()
-    named = host.known_relays(names)
+    named = host.relays_here(names)
     with output.progress("asking Tor"):
         seen = on_relays(query.status(host).applied, named)
     ledger = host.ledger()
@@ -148,7 +148,7 @@ def accept(relay: OnRelays = None, as_json: Json = False) -> int:
     from exitpolicy.operations.outcome import on_relays
 
     host = the_set_up_host()
-    named = host.known_relays(relay or ())
+    named = host.relays_here(relay or ())
     views = on_relays(query.status(host).applied, named).views
     accepted = own_policy.accept(host, views)
     if as_json:

@@ -148,7 +148,7 @@ def plan(host: Host, terms: Terms) -> Plan:
     Raises RefusedError for a relay that would not be the same exit without its lines, and why a
     relay is not in order: TorRefusesError, InvalidFileError, AttentionError.
     """
-    named = host.known_relays(terms.relays)
+    named = host.relays_here(terms.relays)
     refusals.refuse_shared_fragments(host.relays, named)
     ledger = host.ledger()
     previewed = apply.preview(host, ledger, EVERYTHING_URGENT)

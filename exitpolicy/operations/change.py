@@ -432,7 +432,7 @@ def use_policy(
     Raises UsageError for an unknown policy or relay, and RefusedError if rules of the operator's
     own would lose their effect: they are named, and `force` accepts it.
     """
-    named = host.known_relays(relays)
+    named = host.relays_here(relays)
     refusals.refuse_shared_fragments(host.relays, named)
     if name is not None:
         base_policies.load(name)

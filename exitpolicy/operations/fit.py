@@ -42,7 +42,7 @@ def outcomes(
     The blocks are those of the ledger and the ones `added`. Raises UsageError for an unknown relay,
     and where no relay is an exit.
     """
-    named = host.known_relays(relays)
+    named = host.relays_here(relays)
     # The plan is made for what it observes. With this choice it takes the least time.
     plain = replace(host, config=host.config._replace(fit=FitChoice.LEAVE_OUT))
     ledger = host.ledger()

@@ -144,6 +144,16 @@ class Host:
             found.update(here or [word])
         return frozenset(found)
 
+    def relays_here(self, words: Iterable[str]) -> frozenset[str]:
+        """Return the relays of this host that words select. Raises UsageError for any other."""
+        found = self.known_relays(words)
+        if elsewhere := sorted(found.difference(self.names)):
+            raise UsageError(
+                f"no relay of this host is {', '.join(elsewhere)}",
+                hint="type the command on the host of the relay",
+            )
+        return found
+
     def _no_such_relay(self, word: str) -> UsageError:
         names = self.names
         if self.config.fleet.members:
