@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-BOOT_SECONDS = 400
+BOOT_SECONDS = 500
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "procps", "tor", "python3", "python3-charset-normalizer",
     "python3-dnspython", "python3-idna",

@@ -42,8 +42,8 @@ def move_ledger(seen: dict[str, Any]) -> None:
     link_ledger_to(Path("/srv/other"))
     seen["doctor of the moved"] = exitpol("doctor")
     seen["timer of the moved"] = exitpol("init", "--timer")
-    seen["renew"] = exitpol("renew", EDITED, "--until", soon(4))
-    time.sleep(4)
+    seen["renew"] = exitpol("renew", EDITED, "--until", soon(20))
+    time.sleep(20)
     seen["tick of the moved"] = run("systemctl", "start", "exitpol-expire.service")
     time.sleep(1.5)
     seen["enforced in the end"] = enforced()
@@ -107,8 +107,8 @@ def main(seen: dict[str, Any]) -> None:
     link_ledger_to(Path("/srv/checkout"))
     seen["timer"] = exitpol("init", "--timer")
     seen["timer active"] = run("systemctl", "is-active", "exitpol-expire.timer")
-    ends = time.time() + 12
-    seen["block"] = exitpol("block", SHORT, "--until", soon(12))
+    ends = time.time() + 45
+    seen["block"] = exitpol("block", SHORT, "--until", soon(45))
     seen["block another"] = exitpol("block", LONG, "--until", "30d")
     seen["exposure"] = run("systemd-analyze", "security", "--no-pager", "exitpol-expire.service")
     seen["unit"] = run("systemctl", "cat", "exitpol-expire.service")
