@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -136,6 +136,7 @@ def _say_planned(planned: "Plan", *, timer: bool, as_json: bool) -> int:
         remarks=remarks,
         restart=planned.restart_units,
         dry_run=True,
+        config=planned.present,
     )
     output.warn_all(remarks)
     output.report_all(problems)
@@ -226,6 +227,7 @@ def _say_initialized(
     remarks: "Sequence[ExitpolError]" = (),
     restart: Sequence[str] = (),
     dry_run: bool = False,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     if as_json:
         say_json(
@@ -239,6 +241,7 @@ def _say_initialized(
             restart=restart,
             removed=removed,
             dry_run=dry_run,
+            **({} if config is None else {"config": config}),
             problems=[output.error_json(problem) for problem in problems],
             remarks=[output.error_json(remark) for remark in remarks],
         )

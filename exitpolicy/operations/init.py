@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from exitpolicy.core.block import Blocks
 from exitpolicy.core.errors import (
@@ -86,6 +87,12 @@ class Plan:
             for edit in self.edits
             if edit.restart is not None or edit.unread
         )
+
+    @property
+    def present(self) -> dict[str, Any]:
+        """The config as it is now, with all scalars as text; empty if there is none."""
+        old = self.old_config
+        return {} if old is None else config_file.plain(self.config_path, old)
 
     @property
     def future(self) -> Host:

@@ -21,7 +21,7 @@ from exitpolicy.core.repeats import Growth
 from exitpolicy.storage import files, hook_config
 from exitpolicy.storage.hook_config import Hooks
 from exitpolicy.storage.yaml_document import Document, quoted
-from exitpolicy.storage.yaml_nodes import Fields, Node, Text
+from exitpolicy.storage.yaml_nodes import Fields, Items, Node, Text
 
 DEFAULT_PATH: Final = Path("/etc/exitpol/config.yaml")
 MAX_BYTES: Final = 1_000_000
@@ -315,6 +315,27 @@ def _quoted(value: object) -> str:
             hint="choose another name",
         ) from error
     return quoted(str(value))
+
+
+def plain(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the content of the file at `path` as lists and dicts, with all scalars as text.
+
+    Raises InvalidFileError for a file that is no YAML.
+    """
+    root = Document(str(path), content).root
+    return {} if root is None else {key: _plain(node) for key, node in _values(root).items()}
+
+
+def _values(node: Node) -> Mapping[str, Node]:
+    return node.values if isinstance(node, Fields) else {}
+
+
+def _plain(node: Node) -> Any:  # noqa: ANN401 - of any depth
+    if isinstance(node, Text):
+        return node.value
+    if isinstance(node, Items):
+        return [_plain(each) for each in node.values]
+    return {key: _plain(each) for key, each in node.values.items()}
 
 
 def parse(path: Path, content: bytes) -> Config:

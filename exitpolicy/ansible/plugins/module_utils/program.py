@@ -151,7 +151,7 @@ class Program:
         return {**shown_keys, "invocation": {"module_args": kept}}
 
     def _fail_for_version(self, code: int, text: str) -> NoReturn:
-        asked, version, _ = self.module.run_command([self.path, "--version"])
+        asked, version, _error = self.module.run_command([self.path, "--version"])
         what = version.strip() if asked == 0 else "no exitpol that answers"
         self.module.fail_json(
             msg=f"{self.path} is {what}, which this collection cannot work with; install the"

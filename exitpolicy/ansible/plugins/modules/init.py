@@ -33,6 +33,13 @@ options:
         nothing is changed on it.
     type: bool
     default: false
+  settings:
+    description:
+      - The keys that the config has to have, besides those that C(exitpol init) writes.
+      - If it has others, or if it cannot be told, nothing is done and C(stale) is true. Then write
+        the config, and run the module again without this option.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - exitpol.exitpol.host
 attributes:
@@ -85,6 +92,10 @@ remarks:
   returned: success
   type: list
   elements: str
+stale:
+  description: Whether the config has other keys than O(settings), so that nothing was done.
+  returned: success
+  type: bool
 problems:
   description: What is wrong with a relay. The host is set up all the same.
   returned: success
@@ -111,6 +122,10 @@ REFUSED = 4
 TOR_REFUSES = 5
 
 
+INIT_KEYS = ("ledger", "relays", "fragments", "fragment", "unmanaged")
+"""The keys of the config that `exitpol init` writes."""
+
+
 def main() -> None:
     """Run the module."""
     module = ExitpolModule(
@@ -119,13 +134,22 @@ def main() -> None:
             "torrcs": {"type": "list", "elements": "path", "default": []},
             "timer": {"type": "bool", "default": True},
             "restart": {"type": "bool", "default": False},
+            "settings": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     if module.check_mode and not is_installed(module.params["executable"]):
         module.warn("exitpol is not installed yet: what init would change is not known")
-        module.exit_json(changed=True, **result_of({}))
-    planned = ask(module, "--dry-run", codes={DONE})
+        unknown = {**result_of({}), "stale": bool(module.params["settings"])}
+        module.exit_json(changed=True, **unknown)
+    settings = module.params["settings"]
+    if settings:
+        answer = Program(module).ask(*words(module, "--dry-run"))
+        if answer.code != DONE or not has_settings(answer.keys.get("config", {}), settings):
+            module.exit_json(changed=False, **{**result_of({}), "stale": True})
+        planned = answer.keys
+    else:
+        planned = ask(module, "--dry-run", codes={DONE})
     paths = [*planned["created"], *planned["units"]]
     diff = [{"prepared": each["diff"]} for each in planned["diffs"]]
     diff += [{"prepared": f"{path}: created or changed\n"} for path in paths]
@@ -148,12 +172,34 @@ def is_installed(executable: str | None) -> bool:
     return any(os.access(path, os.X_OK) for path in paths)
 
 
+def has_settings(config: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Tell whether a config has these keys and no others, besides those that init writes."""
+    kept = {key: value for key, value in config.items() if key in INIT_KEYS}
+    return config == {**kept, **as_text(settings)}
+
+
+def as_text(value: Any) -> Any:  # noqa: ANN401 - of any depth
+    """Return a value with its scalars as exitpol reads them in YAML."""
+    if isinstance(value, dict):
+        return {str(key): as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [as_text(each) for each in value]
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def words(module: ExitpolModule, *arguments: str) -> list[str]:
+    """Return the arguments of `exitpol init`."""
+    found = ["init", *arguments, *(["--timer"] if module.params["timer"] else [])]
+    for torrc in module.params["torrcs"]:
+        found += ["--torrc", torrc]
+    return found
+
+
 def ask(module: ExitpolModule, *arguments: str, codes: set[int]) -> dict[str, Any]:
     """Run `exitpol init` and return its JSON; fail with what it says for another exit code."""
-    words = [*arguments, *(["--timer"] if module.params["timer"] else [])]
-    for torrc in module.params["torrcs"]:
-        words += ["--torrc", torrc]
-    answer = Program(module).ask("init", *words)
+    answer = Program(module).ask(*words(module, *arguments))
     if answer.code not in codes:
         problems = [said(each) for each in answer.keys.get("problems") or []]
         text = answer.text or "\n".join(problems) or f"exitpol init ended with {answer.code}"
@@ -173,9 +219,12 @@ def finish(module: ExitpolModule, answer: dict[str, Any], diff: list[dict[str, s
     module.exit_json(changed=changed, diff=diff, **result)
 
 
-def result_of(answer: dict[str, Any]) -> dict[str, list[str]]:
+def result_of(answer: dict[str, Any]) -> dict[str, Any]:
     """Return the return values of the module."""
-    result = {key: answer.get(key, []) for key in ("created", "edited", "units", "restart")}
+    result: dict[str, Any] = {
+        key: answer.get(key, []) for key in ("created", "edited", "units", "restart")
+    }
+    result["stale"] = False
     result |= {key: [said(each) for each in answer.get(key, [])] for key in ("remarks", "problems")}
     return result
 
