@@ -99,6 +99,8 @@ def test_a_dry_init_changes_nothing(make_host: HostMaker) -> None:
     assert torrc in seen["edited"]
     assert f"\n+%include {host.fragment}\n" in {d["path"]: d["diff"] for d in seen["diffs"]}[torrc]
     assert (seen["dry_run"], seen["units"], seen["restart"]) == (True, [], [])
+    (relay,) = seen["config"]["relays"]
+    assert (relay["name"], relay["torrc"]) == ("default", torrc)
     assert host.snapshot() == before
 
 
