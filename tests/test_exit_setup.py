@@ -88,6 +88,20 @@ def test_init_refuses_a_policy_in_the_defaults_torrc(make_host: HostMaker) -> No
     assert host.tor.rejects("198.51.100.1", 6667)
 
 
+def test_a_control_port_of_another_relay_is_said_to_be_one(make_host: HostMaker) -> None:
+    """It names the torrc of the Tor that answers there, whether a cookie exists or not."""
+    host = make_host(("ExitRelay 1",), ("ExitRelay 1",), start=False, init=False)
+    first, second = host.relays
+    first.start()
+    second.control_socket.symlink_to(first.control_socket)
+    expected = f"the Tor there was started with {first.torrc}, not with {second.torrc}"
+    for cookie in (None, bytes(32)):
+        if cookie is not None:
+            second.cookie.write_bytes(cookie)
+        found = host.run("doctor")
+        assert expected in " ".join((found.out + found.err).split()), found
+
+
 def test_a_dry_init_changes_nothing(make_host: HostMaker) -> None:
     """`init --dry-run` shows what would be created and edited."""
     host = make_host(init=False)

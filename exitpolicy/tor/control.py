@@ -147,6 +147,14 @@ class Control:
 
     def _no_cookie(self, relay: Relay, why: str, hint: str) -> TorUnreachableError:
         """Return the error for a cookie that cannot be used, with its cause where that is known."""
+        other = _other_torrc(relay, self.peer.pid)
+        if other:
+            return _locked_out(
+                relay,
+                f"the Tor there was started with {other}, not with {relay.torrc}",
+                f"each Tor needs a ControlSocket of its own: correct that of {relay.torrc} and"
+                f" restart its Tor, or correct control: of the relay {relay.name!r} in the config",
+            )
         started = process.started(self.peer.pid) if self.peer.pid else None
         try:
             changed = relay.torrc.stat().st_mtime
@@ -416,6 +424,17 @@ def _stranger(relay: Relay, peer: Peer, files_say: Declared) -> TorUnreachableEr
         hint=f"find out who that is: ps -fu {name}; if it is Tor, write user: {name} under the"
         " relay in the config",
     )
+
+
+def _other_torrc(relay: Relay, pid: int) -> str:
+    """Return the torrc with which the Tor of another relay was started; empty if it is ours.
+
+    Empty also if the process cannot be seen.
+    """
+    if not pid or process.executable(pid) is None or not invocation.is_tor(pid):
+        return ""
+    started = invocation.torrc_of(pid)
+    return "" if started == os.path.realpath(relay.torrc) else started
 
 
 def _locked_out(relay: Relay, why: str, hint: str) -> TorUnreachableError:
