@@ -120,6 +120,26 @@ def test_a_config_may_say_nothing(content: bytes) -> None:
     assert config.parse(PATH, content) == Config(source=PATH)
 
 
+@pytest.mark.parametrize(
+    ("lines", "control"),
+    [
+        ("ControlSocket /run/tor/x GroupWritable\n", "/run/tor/x"),
+        ('ControlPort 9051\ncontrolsocket unix:"/run/tor/x"\n', "/run/tor/x"),
+        ("ControlSocket 0\nControlPort 9051\n", "127.0.0.1:9051"),
+        ("ControlPort [::1]:9051\n", "[::1]:9051"),
+        ("#ControlPort 9051\nControlPort auto\n", "/run/tor/control"),
+    ],
+)
+def test_a_hint_names_the_control_port_of_the_torrc(
+    tmp_path: Path, lines: str, control: str
+) -> None:
+    """Debian's socket only where the torrc opens none at a known place."""
+    (tmp_path / "torrc").write_text(f"ORPort 9001\n{lines}")
+    with pytest.raises(InvalidFileError) as caught:
+        config.parse(tmp_path / "config.yaml", b"relays:\n- {name: a, torrc: torrc}\n")
+    assert f'control: "{control}"' in (caught.value.hint or "")
+
+
 def test_without_a_config_the_defaults_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

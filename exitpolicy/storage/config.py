@@ -62,6 +62,11 @@ GUARD_KEYS: Final = (*_GUARD_NUMBERS, "ports", "time")
 OPERATOR_KEYS: Final = ("name", "contact", "relay_name", "address")
 _TORRC_SYNTAX: Final = '"\\#*?['
 """Characters that are not literal in the path of an %include."""
+_CONTROL: Final = re.compile(
+    r'^[ \t]*Control(?:Socket|Port)[ \t]+"?(?:unix:)?"?(/[^\s"]+|(?:[\w.:\[\]-]+:)?[1-9]\d*)',
+    re.ASCII | re.IGNORECASE | re.MULTILINE,
+)
+"""A line of a torrc that opens a control port at a known place."""
 _USER: Final = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?"
 _UNIT: Final = r"[A-Za-z0-9_][A-Za-z0-9:_.@\\-]{0,254}"
 
@@ -455,7 +460,9 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
         for key in ("name", "torrc", "control"):
             if not (key in fields and document.text(fields[key], key)):
                 raise document.error(
-                    item.line, f"a relay without {key!r}", f"write: - {_completed(fields)}"
+                    item.line,
+                    f"a relay without {key!r}",
+                    f"write: - {_completed(fields, base)}",
                 )
         values = {key: RELAY_KEYS[key](document, value, key, base) for key, value in fields.items()}
         fragment = document.parsed(fields["name"], "name", paths.fragment_of)
@@ -473,18 +480,33 @@ def _relays(document: Document, node: Node, base: Path, paths: Config) -> tuple[
     return tuple(relays)
 
 
-def _completed(fields: Mapping[str, Node]) -> str:
-    """Return a complete entry with what is known of a relay, and Debian's values for the rest."""
+def _completed(fields: Mapping[str, Node], base: Path) -> str:
+    """Return a complete entry: what is known, the torrc's control port, Debian's other values."""
     known = {key: node.value for key, node in fields.items() if isinstance(node, Text)}
     torrc = known.get("torrc") or "/etc/tor/torrc"
     usual = usual_name(Path(torrc))
     values = {
         "name": usual,
         "torrc": torrc,
-        "control": usual_control(Path(torrc)),
+        "control": _control_in(base / torrc) or usual_control(Path(torrc)),
         **{key: text for key, text in known.items() if text},
     }
     return f"{{{', '.join(f'{key}: {quoted(value)}' for key, value in values.items())}}}"
+
+
+def _control_in(torrc: Path) -> str:
+    """Return the control port in the text of a torrc, for a hint: a socket first; or empty.
+
+    `init` lets Tor read the files. Here neither includes nor the defaults-torrc are followed.
+    """
+    try:
+        text = files.read(torrc, "torrc", limit=MAX_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError, InvalidFileError):
+        return ""
+    found = _CONTROL.findall(text)
+    sockets = (address for address in found if address.startswith("/"))
+    first = next(sockets, found[0] if found else "")
+    return f"127.0.0.1:{first}" if first.isdecimal() else first
 
 
 def usual_name(torrc: Path) -> str:
