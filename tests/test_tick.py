@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exitpolicy import tick
 from exitpolicy.storage import observed
-from exitpolicy.storage.observed import Observation
+from exitpolicy.storage.observed import Moment, Observation
 
 NOW = 1_800_000_000.0
 
@@ -53,6 +53,16 @@ def test_with_nothing_due_there_is_no_reason_to_run(path: Path) -> None:
     """Right after an apply, and for all of the next 15 minutes, there is nothing to do."""
     assert tick.due(str(path), NOW) is None
     assert tick.due(str(path), NOW + tick.LOOK_EVERY - 0.001) is None
+
+
+def test_a_batch_is_due_by_the_running_time(path: Path, watched: Path) -> None:
+    """Not by the clock, which may be set; and after a start of the host, exitpol runs."""
+    marks = observed.fingerprints([watched])
+    for begun, batch, is_due in ((-10, 600, False), (-601, 600, True), (+600, 600, True)):
+        moment = Moment("boot", tick.running() + begun)
+        observed.save(path, Observation(NOW, None, True, marks, begun=moment, batch=batch))
+        for clock in (NOW, NOW + 300):
+            assert (tick.due(str(path), clock) is not None) is is_due
 
 
 def test_tor_is_observed_every_15_minutes(path: Path) -> None:
