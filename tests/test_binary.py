@@ -166,12 +166,12 @@ def test_only_a_trusted_process_says_which_defaults_torrc_counts(tmp_path: Path)
 
 
 @pytest.mark.root
-def test_a_tor_of_another_user_says_nothing_about_a_relay(tmp_path: Path) -> None:
+def test_a_tor_of_another_user_says_nothing_about_a_relay(open_folder: Path) -> None:
     """It counts once the defaults-torrc, which only root can change, names that user."""
-    torrc, defaults = tmp_path / "torrc", tmp_path / "defaults"
+    torrc, defaults = open_folder / "torrc", open_folder / "defaults"
     torrc.write_text("SocksPort 0\nDisableNetwork 1\n")
     defaults.touch()
-    data = tmp_path / "data"
+    data = open_folder / "data"
     data.mkdir(mode=0o700)
     os.chown(data, 65534, 65534)
     relay = Relay("a", torrc, "")

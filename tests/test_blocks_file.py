@@ -397,6 +397,7 @@ def test_a_file_that_was_read_before_is_read_as_strictly() -> None:
             ledger_text.parse_source("again", text.encode())
 
 
+@settings(max_examples=40)
 @given(st.lists(blocks() | full_blocks(), max_size=4), st.lists(blocks(), max_size=4))
 def test_what_was_read_before_changes_nothing(before: list[Block], after: list[Block]) -> None:
     """A text is the same ledger, in the same places, whatever was read under its name before."""

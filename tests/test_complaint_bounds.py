@@ -157,7 +157,7 @@ REPEATED: dict[str, Callable[[int], bytes]] = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if index % 3 == 0 else pytest.mark.slow)
+        pytest.param(name, marks=() if index % 6 == 0 else pytest.mark.slow)
         for index, name in enumerate(REPEATED)
     ],
 )

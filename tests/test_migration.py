@@ -195,6 +195,7 @@ def test_init_leaves_no_new_include_behind_a_sandboxed_tor_unasked(make_host: Ho
     assert host.tor.rejects(BLOCKED)
 
 
+@pytest.mark.slow
 def test_a_torrc_that_a_tool_writes_keeps_the_former_path(make_host: HostMaker) -> None:
     """The tool would write that path again. When its template names the new one, all goes on."""
     host = single(make_host)
@@ -233,6 +234,7 @@ def test_an_include_in_another_file_is_left_to_the_operator(
     assert not relay.rejects(BLOCKED)
 
 
+@pytest.mark.slow
 def test_relays_with_one_fragment_have_one_base_policy(make_host: HostMaker) -> None:
     """`policy use --relay` is refused (4); a hand edit gives both the first one's, and says so."""
     host = single(make_host)

@@ -436,7 +436,10 @@ def test_template_files_are_tidy() -> None:
                 assert len(line) <= 100, (language, name)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "language",
+    [pytest.param(each, marks=() if each == "en" else pytest.mark.slow) for each in LANGUAGES],
+)
 def test_every_letter_renders_with_every_combination_of_facts(language: Language) -> None:
     """Any facts may be missing, as load_letter also checks for operators' letters."""
     for kind in KINDS:

@@ -167,7 +167,7 @@ def test_what_a_person_writes_is_accepted(kind: str, content: bytes, loader: typ
     assert accepts(kind, content, loader)
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(test_config.configs())
 def test_a_config_that_exitpol_writes_is_accepted(written: Config) -> None:
     """Whatever the paths and words in it."""
