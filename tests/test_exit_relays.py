@@ -104,6 +104,7 @@ def test_a_broken_relay_refuses_no_block_of_another(make_host: HostMaker) -> Non
     assert host.tor.rejects("203.0.113.7")
 
 
+@pytest.mark.slow
 def test_a_relay_that_is_down_gives_no_code_to_changes_of_another(make_host: HostMaker) -> None:
     """`block`, `renew` and `lift` of one relay end with its code; the other is in a note."""
     host = make_host(("ExitRelay 1",), ("ExitRelay 1",))

@@ -462,6 +462,7 @@ def test_a_tick_that_goes_on_failing_stays_reported(exit_: ExitHost) -> None:
     assert status(exit_) == (0, {})
 
 
+@pytest.mark.slow
 def test_two_relays_without_control_port_are_told_apart(make_host: HostMaker) -> None:
     """The second Tor that stops is news, although the fault is the same."""
     host = make_host(OPEN, OPEN, start=False, init=False)

@@ -139,6 +139,7 @@ def test_a_migration_killed_at_each_step_is_finished_by_the_next_init(
     assert step > 30
 
 
+@pytest.mark.slow
 def test_a_sandboxed_tor_keeps_its_fragment_until_it_is_stopped(make_host: HostMaker) -> None:
     """Another path would end it at its next reload. The other relay is moved; both block."""
     host = single(make_host, "Sandbox 1")

@@ -481,6 +481,7 @@ def test_the_operator_overrides_a_letter(tmp_path: Path) -> None:
     assert same(load("spam", "de", tmp_path), template("spam", "de"))
 
 
+@pytest.mark.slow
 def test_the_operator_overrides_a_shared_paragraph(tmp_path: Path) -> None:
     """A shared paragraph is replaced in every letter that includes it."""
     _override(tmp_path, "en/greeting.txt", "\ufeffDear all,\r\n")

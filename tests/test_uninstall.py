@@ -134,6 +134,7 @@ def test_a_base_policy_ends_only_with_force(set_up: Callable[..., ExitHost]) -> 
     see_removed(host)
 
 
+@pytest.mark.slow
 def test_the_base_policy_of_one_relay_ends_only_with_force(
     set_up: Callable[..., ExitHost],
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_tor_that_does_not_answer_keeps_its_fragment(set_up: Callable[..., Exi
     assert not host.ledger.exists()
 
 
+@pytest.mark.slow
 def test_a_broken_torrc_is_left_as_it_is(set_up: Callable[..., ExitHost]) -> None:
     """The other relay is done."""
     host = set_up(OWN, OWN)
