@@ -45,7 +45,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     # The modules have the licence of exitpol, and not that of Ansible.
     ignored = (path.relative_to(place) for path in sorted(place.glob("plugins/modules/*.py")))
     sanity = place / "tests" / "sanity"
-    sanity.mkdir(parents=True)
+    sanity.mkdir(parents=True, exist_ok=True)
     lines = [f"{path} validate-modules:missing-gplv3-license\n" for path in ignored]
     (sanity / f"ignore-{ansible_version()}.txt").write_text("".join(lines))
     yield place
